@@ -1,0 +1,1 @@
+"""The baselines: one folder each; README.md says what a new one needs."""

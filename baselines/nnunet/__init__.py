@@ -1,0 +1,59 @@
+"""nnU-Net (Nature Methods 2021): the U-Net its planner draws for a patch size.
+
+Nothing here imports torch; the network is in :mod:`baselines.nnunet.network`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from harness.segmenters.contract import Options, Segmenter, Source, Task
+
+__all__ = ["SEGMENTER", "NnUNetOptions"]
+
+
+class NnUNetOptions(Options):
+    """What can be changed in nnU-Net's network; the defaults are its planner's."""
+
+    base_features: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
+    max_features: int | None = Field(
+        default=None, ge=1, description="Cap of the channels. Not set: nnU-Net's own, 512 in 2D and 320 in 3D."
+    )
+    convs_per_stage: int = Field(
+        default=2, ge=1, description="Convolutions of a stage, in the encoder and in the decoder."
+    )
+    deep_supervision: bool = Field(default=True, description="Whether training sees the coarser outputs too.")
+
+    @model_validator(mode="after")
+    def _cap_holds_base(self) -> NnUNetOptions:
+        if self.max_features is not None and self.max_features < self.base_features:
+            raise ValueError(f"max_features {self.max_features} is below base_features {self.base_features}")
+        return self
+
+
+SEGMENTER = Segmenter(
+    name="nnunet",
+    title="nnU-Net",
+    summary="A plain U-Net with instance norm and deep supervision, as deep as its planner makes it for the patch.",
+    source=Source(
+        paper="nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, "
+        "Nature Methods 2021",
+        repository="MIC-DKFZ/nnUNet",
+        licence="Apache-2.0",
+    ),
+    factory="baselines.nnunet.network:build",
+    options=NnUNetOptions,
+    presets={
+        "paper": {},
+        "tiny": {"base_features": 8, "max_features": 64},
+    },
+    spatial_dims=frozenset({2, 3}),
+    official_task=Task(("t1", "t1ce", "t2", "flair"), leading=None, out_channels=4, patch_size=(128, 128, 128)),
+    official_parameters=31_199_796,
+    notes=(
+        "nnU-Net v2's network only (PlainConvUNet), planned by nnunetv2 from the patch; isotropic spacing assumed.",
+        "nnU-Net's fingerprint, memory target, preprocessing and training recipe are not used; the protocol sets them.",
+        "Heads are built on every level, as nnU-Net does; the coarsest has weight 0 in the loss and is never trained.",
+        "nnU-Net's authors now recommend the residual-encoder presets; this is the network of the paper.",
+    ),
+)

@@ -1,0 +1,72 @@
+"""Builds MONAI's UNETR without the parameters it never uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from monai.networks.nets import UNETR
+
+from harness.errors import StudyError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from baselines.unetr import UNETROptions
+    from harness.segmenters.contract import Task
+
+__all__ = ["build"]
+
+TOKEN_SIDE = 16
+"""Side of the image patch that becomes one token; fixed in MONAI, in the paper and in the official code."""
+
+
+def build(task: Task, options: UNETROptions) -> nn.Module:
+    """Builds UNETR for a task.
+
+    Source: Hatamizadeh et al., WACV 2022; official code ``UNETR/BTCV/networks/unetr.py`` of
+    Project-MONAI/research-contributions, maintained as ``monai/networks/nets/unetr.py``.
+
+    Args:
+        task: What to segment.
+        options: Widths and the kind of patch embedding.
+
+    Raises:
+        StudyError: A side of the patch is not a multiple of 16.
+    """
+    _check_patch(task.patch_size)
+    network = UNETR(
+        in_channels=task.in_channels,
+        out_channels=task.out_channels,
+        img_size=task.patch_size,
+        feature_size=options.feature_size,
+        hidden_size=options.hidden_size,
+        mlp_dim=options.mlp_dim,
+        num_heads=options.num_heads,
+        proj_type=options.proj_type,
+        norm_name="instance",
+        dropout_rate=options.dropout,
+        spatial_dims=task.spatial_dims,
+    )
+    _remove_cross_attention(network)
+    return network
+
+
+def _check_patch(patch_size: tuple[int, ...]) -> None:
+    nearest = tuple(max(TOKEN_SIDE, (side + TOKEN_SIDE // 2) // TOKEN_SIDE * TOKEN_SIDE) for side in patch_size)
+    if nearest != patch_size:
+        given, valid = (" x ".join(map(str, sides)) for sides in (patch_size, nearest))
+        raise StudyError(
+            f"unetr cuts its input into tokens of {TOKEN_SIDE} voxels a side, so it cannot take a patch of {given}.",
+            hint=f"Nearest valid patch_size: {valid}.",
+        )
+
+
+def _remove_cross_attention(network: UNETR) -> None:
+    """Removes what MONAI's blocks hold for cross-attention: none is computed here, so nothing would ever train it.
+
+    Releases before MONAI pull request 8848 hold whole attention layers there, later ones a layer norm a block.
+    """
+    for block in network.vit.blocks:
+        for name in ("norm_cross_attn", "cross_attn"):
+            if hasattr(block, name):
+                delattr(block, name)

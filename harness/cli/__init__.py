@@ -1,0 +1,50 @@
+"""The command line: one file a verb; what is heavy is imported inside the verb that needs it."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns the exit status.
+
+    0: done. 1: some cells failed. 2: something the user can put right, said in one message. 130: stopped by Ctrl-C.
+    """
+    from harness.cli.app import app
+    from harness.errors import HarnessError
+
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        app(args=given, prog_name="harness")
+    except SystemExit as leaving:  # how the library ends, whatever came of it
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except HarnessError as error:
+        if debug:
+            raise
+        _complain(error.message, error.hint)
+        return 2
+    except OSError as error:
+        if debug:
+            raise
+        _complain(f"{error.strerror or error}: {error.filename or ''}".strip(": "), "`--debug` shows where.")
+        return 2
+    return 0
+
+
+def _complain(message: str, hint: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold red]error:[/] {_plain(message)}")
+    if hint:
+        console.print(f"[bold]what to do:[/] {_plain(hint)}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,51 @@
+"""The application: every verb is registered here and lives in its own file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness import __version__
+from harness.cli.data import data
+from harness.cli.mlflow import mlflow_app
+from harness.cli.models import models
+from harness.cli.plan import plan
+from harness.cli.report import report
+from harness.cli.run import run
+from harness.cli.status import status
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Benchmark and ablation harness for multi-modality medical image segmentation.",
+    epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo && harness report --format latex",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """Benchmark and ablation harness for multi-modality medical image segmentation."""
+    del version, debug  # --debug is read by harness.cli.main before anything can fail
+
+
+app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile demo")(plan)
+app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
+app.command(epilog="Example: harness status ablation_tcfaf")(status)
+app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
+app.add_typer(models, name="models")
+app.add_typer(data, name="data")
+app.add_typer(mlflow_app, name="mlflow")

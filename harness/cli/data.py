@@ -1,0 +1,62 @@
+"""``harness data``: which datasets are registered, what is known of them, and whether they are found."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["data"]
+
+data = typer.Typer(help="List the registered datasets; `show` tells all about one.", invoke_without_command=True)
+
+
+@data.callback(epilog="Example: harness data show cortex")
+def list_datasets(context: typer.Context) -> None:
+    """List the registered datasets."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.data import DATASETS
+    from harness.errors import DataError
+
+    table = Table("dataset", "title", "kind", "modalities", "regions", "leads by default", "found at")
+    for name in DATASETS.names():
+        one = DATASETS.get(name)
+        try:
+            place = str(one.locate())
+        except DataError:
+            place = f"not found: set {one.variable}"
+        table.add_row(
+            name, one.title, one.kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
+        )
+    Console().print(table)
+
+
+@data.command(epilog="Example: harness data show cortex")
+def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
+    """Show one dataset: facts, splits, licence, caveats."""
+    from rich.console import Console
+
+    from harness.data import DATASETS
+
+    one = DATASETS.get(name)
+    console = Console()
+    console.print(f"[bold]{one.title}[/] ({one.name}, {one.kind} data): {one.summary}")
+    console.print(f"Modalities: {', '.join(one.modalities)}; leading by default: {one.default_leading}")
+    console.print(f"Labels: {', '.join(f'{value} {word}' for value, word in one.labels.items())}")
+    console.print(f"Regions scored: {', '.join(f'{key} = labels {value}' for key, value in one.regions.items())}")
+    console.print(f"One test case: {one.unit}")
+    console.print(f"Licence: {one.licence}. Access: {one.access}")
+    for note in one.notes:
+        console.print(f"- {note}")
+    folder = one.locate()
+    reader = one.open(folder)
+    console.print(f"Folder: {folder} (files' hash {reader.fingerprint()})")
+    for fold in range(one.folds):
+        split = reader.split(fold)
+        console.print(
+            f"Fold {fold}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} test cases (hash {split.hash})"
+        )

@@ -1,0 +1,33 @@
+"""``harness mlflow``: rebuilds the MLflow view from the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from harness.cli.options import ProfileOption, ResultsOption, StudyName
+
+__all__ = ["mlflow_app"]
+
+mlflow_app = typer.Typer(help="Keep MLflow in step with the results.", no_args_is_help=True)
+
+
+@mlflow_app.callback()
+def _group() -> None:
+    """Keep MLflow in step with the results."""
+
+
+@mlflow_app.command(epilog="Example: harness mlflow sync ablation_tcfaf")
+def sync(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
+    """Write what is in the results folder into MLflow; without a name, every study."""
+    from rich.console import Console
+
+    from harness.results.store import Store
+    from harness.tracking.mlflow_view import MlflowView, tracking_place
+
+    store = Store(results)
+    chosen = [store.find_study(study, profile)] if study or profile else store.studies() or [store.find_study()]
+    for one in chosen:
+        MlflowView(store, one).sync()
+        Console().print(f"{one.study} ({one.profile}) is in step with {tracking_place()}")

@@ -1,0 +1,74 @@
+"""``harness models``: which segmenters are registered, and what is known of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["models"]
+
+models = typer.Typer(help="List the registered models; `show` tells all about one.", invoke_without_command=True)
+
+
+@models.callback(epilog="Example: harness models show aahn")
+def list_models(context: typer.Context) -> None:
+    """List the registered models."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.errors import HarnessError
+    from harness.segmenters import SEGMENTERS
+
+    table = Table("model", "title", "dimensions", "modalities", "leading", "parameters", "paper")
+    broken = []
+    for name in SEGMENTERS.names():
+        try:
+            one = SEGMENTERS.get(name)
+        except HarnessError as error:
+            broken.append(error.message)
+            continue
+        dims = ", ".join(f"{d}D{'*' if d in one.adapted_dims else ''}" for d in sorted(one.spatial_dims))
+        low, high = one.modality_counts
+        count = f"{one.official_parameters:,}" if one.official_parameters else "-"
+        leads = "yes" if one.uses_leading else "no"
+        table.add_row(name, one.title, dims, f"{low}-{high}", leads, count, one.source.paper)
+    console = Console()
+    console.print(table)
+    console.print("parameters: in the authors' configuration.   *: our adaptation, the authors never had it.")
+    for message in broken:
+        console.print(f"[yellow]left out:[/] {message}")
+
+
+@models.command(epilog="Example: harness models show aahn")
+def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
+    """Show one model: source, options, presets, decisions."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.segmenters import SEGMENTERS
+
+    one = SEGMENTERS.get(name)
+    console = Console()
+    console.print(f"[bold]{one.title}[/] ({one.name}): {one.summary}")
+    console.print(f"Paper: {one.source.paper}")
+    if one.source.repository:
+        console.print(f"Official code: {one.source.repository} ({one.source.licence})")
+    if one.official_task is not None:
+        task = one.official_task
+        size = " x ".join(map(str, task.patch_size))
+        console.print(
+            f"Authors' configuration: {task.in_channels} modalities, {task.out_channels} classes, {size}: "
+            f"{one.official_parameters:,} trainable parameters"
+        )
+    table = Table("option", "default", "what it does", title="Options", title_justify="left")
+    for key, field in one.options.model_fields.items():
+        table.add_row(key, str(field.default), field.description or "")
+    console.print(table)
+    for preset, values in one.presets.items():
+        said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
+        console.print(f"preset [bold]{preset}[/]: {said}")
+    for note in one.notes:
+        console.print(f"- {note}")

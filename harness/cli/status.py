@@ -1,0 +1,20 @@
+"""``harness status``: what has become of a study's cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.cli.options import ProfileOption, ResultsOption, StudyName
+
+__all__ = ["status"]
+
+
+def status(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
+    """Show every cell of a study: done, running (with its progress), interrupted, failed (with the reason) or new."""
+    from rich.console import Console
+
+    from harness.cli.progress import status_table
+    from harness.results.store import Store
+
+    store = Store(results)
+    Console().print(status_table(store.find_study(study, profile), store))

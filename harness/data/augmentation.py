@@ -1,0 +1,134 @@
+"""Training augmentation by batchgeneratorsv2, nnU-Net's own package, in nnU-Net's order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from batchgeneratorsv2.helpers.scalar_type import RandomScalar
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.data.settings import AugmentationSettings
+
+__all__ = ["Augmenter"]
+
+
+class Augmenter:
+    """Applies the transforms of the settings to one patch.
+
+    Args:
+        settings: What to apply; a probability of 0 leaves a transform out.
+        patch_size: Size of the patches.
+    """
+
+    def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...]) -> None:
+        self._transform = ComposeTransforms(_transforms(settings, patch_size))
+
+    def __call__(self, images: NDArray[np.float32], label: NDArray[np.uint8], seed: int) -> tuple[Tensor, Tensor]:
+        """Returns images (M, *patch_size) float32 and label (*patch_size) int16, the same for the same seed.
+
+        batchgeneratorsv2 draws from the global generators of NumPy and torch, so both are seeded here and put back.
+        """
+        data: dict[str, Any] = {
+            "image": torch.from_numpy(np.ascontiguousarray(images)),
+            "segmentation": torch.from_numpy(label.astype(np.int16))[None],
+        }
+        kept = np.random.get_state()  # noqa: NPY002 - the library uses the legacy generator
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            try:
+                data = self._transform(**data)
+            finally:
+                np.random.set_state(kept)  # noqa: NPY002
+        return data["image"], data["segmentation"][0]
+
+
+def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> list[BasicTransform]:
+    transforms: list[BasicTransform] = []
+    if settings.p_rotation or settings.p_scale:
+        angle = math.radians(settings.rotation_degrees)
+        transforms.append(
+            SpatialTransform(
+                patch_size,
+                patch_center_dist_from_border=0,
+                random_crop=False,
+                p_elastic_deform=0,
+                p_rotation=settings.p_rotation,
+                rotation=(-angle, angle),
+                p_scaling=settings.p_scale,
+                scaling=settings.scale,
+                p_synchronize_scaling_across_axes=1,
+                bg_style_seg_sampling=False,
+            )
+        )
+    intensity: list[tuple[float, BasicTransform]] = [
+        (
+            settings.p_noise,
+            GaussianNoiseTransform(noise_variance=settings.noise_variance, p_per_channel=1, synchronize_channels=True),
+        ),
+        (
+            settings.p_blur,
+            GaussianBlurTransform(
+                blur_sigma=settings.blur_sigma, synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5
+            ),
+        ),
+        (
+            settings.p_brightness,
+            MultiplicativeBrightnessTransform(
+                multiplier_range=_within(settings.brightness), synchronize_channels=False, p_per_channel=1
+            ),
+        ),
+        (
+            settings.p_contrast,
+            ContrastTransform(
+                contrast_range=_within(settings.contrast), preserve_range=True, synchronize_channels=False, p_per_channel=1
+            ),
+        ),
+        (
+            settings.p_low_resolution,
+            SimulateLowResolutionTransform(
+                scale=settings.low_resolution,
+                synchronize_channels=False,
+                synchronize_axes=True,
+                ignore_axes=None,
+                allowed_channels=None,
+                p_per_channel=0.5,
+            ),
+        ),
+        (settings.p_gamma_inverted, _gamma(settings, invert=1)),
+        (settings.p_gamma, _gamma(settings, invert=0)),
+    ]
+    transforms += [RandomTransform(transform, apply_probability=p) for p, transform in intensity if p]
+    if settings.mirror_axes:
+        transforms.append(MirrorTransform(allowed_axes=settings.mirror_axes))
+    return transforms
+
+
+def _gamma(settings: AugmentationSettings, invert: int) -> GammaTransform:
+    return GammaTransform(
+        gamma=_within(settings.gamma),
+        p_invert_image=invert,
+        synchronize_channels=False,
+        p_per_channel=1,
+        p_retain_stats=1,
+    )
+
+
+def _within(interval: tuple[float, float]) -> RandomScalar:
+    """nnU-Net draws below and above 1 equally often; BGContrast does that for an interval around 1."""
+    return BGContrast(interval)

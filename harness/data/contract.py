@@ -1,0 +1,191 @@
+"""What a dataset is: facts, and a reader that turns a folder into cases.
+
+Facts are light (no numpy), so that studies are checked and listed quickly; the reader is imported when data is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from harness.errors import DataError, HarnessError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Case", "Dataset", "Floor", "Normalisation", "Reader", "Split"]
+
+#: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases' nonzero voxels.
+Normalisation = Literal["zscore_case", "zscore_train"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient timepoint (or one declared part of it) on one voxel grid.
+
+    Attributes:
+        images: (M, X, Y, Z) float32, channels in the dataset's modality order, intensities as in the files.
+        label: (X, Y, Z) uint8 label map.
+        affine: (4, 4) voxel index to RAS millimetres.
+    """
+
+    images: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along X, Y, Z."""
+        columns = self.affine[:3, :3]
+        x, y, z = ((columns**2).sum(axis=0) ** 0.5).tolist()
+        return x, y, z
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case identifiers of one fold. Test cases are seen by neither training, nor tuning, nor checkpoint selection."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """Identity of the split, carried by every row computed from it."""
+        text = json.dumps([self.train, self.val, self.test])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a trivial method predicts for a test case; every network must beat it."""
+
+    name: str
+    prediction: NDArray[np.uint8]
+
+
+class Reader(Protocol):
+    """Reads one dataset folder."""
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the files' content; part of a cell's identity."""
+        ...
+
+    def patient(self, case: str) -> str:
+        """Returns the patient a case belongs to."""
+        ...
+
+    def split(self, fold: int) -> Split:
+        """Returns the cases of one fold."""
+        ...
+
+    def load(self, case: str) -> Case:
+        """Reads one case.
+
+        Raises:
+            DataError: A file is missing, unreadable, mis-shaped, or holds a value the dataset does not declare.
+        """
+        ...
+
+    def floors(self, fold: int, case: str) -> list[Floor]:
+        """Returns what trivial methods predict for a test case; empty where the dataset declares none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset: facts plus a reader.
+
+    Attributes:
+        name: What studies call it; equals the entry point's name.
+        title: What tables call it.
+        summary: One sentence.
+        kind: ``real`` (downloaded by the user), ``embedded`` (ships with the harness) or ``generated``.
+        unit: What one test case is, e.g. ``patient``.
+        modalities: Names in channel order.
+        labels: Label value to name, 0 (background) included, values consecutive.
+        regions: What is scored: name to label values; regions may overlap.
+        default_leading: Leading modality where a study names none.
+        folds: Number of folds.
+        slice_axis: Voxel axis (0, 1, 2) along which 2D protocols cut slices.
+        reader: ``module:function`` of ``(root: Path) -> Reader``.
+        normalisation: How intensities are normalised.
+        empty_policy: Named policy for empty regions and missing predictions.
+        licence: Licence of the data.
+        access: Where it is had.
+        home: Folder of data that ships with the harness; ``None`` where the user downloads it.
+        notes: Caveats printed with every result.
+        revision: Raised whenever a change of the reader alters what it returns; part of a cell's identity.
+    """
+
+    name: str
+    title: str
+    summary: str
+    kind: Literal["real", "embedded", "generated"]
+    unit: str
+    modalities: tuple[str, ...]
+    labels: Mapping[int, str]
+    regions: Mapping[str, tuple[int, ...]]
+    default_leading: str
+    folds: int
+    slice_axis: int
+    reader: str
+    normalisation: Normalisation = "zscore_case"
+    empty_policy: str = "worst"
+    licence: str = ""
+    access: str = ""
+    home: Path | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+    revision: int = 1
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the folder of this dataset."""
+        return f"HARNESS_DATA_{self.name.upper().replace('-', '_')}"
+
+    def locate(self, root: Path | None = None) -> Path:
+        """Returns the folder to read: the study's ``root``, else the environment's, else ``data/NAME``, else the one shipped.
+
+        Raises:
+            DataError: There is no such folder; the message says how to name one.
+        """
+        named = root or (Path(value) if (value := os.environ.get(self.variable)) else None)
+        if named is not None:
+            if not named.is_dir():
+                raise DataError(
+                    f"The folder of dataset '{self.name}' does not exist: {named}",
+                    hint=f"Correct `root` in the study's dataset entry, or the variable {self.variable}.",
+                )
+            return named
+        usual = Path("data") / self.name
+        if usual.is_dir():
+            return usual
+        if self.home is not None and self.home.is_dir():
+            return self.home
+        raise DataError(
+            f"No data for '{self.name}'.",
+            hint=f"Get it from {self.access or 'its owners'}, then set {self.variable}=FOLDER, put it at {usual}, "
+            f"or write `- {{name: {self.name}, root: FOLDER}}` in the study.",
+        )
+
+    def open(self, root: Path | None = None) -> Reader:
+        """Returns a reader of the dataset's folder.
+
+        Raises:
+            DataError: The folder or one of its files is missing.
+            HarnessError: The reader cannot be imported.
+        """
+        folder = self.locate(root)
+        module_name, _, function_name = self.reader.partition(":")
+        try:
+            function = getattr(importlib.import_module(module_name), function_name)
+        except (ImportError, AttributeError) as error:
+            raise HarnessError(f"The reader of '{self.name}' ({self.reader}) cannot be imported: {error}") from error
+        return function(folder)  # type: ignore[no-any-return]

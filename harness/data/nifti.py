@@ -1,0 +1,71 @@
+"""NIfTI in and out, with messages that name the file and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+
+__all__ = ["read_image", "read_label", "write_label"]
+
+
+def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Reads a 3D image.
+
+    Returns:
+        The voxels (X, Y, Z) as float32 and the (4, 4) affine to RAS mm.
+
+    Raises:
+        DataError: The file is missing or unreadable, is not 3D, or holds values that are not finite.
+    """
+    voxels, affine = _read(path)
+    image = voxels.astype(np.float32)
+    if not np.isfinite(image).all():
+        bad = int((~np.isfinite(image)).sum())
+        raise DataError(f"{path} holds {bad} voxels that are not finite.", hint="Convert the image again from its source.")
+    return image, affine
+
+
+def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Reads a 3D label map; values are rounded, as some tools store 0.9999.
+
+    Raises:
+        DataError: As :func:`read_image`, or a value is not among ``declared``.
+    """
+    voxels, affine = _read(path)
+    rounded = np.rint(voxels)
+    found = {int(value) for value in np.unique(rounded)}
+    if surplus := sorted(found - declared):
+        raise DataError(
+            f"{path} holds label values {surplus}, but the dataset declares {sorted(declared)}.",
+            hint="Is this the right file, and the right release of the dataset?",
+        )
+    return rounded.astype(np.uint8), affine
+
+
+def write_label(path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:
+    """Writes a label map (X, Y, Z) as NIfTI."""
+    image = nib.Nifti1Image(label, affine)
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    nib.save(image, path)
+
+
+def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    if not path.is_file():
+        raise DataError(f"Missing file: {path}", hint="Download or unpack the dataset again; nothing may be renamed.")
+    try:
+        image = nib.load(path)
+        voxels = np.asanyarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as NIfTI: {error}", hint="The file is damaged or truncated: download it again."
+        ) from error
+    if voxels.ndim != 3:
+        raise DataError(f"{path} has shape {voxels.shape}; a 3D volume is expected.", hint="Is this the right file?")
+    return voxels, np.asarray(image.affine, dtype=np.float64)

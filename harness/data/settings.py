@@ -1,0 +1,59 @@
+"""How cases become network input."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.settings import Settings
+
+__all__ = ["AugmentationSettings", "PreparationSettings", "SamplingSettings"]
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Interval = tuple[float, float]
+
+
+class PreparationSettings(Settings):
+    """What is done once a case, before training."""
+
+    plane: Literal["resize", "native"] = Field(
+        "resize",
+        description="'resize' brings every whole slice to the patch size (the paper's text); 'native' keeps the grid, "
+        "and patches are cut from it (the authors' code).",
+    )
+
+
+class SamplingSettings(Settings):
+    """How batches are drawn."""
+
+    batch_size: int = Field(16, ge=1, description="Patches an optimiser step.")
+    foreground: Probability = Field(
+        1 / 3, description="Share of a batch that is forced to show foreground (nnU-Net: one third)."
+    )
+    workers: int | None = Field(
+        None, ge=0, description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers."
+    )
+
+
+class AugmentationSettings(Settings):
+    """Random changes of training patches, by batchgeneratorsv2; every default is off."""
+
+    rotation_degrees: float = Field(0, ge=0, le=180, description="Rotation drawn from [-x, x].")
+    p_rotation: Probability = 0
+    scale: Interval = Field((1, 1), description="Zoom interval.")
+    p_scale: Probability = 0
+    noise_variance: Interval = Field((0, 0.1), description="Variance of additive Gaussian noise.")
+    p_noise: Probability = 0
+    blur_sigma: Interval = Field((0.5, 1), description="Gaussian blur, sigma in voxels.")
+    p_blur: Probability = 0
+    brightness: Interval = Field((0.75, 1.25), description="Multiplier.")
+    p_brightness: Probability = 0
+    contrast: Interval = Field((0.75, 1.25), description="Contrast factor.")
+    p_contrast: Probability = 0
+    low_resolution: Interval = Field((0.5, 1), description="Zoom of simulated low resolution.")
+    p_low_resolution: Probability = 0
+    gamma: Interval = Field((0.7, 1.5), description="Gamma interval.")
+    p_gamma: Probability = 0
+    p_gamma_inverted: Probability = 0
+    mirror_axes: tuple[int, ...] = Field((), description="Spatial axes that may be flipped, 0-based.")

@@ -1,0 +1,1 @@
+"""Running cells: what one cell does, and the engines that run many."""

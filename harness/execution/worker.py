@@ -1,0 +1,90 @@
+"""The process of one cell: ``python -m harness.execution.worker CELL_FOLDER``.
+
+It ends with status 0 (done), 3 (failed; ``failure.json`` says why) or 130 (stopped; a checkpoint is kept).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["DONE", "FAILED", "STOPPED", "main"]
+
+DONE, FAILED, STOPPED = 0, 3, 130
+
+#: Seconds to wait for the cell's lock: somebody may just be asking whether it is held.
+_LOCK_WAIT = 5
+
+
+class _Stop:
+    """True once somebody asked for it, or once the process that started this one is gone."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._parent = os.getppid()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked or os.getppid() != self._parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the cell in a folder; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Runs one cell.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--device")
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args(arguments)
+
+    should_stop = _Stop()  # before the slow imports, so that an early signal is not lost
+
+    import torch
+    from filelock import Timeout
+
+    from harness.errors import HarnessError
+    from harness.results.store import CellFolder
+    from harness.study.cell import CellSpec
+    from harness.training.loop import Interrupted
+
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    folder = CellFolder(given.folder)
+    try:
+        with folder.lock().acquire(timeout=_LOCK_WAIT):
+            folder.clear_failure()
+            from harness.execution.cell import run_cell
+
+            run_cell(CellSpec.from_json(folder.spec()), folder, given.cache, given.device, should_stop)
+    except Timeout:
+        print(f"{folder.id}: another process computes this cell", file=sys.stderr)
+        return FAILED
+    except Interrupted:
+        return STOPPED
+    except HarnessError as error:
+        folder.fail(error.message, error.hint, traceback.format_exc())
+    except torch.cuda.OutOfMemoryError as error:
+        hint = "Lower `sampling.batch_size` or choose a smaller preset."
+        folder.fail(f"Out of GPU memory: {error}", hint, traceback.format_exc())
+    except MemoryError:
+        folder.fail("Out of memory.", "Run fewer cells at once: --workers.", traceback.format_exc())
+    except Exception as error:  # failure is data: whatever happens here must reach the table
+        folder.fail(f"{type(error).__name__}: {error}", f"The whole log: {folder.log}", traceback.format_exc())
+    else:
+        return DONE
+    traceback.print_exc()
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Sliding-window inference and the way back to the native grid."""

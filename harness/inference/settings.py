@@ -1,0 +1,18 @@
+"""How whole volumes are segmented."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from harness.settings import Settings
+
+__all__ = ["InferenceSettings"]
+
+
+class InferenceSettings(Settings):
+    """Sliding-window inference."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="Overlap of neighbouring windows (step 0.5 = overlap 0.5).")
+    gaussian: bool = Field(True, description="Weight windows by a Gaussian, as nnU-Net does.")
+    mirror_axes: tuple[int, ...] = Field((), description="Axes flipped for test-time averaging, 0-based.")
+    batch_size: int = Field(16, ge=1, description="Windows a forward pass.")

@@ -1,0 +1,165 @@
+r"""LaTeX: one file that compiles alone and can also be ``\input`` into a paper."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from harness.report.tables import Entry, Row, Table
+
+__all__ = ["escape_latex", "latex_document"]
+
+#: Characters pdfLaTeX reads as commands, and those beyond Latin that scores, units and names need.
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\rightarrow$",
+    "∞": r"$\infty$",
+    "†": r"\textsuperscript{\dag}",
+    "·": r"\textperiodcentered{}",
+    "°": r"\textdegree{}",
+    "²": r"\textsuperscript{2}",
+    "³": r"\textsuperscript{3}",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "λ": r"$\lambda$",
+    "σ": r"$\sigma$",
+    "–": "--",
+    "—": "---",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "…": r"\dots{}",
+    "\u00a0": "~",
+    "\n": " ",
+}
+
+#: ``\@nodocument`` is an error message until ``\begin{document}`` and empty after it: the test for "are we inside a paper?".
+_HEAD = r"""% Needs in your preamble:
+% \usepackage[T1]{fontenc}
+% \usepackage{textcomp,booktabs,adjustbox}
+\expandafter\ifx\csname @nodocument\endcsname\relax
+  \def\harnessend{}%
+\else
+  \documentclass[10pt]{article}
+  \usepackage[T1]{fontenc}
+  \usepackage[utf8]{inputenc}
+  \usepackage{textcomp,booktabs,adjustbox}
+  \usepackage[a4paper,margin=2cm]{geometry}
+  \def\harnessend{\end{document}}
+  \begin{document}
+\fi
+"""
+
+
+def escape_latex(text: str) -> str:
+    """Makes any text safe for pdfLaTeX; a character it cannot set becomes its plain form or its code point."""
+    return "".join(_ESCAPES[each] if each in _ESCAPES else _settable(each) for each in text)
+
+
+def latex_document(tables: list[Table]) -> str:
+    r"""Sets all tables; ``\input`` it inside a document, or compile it as it is."""
+    floats = "\n".join(_float(table) for table in tables)
+    return f"{_HEAD}\n{floats}\n\\harnessend\n"
+
+
+def _settable(character: str) -> str:
+    # T1 with utf8 sets printable ASCII, Latin-1 letters and Latin Extended-A.
+    if " " <= character <= "~" or "¡" <= character <= "ſ":
+        return character
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return plain or f"[U+{ord(character):04X}]"
+
+
+def _float(table: Table) -> str:
+    caption = " ".join(escape_latex(sentence) for sentence in table.caption)
+    if table.kind == "means":
+        caption += rf" \textbf{{Best}} and \underline{{second}} mean are marked; equal printed means share the mark."
+    notes = " ".join(escape_latex(note) for note in table.notes)
+    lines = [
+        r"\begin{table}[htbp]",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{_key(table)}}}",
+        r"\begin{adjustbox}{max width=\linewidth}",
+        *_tabular(table),
+        r"\end{adjustbox}",
+        r"\par\medskip",
+        r"\begin{minipage}{\linewidth}\footnotesize\raggedright",
+        notes,
+        r"\end{minipage}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _tabular(table: Table) -> list[str]:
+    heads = len(table.heads)
+    spans, rules, first = [], [], heads + 1
+    for name, width in table.groups:
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
+        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
+    names = [*table.heads, *(column.title for column in table.columns)]
+    variants = [_row(row) for row in table.rows if not row.is_floor]
+    floors = [_row(row) for row in table.rows if row.is_floor]
+    return [
+        rf"\begin{{tabular}}{{{'l' * heads}{'c' * len(table.columns)}}}",
+        r"\toprule",
+        _line([*[""] * heads, *spans]),
+        "".join(rules),
+        _line([escape_latex(name) for name in names]),
+        r"\midrule",
+        *variants,
+        *([r"\midrule", *floors] if floors else []),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _line(parts: list[str]) -> str:
+    return f"{' & '.join(parts)} \\\\"
+
+
+def _row(row: Row) -> str:
+    heads = [escape_latex(head) for head in row.heads]
+    if row.is_floor:
+        heads = [rf"\textit{{{head}}}" for head in heads]
+    # A row that begins with "[" would be read as the length that \\ takes.
+    if heads[0].startswith("["):
+        heads[0] = f"{{}}{heads[0]}"
+    return _line([*heads, *(_entry(entry) for entry in row.entries)])
+
+
+def _entry(entry: Entry) -> str:
+    main = escape_latex(entry.main)
+    if entry.is_word:
+        return rf"\textit{{{main}}}"
+    main = {"best": rf"\textbf{{{main}}}", "second": rf"\underline{{{main}}}"}.get(entry.mark, main)
+    spread = rf" $\pm$ {escape_latex(entry.spread)}" if entry.spread else ""
+    return f"{main}{spread}{escape_latex('†') if entry.dagger else ''}"
+
+
+def _key(table: Table) -> str:
+    return "".join(each if each.isalnum() and each.isascii() else "-" for each in f"{table.dataset}-{table.kind}")

@@ -1,0 +1,62 @@
+"""Markdown (GitHub's): the tables for a terminal, an issue or a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from harness.report.tables import Entry, Row, Table
+
+__all__ = ["escape_markdown", "markdown_document"]
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#$])")
+_MARKS = "**Best** and *second* mean are marked; equal printed means share the mark."
+
+
+def escape_markdown(text: str) -> str:
+    """Makes any text safe inside a table cell or a paragraph."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def markdown_document(study: str, question: str, answers: Sequence[str], tables: Sequence[Table]) -> str:
+    """The study's question, its answers and every table."""
+    head = [f"# {escape_markdown(study)}", escape_markdown(question), *(escape_markdown(text) for text in answers)]
+    return "\n\n".join([*head, *(_section(table) for table in tables)]) + "\n"
+
+
+def _section(table: Table) -> str:
+    caption = " ".join(escape_markdown(sentence) for sentence in table.caption)
+    if table.kind == "means":
+        caption += f" {_MARKS}"
+    notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
+    return f"## {escape_markdown(table.title)}\n\n{caption}\n\n{_grid(table)}\n\n{notes}"
+
+
+def _grid(table: Table) -> str:
+    """Pads the columns, so that the table also reads well where nothing renders it."""
+    header = [escape_markdown(name) for name in (*table.heads, *(column.name for column in table.columns))]
+    body = [_row(row) for row in table.rows]
+    widths = [max(3, *(len(line[i]) for line in [header, *body])) for i in range(len(header))]
+    named = len(table.heads)
+    rule = [":" + "-" * (width - 1) if i < named else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(_line(line, widths, named) for line in [header, rule, *body])
+
+
+def _line(parts: Sequence[str], widths: Sequence[int], named: int) -> str:
+    padded = (
+        part.ljust(width) if i < named else part.rjust(width)
+        for i, (part, width) in enumerate(zip(parts, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
+
+
+def _row(row: Row) -> list[str]:
+    heads = [f"*{escape_markdown(head)}*" if row.is_floor and head else escape_markdown(head) for head in row.heads]
+    return [*heads, *(_entry(entry) for entry in row.entries)]
+
+
+def _entry(entry: Entry) -> str:
+    if entry.is_word:
+        return f"*{escape_markdown(entry.text)}*"
+    main = {"best": f"**{entry.main}**", "second": f"*{entry.main}*"}.get(entry.mark, entry.main)
+    return main + entry.text.removeprefix(entry.main)

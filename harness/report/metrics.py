@@ -1,0 +1,80 @@
+"""How each metric is named, rounded and ordered: the one place that decides what "printed precision" means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from harness.errors import HarnessError, did_you_mean
+
+__all__ = ["METRICS", "MetricStyle", "metric_style"]
+
+
+@dataclass(frozen=True)
+class MetricStyle:
+    """How a metric is printed.
+
+    Attributes:
+        name: Value of the ``metric`` column.
+        title: What tables and axes call it.
+        unit: Physical unit, ``''`` for a plain ratio.
+        decimals: Digits after the point; equal printed means are ties.
+        higher_is_better: Direction of the ranking.
+        scale: The scale in words, for captions.
+    """
+
+    name: str
+    title: str
+    unit: str
+    decimals: int
+    higher_is_better: bool
+    scale: str
+
+    @property
+    def heading(self) -> str:
+        """Title with the unit, e.g. ``HD95 (mm)``."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words."""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+    def text(self, value: float) -> str:
+        """Prints a value; ``–`` for one that does not exist."""
+        if math.isnan(value):
+            return "–"
+        if math.isinf(value):
+            return "∞" if value > 0 else "−∞"
+        return f"{value:z.{self.decimals}f}".replace("-", "−")
+
+    def signed(self, value: float) -> str:
+        """Prints a difference with its sign; zero at printed precision carries none."""
+        text = self.text(value)
+        return f"+{text}" if value > 0 and self.rounded(value) != 0 else text
+
+    def rounded(self, value: float) -> float:
+        """The value as a reader of the table knows it."""
+        return float(f"{value:z.{self.decimals}f}")
+
+
+_STYLES = (
+    MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale="from 0 to 1"),
+    MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale="in mm"),
+)
+
+#: Styles by metric name.
+METRICS: Mapping[str, MetricStyle] = MappingProxyType({style.name: style for style in _STYLES})
+
+
+def metric_style(name: str) -> MetricStyle:
+    """Returns the style of a metric.
+
+    Raises:
+        HarnessError: The report does not know which way the metric is better.
+    """
+    if name not in METRICS:
+        raise HarnessError(f"The report has no style for the metric '{name}'.", hint=did_you_mean(name, METRICS))
+    return METRICS[name]

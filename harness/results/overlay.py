@@ -1,0 +1,114 @@
+"""One slice of a prediction beside its truth: what a person looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Overlay", "choose_slice", "draw"]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A slice in display orientation: rows run downwards.
+
+    Attributes:
+        images: (M, H, W) uint8, each modality scaled to its own range.
+        modalities: Names of the modalities.
+        truth: (H, W) uint8 label map.
+        prediction: (H, W) uint8 label map.
+        spacing: Height and width of a pixel in mm.
+        case: Case identifier.
+        index: Slice index within the case.
+    """
+
+    images: NDArray[np.uint8]
+    modalities: tuple[str, ...]
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+    spacing: tuple[float, float]
+    case: str
+    index: int
+
+    @classmethod
+    def cut(
+        cls,
+        images: NDArray[np.float32],
+        truth: NDArray[np.uint8],
+        prediction: NDArray[np.uint8],
+        spacing: Sequence[float],
+        modalities: tuple[str, ...],
+        case: str,
+        index: int,
+        axis: int,
+    ) -> Overlay:
+        """Cuts slice ``index`` along voxel axis ``axis`` from a case on its native grid (X, Y, Z)."""
+        plane_spacing = [size for number, size in enumerate(spacing) if number != axis]
+        planes = [_upright(np.take(volume, index, axis=axis)) for volume in (*images, truth, prediction)]
+        return cls(
+            images=np.stack([_to_bytes(plane) for plane in planes[: len(images)]]),
+            modalities=modalities,
+            truth=planes[-2].astype(np.uint8),
+            prediction=planes[-1].astype(np.uint8),
+            spacing=(plane_spacing[1], plane_spacing[0]),
+            case=case,
+            index=index,
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the slice as ``.npz`` (no pickles)."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                images=self.images,
+                modalities=np.array(self.modalities),
+                truth=self.truth,
+                prediction=self.prediction,
+                spacing=np.array(self.spacing),
+                case=np.array(self.case),
+                slice=np.array(self.index),
+            )
+
+
+def choose_slice(truth: NDArray[np.uint8], axis: int) -> int:
+    """Returns the slice with the most foreground; the choice depends on the truth alone, never on a prediction."""
+    other = tuple(number for number in range(3) if number != axis)
+    return int((truth > 0).sum(axis=other).argmax())
+
+
+def _upright(plane: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Turns a plane (first axis, second axis) of RAS voxels so that its second axis runs upwards."""
+    return np.rot90(plane)
+
+
+def _to_bytes(plane: NDArray[np.generic]) -> NDArray[np.uint8]:
+    low, high = np.percentile(plane, [0, 99.5])
+    scaled = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    return np.rint(255 * scaled).astype(np.uint8)
+
+
+def draw(source: Path, target: Path, title: str) -> None:
+    """Draws a saved overlay as PNG: every modality, the truth, and the prediction over the first modality."""
+    from matplotlib.figure import Figure  # matplotlib is imported only where something is drawn
+
+    with np.load(source, allow_pickle=False) as arrays:
+        images, names = arrays["images"], [str(name) for name in arrays["modalities"]]
+        truth, prediction = arrays["truth"], arrays["prediction"]
+        aspect = float(arrays["spacing"][0] / arrays["spacing"][1])
+        case = f"{arrays['case']}, slice {arrays['slice']}"
+    panels = [(name, image, None) for name, image in zip(names, images, strict=True)]
+    panels += [("truth", images[0], truth), (title, images[0], prediction)]
+    figure = Figure(figsize=(2.4 * len(panels), 2.9 * truth.shape[0] / truth.shape[1] * aspect), layout="constrained")
+    figure.suptitle(case, fontsize=9)
+    top = max(int(truth.max()), int(prediction.max()), 1)
+    for axes, (name, image, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(image, cmap="gray", aspect=aspect)
+        if label is not None:
+            axes.imshow(np.ma.masked_equal(label, 0), cmap="viridis", vmin=0, vmax=top, alpha=0.55, aspect=aspect)
+        axes.set_title(name, fontsize=10)
+        axes.axis("off")
+    figure.savefig(target, dpi=110, format="png")

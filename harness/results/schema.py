@@ -1,0 +1,161 @@
+"""The tables of the results store: their columns and what each one means.
+
+``cases`` is the one long table everything else is computed from: one row a cell, case, region and metric. It is written by
+a cell when it finishes and never changed. Study-level words (study, profile, label) are joined on loading, because a cell
+belongs to every study that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = [
+    "CASE_COLUMNS",
+    "CELL_COLUMNS",
+    "FLOOR_COLUMNS",
+    "HISTORY_COLUMNS",
+    "STATUSES",
+    "DatasetFacts",
+    "StudyResults",
+]
+
+
+#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in truth and prediction / in one of them, value by
+#: the declared policy. ``missing``: no prediction; the value is the metric's worst.
+STATUSES = ("scored", "empty_both", "empty_one", "missing")
+
+#: Per-case results. ``study``, ``profile`` and ``label`` are joined on loading.
+CASE_COLUMNS: Mapping[str, str] = {
+    "study": "study name",
+    "profile": "profile of the study, 'default' for none",
+    "cell": "identity of the cell (its folder's name)",
+    "dataset": "registered dataset name",
+    "model": "registered segmenter name",
+    "label": "what the study calls this variant",
+    "leading": "leading modality, '-' where the model has none",
+    "fold": "fold index",
+    "seed": "training seed",
+    "patient": "patient the case belongs to: the unit of statistics",
+    "case": "case identifier",
+    "region": "what is scored, e.g. WT",
+    "metric": "dice (0..1) or hd95 (mm)",
+    "value": "float; never absent",
+    "status": f"one of {', '.join(STATUSES)}",
+    "implementation": "function and version that computed the value",
+}
+
+#: One row a cell of the study, whatever became of it.
+CELL_COLUMNS: Mapping[str, str] = {
+    "study": "study name",
+    "profile": "profile of the study",
+    "cell": "identity of the cell",
+    "dataset": "registered dataset name",
+    "model": "registered segmenter name",
+    "label": "what the study calls this variant",
+    "leading": "leading modality, '-' where the model has none",
+    "fold": "fold index",
+    "seed": "training seed",
+    "status": "done, failed, running, interrupted or new",
+    "reason": "why it failed, else ''",
+    "parameters": "trainable parameters",
+    "gflops": "GFLOPs of one forward pass, batch 1 (1 MAC = 2 FLOPs)",
+    "train_seconds": "wall time of training, over all attempts",
+    "steps": "training steps done",
+    "device": "e.g. 'cpu (1 thread)' or the GPU's name",
+    "commit": "git commit of the code, '+dirty' appended where the tree had changes",
+    "split": "hash of the split",
+    "data": "hash of the dataset's files",
+    "protocol": "name of the protocol",
+    "options": "JSON of the segmenter's resolved options",
+    "packages": "JSON of package versions",
+    "started": "UTC time, ISO 8601",
+    "finished": "UTC time, ISO 8601",
+}
+
+#: One row an epoch of a cell; ``val_dice`` is NaN where the epoch was not validated.
+HISTORY_COLUMNS: Mapping[str, str] = {
+    "cell": "identity of the cell",
+    "epoch": "1-based",
+    "step": "optimiser steps done",
+    "loss": "mean training loss of the epoch",
+    "val_dice": "mean Dice over regions on the validation cases",
+    "lr": "learning rate of the epoch's last step",
+    "seconds": "wall time of the epoch",
+}
+
+#: What a trivial method scores on the same test cases (e.g. copying the mirrored labels of the other hemisphere).
+FLOOR_COLUMNS: Mapping[str, str] = {
+    "dataset": "registered dataset name",
+    "fold": "fold index",
+    "floor": "name of the trivial method",
+    "patient": "patient the case belongs to",
+    "case": "case identifier",
+    "region": "what is scored",
+    "metric": "dice or hd95",
+    "value": "float",
+    "status": f"one of {', '.join(STATUSES)}",
+}
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a report must say about a dataset.
+
+    Attributes:
+        name: Registered name.
+        title: What tables call it.
+        kind: ``real`` (downloaded by the user), ``embedded`` (ships with the harness) or ``generated``.
+        unit: What one test case is, e.g. ``patient`` or ``coronal block of one patient``.
+        modalities: Names in channel order.
+        regions: Region names in table order.
+        notes: Caveats printed under every table that uses it.
+    """
+
+    name: str
+    title: str
+    kind: str
+    unit: str
+    modalities: tuple[str, ...]
+    regions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All a report needs to know of one study: no model, no image volume.
+
+    Attributes:
+        study: Study name.
+        profile: Profile, ``default`` for none.
+        question: What the study asks, in one sentence.
+        reference: Label of the variant the others are compared with; ``None`` for none.
+        metrics: Metrics to report, in order.
+        labels: Variant labels in table order.
+        cases: Per-case rows, columns of :data:`CASE_COLUMNS`.
+        cells: One row a cell, columns of :data:`CELL_COLUMNS`.
+        history: One row an epoch, columns of :data:`HISTORY_COLUMNS`.
+        floors: Rows of :data:`FLOOR_COLUMNS`.
+        datasets: Facts by dataset name.
+        overlays: Cell to an ``.npz`` with ``images`` (M, H, W) uint8, ``modalities`` (M,) str, ``truth`` and
+            ``prediction`` (H, W) uint8 label maps, ``spacing`` (2,) mm, ``case`` and ``slice``; rows run downwards as displayed.
+        manifest: The study as resolved, for provenance.
+    """
+
+    study: str
+    profile: str
+    question: str
+    reference: str | None
+    metrics: tuple[str, ...]
+    labels: tuple[str, ...]
+    cases: pd.DataFrame
+    cells: pd.DataFrame
+    history: pd.DataFrame
+    floors: pd.DataFrame
+    datasets: Mapping[str, DatasetFacts]
+    overlays: Mapping[str, Path]
+    manifest: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,255 @@
+"""The results store: one folder a cell, its result written once and atomically. It is the only truth.
+
+::
+
+    results/
+      store.json                     format of the store
+      cells/CELL/cell.json           what the cell is
+      cells/CELL/work/               progress, log, checkpoints; disposable once there is a result
+      cells/CELL/failure.json        why the last attempt failed
+      cells/CELL/result/             appears whole: summary.json, cases.parquet, history.parquet, floors.parquet,
+                                     overlay.npz, overlay.png, weights.safetensors
+      studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them
+      reports/STUDY/PROFILE/         what `harness report` wrote
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from harness.errors import HarnessError, did_you_mean
+from harness.files import atomic_folder, read_json, write_json
+
+__all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
+
+#: Version of the layout above; a store of another version is refused, never guessed at.
+FORMAT = 1
+
+Status = Literal["done", "failed", "running", "interrupted", "new"]
+
+
+@dataclass(frozen=True)
+class CellFolder:
+    """The folder of one cell."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Identity of the cell."""
+        return self.path.name
+
+    @property
+    def work(self) -> Path:
+        """Progress, log and checkpoints."""
+        return self.path / "work"
+
+    @property
+    def result(self) -> Path:
+        """The finished result; exists whole or not at all."""
+        return self.path / "result"
+
+    @property
+    def log(self) -> Path:
+        """What the worker printed."""
+        return self.work / "log.txt"
+
+    def status(self) -> Status:
+        """Returns what has become of the cell so far."""
+        if (self.result / "summary.json").is_file():
+            return "done"
+        if self.is_locked():
+            return "running"
+        if (self.path / "failure.json").is_file():
+            return "failed"
+        return "interrupted" if any(self.work.glob("*.pt")) else "new"
+
+    def spec(self) -> dict[str, Any]:
+        """Returns what the cell is."""
+        return dict(read_json(self.path / "cell.json"))
+
+    def write_spec(self, values: Mapping[str, Any]) -> None:
+        """Writes what the cell is; once."""
+        if not (self.path / "cell.json").is_file():
+            write_json(self.path / "cell.json", values)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the facts of the finished cell."""
+        return dict(read_json(self.result / "summary.json"))
+
+    def failure(self) -> dict[str, Any] | None:
+        """Returns why the last attempt failed, or None."""
+        path = self.path / "failure.json"
+        return dict(read_json(path)) if path.is_file() else None
+
+    def fail(self, reason: str, hint: str = "", traceback: str = "") -> None:
+        """Records why an attempt failed."""
+        write_json(self.path / "failure.json", {"reason": reason, "hint": hint, "traceback": traceback})
+
+    def clear_failure(self) -> None:
+        """Forgets an earlier failure; a new attempt begins."""
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def progress(self) -> dict[str, Any]:
+        """Returns the last progress the worker wrote; empty before the first."""
+        try:
+            return dict(read_json(self.work / "progress.json"))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def write_progress(self, values: Mapping[str, Any]) -> None:
+        """Tells whoever watches how far the cell is."""
+        write_json(self.work / "progress.json", values)
+
+    @contextmanager
+    def writing_result(self) -> Iterator[Path]:
+        """Yields a folder that becomes the result when the block ends without error; checkpoints are dropped then."""
+        with atomic_folder(self.result) as temporary:
+            yield temporary
+        self.clear_failure()
+        for checkpoint in self.work.glob("*.pt"):
+            checkpoint.unlink()
+
+    def lock(self) -> FileLock:
+        """Returns the lock a worker holds while it computes the cell; freed by the system when the worker dies."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.work / "lock")
+
+    def is_locked(self) -> bool:
+        """Returns whether a worker is computing the cell now."""
+        return self.work.is_dir() and _is_held(self.lock())
+
+    def clear_work(self) -> None:
+        """Drops checkpoints and progress: the next attempt starts from nothing."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """One study under one profile."""
+
+    path: Path
+
+    @property
+    def study(self) -> str:
+        """Study name."""
+        return self.path.parent.name
+
+    @property
+    def profile(self) -> str:
+        """Profile name."""
+        return self.path.name
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns the study as resolved: its words and its cells with their labels."""
+        return dict(read_json(self.path / "study.json"))
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        """Writes the study as resolved."""
+        write_json(self.path / "study.json", values)
+
+    def lock(self) -> FileLock:
+        """Returns the lock of a running `harness run`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path / "run.lock")
+
+    def is_locked(self) -> bool:
+        """Returns whether a `harness run` works on the study now."""
+        return self.path.is_dir() and _is_held(self.lock())
+
+
+class Store:
+    """A results folder.
+
+    Args:
+        root: Where it is; created when first written to.
+
+    Raises:
+        HarnessError: The folder belongs to another version of the store, or cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        marker = root / "store.json"
+        if not marker.is_file():
+            return
+        try:
+            found = read_json(marker).get("format")
+        except (ValueError, AttributeError, OSError) as error:
+            raise HarnessError(f"{marker} cannot be read: {error}", hint="Restore the file or choose another --results.") from error
+        if found != FORMAT:
+            raise HarnessError(
+                f"The results in {root} have format {found}; this version of the harness reads format {FORMAT}.",
+                hint="Use the version that wrote them, or choose another folder with --results.",
+            )
+
+    def create(self) -> None:
+        """Makes the folder, if need be.
+
+        Raises:
+            HarnessError: It cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not (self.root / "store.json").is_file():
+                write_json(self.root / "store.json", {"format": FORMAT})
+            else:  # an old store may be on a disk that is read-only now
+                probe = self.root / ".write-probe"
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            raise HarnessError(
+                f"The results folder {self.root} cannot be written: {error.strerror or error}.",
+                hint="Correct its permissions, or choose another folder with --results.",
+            ) from error
+
+    def cell(self, identity: str) -> CellFolder:
+        """Returns the folder of a cell."""
+        return CellFolder(self.root / "cells" / identity)
+
+    def study(self, name: str, profile: str) -> StudyFolder:
+        """Returns the folder of a study under a profile."""
+        return StudyFolder(self.root / "studies" / name / profile)
+
+    def studies(self) -> list[StudyFolder]:
+        """Returns all studies, the one run last first."""
+        found = (self.root / "studies").glob("*/*/study.json")
+        newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [StudyFolder(path.parent) for path in newest_first]
+
+    def find_study(self, name: str | None = None, profile: str | None = None) -> StudyFolder:
+        """Returns the study run last among those that match.
+
+        Raises:
+            HarnessError: None matches.
+        """
+        studies = self.studies()
+        if not studies:
+            raise HarnessError(
+                f"There are no studies in {self.root}.", hint="Run one: harness run studies/ablation_tcfaf.yaml --profile demo"
+            )
+        named = [study for study in studies if name is None or study.study == name]
+        if not named:
+            raise HarnessError(
+                f"No study '{name}' in {self.root}.", hint=did_you_mean(str(name), {study.study for study in studies})
+            )
+        matching = [study for study in named if profile is None or study.profile == profile]
+        if not matching:
+            known = {study.profile for study in named}
+            raise HarnessError(f"Study '{name}' was not run with profile '{profile}'.", hint=did_you_mean(str(profile), known))
+        return matching[0]
+
+
+def _is_held(lock: FileLock) -> bool:
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,193 @@
+"""What a segmenter is: a factory plus facts.
+
+A segmenter is declared in a module that imports no torch, so that studies are checked and listed quickly; its network is
+imported by :meth:`Segmenter.build`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import HarnessError, StudyError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Options", "Segmenter", "Source", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is asked to segment.
+
+    Attributes:
+        modalities: Names in channel order, e.g. ``("t1", "t1ce", "t2", "flair")``.
+        leading: Index of the leading modality; ``None`` treats all alike (no discrimination).
+        out_channels: Number of output channels K, background included.
+        patch_size: Spatial size of the network's input in voxels; its length gives the spatial dimensions.
+    """
+
+    modalities: tuple[str, ...]
+    leading: int | None
+    out_channels: int
+    patch_size: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.modalities:
+            raise ValueError("a task needs at least one modality")
+        if self.leading is not None and not 0 <= self.leading < len(self.modalities):
+            raise ValueError(f"leading index {self.leading} is outside the {len(self.modalities)} modalities")
+        if self.out_channels < 1:
+            raise ValueError(f"out_channels must be positive, not {self.out_channels}")
+
+    @property
+    def in_channels(self) -> int:
+        """Number of modalities M."""
+        return len(self.modalities)
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for slices, 3 for volumes."""
+        return len(self.patch_size)
+
+
+class Options(BaseModel):
+    """Base class of a segmenter's options; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Attributes:
+        paper: Title, venue and year.
+        repository: Official repository, ``owner/name``.
+        licence: Licence of the official repository, in words.
+    """
+
+    paper: str
+    repository: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network the harness can train: a factory plus facts.
+
+    Attributes:
+        name: What studies call it; equals the entry point's name.
+        title: What tables call it.
+        summary: One sentence.
+        source: Paper and official code.
+        factory: ``module:function`` of ``(task: Task, options: Options) -> nn.Module``. The module maps ``(B, M, *spatial)``
+            float to logits ``(B, K, *spatial)``. With deep supervision it returns, in training mode only, a list of logits
+            (finest first) and has an attribute ``deep_supervision_weights``: one float an output.
+        options: The options' class, with types and defaults.
+        presets: Named sets of options; a study writes ``preset: tiny``.
+        spatial_dims: Dimensions it can be built in.
+        adapted_dims: Those of ``spatial_dims`` its authors never had; tables say so.
+        modality_counts: Smallest and largest number of modalities.
+        uses_leading: Whether the leading modality changes the function computed. Where not, a study's ``leading`` axis is
+            collapsed for it.
+        official_task: The authors' configuration.
+        official_options: Options of the authors' configuration.
+        official_parameters: Trainable parameters of that configuration.
+        notes: Decisions and departures a reader of a table should know.
+        revision: Raised whenever a change alters the numbers this network produces; part of a cell's identity.
+    """
+
+    name: str
+    title: str
+    summary: str
+    source: Source
+    factory: str
+    options: type[Options] = Options
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    spatial_dims: frozenset[int] = frozenset({2})
+    adapted_dims: frozenset[int] = frozenset()
+    modality_counts: tuple[int, int] = (1, 8)
+    uses_leading: bool = False
+    official_task: Task | None = None
+    official_options: Mapping[str, Any] = field(default_factory=dict)
+    official_parameters: int | None = None
+    notes: tuple[str, ...] = ()
+    revision: int = 1
+
+    def parse_options(self, given: Mapping[str, Any]) -> Options:
+        """Returns validated options: defaults, then the preset named by ``preset``, then what was given.
+
+        Raises:
+            StudyError: A preset, an option or a value is unknown; the message names the nearest valid one.
+        """
+        values = dict(given)
+        preset = values.pop("preset", None)
+        if preset is not None:
+            if preset not in self.presets:
+                raise StudyError(f"{self.name} has no preset '{preset}'.", hint=did_you_mean(str(preset), self.presets))
+            values = {**self.presets[preset], **values}
+        for key in values:
+            if key not in self.options.model_fields:
+                known = [*self.options.model_fields, "preset"]
+                raise StudyError(f"{self.name} has no option '{key}'.", hint=did_you_mean(key, known))
+        try:
+            return self.options.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "options"
+            raise StudyError(
+                f"{self.name}: option '{where}' = {first.get('input')!r}: {first['msg']}.",
+                hint=f"`harness models show {self.name}` lists the options.",
+            ) from error
+
+    def check(self, task: Task) -> None:
+        """Refuses a task this segmenter cannot be built for.
+
+        Raises:
+            StudyError: The spatial dimensions or the number of modalities are not supported.
+        """
+        if task.spatial_dims not in self.spatial_dims:
+            dims = " and ".join(f"{d}D" for d in sorted(self.spatial_dims))
+            raise StudyError(
+                f"{self.name} works in {dims}, not in {task.spatial_dims}D.",
+                hint="Choose another protocol (its `patch_size` sets the dimensions) or another model.",
+            )
+        low, high = self.modality_counts
+        if not low <= task.in_channels <= high:
+            raise StudyError(
+                f"{self.name} takes {low} to {high} modalities, not {task.in_channels} ({', '.join(task.modalities)}).",
+                hint="Choose another model for this dataset.",
+            )
+
+    def build(self, task: Task, options: Options | Mapping[str, Any] | None = None) -> nn.Module:
+        """Builds the network.
+
+        Args:
+            task: What to segment.
+            options: Validated options, or a mapping that is validated here.
+
+        Raises:
+            StudyError: The task or an option is refused, or the factory finds them incompatible.
+            HarnessError: The factory cannot be imported.
+        """
+        self.check(task)
+        if not isinstance(options, Options):
+            options = self.parse_options(options or {})
+        return self._load_factory()(task, options)
+
+    def _load_factory(self) -> Callable[[Task, Options], nn.Module]:
+        module_name, _, function_name = self.factory.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module_name), function_name)
+        except (ImportError, AttributeError) as error:
+            raise HarnessError(
+                f"The network of '{self.name}' ({self.factory}) cannot be imported: {error}",
+                hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
+            ) from error
+        return factory  # type: ignore[no-any-return]

@@ -1,0 +1,36 @@
+"""How large a network is: trainable parameters and compute of one forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.segmenters.contract import Options, Segmenter, Task
+
+__all__ = ["Size", "measure"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Trainable parameters, and GFLOPs of one forward pass at batch 1 (1 MAC = 2 FLOPs; norms and activations uncounted)."""
+
+    parameters: int
+    gflops: float
+
+
+def measure(segmenter: Segmenter, task: Task, options: Options) -> Size:
+    """Measures a network without memory or arithmetic, on torch's fake tensors.
+
+    Raises:
+        StudyError: The network cannot be built for the task; the message says what would be valid.
+    """
+    counter = FlopCounterMode(display=False)
+    with FakeTensorMode():
+        network = segmenter.build(task, options).eval()
+        with counter, torch.no_grad():
+            network(torch.empty(1, task.in_channels, *task.patch_size))
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Size(parameters, counter.get_total_flops() / 1e9)

@@ -1,0 +1,1 @@
+"""The study file: schema, protocols, expansion into cells."""

@@ -1,0 +1,113 @@
+"""A cell: one point of a study's matrix, named by a hash of all that affects its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.study.protocol import Protocol
+
+__all__ = ["NO_LEADING", "NUMERICS", "CellSpec"]
+
+#: Raised whenever the harness itself (training, inference, evaluation) changes the numbers it produces.
+NUMERICS = 1
+
+#: Written where a model has no leading modality.
+NO_LEADING = "-"
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """Everything a cell needs to be computed.
+
+    Attributes:
+        dataset: Registered dataset name.
+        dataset_revision: Revision of its reader.
+        data: Hash of its files.
+        root: Where its files are; not part of the identity.
+        model: Registered segmenter name.
+        model_revision: Revision of the segmenter.
+        options: Resolved options of the segmenter.
+        leading: Modality name, ``none`` (no discrimination) or ``-`` (the model has no leading modality).
+        fold: Fold index.
+        split: Hash of the fold's split.
+        seed: Training seed.
+        protocol: How it is trained.
+    """
+
+    dataset: str
+    dataset_revision: int
+    data: str
+    root: Path
+    model: str
+    model_revision: int
+    options: Mapping[str, Any]
+    leading: str
+    fold: int
+    split: str
+    seed: int
+    protocol: Protocol
+
+    @cached_property
+    def id(self) -> str:
+        """Readable, path-safe and unique name of the cell."""
+        words = [self.dataset, self.model, "noleading" if self.leading == NO_LEADING else f"lead-{self.leading}"]
+        readable = "_".join(re.sub(r"[^A-Za-z0-9-]+", "-", word) for word in words)
+        return f"{readable}_f{self.fold}_s{self.seed}_{self.hash}"
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of all that affects the cell's numbers."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns all that affects the cell's numbers."""
+        return {
+            "numerics": NUMERICS,
+            "dataset": {"name": self.dataset, "revision": self.dataset_revision, "data": self.data},
+            "model": {"name": self.model, "revision": self.model_revision, "options": dict(self.options)},
+            "leading": self.leading,
+            "fold": self.fold,
+            "split": self.split,
+            "seed": self.seed,
+            "protocol": self.protocol.identity(),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the spec as JSON values; :meth:`from_json` reads it back."""
+        return {
+            "dataset": self.dataset,
+            "dataset_revision": self.dataset_revision,
+            "data": self.data,
+            "root": str(self.root),
+            "model": self.model,
+            "model_revision": self.model_revision,
+            "options": dict(self.options),
+            "leading": self.leading,
+            "fold": self.fold,
+            "split": self.split,
+            "seed": self.seed,
+            "protocol": self.protocol.model_dump(mode="json"),
+            "numerics": NUMERICS,
+            "id": self.id,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CellSpec:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: The identity does not match: the file was changed by hand, or by another version.
+        """
+        fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in {"protocol", "root"}}
+        spec = cls(**fields, root=Path(values["root"]), protocol=Protocol.model_validate(values["protocol"]))
+        if spec.id != values["id"] or values["numerics"] != NUMERICS:
+            raise ValueError(f"the identity of cell {values['id']} does not match its content")
+        return spec

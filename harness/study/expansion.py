@@ -1,0 +1,232 @@
+"""From a study file to its cells.
+
+Everything a study can get wrong is found here, before anything runs: unknown models, options, datasets and modalities,
+leading modalities a dataset lacks, dimensions a network lacks, labels given twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data import DATASETS, Dataset, Reader, Split
+from harness.errors import HarnessError, StudyError, did_you_mean
+from harness.segmenters import SEGMENTERS, Segmenter, Task
+from harness.study.cell import NO_LEADING, CellSpec
+from harness.study.document import Document, Key, merge, read_document, validate
+from harness.study.protocol import Protocol, load_protocol
+from harness.study.schema import DatasetEntry, ModelEntry, Study
+
+__all__ = ["LoadedStudy", "StudyCell", "Variant", "load_study", "make_task"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network with its switches set."""
+
+    label: str
+    segmenter: Segmenter
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """A cell, and what this study calls it."""
+
+    spec: CellSpec
+    label: str
+
+
+@dataclass(frozen=True)
+class LoadedStudy:
+    """A validated study with a profile applied.
+
+    Attributes:
+        study: The file's content, profile merged in.
+        profile: Name of the profile, ``default`` for none.
+        protocol: The protocol, resolved.
+        variants: Networks with switches, in file order.
+        cells: All cells; those that coincide (a model without a leading modality under several of them) are listed once.
+        collapsed: Number of combinations that coincided with another.
+    """
+
+    study: Study
+    profile: str
+    protocol: Protocol
+    variants: tuple[Variant, ...]
+    cells: tuple[StudyCell, ...]
+    collapsed: int
+
+
+def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
+    """Reads, validates and expands a study file.
+
+    Raises:
+        StudyError: Something in the file cannot be; the message names file and line.
+        DataError: A dataset's folder is missing or not what it should be.
+    """
+    document = _with_profile(read_document(path), profile)
+    study = validate(Study, document)
+    try:
+        protocol = load_protocol(study.protocol, path.parent)
+    except StudyError as error:
+        raise document.error(("protocol",), error.message, error.hint) from error
+    variants = tuple(_variants(study, document))
+    _check_reference(study, variants, document)
+    cells, collapsed = _cells(study, document, protocol, variants, path.parent)
+    return LoadedStudy(study, profile or "default", protocol, variants, cells, collapsed)
+
+
+def _with_profile(document: Document, profile: str | None) -> Document:
+    if profile is None:
+        return document
+    profiles = document.values.get("profiles")
+    known = profiles if isinstance(profiles, dict) else {}
+    if profile not in known:
+        raise document.error(("profiles",), f"there is no profile '{profile}'.", did_you_mean(profile, known))
+    changes = known[profile]
+    if not isinstance(changes, dict):
+        raise document.error(("profiles", profile), f"profile '{profile}' must be a mapping.")
+    if "name" in changes or "profiles" in changes:
+        raise document.error(("profiles", profile), "a profile cannot change 'name' or 'profiles'.")
+    prefix: Key = ("profiles", profile)
+    moved = {path[2:]: line for path, line in document.lines.items() if path[:2] == prefix and len(path) > 2}
+    return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
+
+
+def _variants(study: Study, document: Document) -> Iterator[Variant]:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(study.matrix.model):
+        where: Key = ("matrix", "model", index)
+        segmenter = _registered(SEGMENTERS.get, entry.name, document, where)
+        for chosen in _combinations(entry.sweep):
+            given = {**study.options.get(entry.name, {}), **entry.options, **chosen}
+            try:
+                options = segmenter.parse_options(given).model_dump(mode="json")
+            except StudyError as error:
+                raise document.error(where, error.message, error.hint) from error
+            label = _label(entry, segmenter, chosen)
+            if label in seen:
+                raise document.error(
+                    where, f"the label '{label}' stands twice.", "Give each variant a `label` of its own."
+                )
+            seen[label] = index
+            yield Variant(label, segmenter, options)
+    for name in study.options:
+        if name not in {entry.name for entry in study.matrix.model}:
+            raise document.error(
+                ("options", name), f"options are given for '{name}', which is not in the matrix.",
+                did_you_mean(name, {entry.name for entry in study.matrix.model}),
+            )
+
+
+def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*sweep.values()):
+        yield dict(zip(sweep, values, strict=True))
+
+
+def _label(entry: ModelEntry, segmenter: Segmenter, chosen: Mapping[str, Any]) -> str:
+    base = entry.label or segmenter.title
+    shown = chosen if entry.label else {**{k: v for k, v in entry.options.items() if k != "preset"}, **chosen}
+    return ", ".join([base, *(f"{key}={value}" for key, value in shown.items())])
+
+
+def _check_reference(study: Study, variants: tuple[Variant, ...], document: Document) -> None:
+    labels = [variant.label for variant in variants]
+    reference = study.report.reference
+    if reference is not None and reference not in labels:
+        raise document.error(
+            ("report", "reference"), f"the reference '{reference}' is no label of this study.", did_you_mean(reference, labels)
+        )
+
+
+def _cells(
+    study: Study, document: Document, protocol: Protocol, variants: tuple[Variant, ...], beside: Path
+) -> tuple[tuple[StudyCell, ...], int]:
+    found: dict[tuple[str, str], StudyCell] = {}
+    total = 0
+    for index, entry in enumerate(study.matrix.dataset):
+        where: Key = ("matrix", "dataset", index)
+        dataset = _registered(DATASETS.get, entry.name, document, where)
+        root, reader = _open(dataset, entry, beside, document, where)
+        data = reader.fingerprint()
+        splits = {fold: _split(reader, dataset, fold, document) for fold in study.matrix.fold}
+        leadings = _leadings(study, dataset, document)
+        for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
+            total += 1
+            _check_task(variant, dataset, leading, protocol, document)
+            spec = CellSpec(
+                dataset=dataset.name,
+                dataset_revision=dataset.revision,
+                data=data,
+                root=root,
+                model=variant.segmenter.name,
+                model_revision=variant.segmenter.revision,
+                options=variant.options,
+                leading=leading if variant.segmenter.uses_leading else NO_LEADING,
+                fold=fold,
+                split=splits[fold].hash,
+                seed=seed,
+                protocol=protocol,
+            )
+            found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
+    return tuple(found.values()), total - len(found)
+
+
+def _open(
+    dataset: Dataset, entry: DatasetEntry, beside: Path, document: Document, where: Key
+) -> tuple[Path, Reader]:
+    try:
+        root = dataset.locate(beside / entry.root if entry.root is not None else None).resolve()
+        return root, dataset.open(root)
+    except HarnessError as error:
+        raise type(error)(f"{document.at(where)}: {error.message}", hint=error.hint) from error
+
+
+def _split(reader: Reader, dataset: Dataset, fold: int, document: Document) -> Split:
+    if fold >= dataset.folds:
+        raise document.error(
+            ("matrix", "fold"), f"{dataset.name} has {dataset.folds} folds, so there is no fold {fold}.",
+            f"Valid: {', '.join(map(str, range(dataset.folds)))}.",
+        )
+    return reader.split(fold)
+
+
+def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:
+    leadings: list[str] = []
+    for index, name in enumerate(study.matrix.leading):
+        if name == "default":
+            leadings.append(dataset.default_leading)
+        elif name == "all":
+            leadings.extend(dataset.modalities)
+        elif name == "none" or name in dataset.modalities:
+            leadings.append(name)
+        else:
+            raise document.error(
+                ("matrix", "leading", index), f"{dataset.name} has no modality '{name}'.",
+                did_you_mean(name, [*dataset.modalities, "default", "all", "none"]),
+            )
+    return list(dict.fromkeys(leadings))
+
+
+def _check_task(variant: Variant, dataset: Dataset, leading: str, protocol: Protocol, document: Document) -> None:
+    try:
+        variant.segmenter.check(make_task(dataset, leading, protocol))
+    except StudyError as error:
+        raise document.error(("matrix", "model"), error.message, error.hint) from error
+
+
+def make_task(dataset: Dataset, leading: str, protocol: Protocol) -> Task:
+    """Returns what a network is asked to segment in a cell."""
+    index = dataset.modalities.index(leading) if leading in dataset.modalities else None
+    return Task(dataset.modalities, index, len(dataset.labels), protocol.patch_size)
+
+
+def _registered(get: Any, name: str, document: Document, where: Key) -> Any:
+    try:
+        return get(name)
+    except HarnessError as error:
+        raise document.error(where, error.message, error.hint) from error

@@ -1,0 +1,93 @@
+"""The study file: what may stand in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from harness.settings import Settings
+
+__all__ = ["DatasetEntry", "Matrix", "Metric", "ModelEntry", "ReportSettings", "Study"]
+
+Metric = Literal["dice", "hd95"]
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def _name_only(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DatasetEntry(Settings):
+    """A registered dataset, and where its folder is if that is not the usual place."""
+
+    name: str
+    root: Path | None = Field(None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity.")
+
+
+class ModelEntry(Settings):
+    """A variant: a registered segmenter with options; every further key is an option of that segmenter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    label: str | None = Field(None, description="What tables call this variant; default: the title and its options.")
+    preset: str | None = Field(None, description="A named set of options of the segmenter.")
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default_factory=dict, description="Option to list of values: one variant for every combination."
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was given beyond the keys above, and the preset."""
+        given = dict(self.model_extra or {})
+        return {"preset": self.preset, **given} if self.preset is not None else given
+
+
+Datasets = Annotated[list[Annotated[DatasetEntry, BeforeValidator(_name_only)]], Field(min_length=1)]
+Models = Annotated[list[Annotated[ModelEntry, BeforeValidator(_name_only)]], Field(min_length=1)]
+
+
+class Matrix(Settings):
+    """The axes of a study; every combination is a cell."""
+
+    dataset: Datasets
+    model: Models
+    leading: Annotated[list[str], Field(min_length=1)] = Field(
+        ["default"],
+        description="Modality names, 'default' (the dataset's), 'all' (each in turn) or 'none' (no discrimination).",
+    )
+    fold: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seed: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
+
+
+class ReportSettings(Settings):
+    """What the report compares; not part of any cell's identity."""
+
+    reference: str | None = Field(None, description="Label of the variant the others are compared with.")
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["dice", "hd95"]
+
+
+class Study(Settings):
+    """A study: a question and the matrix of cells that answers it."""
+
+    name: str = Field(description="Letters, digits, '_' and '-'; names the experiment and the folders.")
+    question: str = Field("", description="What the study asks, in one sentence.")
+    protocol: str | dict[str, Any] = Field(description="Name of a protocol, or {base: NAME, ...} with what differs.")
+    matrix: Matrix
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Model name to options that all its variants share (a profile's size, say)."
+    )
+    report: ReportSettings = ReportSettings()
+    profiles: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Profile name to what it changes: mappings are merged, lists replaced."
+    )
+
+    @model_validator(mode="after")
+    def _names_are_safe(self) -> Study:
+        for name in (self.name, *self.profiles):
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(f"'{name}' is no valid name: use lower-case letters, digits, '_' and '-', at most 64")
+        return self

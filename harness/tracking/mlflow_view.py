@@ -1,0 +1,251 @@
+"""Mirrors a study of the store into MLflow: one experiment a study, one run a cell.
+
+One process writes: the one that runs the study. Workers know nothing of MLflow. Everything logged is read from the store, so
+that the tracking database can be thrown away and written again (``MlflowView.sync``).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from harness.errors import HarnessError
+from harness.results.overlay import draw
+from harness.results.store import CellFolder, Store, StudyFolder
+
+__all__ = ["MlflowView", "tracking_place"]
+
+_KEY = "harness.cell"
+_INTERVAL = 2.0  # seconds between looks at the store
+_END = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+@dataclass
+class _Mirror:
+    """What MLflow knows of one cell."""
+
+    cell: CellFolder
+    label: str
+    run: str | None = None
+    epochs: int = 0
+    finished: bool = False
+    params: dict[str, str] = field(default_factory=dict)
+
+
+class MlflowView:
+    """Keeps MLflow in step with one study of the store.
+
+    The tracking server is MLflow's own choice: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working directory, so that
+    a bare ``mlflow ui`` typed there shows the runs.
+
+    Args:
+        store: The results store.
+        study: The study to mirror.
+
+    Raises:
+        HarnessError: The tracking server cannot be reached, or its database is of another version.
+    """
+
+    def __init__(self, store: Store, study: StudyFolder) -> None:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._study = study
+        self._manifest = study.manifest()
+        self._looked = 0.0
+        try:
+            self._client = MlflowClient()
+            self._experiment = self._open_experiment()
+            self._mirrors = [
+                _Mirror(store.cell(entry["cell"]), entry["label"]) for entry in self._manifest["cells"]
+            ]
+            self._find_runs()
+        except (MlflowException, OSError) as error:
+            raise HarnessError(
+                f"MLflow cannot be reached at {tracking_place()}: {error}",
+                hint="Correct MLFLOW_TRACKING_URI, or run with --no-mlflow and mirror the study later.",
+            ) from error
+
+    def update(self) -> None:
+        """Mirrors what is new, at most every two seconds."""
+        if time.monotonic() - self._looked >= _INTERVAL:
+            self.sync()
+
+    def sync(self) -> None:
+        """Mirrors everything that is new in the store."""
+        for mirror in self._mirrors:
+            if not mirror.finished:
+                self._sync_cell(mirror)
+        self._looked = time.monotonic()
+
+    @property
+    def address(self) -> str:
+        """The experiment's path in the web interface."""
+        return f"/#/experiments/{self._experiment}"
+
+    def _open_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._study.study)
+        if found is None:
+            tags = {"mlflow.note.content": self._manifest["question"]}
+            return str(self._client.create_experiment(self._study.study, tags=tags))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_runs(self) -> None:
+        known = {(run.data.tags.get(_KEY), run.data.tags.get("variant")): run for run in self._runs()}
+        for mirror in self._mirrors:
+            run = known.get((mirror.cell.id, mirror.label))
+            if run is not None:
+                mirror.run = run.info.run_id
+                mirror.epochs = int(run.data.metrics.get("train/epoch", 0))
+                mirror.finished = run.info.status == "FINISHED"
+
+    def _runs(self) -> Iterator[Run]:
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _sync_cell(self, mirror: _Mirror) -> None:
+        status = mirror.cell.status()
+        progress = mirror.cell.progress()
+        if status == "new" and not progress:
+            return
+        if mirror.run is None:
+            mirror.run = self._start(mirror)
+        history = self._history(mirror.cell, status, progress)
+        self._log_epochs(mirror, history)
+        if status == "done":
+            self._log_result(mirror)
+            mirror.finished = True
+        if status in _END:
+            self._client.set_terminated(mirror.run, _END[status])
+            if failure := mirror.cell.failure():
+                self._client.set_tag(mirror.run, "failure", failure["reason"][:5000])
+        elif status == "running":
+            self._client.update_run(mirror.run, "RUNNING")
+
+    def _start(self, mirror: _Mirror) -> str:
+        spec = mirror.cell.spec()
+        kind = {facts["name"]: facts["kind"] for facts in self._manifest["datasets"]}[spec["dataset"]]
+        lead = "" if spec["leading"] == "-" else f", {spec['leading']} leads"
+        name = f"{mirror.label} | {spec['dataset']}{lead} | fold {spec['fold']} seed {spec['seed']}"
+        tags = {
+            _KEY: mirror.cell.id,
+            "variant": mirror.label,
+            "profile": self._study.profile,
+            "dataset": spec["dataset"],
+            "data.kind": kind,
+            "data.hash": spec["data"],
+            "split.hash": spec["split"],
+            "model": spec["model"],
+            "leading": spec["leading"],
+            "fold": str(spec["fold"]),
+            "seed": str(spec["seed"]),
+        }
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+        params = {
+            "dataset": spec["dataset"],
+            "model": spec["model"],
+            "leading": spec["leading"],
+            "fold": spec["fold"],
+            "seed": spec["seed"],
+            "protocol": spec["protocol"]["name"],
+            **{f"model.{key}": value for key, value in _flat(spec["options"])},
+            **{
+                f"protocol.{key}": value
+                for key, value in _flat(spec["protocol"])
+                if key not in {"name", "description", "source"}
+            },
+        }
+        logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        for start in range(0, len(logged), 100):  # the server takes at most 100 at once
+            self._client.log_batch(run.info.run_id, params=logged[start : start + 100])
+        return str(run.info.run_id)
+
+    def _history(self, cell: CellFolder, status: str, progress: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if status == "done":
+            rows: list[dict[str, Any]] = pd.read_parquet(cell.result / "history.parquet").to_dict("records")
+            return rows
+        return list(progress.get("history", []))
+
+    def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]]) -> None:
+        now = int(time.time() * 1000)
+        names = {"loss": "train/loss", "lr": "train/lr", "seconds": "train/epoch_seconds", "val_dice": "val/dice"}
+        metrics = []
+        for row in history:
+            if row["epoch"] <= mirror.epochs:
+                continue
+            values = {names[key]: row[key] for key in names} | {"train/epoch": row["epoch"]}
+            metrics += [
+                Metric(name, float(value), now, int(row["epoch"]))
+                for name, value in values.items()
+                if value is not None and value == value
+            ]
+            mirror.epochs = int(row["epoch"])
+        assert mirror.run is not None
+        for start in range(0, len(metrics), 1000):
+            self._client.log_batch(mirror.run, metrics=metrics[start : start + 1000])
+
+    def _log_result(self, mirror: _Mirror) -> None:
+        assert mirror.run is not None
+        cell, summary = mirror.cell, mirror.cell.summary()
+        rows = pd.read_parquet(cell.result / "cases.parquet")
+        now = int(time.time() * 1000)
+        metrics = {f"test/{key}": value for key, value in _final_metrics(rows)}
+        metrics |= {"size/parameters": summary["parameters"], "size/gflops": summary["gflops"]}
+        metrics |= {"cost/train_seconds": summary["train_seconds"], "cost/peak_memory_mb": summary["peak_memory_mb"]}
+        tags = {"git.commit": summary["commit"], "device": summary["device"]}
+        self._client.log_batch(
+            mirror.run,
+            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            table, picture = Path(folder) / "cases.csv", Path(folder) / "overlay.png"
+            rows.to_csv(table, index=False)
+            self._client.log_artifact(mirror.run, str(table))
+            if (cell.result / "overlay.npz").is_file():
+                draw(cell.result / "overlay.npz", picture, title=mirror.label)
+                self._client.log_artifact(mirror.run, str(picture))
+
+
+def tracking_place() -> str:
+    """Returns the tracking URI without user name, password and query: fit for logs and messages."""
+    uri = mlflow.get_tracking_uri()
+    parts = urlsplit(uri)
+    if parts.hostname is None:
+        return str(uri)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def _final_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """Yields means over cases: of each region, and over regions within a case first for the mean."""
+    for metric, part in rows.groupby("metric"):
+        yield f"{metric}/mean", part.groupby("case")["value"].mean().mean()
+        for region, values in part.groupby("region")["value"]:
+            yield f"{metric}/{region}", values.mean()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

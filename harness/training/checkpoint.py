@@ -1,0 +1,67 @@
+"""Checkpoints: written whole or not at all, the previous one kept in case the newest cannot be read."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.files import atomic_path
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints:
+    """The checkpoints of one cell.
+
+    Args:
+        folder: Where they are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._last = folder / "last.pt"
+        self._previous = folder / "previous.pt"
+        self._best = folder / "best.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Writes ``state`` as the newest checkpoint."""
+        if self._last.exists():
+            self._last.replace(self._previous)
+        _write(state, self._last)
+
+    def load(self) -> dict[str, Any] | None:
+        """Returns the newest checkpoint that can be read, or None."""
+        for path in (self._last, self._previous):
+            state = _read(path)
+            if state is not None:
+                return state
+        return None
+
+    def save_best(self, weights: dict[str, Any]) -> None:
+        """Keeps the weights with the best validation score so far."""
+        _write(weights, self._best)
+
+    def load_best(self) -> dict[str, Any] | None:
+        """Returns the weights :meth:`save_best` kept, or None."""
+        return _read(self._best)
+
+    def exist(self) -> bool:
+        """Returns whether there is anything to continue from."""
+        return self._last.exists() or self._previous.exists()
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError):
+        return None  # damaged: an older one, or a fresh start, takes its place
+    return state

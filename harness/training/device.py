@@ -1,0 +1,63 @@
+"""What a cell runs on, and the arithmetic it uses there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from harness.training.settings import TrainingSettings
+
+__all__ = ["Arithmetic", "choose_device", "describe_device"]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Device, precision and memory format of a training run.
+
+    Attributes:
+        device: Where tensors live.
+        half: Type of mixed precision, or None for plain float32.
+        memory_format: For inputs and weights.
+    """
+
+    device: torch.device
+    half: torch.dtype | None
+    memory_format: torch.memory_format
+
+    @classmethod
+    def choose(cls, device: torch.device, settings: TrainingSettings, spatial_dims: int) -> Arithmetic:
+        """Applies the settings to a device."""
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision)
+        if settings.precision == "auto" and device.type == "cuda":
+            half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        last = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
+        wanted = settings.channels_last and device.type == "cuda"
+        return cls(device, half, last if wanted else torch.contiguous_format)
+
+    @property
+    def needs_scaler(self) -> bool:
+        """float16 gradients underflow without loss scaling."""
+        return self.half == torch.float16
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns the context forward passes run in."""
+        if self.half is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.half)
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Returns the named device; without a name the first CUDA device, else the CPU."""
+    if name is not None:
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_device(device: torch.device) -> str:
+    """Returns words for tables: the GPU's name, or the CPU and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{device.type} ({threads} thread{'s' if threads != 1 else ''})"

@@ -1,0 +1,50 @@
+"""Optimiser and learning-rate schedule, as functions of the settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch.nn import Parameter
+
+from harness.training.settings import OptimiserSettings, ScheduleSettings, TrainingSettings
+
+__all__ = ["learning_rate", "make_optimiser"]
+
+
+def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
+    """Returns the optimiser, fused (one kernel for all parameters)."""
+    chosen = list(parameters)
+    if settings.name == "sgd":
+        return torch.optim.SGD(
+            chosen,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov and settings.momentum > 0,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+    kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
+    return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+
+
+def learning_rate(step: int, settings: TrainingSettings) -> float:
+    """Returns the learning rate of a step (0-based).
+
+    Poly is ``lr * (1 - e / E)^power`` with e the epochs done (or the steps done, ``per: step``), as nnU-Net v1.
+    """
+    schedule: ScheduleSettings = settings.schedule
+    per_epoch = settings.steps_per_epoch
+    total = settings.epochs * per_epoch
+    warmup = schedule.warmup_epochs * per_epoch
+    if step < warmup:
+        return settings.optimiser.lr * (step + 1) / warmup
+    if schedule.per == "epoch":
+        step -= step % per_epoch
+    time = (step - warmup) / max(total - warmup, 1)
+    if schedule.name == "poly":
+        return float(settings.optimiser.lr * (1 - time) ** schedule.power)
+    if schedule.name == "cosine":
+        return settings.optimiser.lr * 0.5 * (1 + math.cos(math.pi * time))
+    return settings.optimiser.lr

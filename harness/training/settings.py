@@ -1,0 +1,79 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.settings import Settings
+
+__all__ = ["CheckpointSettings", "LossSettings", "OptimiserSettings", "ScheduleSettings", "TrainingSettings"]
+
+
+class OptimiserSettings(Settings):
+    """Optimiser and its step."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(1e-3, gt=0, description="Initial learning rate.")
+    momentum: float = Field(0.99, ge=0, lt=1, description="SGD only.")
+    nesterov: bool = Field(True, description="SGD only.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam and AdamW only.")
+    weight_decay: float = Field(3e-5, ge=0)
+    clip_norm: float | None = Field(12, gt=0, description="Largest gradient norm; null for none.")
+
+
+class ScheduleSettings(Settings):
+    """Learning rate over training time t in [0, 1]."""
+
+    name: Literal["poly", "cosine", "constant"] = Field("poly", description="poly: lr * (1 - t)^power.")
+    power: float = Field(0.9, gt=0)
+    warmup_epochs: int = Field(0, ge=0, description="Linear warm-up.")
+    per: Literal["epoch", "step"] = Field("epoch", description="When the rate changes (nnU-Net v1: each epoch).")
+
+
+class LossSettings(Settings):
+    """Cross-entropy plus soft Dice (nnU-Net: Dice without background, over the batch)."""
+
+    cross_entropy: float = Field(1, ge=0, description="Weight.")
+    dice: float = Field(1, ge=0, description="Weight.")
+    batch_dice: bool = Field(True, description="Dice over the whole batch instead of an image.")
+    dice_background: bool = Field(False, description="Count the background in Dice.")
+
+
+class CheckpointSettings(Settings):
+    """What is kept, and which weights are tested."""
+
+    every_epochs: int = Field(1, ge=1, description="A killed cell continues from the last one.")
+    select: Literal["final", "best"] = Field(
+        "final", description="Weights that are tested: the last, or the best on the validation cases."
+    )
+
+
+class TrainingSettings(Settings):
+    """One training run."""
+
+    epochs: int = Field(300, ge=1)
+    steps_per_epoch: int = Field(250, ge=1)
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    loss: LossSettings = LossSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="'auto': mixed precision on CUDA (bf16 where the card has it, else fp16), fp32 elsewhere."
+    )
+    channels_last: bool = Field(True, description="Memory format on CUDA.")
+    compile: bool = Field(False, description="torch.compile.")
+    deterministic: bool = Field(True, description="Refuse operators without a deterministic implementation.")
+    validate_every: int = Field(10, ge=1, description="Epochs between validations; the last epoch is always validated.")
+    restart_if_dead_at: int | None = Field(
+        None,
+        ge=1,
+        description="If the validation Dice is still 0 after this epoch: momentum 0.95, new initial weights (the paper's rule).",
+    )
+    refresh_batchnorm: int = Field(
+        0,
+        ge=0,
+        description="Training batches used to estimate BatchNorm statistics anew, with the final weights, before testing. "
+        "Short trainings need it: running averages lag behind the weights.",
+    )

@@ -1,0 +1,89 @@
+"""The official configuration computes what the authors' released code computes.
+
+No weights are stored. Every tensor of the released network is filled from its name by a rule, imported as a released
+checkpoint would be, and the output and every stage are compared with what the authors' code gave (float32, eval mode).
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aahn import SEGMENTER
+from aahn.network import AAHN
+from aahn.released_checkpoint import DEAD_PREFIXES, MODULE_NAMES, load_released_weights
+
+Shapes = dict[str, tuple[int, ...]]
+TOLERANCE = 1e-4  # of the standard deviation of what is compared
+
+
+def normal(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, dtype=np.float32)
+
+
+def fill(name: str, shape: tuple[int, ...]) -> Tensor:
+    last = name.rpartition(".")[2]
+    if last == "num_batches_tracked":
+        return torch.zeros(shape, dtype=torch.long)
+    z = normal(name, shape)
+    tenth = np.float32(0.1)
+    if last == "running_var":
+        z = 1 + tenth * np.abs(z)
+    elif last == "weight" and len(shape) == 1:
+        z = 1 + tenth * z
+    elif last in ("running_mean", "bias", "cls_token", "pos_emb1D") or last.startswith("gamma"):
+        z = tenth * z
+    else:
+        z /= np.float32(math.sqrt(math.prod(shape[1:])))
+    return torch.from_numpy(z)
+
+
+def statistics(x: Tensor) -> np.ndarray:
+    x = x.double()
+    return np.array([x.mean().item(), x.std().item(), x.abs().max().item()])
+
+
+def record(into: dict[str, np.ndarray], stage: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+        into[stage] = statistics(output)
+
+    return hook
+
+
+def test_official_configuration_equals_the_released_code(released_folder: Path, released_shapes: Shapes) -> None:
+    golden = np.load(released_folder / "aahn_reference_golden.npz")
+    network = SEGMENTER.build(SEGMENTER.official_task, SEGMENTER.official_options)
+    assert isinstance(network, AAHN)
+    report = load_released_weights(network, {name: fill(name, shape) for name, shape in released_shapes.items()})
+    assert report.complete
+
+    stages = [name for name in golden if name.startswith("stage_")]
+    seen: dict[str, np.ndarray] = {}
+    for stage in stages:
+        network.get_submodule(MODULE_NAMES[stage.removeprefix("stage_")]).register_forward_hook(record(seen, stage))
+    with torch.inference_mode():
+        logits = network.eval()(torch.from_numpy(normal("input", (1, 4, 128, 128)))).numpy()
+
+    assert seen.keys() == set(stages)
+    for stage in stages:
+        assert np.abs(seen[stage] - golden[stage]).max() < TOLERANCE * golden[stage][1], stage
+    assert np.abs(logits - golden["logits"]).max() < TOLERANCE * golden["logits"].std()
+
+
+def test_dead_entries_are_what_our_network_lacks(released_shapes: Shapes) -> None:
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    count = {
+        dead: sum(
+            math.prod(shape)
+            for name, shape in released_shapes.items()
+            if name.startswith(DEAD_PREFIXES) is dead and not name.endswith(buffers)
+        )
+        for dead in (True, False)
+    }
+    assert count == {True: 2_828_640, False: SEGMENTER.official_parameters}
