@@ -1,7 +1,7 @@
 """Random numbers that depend on what they are for, never on what was drawn before.
 
-Every draw of a training run is a function of (seed, purpose, index). So a run that was killed continues exactly, and the
-number of loader processes changes nothing.
+Every draw of a training run is a function of (seed, purpose, index). So a run that was killed continues exactly, and
+the number of loader processes changes nothing.
 """
 
 from __future__ import annotations

@@ -17,22 +17,22 @@ def list_datasets(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from rich.console import Console
-    from rich.table import Table
 
+    from harness.cli.words import table
     from harness.data import DATASETS
     from harness.errors import DataError
 
-    table = Table("dataset", "title", "kind", "modalities", "regions", "leads by default", "found at")
+    listing = table("dataset", "title", "kind", "modalities", "regions", "leads", "found")
     for name in DATASETS.names():
         one = DATASETS.get(name)
         try:
-            place = str(one.locate())
+            place = "ships with us" if one.locate() == one.home else str(one.locate())
         except DataError:
-            place = f"not found: set {one.variable}"
-        table.add_row(
+            place = f"no: set {one.variable}"
+        listing.add_row(
             name, one.title, one.kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
         )
-    Console().print(table)
+    Console().print(listing)
 
 
 @data.command(epilog="Example: harness data show cortex")
@@ -58,5 +58,6 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     for fold in range(one.folds):
         split = reader.split(fold)
         console.print(
-            f"Fold {fold}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} test cases (hash {split.hash})"
+            f"Fold {fold} (hash {split.hash}): {len(split.train)} training, {len(split.val)} validation, "
+            f"{len(split.test)} test cases"
         )

@@ -17,12 +17,12 @@ def list_models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from rich.console import Console
-    from rich.table import Table
 
+    from harness.cli.words import table
     from harness.errors import HarnessError
     from harness.segmenters import SEGMENTERS
 
-    table = Table("model", "title", "dimensions", "modalities", "leading", "parameters", "paper")
+    listing = table("model", "title", "dimensions", "modalities", "leading", "parameters")
     broken = []
     for name in SEGMENTERS.names():
         try:
@@ -34,10 +34,10 @@ def list_models(context: typer.Context) -> None:
         low, high = one.modality_counts
         count = f"{one.official_parameters:,}" if one.official_parameters else "-"
         leads = "yes" if one.uses_leading else "no"
-        table.add_row(name, one.title, dims, f"{low}-{high}", leads, count, one.source.paper)
+        listing.add_row(name, one.title, dims, f"{low}-{high}", leads, count)
     console = Console()
-    console.print(table)
-    console.print("parameters: in the authors' configuration.   *: our adaptation, the authors never had it.")
+    console.print(listing)
+    console.print("parameters: in the authors' configuration. *: our adaptation. More: harness models show NAME")
     for message in broken:
         console.print(f"[yellow]left out:[/] {message}")
 
@@ -46,8 +46,8 @@ def list_models(context: typer.Context) -> None:
 def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     """Show one model: source, options, presets, decisions."""
     from rich.console import Console
-    from rich.table import Table
 
+    from harness.cli.words import table
     from harness.segmenters import SEGMENTERS
 
     one = SEGMENTERS.get(name)
@@ -63,10 +63,10 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
             f"Authors' configuration: {task.in_channels} modalities, {task.out_channels} classes, {size}: "
             f"{one.official_parameters:,} trainable parameters"
         )
-    table = Table("option", "default", "what it does", title="Options", title_justify="left")
+    listing = table("option", "default", "what it does")
     for key, field in one.options.model_fields.items():
-        table.add_row(key, str(field.default), field.description or "")
-    console.print(table)
+        listing.add_row(key, str(field.default), field.description or "")
+    console.print(listing)
     for preset, values in one.presets.items():
         said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
         console.print(f"preset [bold]{preset}[/]: {said}")

@@ -10,7 +10,9 @@ import typer
 __all__ = ["CacheOption", "ProfileOption", "ResultsOption", "StudyFile", "StudyName"]
 
 StudyFile = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
-StudyName = Annotated[str | None, typer.Argument(help="Name of a study; default: the one run last.", show_default=False)]
+StudyName = Annotated[
+    str | None, typer.Argument(help="Name of a study; default: the one run last.", show_default=False)
+]
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", "-p", help="A profile of the study, e.g. demo.", show_default=False)
 ]

@@ -1,4 +1,7 @@
-"""What a person sees while a study runs: bars with loss, validation Dice and the time to go; lines where there is no terminal."""
+"""What a person sees while a study runs.
+
+Bars with loss, validation Dice and the time to go; lines instead where there is no terminal.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from harness.cli.words import duration
+from harness.cli.words import constant_axes, duration, table
 from harness.results.store import CellFolder, Status, Store, StudyFolder
 
 __all__ = ["ProgressDisplay", "status_table"]
@@ -75,11 +78,17 @@ class ProgressDisplay:
                 self._announce(cell, folder, name, state)
                 self._states[cell] = state
         done = sum(state == "done" for state in self._states.values())
-        self._progress.update(self._overall, completed=done, note=f"{done}/{len(self._cells)} cells{self._time_to_go()}")
+        self._progress.update(
+            self._overall, completed=done, note=f"{done}/{len(self._cells)} cells{self._time_to_go()}"
+        )
         if not self._console.is_terminal and time.monotonic() - self._spoke > _LINE_EVERY:
             self._spoke = time.monotonic()
             running = [self._note(cell) for cell, state in self._states.items() if state == "running"]
             self._console.print(f"{done}/{len(self._cells)} cells done{self._time_to_go()} | " + " | ".join(running))
+
+    def finish(self) -> None:
+        """Shows the last state."""
+        self.update()
 
     def print_summary(self) -> None:
         """Prints one row a cell, and every failure with its reason."""
@@ -102,7 +111,9 @@ class ProgressDisplay:
 
     def _announce(self, cell: str, folder: CellFolder, name: str, state: Status) -> None:
         if state == "done":
-            self._console.print(f"[green]done[/]    {escape(name)} in {duration(folder.summary()['train_seconds'])} of training")
+            self._console.print(
+                f"[green]done[/]    {escape(name)} in {duration(folder.summary()['train_seconds'])} of training"
+            )
         elif state == "failed" and (failure := folder.failure()):
             self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure['reason'])}")
         elif state == "running" and not self._console.is_terminal:
@@ -129,10 +140,13 @@ def status_table(study: StudyFolder, store: Store) -> Table:
     """Returns one row a cell of a study: its state, score, progress or failure."""
     import pandas as pd
 
-    manifest = study.manifest()
-    table = Table("variant", "cell", "state", "Dice", "HD95 mm", "note", title=f"{study.study} ({study.profile})")
-    for entry in manifest["cells"]:
-        cell = store.cell(entry["cell"])
+    entries = study.manifest()["cells"]
+    cells = [store.cell(entry["cell"]) for entry in entries]
+    specs = [cell.spec() for cell in cells]
+    fixed, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs])
+    listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
+    listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
+    for entry, cell, spec in zip(entries, cells, specs, strict=True):
         state, dice, distance, note = cell.status(), "", "", ""
         if state == "done":
             rows = pd.read_parquet(cell.result / "cases.parquet")
@@ -145,9 +159,12 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             note = f"continues from step {cell.progress().get('step', '?')}"
         elif failure := cell.failure():
             note = f"{failure['reason']} {failure['hint']}".strip()
-        table.add_row(escape(entry["label"]), cell.id, _COLOURED[state], dice, distance, escape(note))
-    return table
+        axes = [str(spec[axis]) for axis in varying]
+        listing.add_row(escape(entry["label"]), *axes, _COLOURED[state], dice, distance, escape(note))
+    return listing
 
+
+_AXES = ("dataset", "leading", "fold", "seed")
 
 _COLOURED: dict[Status, str] = {
     "done": "[green]done[/]",
@@ -161,9 +178,7 @@ _COLOURED: dict[Status, str] = {
 def _names(store: Store, entries: dict[str, str]) -> dict[str, str]:
     """Returns what a person calls each cell: the label, and fold and seed where there are several."""
     specs = {cell: store.cell(cell).spec() for cell in entries}
-    varying = [
-        key for key in ("dataset", "leading", "fold", "seed") if len({str(spec[key]) for spec in specs.values()}) > 1
-    ]
+    _, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs.values()])
     return {
         cell: ", ".join([label, *(f"{key} {specs[cell][key]}" for key in varying)]) for cell, label in entries.items()
     }

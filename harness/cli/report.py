@@ -23,15 +23,21 @@ class FormatName(StrEnum):
     all = "all"
 
 
+FormatOption = Annotated[
+    list[FormatName] | None,
+    typer.Option("--format", "-f", help="May be given several times; default: all.", show_default=False),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder; default: RESULTS/reports/STUDY/PROFILE.", show_default=False),
+]
+
+
 def report(
     study: StudyName = None,
-    format: Annotated[  # noqa: A002 - the option's name
-        list[FormatName], typer.Option("--format", "-f", help="May be given several times.")
-    ] = [FormatName.all],  # noqa: B006 - typer reads it
+    format: FormatOption = None,
     profile: ProfileOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder; default: RESULTS/reports/STUDY/PROFILE.", show_default=False)
-    ] = None,
+    out: OutOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of a study; without a name, of the one run last."""
@@ -44,8 +50,8 @@ def report(
     store = Store(results)
     folder = store.find_study(study, profile)
     target = out or results / "reports" / folder.study / folder.profile
-    written = write_report(load_study(folder, store), target, [name.value for name in format])
-    console = Console()
+    written = write_report(load_study(folder, store), target, [one.value for one in format or [FormatName.all]])
+    console = Console(highlight=False)
     console.print(f"[bold]{folder.study}[/] ({folder.profile}):")
     for path in written:
-        console.print(f"  {path}", highlight=False)
+        console.print(f"  {path}", soft_wrap=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["run"]
 
@@ -62,11 +65,9 @@ def run(
         with display:
             outcome = run_study(loaded, store, folder, engine, cache, observers)
     except KeyboardInterrupt:
-        _finish_tracking(observers)
         display.print_summary()
         console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
         raise typer.Exit(130) from None
-    _finish_tracking(observers)
     display.print_summary()
     _say_what_next(console, loaded.study.name, loaded.profile, results, mlflow)
     if outcome.failed:
@@ -74,14 +75,7 @@ def run(
         raise typer.Exit(1)
 
 
-def _finish_tracking(observers: list[object]) -> None:
-    """The last look may come sooner than the view's interval allows."""
-    for observer in observers:
-        if hasattr(observer, "sync"):
-            observer.sync()
-
-
-def _say_what_next(console, name: str, profile: str, results: Path, mlflow: bool) -> None:  # type: ignore[no-untyped-def]
+def _say_what_next(console: Console, name: str, profile: str, results: Path, mlflow: bool) -> None:
     chosen = "" if profile == "default" else f" --profile {profile}"
     where = "" if results == Path("results") else f" --results {results}"
     console.print(f"Tables and figures:  harness report {name}{chosen}{where} --format latex")

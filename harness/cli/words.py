@@ -1,8 +1,13 @@
-"""Numbers in words."""
+"""Numbers in words, and tables that stay readable on 80 columns."""
 
 from __future__ import annotations
 
-__all__ = ["duration"]
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+__all__ = ["constant_axes", "duration", "table"]
 
 
 def duration(seconds: float) -> str:
@@ -16,3 +21,26 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours / 24:.0f} days"
+
+
+def table(*columns: str, wrap: Sequence[str] = ("variant", "note", "what it does", "title", "regions")) -> Table:
+    """Returns a plain table; only the columns named by ``wrap`` may break their lines."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column, no_wrap=column not in wrap, overflow="fold")
+    return made
+
+
+def constant_axes(rows: Sequence[Mapping[str, object]]) -> tuple[str, list[str]]:
+    """Splits axes into those with one value, as words, and those worth a column.
+
+    Args:
+        rows: The same keys in every row.
+
+    Returns:
+        E.g. ``("dataset cortex, fold 0", ["leading", "seed"])``.
+    """
+    axes = list(rows[0])
+    varying = [axis for axis in axes if len({row[axis] for row in rows}) > 1]
+    fixed = ", ".join(f"{axis} {rows[0][axis]}" for axis in axes if axis not in varying)
+    return fixed, varying

@@ -47,14 +47,14 @@ class Augmenter:
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "segmentation": torch.from_numpy(label.astype(np.int16))[None],
         }
-        kept = np.random.get_state()  # noqa: NPY002 - the library uses the legacy generator
+        kept = np.random.get_state()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
+            np.random.seed(seed % 2**32)
             try:
                 data = self._transform(**data)
             finally:
-                np.random.set_state(kept)  # noqa: NPY002
+                np.random.set_state(kept)
         return data["image"], data["segmentation"][0]
 
 
@@ -96,7 +96,10 @@ def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> 
         (
             settings.p_contrast,
             ContrastTransform(
-                contrast_range=_within(settings.contrast), preserve_range=True, synchronize_channels=False, p_per_channel=1
+                contrast_range=_within(settings.contrast),
+                preserve_range=True,
+                synchronize_channels=False,
+                p_per_channel=1,
             ),
         ),
         (

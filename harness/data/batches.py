@@ -67,9 +67,7 @@ class TrainingBatches(TorchDataset[Batch]):
 
     def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
         rng = generator(self._seed, "patch", step, index)
-        image, label = draw_patch(
-            self._cases, self._normaliser, self._patch_size, index >= self._first_forced, rng
-        )
+        image, label = draw_patch(self._cases, self._normaliser, self._patch_size, index >= self._first_forced, rng)
         return self._augment(image, label, derive(self._seed, "augment", step, index))
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "Dataset", "Floor", "Normalisation", "Reader", "Split"]
 
-#: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases' nonzero voxels.
+#: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases'
+#: nonzero voxels.
 Normalisation = Literal["zscore_case", "zscore_train"]
 
 
@@ -151,7 +152,9 @@ class Dataset:
         return f"HARNESS_DATA_{self.name.upper().replace('-', '_')}"
 
     def locate(self, root: Path | None = None) -> Path:
-        """Returns the folder to read: the study's ``root``, else the environment's, else ``data/NAME``, else the one shipped.
+        """Returns the folder to read.
+
+        The first there is of: ``root`` (the study's), the environment variable's, ``data/NAME``, the one that ships.
 
         Raises:
             DataError: There is no such folder; the message says how to name one.

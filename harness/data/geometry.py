@@ -6,6 +6,8 @@ images (M, D, H, W), labels (D, H, W).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,13 +17,13 @@ from torch.nn import functional as F
 __all__ = ["from_slices", "resize_label", "resize_planes", "to_slices"]
 
 
-def to_slices(volume: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
+def to_slices(volume: NDArray[Any], axis: int) -> NDArray[Any]:
     """Moves the slice axis of (..., X, Y, Z) to the front of the three: (..., D, H, W)."""
     lead = volume.ndim - 3
     return np.moveaxis(volume, lead + axis, lead)
 
 
-def from_slices(volume: NDArray[np.generic], axis: int) -> NDArray[np.generic]:
+def from_slices(volume: NDArray[Any], axis: int) -> NDArray[Any]:
     """Undoes :func:`to_slices`."""
     lead = volume.ndim - 3
     return np.moveaxis(volume, lead, lead + axis)

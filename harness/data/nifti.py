@@ -27,7 +27,9 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     image = voxels.astype(np.float32)
     if not np.isfinite(image).all():
         bad = int((~np.isfinite(image)).sum())
-        raise DataError(f"{path} holds {bad} voxels that are not finite.", hint="Convert the image again from its source.")
+        raise DataError(
+            f"{path} holds {bad} voxels that are not finite.", hint="Convert the image again from its source."
+        )
     return image, affine
 
 

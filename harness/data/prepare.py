@@ -1,7 +1,7 @@
 """Preparation: a case is read, brought to the network's grid once, and kept in a cache of memory-mapped arrays.
 
-A cache entry is a folder named by a hash of the dataset's files and of all settings that shape it. It appears whole or not
-at all (two processes may prepare the same case; the first one wins), and its arrays are checked on opening.
+A cache entry is a folder named by a hash of the dataset's files and of all settings that shape it. It appears whole
+or not at all (two processes may prepare the same case; the first one wins), and its arrays are checked on opening.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _check(case: Case, dataset: Dataset, name: str) -> None:
             f"Case {name} of {dataset.name}: images have shape {case.images.shape}, the label asks for {expected}.",
             hint="All modalities and the label of a case must share one grid.",
         )
-    if not case.images[:, case.label >= 0].any():
+    if not case.images.any():
         raise DataError(f"Case {name} of {dataset.name} is empty: every voxel is 0.", hint="Check the source files.")
 
 
@@ -153,16 +153,16 @@ def _write(case: Case, dataset: Dataset, name: str, plane: tuple[int, int] | Non
     if plane is not None:
         images = resize_planes(images, plane)
         label = resize_label(label, plane, len(dataset.labels))
+    classes = [value for value in dataset.labels if value != 0]
     arrays = {"images": images.numpy(), "label": label.numpy()}
-    for key in dataset.labels:
-        if key != 0:
-            arrays[f"foreground_{key}"] = _sample_voxels(arrays["label"] == key, name, key)
+    for value in classes:
+        arrays[f"foreground_{value}"] = _sample_voxels(arrays["label"] == value, name, value)
     for key, array in arrays.items():
         np.save(folder / f"{key}.npy", array, allow_pickle=False)
     write_json(
         folder / "entry.json",
         {
-            "classes": [key for key in dataset.labels if key != 0],
+            "classes": classes,
             "moments": [_moments(image) for image in arrays["images"]],
             "checksums": {key: _checksum(folder / f"{key}.npy") for key in arrays},
         },

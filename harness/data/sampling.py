@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,10 @@ def draw_patch(
         centre = None if centre is None else centre[1:]
     else:
         images, label = case.images, case.label
-    start = [_start(extent, size, None if centre is None else int(centre[axis]), rng)
-             for axis, (extent, size) in enumerate(zip(label.shape, patch_size, strict=True))]
+    start = [
+        _start(extent, size, None if centre is None else int(centre[axis]), rng)
+        for axis, (extent, size) in enumerate(zip(label.shape, patch_size, strict=True))
+    ]
     return normaliser(_cut(images, start, patch_size), case), _cut(label, start, patch_size)
 
 
@@ -64,7 +67,7 @@ def _start(extent: int, size: int, centre: int | None, rng: np.random.Generator)
     return min(max(centre - size // 2, 0), slack)
 
 
-def _cut(array: NDArray[np.generic], start: Sequence[int], size: Sequence[int]) -> NDArray[np.generic]:
+def _cut(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
     """Cuts (..., *size) at ``start`` from the trailing axes, padding with 0."""
     lead = array.ndim - len(size)
     inside, pad = [slice(None)] * lead, [(0, 0)] * lead

@@ -32,7 +32,9 @@ class SamplingSettings(Settings):
         1 / 3, description="Share of a batch that is forced to show foreground (nnU-Net: one third)."
     )
     workers: int | None = Field(
-        None, ge=0, description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers."
+        None,
+        ge=0,
+        description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
 
 

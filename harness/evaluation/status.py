@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 __all__ = ["STATUSES", "Status"]
 
-#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in truth and prediction / in one of them, value
-#: by the declared policy. ``missing``: no prediction; the value is the metric's worst.
+#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in both masks / in one of them, value
+#: set by the declared policy. ``missing``: no prediction; the value is the metric's worst.
 Status = Literal["scored", "empty_both", "empty_one", "missing"]
 
 #: All of them, in the order above.

@@ -98,10 +98,14 @@ def run_cell(
     reporter.say("testing")
     with folder.writing_result() as result:
         scores, floors = _test(problem, network, prepared["test"], normaliser, where, result)
-        _write_tables(result, problem, history, scores, floors)
-        save_file({name: value.contiguous() for name, value in network.state_dict().items()}, result / "weights.safetensors")
+        _write_tables(result, history, scores, floors)
+        save_file(
+            {name: value.contiguous() for name, value in network.state_dict().items()}, result / "weights.safetensors"
+        )
         size = measure(problem.segmenter, problem.task, problem.segmenter.parse_options(spec.options))
-        reporter.summarise(result, spec, size.parameters, size.gflops, history, where, started, time.monotonic() - began)
+        reporter.summarise(
+            result, spec, size.parameters, size.gflops, history, where, started, time.monotonic() - began
+        )
     reporter.say("done")
 
 
@@ -115,7 +119,9 @@ def _open(spec: CellSpec) -> _Problem:
         )
     split = reader.split(spec.fold)
     if split.hash != spec.split:
-        raise DataError(f"The split of {dataset.name} changed since the study was planned.", hint="Run the study again.")
+        raise DataError(
+            f"The split of {dataset.name} changed since the study was planned.", hint="Run the study again."
+        )
     return _Problem(
         spec, dataset, reader, split, SEGMENTERS.get(spec.model), make_task(dataset, spec.leading, spec.protocol)
     )
@@ -143,7 +149,13 @@ def _train(
 
     def validate(current: nn.Module) -> float:
         return validation_dice(
-            current, prepared["val"], problem.dataset.regions, normaliser, protocol.patch_size, protocol.inference, device
+            current,
+            prepared["val"],
+            problem.dataset.regions,
+            normaliser,
+            protocol.patch_size,
+            protocol.inference,
+            device,
         )
 
     trainer = Trainer(
@@ -236,9 +248,7 @@ def _overlay(dataset: Dataset, case: Case, prediction: NDArray[np.uint8], name: 
     return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, name, index, axis)
 
 
-def _write_tables(
-    result: Path, problem: _Problem, history: list[Epoch], scores: pd.DataFrame, floors: pd.DataFrame
-) -> None:
+def _write_tables(result: Path, history: list[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:
     if not np.isfinite(scores["value"]).all():
         raise HarnessError("A metric is not finite.", hint="Please report this: every case must have a value.")
     scores.to_parquet(result / "cases.parquet", index=False)

@@ -116,7 +116,12 @@ def _start(cell: CellFolder, slot: Slot, cache: Path) -> _Running:
     with cell.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
     return _Running(cell, slot, process)
 

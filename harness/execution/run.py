@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,11 +25,19 @@ from harness.study.expansion import LoadedStudy, StudyCell, make_task
 __all__ = ["Observer", "Outcome", "measure_variants", "register", "run_study"]
 
 
+#: Seconds a worker has to notice that the run that started it is gone.
+_ORPHANS_STOP_WITHIN = 60.0
+
+
 class Observer(Protocol):
     """Sees a study run."""
 
     def update(self) -> None:
-        """Called about twice a second while cells run, and once after the last."""
+        """Called about twice a second while cells run."""
+        ...
+
+    def finish(self) -> None:
+        """Called once, after the last cell or when the user stopped."""
         ...
 
 
@@ -100,7 +109,7 @@ def run_study(
     with _alone(folder):
         skipped = {identity for identity, cell in cells.items() if cell.status() == "done"}
         pending = [cell for identity, cell in cells.items() if identity not in skipped]
-        _refuse_shared(pending)
+        _wait_for_others(pending)
 
         def watch() -> None:
             for observer in observers:
@@ -109,7 +118,8 @@ def run_study(
         try:
             engine.run(pending, cache.resolve(), watch)
         finally:
-            watch()
+            for observer in observers:
+                observer.finish()
     return _outcome(loaded, cells, skipped)
 
 
@@ -131,16 +141,19 @@ def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:
     ]
 
 
-def _refuse_shared(pending: Sequence[CellFolder]) -> None:
-    busy = [cell.id for cell in pending if cell.is_locked()]
-    if busy:
-        raise HarnessError(
-            f"Another process computes {len(busy)} of these cells now (first: {busy[0]}).",
-            hint="Wait for it; `harness status` shows how far it is.",
-        )
+def _wait_for_others(pending: Sequence[CellFolder]) -> None:
+    """Waits for workers whose run was killed (they stop at their next step), refuses where somebody computes on."""
+    deadline = time.monotonic() + _ORPHANS_STOP_WITHIN
+    while busy := [cell.id for cell in pending if cell.is_locked()]:
+        if time.monotonic() > deadline:
+            raise HarnessError(
+                f"Another process computes {len(busy)} of these cells now (first: {busy[0]}).",
+                hint="Wait for it; `harness status` shows how far it is.",
+            )
+        time.sleep(0.5)
 
 
-class _alone:  # noqa: N801 - reads as a word: `with _alone(folder)`
+class _alone:
     """Holds the study's lock; refuses where another run has it."""
 
     def __init__(self, folder: StudyFolder) -> None:
@@ -154,7 +167,7 @@ class _alone:  # noqa: N801 - reads as a word: `with _alone(folder)`
         except Timeout:
             who = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
             raise HarnessError(
-                f"Another `harness run` works on study '{self._folder.study}' ({self._folder.profile}) already. {who}".strip(),
+                f"Another `harness run` works on {self._folder.study} ({self._folder.profile}) already. {who}".strip(),
                 hint=f"Wait for it, or stop it; `harness status {self._folder.study}` shows how far it is.",
             ) from None
         write_json(note, {"pid": os.getpid(), "host": platform.node()})

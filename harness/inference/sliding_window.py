@@ -57,7 +57,9 @@ def _slide(
 def _mirrored(network: nn.Module, axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     """Averages probabilities over all flips of ``axes``."""
     flips = [
-        [axis + 2 for axis in chosen] for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)
+        [axis + 2 for axis in chosen]
+        for count in range(len(axes) + 1)
+        for chosen in itertools.combinations(axes, count)
     ]
 
     def predict(patches: Tensor) -> Tensor:

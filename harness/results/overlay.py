@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,14 +81,14 @@ def choose_slice(truth: NDArray[np.uint8], axis: int) -> int:
     return int((truth > 0).sum(axis=other).argmax())
 
 
-def _upright(plane: NDArray[np.generic]) -> NDArray[np.generic]:
+def _upright(plane: NDArray[Any]) -> NDArray[Any]:
     """Turns a plane (first axis, second axis) of RAS voxels so that its second axis runs upwards."""
     return np.rot90(plane)
 
 
-def _to_bytes(plane: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _to_bytes(plane: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = np.percentile(plane, [0, 99.5])
-    scaled = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+    scaled: NDArray[np.float64] = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
     return np.rint(255 * scaled).astype(np.uint8)
 
 

@@ -32,7 +32,7 @@ _PACKAGES = (
 
 @cache
 def code_version() -> str:
-    """Returns the git commit of the harness, ``+dirty`` appended where the tree had changes, or the installed version."""
+    """Returns the git commit of the harness, ``+dirty`` where the tree had changes, or else the installed version."""
     root = Path(harness.__file__).parent.parent
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")

@@ -32,7 +32,8 @@ def load(study: str | None = None, profile: str | None = None, results: Path | s
         results: The results folder.
 
     Returns:
-        One row a cell, case, region and metric; :data:`harness.results.schema.CASE_COLUMNS` says what each column means.
+        One row a cell, case, region and metric; :data:`harness.results.schema.CASE_COLUMNS` says what each column
+        means.
 
     Raises:
         HarnessError: There is no such study, or the folder is of another version.
@@ -45,12 +46,7 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
     manifest = folder.manifest()
     listed = [(entry, store.cell(entry["cell"])) for entry in manifest["cells"]]
     done = [(entry, cell) for entry, cell in listed if cell.status() == "done"]
-    datasets = {
-        facts["name"]: DatasetFacts(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
-        )
-        for facts in manifest["datasets"]
-    }
+    datasets = {facts["name"]: _facts(facts) for facts in manifest["datasets"]}
     return StudyResults(
         study=folder.study,
         profile=folder.profile,
@@ -66,6 +62,12 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
         manifest=manifest,
     )
+
+
+def _facts(values: Mapping[str, Any]) -> DatasetFacts:
+    """JSON knows no tuples."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return DatasetFacts(**fields)
 
 
 def _table(columns: Mapping[str, str], parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -95,7 +97,7 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {
         **dict.fromkeys(CELL_COLUMNS, ""),
-        **{key: math.nan for key in ("parameters", "gflops", "train_seconds", "steps")},
+        **dict.fromkeys(("parameters", "gflops", "train_seconds", "steps"), math.nan),
         "study": folder.study,
         "profile": folder.profile,
         "cell": cell.id,

@@ -1,8 +1,8 @@
 """The tables of the results store: their columns and what each one means.
 
-``cases`` is the one long table everything else is computed from: one row a cell, case, region and metric. It is written by
-a cell when it finishes and never changed. Study-level words (study, profile, label) are joined on loading, because a cell
-belongs to every study that asks for it.
+``cases`` is the one long table everything else is computed from: one row a cell, case, region and metric. It is
+written by a cell when it finishes and never changed. Study-level words (study, profile, label) are joined on loading,
+because a cell belongs to every study that asks for it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in truth and prediction / in one of them, value by
-#: the declared policy. ``missing``: no prediction; the value is the metric's worst.
+#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in truth and prediction / in one of them,
+#: value by the declared policy. ``missing``: no prediction; the value is the metric's worst.
 STATUSES = ("scored", "empty_both", "empty_one", "missing")
 
 #: Per-case results. ``study``, ``profile`` and ``label`` are joined on loading.
@@ -142,7 +142,8 @@ class StudyResults:
         floors: Rows of :data:`FLOOR_COLUMNS`.
         datasets: Facts by dataset name.
         overlays: Cell to an ``.npz`` with ``images`` (M, H, W) uint8, ``modalities`` (M,) str, ``truth`` and
-            ``prediction`` (H, W) uint8 label maps, ``spacing`` (2,) mm, ``case`` and ``slice``; rows run downwards as displayed.
+            ``prediction`` (H, W) uint8 label maps, ``spacing`` (2,) mm, ``case`` and ``slice``; rows run downwards as
+            displayed.
         manifest: The study as resolved, for provenance.
     """
 

@@ -183,7 +183,9 @@ class Store:
         try:
             found = read_json(marker).get("format")
         except (ValueError, AttributeError, OSError) as error:
-            raise HarnessError(f"{marker} cannot be read: {error}", hint="Restore the file or choose another --results.") from error
+            raise HarnessError(
+                f"{marker} cannot be read: {error}", hint="Restore the file or choose another --results."
+            ) from error
         if found != FORMAT:
             raise HarnessError(
                 f"The results in {root} have format {found}; this version of the harness reads format {FORMAT}.",
@@ -233,7 +235,8 @@ class Store:
         studies = self.studies()
         if not studies:
             raise HarnessError(
-                f"There are no studies in {self.root}.", hint="Run one: harness run studies/ablation_tcfaf.yaml --profile demo"
+                f"There are no studies in {self.root}.",
+                hint="Run one: harness run studies/ablation_tcfaf.yaml --profile demo",
             )
         named = [study for study in studies if name is None or study.study == name]
         if not named:
@@ -243,7 +246,9 @@ class Store:
         matching = [study for study in named if profile is None or study.profile == profile]
         if not matching:
             known = {study.profile for study in named}
-            raise HarnessError(f"Study '{name}' was not run with profile '{profile}'.", hint=did_you_mean(str(profile), known))
+            raise HarnessError(
+                f"Study '{name}' was not run with profile '{profile}'.", hint=did_you_mean(str(profile), known)
+            )
         return matching[0]
 
 

@@ -1,7 +1,7 @@
 """What a segmenter is: a factory plus facts.
 
-A segmenter is declared in a module that imports no torch, so that studies are checked and listed quickly; its network is
-imported by :meth:`Segmenter.build`.
+A segmenter is declared in a module that imports no torch, so that studies are checked and listed quickly; its network
+is imported by :meth:`Segmenter.build`.
 """
 
 from __future__ import annotations
@@ -86,16 +86,16 @@ class Segmenter:
         title: What tables call it.
         summary: One sentence.
         source: Paper and official code.
-        factory: ``module:function`` of ``(task: Task, options: Options) -> nn.Module``. The module maps ``(B, M, *spatial)``
-            float to logits ``(B, K, *spatial)``. With deep supervision it returns, in training mode only, a list of logits
-            (finest first) and has an attribute ``deep_supervision_weights``: one float an output.
+        factory: ``module:function`` of ``(task: Task, options: Options) -> nn.Module``. The module maps ``(B, M,
+            *spatial)`` float to logits ``(B, K, *spatial)``. With deep supervision it returns, in training mode only,
+            a list of logits (finest first) and has an attribute ``deep_supervision_weights``: one float an output.
         options: The options' class, with types and defaults.
         presets: Named sets of options; a study writes ``preset: tiny``.
         spatial_dims: Dimensions it can be built in.
         adapted_dims: Those of ``spatial_dims`` its authors never had; tables say so.
         modality_counts: Smallest and largest number of modalities.
-        uses_leading: Whether the leading modality changes the function computed. Where not, a study's ``leading`` axis is
-            collapsed for it.
+        uses_leading: Whether the leading modality changes the function computed. Where not, a study's ``leading``
+            axis is collapsed for it.
         official_task: The authors' configuration.
         official_options: Options of the authors' configuration.
         official_parameters: Trainable parameters of that configuration.

@@ -15,7 +15,12 @@ __all__ = ["Size", "measure"]
 
 @dataclass(frozen=True)
 class Size:
-    """Trainable parameters, and GFLOPs of one forward pass at batch 1 (1 MAC = 2 FLOPs; norms and activations uncounted)."""
+    """How large a network is.
+
+    Attributes:
+        parameters: Trainable ones.
+        gflops: Of one forward pass at batch 1; 1 MAC = 2 FLOPs, norms and activations uncounted.
+    """
 
     parameters: int
     gflops: float

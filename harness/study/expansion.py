@@ -49,8 +49,8 @@ class LoadedStudy:
         profile: Name of the profile, ``default`` for none.
         protocol: The protocol, resolved.
         variants: Networks with switches, in file order.
-        cells: All cells; those that coincide (a model without a leading modality under several of them) are listed once.
-        collapsed: Number of combinations that coincided with another.
+        cells: All cells; those that coincide (a model without a leading modality under several of them) are listed
+        once. collapsed: Number of combinations that coincided with another.
     """
 
     study: Study
@@ -118,7 +118,8 @@ def _variants(study: Study, document: Document) -> Iterator[Variant]:
     for name in study.options:
         if name not in {entry.name for entry in study.matrix.model}:
             raise document.error(
-                ("options", name), f"options are given for '{name}', which is not in the matrix.",
+                ("options", name),
+                f"options are given for '{name}', which is not in the matrix.",
                 did_you_mean(name, {entry.name for entry in study.matrix.model}),
             )
 
@@ -139,7 +140,9 @@ def _check_reference(study: Study, variants: tuple[Variant, ...], document: Docu
     reference = study.report.reference
     if reference is not None and reference not in labels:
         raise document.error(
-            ("report", "reference"), f"the reference '{reference}' is no label of this study.", did_you_mean(reference, labels)
+            ("report", "reference"),
+            f"the reference '{reference}' is no label of this study.",
+            did_you_mean(reference, labels),
         )
 
 
@@ -176,9 +179,7 @@ def _cells(
     return tuple(found.values()), total - len(found)
 
 
-def _open(
-    dataset: Dataset, entry: DatasetEntry, beside: Path, document: Document, where: Key
-) -> tuple[Path, Reader]:
+def _open(dataset: Dataset, entry: DatasetEntry, beside: Path, document: Document, where: Key) -> tuple[Path, Reader]:
     try:
         root = dataset.locate(beside / entry.root if entry.root is not None else None).resolve()
         return root, dataset.open(root)
@@ -189,7 +190,8 @@ def _open(
 def _split(reader: Reader, dataset: Dataset, fold: int, document: Document) -> Split:
     if fold >= dataset.folds:
         raise document.error(
-            ("matrix", "fold"), f"{dataset.name} has {dataset.folds} folds, so there is no fold {fold}.",
+            ("matrix", "fold"),
+            f"{dataset.name} has {dataset.folds} folds, so there is no fold {fold}.",
             f"Valid: {', '.join(map(str, range(dataset.folds)))}.",
         )
     return reader.split(fold)
@@ -206,7 +208,8 @@ def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:
             leadings.append(name)
         else:
             raise document.error(
-                ("matrix", "leading", index), f"{dataset.name} has no modality '{name}'.",
+                ("matrix", "leading", index),
+                f"{dataset.name} has no modality '{name}'.",
                 did_you_mean(name, [*dataset.modalities, "default", "all", "none"]),
             )
     return list(dict.fromkeys(leadings))

@@ -1,7 +1,7 @@
 """A protocol: how every network of a study is trained, whatever the network.
 
-Protocols are YAML files: those shipped in ``harness/study/protocols`` and a user's own, beside the study file in a folder
-``protocols/``. One may build on another by ``base: NAME`` and give only what differs.
+Protocols are YAML files: those shipped in ``harness/study/protocols`` and a user's own, beside the study file in a
+folder ``protocols/``. One may build on another by ``base: NAME`` and give only what differs.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ class DatasetEntry(Settings):
     """A registered dataset, and where its folder is if that is not the usual place."""
 
     name: str
-    root: Path | None = Field(None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity.")
+    root: Path | None = Field(
+        None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity."
+    )
 
 
 class ModelEntry(Settings):
@@ -59,15 +61,17 @@ class Matrix(Settings):
         ["default"],
         description="Modality names, 'default' (the dataset's), 'all' (each in turn) or 'none' (no discrimination).",
     )
-    fold: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
-    seed: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = [0]
+    fold: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([0], description="Fold indices.")
+    seed: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = Field(
+        [0], description="Training seeds."
+    )
 
 
 class ReportSettings(Settings):
     """What the report compares; not part of any cell's identity."""
 
     reference: str | None = Field(None, description="Label of the variant the others are compared with.")
-    metrics: Annotated[list[Metric], Field(min_length=1)] = ["dice", "hd95"]
+    metrics: list[Metric] = Field(["dice", "hd95"], min_length=1, description="What tables show, in order.")
 
 
 class Study(Settings):

@@ -1,7 +1,7 @@
 """Mirrors a study of the store into MLflow: one experiment a study, one run a cell.
 
-One process writes: the one that runs the study. Workers know nothing of MLflow. Everything logged is read from the store, so
-that the tracking database can be thrown away and written again (``MlflowView.sync``).
+One process writes: the one that runs the study. Workers know nothing of MLflow. Everything logged is read from the
+store, so that the tracking database can be thrown away and written again (``MlflowView.sync``).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class _Mirror:
 class MlflowView:
     """Keeps MLflow in step with one study of the store.
 
-    The tracking server is MLflow's own choice: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working directory, so that
-    a bare ``mlflow ui`` typed there shows the runs.
+    The tracking server is MLflow's own choice: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working directory,
+    so that a bare ``mlflow ui`` typed there shows the runs.
 
     Args:
         store: The results store.
@@ -67,9 +67,7 @@ class MlflowView:
         try:
             self._client = MlflowClient()
             self._experiment = self._open_experiment()
-            self._mirrors = [
-                _Mirror(store.cell(entry["cell"]), entry["label"]) for entry in self._manifest["cells"]
-            ]
+            self._mirrors = [_Mirror(store.cell(entry["cell"]), entry["label"]) for entry in self._manifest["cells"]]
             self._find_runs()
         except (MlflowException, OSError) as error:
             raise HarnessError(
@@ -81,6 +79,10 @@ class MlflowView:
         """Mirrors what is new, at most every two seconds."""
         if time.monotonic() - self._looked >= _INTERVAL:
             self.sync()
+
+    def finish(self) -> None:
+        """Mirrors what the last look missed."""
+        self.sync()
 
     def sync(self) -> None:
         """Mirrors everything that is new in the store."""
@@ -180,8 +182,8 @@ class MlflowView:
 
     def _history(self, cell: CellFolder, status: str, progress: Mapping[str, Any]) -> list[dict[str, Any]]:
         if status == "done":
-            rows: list[dict[str, Any]] = pd.read_parquet(cell.result / "history.parquet").to_dict("records")
-            return rows
+            rows = pd.read_parquet(cell.result / "history.parquet").to_dict("records")
+            return [{str(key): value for key, value in row.items()} for row in rows]
         return list(progress.get("history", []))
 
     def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]]) -> None:

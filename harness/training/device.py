@@ -33,8 +33,7 @@ class Arithmetic:
         if settings.precision == "auto" and device.type == "cuda":
             half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         last = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
-        wanted = settings.channels_last and device.type == "cuda"
-        return cls(device, half, last if wanted else torch.contiguous_format)
+        return cls(device, half, last if settings.channels_last else torch.contiguous_format)
 
     @property
     def needs_scaler(self) -> bool:

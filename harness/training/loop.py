@@ -29,7 +29,7 @@ from harness.training.settings import TrainingSettings
 __all__ = ["Epoch", "Hooks", "Interrupted", "Trainer"]
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+class Interrupted(Exception):
     """Training was asked to stop and has left a checkpoint."""
 
 
@@ -184,7 +184,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The training loss of epoch {number} is {loss}.",
-                hint="Lower `training.optimiser.lr`, set `training.precision: fp32`, or look at the data: `harness data`.",
+                hint="Lower `training.optimiser.lr` or set `training.precision: fp32` in the protocol.",
             )
         lr = learning_rate(self._state.step - 1, self._settings)
         epoch = Epoch(number, self._state.step, loss, self._validate(number), lr, seconds)

@@ -17,7 +17,8 @@ __all__ = ["SegmentationLoss"]
 class SegmentationLoss(nn.Module):
     """Weighted sum of cross-entropy and soft Dice for mutually exclusive classes.
 
-    Dice is 1 - (2 TP + e) / (2 TP + FP + FN + e), e = 1e-5, averaged over classes (nnU-Net v1: batch Dice, no background).
+    Dice is 1 - (2 TP + e) / (2 TP + FP + FN + e), e = 1e-5, averaged over classes (nnU-Net v1: batch Dice, no
+    background).
 
     Args:
         settings: Weights and kind of Dice.
@@ -51,7 +52,7 @@ class SegmentationLoss(nn.Module):
             return self._one(output, labels)
         if len(output) != len(self._weights):
             raise TrainingError(
-                f"The network returned {len(output)} outputs but declares {len(self._weights)} deep-supervision weights.",
+                f"The network returned {len(output)} outputs but declares {len(self._weights)} weights for them.",
                 hint="Set `deep_supervision_weights` on the module: one float an output, finest first.",
             )
         weighted = [

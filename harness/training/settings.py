@@ -62,18 +62,18 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="'auto': mixed precision on CUDA (bf16 where the card has it, else fp16), fp32 elsewhere."
     )
-    channels_last: bool = Field(True, description="Memory format on CUDA.")
+    channels_last: bool = Field(True, description="Memory format of images and weights; faster convolutions.")
     compile: bool = Field(False, description="torch.compile.")
     deterministic: bool = Field(True, description="Refuse operators without a deterministic implementation.")
     validate_every: int = Field(10, ge=1, description="Epochs between validations; the last epoch is always validated.")
     restart_if_dead_at: int | None = Field(
         None,
         ge=1,
-        description="If the validation Dice is still 0 after this epoch: momentum 0.95, new initial weights (the paper's rule).",
+        description="Where the validation Dice is still 0 after this epoch: momentum 0.95, new weights (the paper).",
     )
     refresh_batchnorm: int = Field(
         0,
         ge=0,
-        description="Training batches used to estimate BatchNorm statistics anew, with the final weights, before testing. "
+        description="Training batches that BatchNorm statistics are estimated anew on, with the final weights. "
         "Short trainings need it: running averages lag behind the weights.",
     )

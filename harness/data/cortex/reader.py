@@ -1,7 +1,7 @@
 """Reads the embedded person: one hemisphere trains, the other tests.
 
-A case is a slab of coronal slices of one hemisphere, named by hemisphere and slice range, e.g. ``left_y042-049``. The right
-hemisphere is mirrored, so that both face alike. Fold 0 trains on the left, fold 1 on the right.
+A case is a slab of coronal slices of one hemisphere, named by hemisphere and slice range, e.g. ``left_y042-049``. The
+right hemisphere is mirrored, so that both face alike. Fold 0 trains on the left, fold 1 on the right.
 
 Within the training hemisphere every fifth block of 8 slices validates, and 4 slices on either side of it are used for
 nothing (guards), because neighbouring slices show nearly the same anatomy.
@@ -101,10 +101,8 @@ class CortexReader:
         """Returns images (2, X, Y, Z), labels and affine of one side, index 0 nearest to the midline."""
         images, label, affine = self._volume
         x = affine[0, 0] * np.arange(label.shape[0]) + affine[0, 3]
-        if side == "left":
-            chosen = np.flatnonzero(x < -_MIDLINE_MM)[::-1]
-        else:
-            chosen = np.flatnonzero(x > _MIDLINE_MM)
+        left = side == "left"
+        chosen = np.flatnonzero(x < -_MIDLINE_MM)[::-1] if left else np.flatnonzero(x > _MIDLINE_MM)
         # The step of the chosen indices (+1 or -1) goes into the affine, so that predictions land where they belong.
         to_volume = np.eye(4)
         to_volume[0, 0] = chosen[1] - chosen[0]

@@ -1,0 +1,31 @@
+"""The JSON Schema of a study file, by which editors complete and check it.
+
+``python -m harness.study.json_schema`` writes it to ``harness/study/study.schema.json``; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.study.schema import DatasetEntry, ModelEntry, Study
+
+__all__ = ["PATH", "study_json_schema"]
+
+PATH = Path(__file__).parent / "study.schema.json"
+
+
+def study_json_schema() -> dict[str, Any]:
+    """Returns the schema; a dataset or model may also be written as its bare name."""
+    schema = Study.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "harness study"
+    matrix = schema["$defs"]["Matrix"]["properties"]
+    for key, entry in (("dataset", DatasetEntry), ("model", ModelEntry)):
+        matrix[key]["items"] = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{entry.__name__}"}]}
+    return schema
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(study_json_schema(), indent=2) + "\n", encoding="utf-8")
