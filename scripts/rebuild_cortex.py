@@ -1,18 +1,20 @@
 """Rebuilds the embedded cortex dataset from the source distribution of pycortex 1.4.0.
 
-    python scripts/rebuild_cortex.py                        # download, rebuild, write harness/data/cortex
-    python scripts/rebuild_cortex.py --sdist pycortex.tar.gz --compare   # rebuild, compare with what is there, write nothing
+    python scripts/rebuild_cortex.py              # download, rebuild, write harness/data/cortex
+    python scripts/rebuild_cortex.py --compare    # download, rebuild, compare with harness/data/cortex, write nothing
+    python scripts/rebuild_cortex.py --sdist pycortex-1.4.0.tar.gz    # the same without the download
 
 What it does, on one RAS grid of 1 mm:
 
 1. checks the SHA-256 of the source distribution, and reads seven named members of it into memory;
 2. resamples the T1 and the gradient-echo EPI (the latter by pycortex's own alignment) by linear interpolation;
-3. turns the closed white and pial surfaces of both hemispheres into labels: a voxel belongs to a surface when its centre
-   lies inside (1: inside the pial surface, 2: inside the white surface);
+3. turns the closed white and pial surfaces of both hemispheres into labels by where the centre of a voxel lies
+   (2: inside a white surface; 1: inside a pial surface but no white one; 0: elsewhere);
 4. zeroes the images farther than 6 mm (city-block distance) from the brain, which removes the face;
-5. writes NIfTI files whose bytes depend on nothing but the voxels.
+5. writes gzipped NIfTI files that hold neither time nor file name: the same voxels give the same bytes (the same zlib
+   taken for granted).
 
-It needs numpy, scipy and nibabel, pip for the download, and about a minute of one core.
+It needs numpy, scipy and nibabel, some ten seconds of one core, and pip for the download (69.9 MB).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -118,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def download_sdist(folder: Path) -> Path:
     """Downloads the source distribution with pip, from whatever index pip is set to.
 
-    pip checks the hash before it looks inside. It then asks the package's build backend for metadata, as it does for any
-    source distribution; use ``--sdist`` with a file downloaded by other means to avoid that.
+    pip checks the hash before it looks inside. It then asks the package's build backend for metadata, as it does for
+    any source distribution; use ``--sdist`` with a file downloaded by other means to avoid that.
 
     Args:
         folder: Where to put it.
@@ -162,7 +165,7 @@ def read_source(sdist: Path) -> Source:
         pial = tuple(_surface(_member(archive, f"{_SUBJECT}/surfaces/pia_{side}.gii")) for side in _HEMISPHERES)
     return Source(
         t1=t1,
-        mm_to_t1=np.linalg.inv(t1_to_mm),
+        mm_to_t1=np.linalg.inv(t1_to_mm).astype(np.float64),
         epi=epi,
         mm_to_epi=np.asarray(alignment["coord"], dtype=np.float64),
         white=white,
@@ -210,8 +213,8 @@ def inside(surface: Surface) -> Mask:
     """Returns which voxels of the grid have their centre inside a closed surface.
 
     A ray along z runs through the centres of each column of voxels. A centre is inside when an odd number of triangles
-    cuts the ray below it (even-odd rule). Rays are shifted by a millionth of a voxel, by a different amount along x and y,
-    so that none runs through an edge or a vertex, where a cut would count twice or never.
+    cuts the ray below it (even-odd rule). Rays are shifted by a millionth of a voxel, differently along x and y, so
+    that none runs through an edge or a vertex, where a cut would count twice or never.
 
     Args:
         surface: Closed mesh; it may reach out of the grid.
@@ -241,7 +244,10 @@ def nifti_gz(volume: Volume, description: str) -> bytes:
     image.set_qform(GRID_TO_MM, code=1)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = description.encode("ascii")
-    return gzip.compress(image.to_bytes(), compresslevel=9, mtime=0)
+    packed = io.BytesIO()  # gzip.compress writes another header in each version of Python
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, compresslevel=9, mtime=0) as stream:
+        stream.write(image.to_bytes())
+    return packed.getvalue()
 
 
 def compare(volumes: Mapping[str, Volume], folder: Path) -> bool:
@@ -278,7 +284,7 @@ def _cut(triangles: Matrix, column: Matrix) -> tuple[Mask, Matrix]:
     """Returns which triangles (N, 3, 3) the vertical ray through each column (N, 2) cuts, and at which height."""
     edges = [_side(triangles[:, a, :2], triangles[:, b, :2], column) for a, b in ((1, 2), (2, 0), (0, 1))]
     weights = np.stack(edges, axis=1)
-    hit: Mask = (weights > 0).all(axis=1) | (weights < 0).all(axis=1)
+    hit: Mask = np.logical_or((weights > 0).all(axis=1), (weights < 0).all(axis=1))
     area = np.where(hit, weights.sum(axis=1), 1.0)
     return hit, (weights * triangles[:, :, 2]).sum(axis=1) / area
 

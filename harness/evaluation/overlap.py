@@ -34,4 +34,4 @@ def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     total = np.count_nonzero(found) + np.count_nonzero(real)
     if total == 0:
         raise ValueError("Dice of two empty masks is undefined.")
-    return 2.0 * np.count_nonzero(found & real) / total
+    return float(2.0 * np.count_nonzero(found & real) / total)

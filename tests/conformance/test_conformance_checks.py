@@ -1,0 +1,368 @@
+"""Each check catches the network that breaks its promise, and passes one that keeps them all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.errors import StudyError
+from harness.segmenters import Options, Segmenter, Source, Task
+from harness.segmenters.conformance import CHECKS, ConformanceError, cases, plan, run
+
+CHECK = {check.name: check for check in CHECKS}
+
+
+class Sound(nn.Module):
+    """Two convolutions: keeps every promise."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+        conv = {2: nn.Conv2d, 3: nn.Conv3d}[task.spatial_dims]
+        self.first = conv(task.in_channels, 8, 3, padding=1)
+        self.last = conv(8, task.out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        return self.last(functional.relu(self.first(x)))
+
+
+class Strided(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[..., ::2]
+
+
+class Double(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).double()
+
+
+class WritesIntoInput(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.sub_(1.0))
+
+
+class Deep(Sound):
+    deep_supervision_weights: tuple[float, ...] = (0.7, 0.3)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        fine = super().forward(x)
+        return self.outputs(fine, functional.avg_pool2d(fine, 2))
+
+    def outputs(self, fine: Tensor, coarse: Tensor) -> Tensor | list[Tensor]:
+        return [fine, coarse] if self.training else fine
+
+
+class DeepInEval(Deep):
+    def outputs(self, fine: Tensor, coarse: Tensor) -> list[Tensor]:
+        return [fine, coarse]
+
+
+class DeepCoarsestFirst(Deep):
+    def outputs(self, fine: Tensor, coarse: Tensor) -> Tensor | list[Tensor]:
+        return [coarse, fine] if self.training else fine
+
+
+class DeepUnweighted(Deep):
+    deep_supervision_weights = None  # type: ignore[assignment]
+
+
+class DeepMiscounted(Deep):
+    deep_supervision_weights = (0.5, 0.3, 0.2)
+
+
+class DeepNegative(Deep):
+    deep_supervision_weights = (1.0, -0.5)
+
+
+class WeightedAlone(Sound):
+    deep_supervision_weights = (1.0,)
+
+
+class NotFinite(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).log()
+
+
+class SquareRootOfZero(Sound):
+    """Finite logits, infinite gradients."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (self.first.bias * 0).sum().sqrt()
+
+
+class UnusedLayer(Sound):
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.spare = nn.Linear(3, 3)
+
+
+class UnusedLayerDeclared(UnusedLayer):
+    dead_parameters = frozenset({"spare.weight", "spare.bias"})
+
+
+class AliveDeclaredDead(Sound):
+    dead_parameters = frozenset({"first.bias"})
+
+
+class UnknownDeclaredDead(Sound):
+    dead_parameters = frozenset({"first.nothing"})
+
+
+class ClosedGate(Sound):
+    """Sound: its gate starts closed and would open in training."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.relu(self.first(x)) * self.gate)
+
+
+class OwnRandomness(Sound):
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        nn.init.constant_(self.last.bias, random.random())
+
+
+class DropoutInEval(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(super().forward(x), 0.5, training=True)
+
+
+class OwnSeed(Sound):
+    def __init__(self, task: Task) -> None:
+        torch.manual_seed(0)
+        super().__init__(task)
+
+
+class BatchMean(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(dim=0))
+
+
+class IgnoresLastModality(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x[:, :-1], torch.zeros_like(x[:, -1:])], dim=1))
+
+
+class ForgetsOrder(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mean(dim=1, keepdim=True).expand_as(x))
+
+
+class Leading(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        lead = 0 if self.task.leading is None else x[:, self.task.leading].unsqueeze(1)
+        return super().forward(x) + lead
+
+
+class LeadingButFirstIsDefault(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x[:, self.task.leading or 0].unsqueeze(1)
+
+
+class UnregisteredState(Sound):
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.shift = torch.randn(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.shift
+
+
+class DividesByRounding(Sound):
+    """Finite in float32; bfloat16 rounds the divisor to 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = super().forward(x)
+        return hidden / ((hidden * 0 + 1 + 1e-3) - 1)
+
+
+class Constant(Sound):
+    """Learns the classes' frequencies and sees nothing of the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * 0)
+
+
+class DataDependentBranch(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        output = super().forward(x)
+        return output if output.sum() > 1e9 else output * 2
+
+
+NETWORKS: dict[str, Callable[[Task], nn.Module]] = {
+    network.__name__: network for network in [Sound, *(sub for sub in Sound.__subclasses__() + Deep.__subclasses__())]
+}
+NETWORKS["UnusedLayerDeclared"] = UnusedLayerDeclared
+
+
+class NetworkOption(Options):
+    network: str = "Sound"
+
+
+def build(task: Task, options: NetworkOption) -> nn.Module:
+    return NETWORKS[options.network](task)
+
+
+def build_from_96(task: Task, options: NetworkOption) -> nn.Module:
+    if min(task.patch_size) < 96:
+        raise StudyError("too small.")
+    return NETWORKS[options.network](task)
+
+
+def refuse(task: Task, options: NetworkOption) -> nn.Module:
+    raise StudyError("never.")
+
+
+SEGMENTER = Segmenter(
+    name="example",
+    title="Example",
+    summary="Two convolutions.",
+    source=Source(paper="None"),
+    factory=f"{__name__}:build",
+    options=NetworkOption,
+)
+TASK = Task(("a", "b", "c"), None, 3, (32, 32))
+
+
+def check(name: str, network: str, task: Task = TASK, **changes: object) -> None:
+    CHECK[name](replace(SEGMENTER, **changes), task, {"network": network})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("promise", "network", "message"),
+    [
+        ("output", "Strided", "shape"),
+        ("output", "Double", "float64"),
+        ("output", "WritesIntoInput", "writes into its input"),
+        ("output", "DeepInEval", "in eval mode returns list"),
+        ("deep_supervision", "DeepInEval", "list in eval mode"),
+        ("deep_supervision", "DeepCoarsestFirst", "finest"),
+        ("deep_supervision", "DeepUnweighted", "no attribute deep_supervision_weights"),
+        ("deep_supervision", "DeepMiscounted", "2 outputs and declares 3 weights"),
+        ("deep_supervision", "DeepNegative", "non-negative"),
+        ("deep_supervision", "WeightedAlone", "single tensor"),
+        ("finite", "NotFinite", "output is not finite"),
+        ("finite", "SquareRootOfZero", "gradient of first.bias is not finite"),
+        ("gradients", "UnusedLayer", "2 tensors (12 parameters) receive no gradient: spare.bias, spare.weight"),
+        ("gradients", "AliveDeclaredDead", "receives a gradient: first.bias"),
+        ("gradients", "UnknownDeclaredDead", "no trainable parameter: first.nothing"),
+        ("determinism", "OwnRandomness", "last.bias differs"),
+        ("determinism", "DropoutInEval", "two outputs for one input"),
+        ("seeds", "OwnSeed", "two seeds"),
+        ("batch_independence", "BatchMean", "rest of the batch"),
+        ("modalities", "IgnoresLastModality", "channel 2 (c) has no influence"),
+        ("modalities", "ForgetsOrder", "order of the modalities"),
+        ("leading", "Leading", "does not declare uses_leading"),
+        ("state_dict", "UnregisteredState", "round trip"),
+        ("autocast", "DividesByRounding", "under autocast is not finite"),
+        ("overfits", "Constant", "took the loss from"),
+        ("output", "Missing", "KeyError"),
+    ],
+)
+def test_a_broken_promise_is_caught(promise: str, network: str, message: str) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check(promise, network)
+    assert message in caught.value.message
+    assert caught.value.message.startswith(f"example, {promise}, 32x32-3mod: ")
+
+
+def test_a_constant_output_does_not_overfit_in_3d() -> None:
+    with pytest.raises(ConformanceError, match="took the loss"):
+        check("overfits", "Constant", replace(TASK, patch_size=(32, 32, 32)), spatial_dims=frozenset({3}))
+
+
+@pytest.mark.slow
+def test_a_graph_break_is_caught() -> None:
+    with pytest.raises(ConformanceError):
+        check("compiles", "DataDependentBranch")
+
+
+@pytest.mark.parametrize(
+    ("network", "message"), [("Sound", "all one"), ("LeadingButFirstIsDefault", "no leading modality")]
+)
+def test_a_leading_modality_without_effect_is_caught(network: str, message: str) -> None:
+    with pytest.raises(ConformanceError, match=message):
+        check("leading", network, uses_leading=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"title": ""}, "title is empty"),
+        ({"source": Source("")}, "names no paper"),
+        ({"adapted_dims": frozenset({3})}, "adapted_dims"),
+        ({"presets": {"tiny": {"nothing": 1}}}, "no option 'nothing'"),
+    ],
+)
+def test_wrong_facts_are_caught(changes: Mapping[str, object], message: str) -> None:
+    with pytest.raises(ConformanceError, match=message):
+        check("facts", "Sound", **changes)
+
+
+@pytest.mark.parametrize(("task", "message"), [(TASK, "251 parameters, not 5"), (None, "no official_task")])
+def test_a_wrong_official_count_is_caught(task: Task | None, message: str) -> None:
+    with pytest.raises(ConformanceError, match=message):
+        check("official_parameters", "Sound", official_parameters=5, official_task=task)
+
+
+@pytest.mark.parametrize("network", ["Sound", "Deep", "ClosedGate", "UnusedLayerDeclared"])
+def test_what_keeps_the_contract_passes(network: str) -> None:
+    segmenter = replace(SEGMENTER, presets={"tiny": {"network": network}})
+    results = run(segmenter)
+    assert results
+    assert [result.message for result in results if not result.passed] == []
+
+
+def test_run_reports_failures_and_goes_on() -> None:
+    results = run(replace(SEGMENTER, presets={"tiny": {"network": "UnusedLayer"}}))
+    assert {result.check for result in results if not result.passed} == {"gradients"}
+    assert all(result.passed is not bool(result.message) for result in results)
+
+
+def test_cases_span_dimensions_modalities_and_leading() -> None:
+    leading = replace(SEGMENTER, uses_leading=True, spatial_dims=frozenset({2, 3}), modality_counts=(2, 8))
+    found = {(c.task.spatial_dims, c.task.in_channels, c.task.leading) for c in cases(leading)}
+    assert found == {(d, m, lead) for d in (2, 3) for m in (2, 4) for lead in (None, 0, m - 1)}
+    assert {case.task.in_channels for case in cases(replace(SEGMENTER, modality_counts=(3, 3)))} == {3}
+
+
+def test_a_refused_patch_is_replaced_by_the_official_or_a_common_one() -> None:
+    picky = replace(SEGMENTER, factory=f"{__name__}:build_from_96")
+    assert {case.task.patch_size for case in cases(picky)} == {(128, 128)}
+    official = replace(picky, official_task=replace(TASK, patch_size=(96, 112)))
+    assert {case.task.patch_size for case in cases(official)} == {(96, 112)}
+
+
+def test_a_segmenter_that_refuses_everything_fails() -> None:
+    (result,) = run(replace(SEGMENTER, factory=f"{__name__}:refuse"))
+    assert not result.passed
+    assert "refuses every patch" in result.message
+    assert "128x128: never." in result.message
+
+
+def test_a_factory_that_cannot_be_imported_fails() -> None:
+    (result,) = run(replace(SEGMENTER, factory="nowhere.network:build"))
+    assert "nowhere" in result.message
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    run(SEGMENTER)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_slow_checks_are_left_out_unless_asked_for() -> None:
+    assert {check.name for check, _ in plan(SEGMENTER, slow=True)} - {check.name for check, _ in plan(SEGMENTER)} == {
+        "compiles"
+    }

@@ -1,0 +1,151 @@
+"""Preparation, its cache, normalisation, and the way there and back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.data import DATASETS
+from harness.data.geometry import from_slices, resize_label, resize_planes, to_slices
+from harness.data.normalisation import Normaliser
+from harness.data.prepare import Moments, prepare
+from harness.data.settings import PreparationSettings
+from harness.errors import DataError
+
+DATASET = DATASETS.get("cortex")
+
+
+@pytest.fixture(scope="module")
+def reader(small_cortex):
+    return DATASET.open(small_cortex)
+
+
+def make(reader, cache, plane="resize", size=(64, 64), cases=None):
+    return prepare(DATASET, reader, cases or reader.split(0).train[:2], PreparationSettings(plane=plane), size, cache)
+
+
+def test_slices_come_first_and_planes_have_the_patch_size(reader, tmp_path):
+    case = make(reader, tmp_path)[0]
+    slices = reader.load(case.name).label.shape[1]
+    assert case.images.shape == (2, slices, 64, 64)
+    assert case.label.shape == (slices, 64, 64)
+    assert case.images.dtype == np.float32
+    assert case.label.dtype == np.uint8
+
+
+def test_native_planes_are_left_alone(reader, tmp_path):
+    case = make(reader, tmp_path, plane="native")[0]
+    loaded = reader.load(case.name)
+    assert np.array_equal(case.images, np.moveaxis(loaded.images, 2, 1))
+
+
+def test_foreground_indices_point_at_their_class(reader, tmp_path):
+    case = make(reader, tmp_path)[0]
+    for value, voxels in case.foreground.items():
+        assert (case.label[tuple(voxels.T)] == value).all()
+        assert 0 < len(voxels) <= 10_000
+
+
+def test_a_second_call_reads_the_cache(reader, tmp_path, monkeypatch):
+    first = make(reader, tmp_path)
+    monkeypatch.setattr(reader.__class__, "load", lambda *_: pytest.fail("read again"))
+    second = make(reader, tmp_path)
+    assert np.array_equal(first[0].images, second[0].images)
+    assert first[0].moments == second[0].moments
+
+
+def test_other_settings_have_another_entry(reader, tmp_path):
+    sizes = {make(reader, tmp_path, size=size)[0].images.shape[-1] for size in ((64, 64), (32, 32))}
+    assert sizes == {64, 32}
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_entry_is_prepared_again(reader, tmp_path, damage):
+    good = np.array(make(reader, tmp_path)[0].images)
+    path = next(tmp_path.rglob("images.npy"))
+    data = bytearray(path.read_bytes())
+    if damage == "truncate":
+        path.write_bytes(data[:-100])
+    elif damage == "flip":
+        data[-5] ^= 255
+        path.write_bytes(data)
+    else:
+        path.unlink()
+    names = [path.parent.name]
+    assert np.array_equal(make(reader, tmp_path, cases=names)[0].images, good) or names[0] != make(reader, tmp_path)[0].name
+
+
+def test_several_processes_may_prepare_the_same_case(reader, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: make(reader, tmp_path)[0].images.sum(), range(4)))
+    assert len(set(found)) == 1
+    assert not list(tmp_path.rglob("*.tmp")), "no half-written entry is left"
+
+
+def test_an_empty_image_is_refused_by_name(reader, tmp_path, monkeypatch):
+    loaded = reader.load(reader.split(0).train[0])
+    empty = type(loaded)(loaded.images * 0, loaded.label, loaded.affine)
+    monkeypatch.setattr(reader.__class__, "load", lambda *_: empty)
+    with pytest.raises(DataError, match="is empty"):
+        make(reader, tmp_path)
+
+
+def test_training_statistics_are_those_of_the_training_cases(reader, tmp_path):
+    cases = make(reader, tmp_path)
+    normaliser = Normaliser.fit("zscore_train", cases)
+    voxels = np.concatenate([case.images[0][case.images[0] != 0] for case in cases])
+    assert normaliser.training[0].mean == pytest.approx(voxels.mean(), rel=1e-5)
+    assert normaliser.training[0].std == pytest.approx(voxels.std(), rel=1e-4)
+    other = make(reader, tmp_path, cases=reader.split(0).test[:1])[0]
+    expected = (other.images[0] - voxels.mean()) / voxels.std()
+    inside = other.images[0] != 0
+    assert np.allclose(normaliser(other.images, other)[0][inside], expected[inside], atol=1e-3)
+    assert (normaliser(other.images, other)[0][~inside] == 0).all()
+
+
+def test_statistics_by_case_centre_each_case(reader, tmp_path):
+    case = make(reader, tmp_path)[1]
+    images = Normaliser.fit("zscore_case", [case])(case.images, case)
+    for modality in range(2):
+        inside = images[modality][case.images[modality] != 0]
+        assert inside.mean() == pytest.approx(0, abs=1e-3)
+        assert inside.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_constant_image_is_not_divided_by_zero():
+    assert Moments(5, 10.0, 20.0).std == 1.0
+    assert Moments(0, 0.0, 0.0).mean == 0.0
+
+
+@given(st.integers(0, 2), st.tuples(*[st.integers(1, 5)] * 3))
+def test_slicing_is_undone(axis, shape):
+    volume = np.arange(np.prod(shape)).reshape(shape)
+    assert np.array_equal(from_slices(to_slices(volume, axis), axis), volume)
+    assert to_slices(volume, axis).shape[0] == shape[axis]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.integers(24, 60), st.integers(24, 60))
+def test_a_label_survives_there_and_back_within_the_interpolation(seed, height, width):
+    """A blob resized to another plane and back keeps almost all of its pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    radius = rng.uniform(6, 10)
+    centre = rng.uniform(10, 14, 2)
+    label = torch.from_numpy(((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2).astype(np.uint8))[None]
+    there = resize_label(label, (128, 128), 2)
+    back = resize_label(there, (height, width), 2)
+    overlap = 2 * (label * back).sum() / (label.sum() + back.sum())
+    assert overlap > 0.93
+
+
+def test_resizing_keeps_a_constant_and_a_gradient():
+    planes = torch.linspace(0, 1, 50)[None, None, None, :].expand(1, 2, 40, 50)
+    resized = resize_planes(planes, (128, 128))
+    assert resized.shape == (1, 2, 128, 128)
+    assert torch.allclose(resized[..., 20:-20], torch.linspace(0, 1, 128)[20:-20].expand(1, 2, 128, 88), atol=0.02)

@@ -1,0 +1,201 @@
+"""Study files: what is refused, by which line, and what a study expands to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DataError, StudyError
+from harness.study.expansion import load_study
+from harness.study.json_schema import PATH, study_json_schema
+from harness.study.protocol import load_protocol, protocol_names
+
+ROOT = Path(__file__).parents[2]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+
+GOOD = """\
+name: micro
+question: Does it run?
+protocol: demo
+matrix:
+  dataset: [cortex]
+  model:
+    - {name: toy, label: A}
+    - {name: toy, width: 8, label: B}
+  seed: [0, 1]
+report: {reference: A}
+profiles:
+  short: {matrix: {seed: [5]}}
+"""
+
+
+@pytest.fixture
+def study(project, toys):
+    def write(text: str) -> Path:
+        path = project / "study.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_study_expands_to_every_combination(study):
+    loaded = load_study(study(GOOD))
+    assert [(cell.label, cell.spec.seed) for cell in loaded.cells] == [("A", 0), ("A", 1), ("B", 0), ("B", 1)]
+    assert loaded.cells[2].spec.options == {"width": 8, "switch": "on"}
+
+
+def test_a_profile_replaces_lists_and_keeps_the_rest(study):
+    loaded = load_study(study(GOOD), "short")
+    assert [(cell.label, cell.spec.seed) for cell in loaded.cells] == [("A", 5), ("B", 5)]
+
+
+def test_shared_options_reach_every_variant_and_a_variant_overrides_them(study):
+    loaded = load_study(study(GOOD + "options: {toy: {width: 16, switch: 'off'}}\n"))
+    options = {cell.label: cell.spec.options for cell in loaded.cells}
+    assert options == {"A": {"width": 16, "switch": "off"}, "B": {"width": 8, "switch": "off"}}
+
+
+def test_a_sweep_makes_one_labelled_variant_per_combination(study):
+    text = GOOD.replace("- {name: toy, label: A}", "- {name: toy, sweep: {width: [1, 2], switch: [a, b]}}")
+    loaded = load_study(study(text.replace("report: {reference: A}", "")))
+    assert [variant.label for variant in loaded.variants][:4] == [
+        "toy, width=1, switch=a",
+        "toy, width=1, switch=b",
+        "toy, width=2, switch=a",
+        "toy, width=2, switch=b",
+    ]
+
+
+def test_models_without_a_leading_modality_are_not_computed_once_for_each(study):
+    loaded = load_study(study(GOOD.replace("seed: [0, 1]", "leading: [all, none]")))
+    assert len(loaded.cells) == 2
+    assert loaded.collapsed == 4
+    assert {cell.spec.leading for cell in loaded.cells} == {"-"}
+
+
+def test_leading_all_means_each_modality_in_turn(study):
+    text = GOOD.replace("{name: toy, label: A}", "{name: aahn, preset: tiny, label: A}")
+    loaded = load_study(study(text.replace("seed: [0, 1]", "leading: [all, none]")))
+    assert [cell.spec.leading for cell in loaded.cells if cell.label == "A"] == ["t1", "epi", "none"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "hint"),
+    [
+        ("question:", "qestion:", 2, "Did you mean 'question'?"),
+        ("protocol: demo", "protocol: demmo", 3, "Did you mean 'demo'?"),
+        ("protocol: demo", "protocol: {base: demo, training: {epoch: 3}}", 3, "Did you mean 'epochs'?"),
+        ("dataset: [cortex]", "dataset: [cortx]", 5, "Did you mean 'cortex'?"),
+        ("name: toy, label: A", "name: toi, label: A", 7, "Did you mean 'toy'?"),
+        ("width: 8", "widht: 8", 8, "Did you mean 'width'?"),
+        ("width: 8", "width: 0", 8, "harness models show toy"),
+        ("width: 8", "preset: tinny", 8, "Did you mean 'tiny'?"),
+        ("label: B", "label: A", 8, "label"),
+        ("seed: [0, 1]", "seed: []", 9, ""),
+        ("seed: [0, 1]", "seed: [-1]", 9, ""),
+        ("seed: [0, 1]", "sead: [0]", 9, "Did you mean 'seed'?"),
+        ("seed: [0, 1]", "leading: [t2]", 9, "Did you mean 't1'?"),
+        ("seed: [0, 1]", "fold: [2]", 9, "Valid: 0, 1"),
+        ("reference: A", "reference: AA", 10, "Did you mean 'A'?"),
+        ("reference: A", "metrics: [dise]", 10, ""),
+        ("{matrix: {seed: [5]}}", "{matrix: {sed: [5]}}", 12, ""),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line_and_the_nearest_name(study, old, new, line, hint):
+    text = GOOD.replace(old, new)
+    assert text != GOOD
+    with pytest.raises(StudyError) as error:
+        load_study(study(text), "short" if "sed:" in new else None)
+    assert f"study.yaml:{line}:" in error.value.message
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not valid YAML"),
+        ("- a\n- b\n", "must hold a mapping"),
+        ("name: a\nname: b\n", "stands twice"),
+        ("name: a\nprotocol: demo\n", "'matrix' is missing"),
+        (GOOD.replace("name: micro", "name: ../escape"), "no valid name"),
+        (GOOD.replace("model:\n", "model: []\n  other:\n"), "unknown key 'other'|matrix.model"),
+    ],
+)
+def test_malformed_files_are_refused_in_words(study, text, message):
+    with pytest.raises(StudyError, match=message):
+        load_study(study(text))
+
+
+def test_yaml_that_would_run_code_is_refused(study):
+    with pytest.raises(StudyError, match="not valid YAML"):
+        load_study(study("name: !!python/object/apply:os.system ['true']\n"))
+
+
+def test_an_unknown_profile_names_the_nearest(study):
+    with pytest.raises(StudyError) as error:
+        load_study(study(GOOD), "shrt")
+    assert "Did you mean 'short'?" in error.value.hint
+
+
+def test_a_missing_file_names_the_nearest(project):
+    (project / "ablation.yaml").write_text("name: a\n")
+    with pytest.raises(StudyError) as error:
+        load_study(project / "ablatoin.yaml")
+    assert "Did you mean 'ablation.yaml'?" in error.value.hint
+
+
+def test_a_missing_data_folder_says_how_to_name_one(study):
+    text = GOOD.replace("dataset: [cortex]", "dataset: [{name: cortex, root: nowhere}]")
+    with pytest.raises(DataError, match=r"study.yaml:5: The folder of dataset 'cortex' does not exist") as error:
+        load_study(study(text))
+    assert "HARNESS_DATA_CORTEX" in error.value.hint
+
+
+def test_protocols_beside_the_study_are_found_and_may_build_on_shipped_ones(study, project):
+    (project / "protocols").mkdir()
+    (project / "protocols" / "mine.yaml").write_text("base: demo\ntraining: {epochs: 3}\n")
+    loaded = load_study(study(GOOD.replace("protocol: demo", "protocol: mine")))
+    assert loaded.protocol.training.epochs == 3
+    assert loaded.protocol.training.optimiser == load_protocol("demo").training.optimiser
+
+
+def test_a_protocol_that_builds_on_itself_is_refused(study, project):
+    (project / "protocols").mkdir()
+    (project / "protocols" / "loop.yaml").write_text("base: loop\n")
+    with pytest.raises(StudyError, match="builds on itself"):
+        load_study(study(GOOD.replace("protocol: demo", "protocol: loop")))
+
+
+def test_the_paper_protocol_says_what_the_paper_says():
+    paper = load_protocol("paper")
+    assert paper.patch_size == (128, 128)
+    assert paper.sampling.batch_size == 16
+    assert (paper.training.epochs, paper.training.steps_per_epoch) == (300, 250)
+    sgd = paper.training.optimiser
+    assert (sgd.name, sgd.lr, sgd.momentum, sgd.nesterov, sgd.weight_decay, sgd.clip_norm) == (
+        "sgd", 1e-3, 0.99, True, 3e-5, 12,
+    )  # fmt: skip
+    assert (paper.training.schedule.name, paper.training.schedule.power) == ("poly", 0.9)
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_every_shipped_protocol_is_valid_and_described(name):
+    assert load_protocol(name).description
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_shipped_study_and_profile_is_valid(path, monkeypatch):
+    monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
+    monkeypatch.chdir(ROOT)
+    loaded = load_study(path)
+    assert loaded.study.question
+    assert "demo" in loaded.study.profiles
+    for profile in loaded.study.profiles:
+        load_study(path, profile)
+
+
+def test_the_shipped_json_schema_is_up_to_date():
+    assert json.loads(PATH.read_text()) == study_json_schema(), "run `python -m harness.study.json_schema`"

@@ -1,0 +1,101 @@
+"""Networks of a third party that behave, crash, explode, die or cannot be built; they join through entry points."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from pydantic import Field
+
+from harness.errors import StudyError
+from harness.segmenters import Options, Segmenter, Source
+
+
+class ToyOptions(Options):
+    """Options of the toy."""
+
+    width: int = Field(4, ge=1, description="Channels.")
+    switch: str = Field("on", description="Something an ablation can flip.")
+
+
+def build(task, options):
+    """A two-layer network with BatchNorm and dropout, so that a wrong continuation shows."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(task.in_channels, options.width, 3, padding=1),
+        nn.BatchNorm2d(options.width),
+        nn.Dropout2d(0.3),
+        nn.ReLU(),
+        nn.Conv2d(options.width, task.out_channels, 1),
+    )
+
+
+def _misbehaving(task, options, act):
+    from torch import nn
+
+    class Misbehaving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = build(task, options)
+
+        def forward(self, images):
+            return act(self, self.body(images))
+
+    return Misbehaving()
+
+
+def build_slow(task, options):
+    def act(module, logits):
+        if module.training:
+            time.sleep(0.05)
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
+def build_crashing(task, options):
+    def act(module, logits):
+        if module.training:
+            raise RuntimeError("the network fell over")
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
+def build_exploding(task, options):
+    return _misbehaving(task, options, lambda module, logits: logits * float("nan") if module.training else logits)
+
+
+def build_dying(task, options):
+    def act(module, logits):
+        if module.training:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
+def build_unbuildable(task, options):
+    raise StudyError("toy_unbuildable needs patch sides of 7.", hint="The nearest valid patch_size is 63 x 63.")
+
+
+def _segmenter(name, factory):
+    return Segmenter(
+        name=name,
+        title=name,
+        summary="A toy.",
+        source=Source(paper="none"),
+        factory=f"toy_networks:{factory}",
+        options=ToyOptions,
+        presets={"tiny": {}},
+    )
+
+
+TOY = _segmenter("toy", "build")
+SLOW = _segmenter("toy_slow", "build_slow")
+CRASHING = _segmenter("toy_crashing", "build_crashing")
+EXPLODING = _segmenter("toy_exploding", "build_exploding")
+DYING = _segmenter("toy_dying", "build_dying")
+UNBUILDABLE = _segmenter("toy_unbuildable", "build_unbuildable")
