@@ -48,7 +48,7 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
         spatial_dims=task.spatial_dims,
     )
     _remove_cross_attention(network)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 def _check_patch(patch_size: tuple[int, ...]) -> None:

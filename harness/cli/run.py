@@ -12,6 +12,9 @@ from harness.cli.options import CacheOption, ProfileOption, ResultsOption, Study
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.results.store import Store, StudyFolder
+    from harness.tracking.mlflow_view import MlflowView
+
 __all__ = ["run"]
 
 
@@ -57,10 +60,9 @@ def run(
 
     display = ProgressDisplay(console, folder, store, parallel=len(plan_slots(gpus, workers, threads)))
     observers: list[Observer] = [display]
-    if mlflow:
-        from harness.tracking.mlflow_view import MlflowView
-
-        observers.append(MlflowView(store, folder))
+    view = _open_view(store, folder) if mlflow else None
+    if view is not None:
+        observers.append(view)
     try:
         with display:
             outcome = run_study(loaded, store, folder, engine, cache, observers)
@@ -69,19 +71,29 @@ def run(
         console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
         raise typer.Exit(130) from None
     display.print_summary()
-    _say_what_next(console, loaded.study.name, loaded.profile, results, mlflow)
+    _say_what_next(console, loaded.study.name, loaded.profile, results, view)
     if outcome.failed:
         console.print(f"[bold red]{len(outcome.failed)} of {len(loaded.cells)} cells failed.[/]")
         raise typer.Exit(1)
 
 
-def _say_what_next(console: Console, name: str, profile: str, results: Path, mlflow: bool) -> None:
+def _open_view(store: Store, folder: StudyFolder) -> MlflowView:
+    from harness.tracking.mlflow_view import MlflowView
+
+    return MlflowView(store, folder)
+
+
+def _say_what_next(console: Console, name: str, profile: str, results: Path, view: MlflowView | None) -> None:
     chosen = "" if profile == "default" else f" --profile {profile}"
     where = "" if results == Path("results") else f" --results {results}"
     console.print(f"Tables and figures:  harness report {name}{chosen}{where} --format latex")
-    if mlflow:
-        from harness.tracking.mlflow_view import tracking_place
+    if view is None:
+        return
+    from harness.tracking.mlflow_view import tracking_place
 
-        place = tracking_place()
-        command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"
-        console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
+    place = tracking_place()
+    command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"
+    console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
+    if view.trouble:
+        console.print(f"[yellow]MLflow is out of step:[/] {view.trouble}")
+        console.print(f"The results are safe; mirror them later: harness mlflow sync {name}{chosen}{where}")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save_model
 from torch import nn
 
 from harness.data import DATASETS, Dataset, Reader, Split
@@ -99,9 +99,7 @@ def run_cell(
     with folder.writing_result() as result:
         scores, floors = _test(problem, network, prepared["test"], normaliser, where, result)
         _write_tables(result, history, scores, floors)
-        save_file(
-            {name: value.contiguous() for name, value in network.state_dict().items()}, result / "weights.safetensors"
-        )
+        _save_weights(network, result)
         size = measure(problem.segmenter, problem.task, problem.segmenter.parse_options(spec.options))
         reporter.summarise(
             result, spec, size.parameters, size.gflops, history, where, started, time.monotonic() - began
@@ -245,7 +243,14 @@ def _rows(problem: _Problem, case: PreparedCase, scores: list[Score]) -> list[di
 def _overlay(dataset: Dataset, case: Case, prediction: NDArray[np.uint8], name: str) -> Overlay:
     axis = dataset.slice_axis
     index = choose_slice(case.label, axis)
-    return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, name, index, axis)
+    names = tuple(dataset.labels[value] for value in sorted(dataset.labels))
+    return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, names, name, index, axis)
+
+
+def _save_weights(network: nn.Module, result: Path) -> None:
+    """Writes the weights; those that several names share (nnU-Net's encoder stands in its decoder too) once."""
+    network.to(memory_format=torch.contiguous_format)
+    save_model(network, str(result / "weights.safetensors"))
 
 
 def _write_tables(result: Path, history: list[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:

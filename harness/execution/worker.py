@@ -52,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
     from filelock import Timeout
 
-    from harness.errors import HarnessError
     from harness.results.store import CellFolder
     from harness.study.cell import CellSpec
     from harness.training.loop import Interrupted
@@ -71,19 +70,28 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     except Interrupted:
         return STOPPED
-    except HarnessError as error:
-        folder.fail(error.message, error.hint, traceback.format_exc())
-    except torch.cuda.OutOfMemoryError as error:
-        hint = "Lower `sampling.batch_size` or choose a smaller preset."
-        folder.fail(f"Out of GPU memory: {error}", hint, traceback.format_exc())
-    except MemoryError:
-        folder.fail("Out of memory.", "Run fewer cells at once: --workers.", traceback.format_exc())
     except Exception as error:  # failure is data: whatever happens here must reach the table
-        folder.fail(f"{type(error).__name__}: {error}", f"The whole log: {folder.log}", traceback.format_exc())
-    else:
-        return DONE
-    traceback.print_exc()
-    return FAILED
+        reason, hint = _explain(error, folder.log)
+        traceback.print_exc()  # into the log
+        folder.fail(reason, hint, traceback.format_exc())
+        return FAILED
+    return DONE
+
+
+def _explain(error: Exception, log: Path) -> tuple[str, str]:
+    """Returns a failure's reason and what to do, for a person."""
+    import torch
+
+    from harness.errors import HarnessError
+
+    if isinstance(error, HarnessError):
+        return error.message, error.hint
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "Out of GPU memory.", "Lower `sampling.batch_size` in the protocol or choose a smaller preset."
+    if isinstance(error, MemoryError):
+        return "Out of memory.", "Run fewer cells at once: --workers."
+    first_line = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}", f"The whole log: {log}"
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def segment(
     device: torch.device,
 ) -> torch.Tensor:
     """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid."""
-    images = torch.from_numpy(normaliser(np.asarray(case.images), case))
+    images = torch.from_numpy(normaliser(case.images, case))
     return predict_probabilities(network, images.to(device), patch_size, settings)
 
 

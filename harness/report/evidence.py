@@ -22,7 +22,6 @@ __all__ = [
     "listed",
     "packages_of",
     "row_name",
-    "short_commit",
 ]
 
 #: What the reader must be told about data that no clinic recorded for this purpose.
@@ -34,7 +33,7 @@ class Evidence:
     """The facts under one dataset's tables.
 
     Attributes:
-        name: Dataset title with its kind, e.g. ``S1 cortex (embedded data)``.
+        name: Dataset title with its kind, e.g. ``Cortex, embedded data``.
         base: What the numbers stand on: cases, patients, seeds, folds and protocol.
         scales: Scale and direction of each metric.
         policies: How many results were set by policy rather than measured.
@@ -74,7 +73,7 @@ def kind_words(facts: DatasetFacts) -> str:
 def data_name(facts: DatasetFacts) -> str:
     """Title of a dataset, never without its kind where it is not real data."""
     kind = kind_words(facts)
-    return f"{facts.title} ({kind})" if kind else facts.title
+    return f"{facts.title}, {kind}" if kind else facts.title
 
 
 def row_name(variant: Variant, variants: Iterable[Variant]) -> str:
@@ -82,12 +81,6 @@ def row_name(variant: Variant, variants: Iterable[Variant]) -> str:
     if len({other.leading for other in variants}) > 1 and variant.leading != "-":
         return f"{variant.label}, {variant.leading} leading"
     return variant.label
-
-
-def short_commit(commit: str) -> str:
-    """First ten digits of a commit, keeping the mark of a changed tree."""
-    digits, plus, dirty = commit.partition("+")
-    return f"{digits[:10]}{plus}{dirty}"
 
 
 def failures_of(results: StudyResults, dataset: str) -> tuple[str, ...]:
@@ -128,7 +121,7 @@ def evidence_for(results: StudyResults, dataset: str) -> Evidence:
         notes=facts.notes,
         failures=failures_of(results, dataset),
         refusal=refusal_for(results, dataset),
-        commits=listed(short_commit(str(commit)) for commit in cells["commit"].dropna()) or "unknown",
+        commits=listed(str(commit) for commit in cells["commit"].dropna()) or "unknown",
     )
 
 
@@ -139,14 +132,14 @@ def _state(status: object) -> str:
 def _base(facts: DatasetFacts, cases: pd.DataFrame, cells: pd.DataFrame) -> str:
     number = len(cases[["patient", "case"]].drop_duplicates())
     seeds, folds = cells["seed"].nunique(), cells["fold"].nunique()
-    unit = "" if facts.unit == "patient" else f" (one case: {facts.unit})"
     parts = [
-        f"{count(number, 'case')}{unit} of {count(cases['patient'].nunique(), 'patient')}",
+        f"{count(number, 'case')} of {count(cases['patient'].nunique(), 'patient')}",
+        "" if facts.unit == "patient" else f"one case: {facts.unit}",
         f"{count(seeds, 'seed')}{' averaged within each case' if seeds > 1 else ''}",
         f"{count(folds, 'fold')}{' pooled' if folds > 1 else ''}",
         f"protocol {listed(cells['protocol'].dropna()) or 'unknown'}",
     ]
-    return ", ".join(parts)
+    return "; ".join(part for part in parts if part)
 
 
 def _policies(cases: pd.DataFrame) -> str:

@@ -54,17 +54,21 @@ _ESCAPES = {
     "\n": " ",
 }
 
-#: ``\@nodocument`` is an error message until ``\begin{document}`` and empty after it: the test for "are we inside a paper?".
+#: Characters of a row name that still fit on one line.
+_LONG_NAME = 24
+
+#: ``\@nodocument`` is an error message until ``\begin{document}`` and empty after it, which tells if we are in a paper.
 _HEAD = r"""% Needs in your preamble:
 % \usepackage[T1]{fontenc}
-% \usepackage{textcomp,booktabs,adjustbox}
+% \usepackage{textcomp,array,booktabs,adjustbox}
 \expandafter\ifx\csname @nodocument\endcsname\relax
   \def\harnessend{}%
 \else
   \documentclass[10pt]{article}
   \usepackage[T1]{fontenc}
   \usepackage[utf8]{inputenc}
-  \usepackage{textcomp,booktabs,adjustbox}
+  \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+  \usepackage{textcomp,array,booktabs,adjustbox}
   \usepackage[a4paper,margin=2cm]{geometry}
   \def\harnessend{\end{document}}
   \begin{document}
@@ -94,13 +98,15 @@ def _settable(character: str) -> str:
 def _float(table: Table) -> str:
     caption = " ".join(escape_latex(sentence) for sentence in table.caption)
     if table.kind == "means":
-        caption += rf" \textbf{{Best}} and \underline{{second}} mean are marked; equal printed means share the mark."
+        caption += r" \textbf{Best} and \underline{second} mean are marked; equal printed means share the mark."
     notes = " ".join(escape_latex(note) for note in table.notes)
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:{_key(table)}}}",
+        # LaTeX leaves its space under a caption for captions below; this one stands above.
+        r"\par\smallskip",
         r"\begin{adjustbox}{max width=\linewidth}",
         *_tabular(table),
         r"\end{adjustbox}",
@@ -125,7 +131,7 @@ def _tabular(table: Table) -> list[str]:
     variants = [_row(row) for row in table.rows if not row.is_floor]
     floors = [_row(row) for row in table.rows if row.is_floor]
     return [
-        rf"\begin{{tabular}}{{{'l' * heads}{'c' * len(table.columns)}}}",
+        rf"\begin{{tabular}}{{{_first_column(table)}{'l' * (heads - 1)}{'c' * len(table.columns)}}}",
         r"\toprule",
         _line([*[""] * heads, *spans]),
         "".join(rules),
@@ -136,6 +142,12 @@ def _tabular(table: Table) -> list[str]:
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+def _first_column(table: Table) -> str:
+    """Breaks long names, so that one of them does not shrink the whole table."""
+    longest = max((len(row.heads[0]) for row in table.rows), default=0)
+    return "l" if longest <= _LONG_NAME else r">{\raggedright\arraybackslash}p{3.6cm}"
 
 
 def _line(parts: list[str]) -> str:

@@ -30,8 +30,11 @@ def _told(table: pd.DataFrame, results: StudyResults) -> pd.DataFrame:
     """Puts study, kind of data and refusal into every row: a row of a CSV file travels without its caption."""
     kinds = {name: kind_words(facts) or "real data" for name, facts in results.datasets.items()}
     refusals = {name: refusal_for(results, name) or "" for name in results.datasets}
-    told = table.assign(significance=table["dataset"].map(refusals))
-    told.insert(0, "study", results.study)
-    told.insert(1, "profile", results.profile)
-    told.insert(told.columns.get_loc("dataset") + 1, "data_kind", table["dataset"].map(kinds))
-    return told
+    told = table.assign(
+        study=results.study,
+        profile=results.profile,
+        data_kind=table["dataset"].map(kinds),
+        significance=table["dataset"].map(refusals),
+    )
+    first = ["study", "profile", "dataset", "data_kind"]
+    return told[[*first, *(column for column in told.columns if column not in first)]]

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
@@ -146,6 +147,7 @@ def summarise(results: StudyResults) -> pd.DataFrame:
         complete have NaN statistics and ``n`` 0.
     """
     runs = _results(results)
+    cases = _grouped(_average(runs, [*_VARIANT, *_CASE, *_SCORE]), [*_VARIANT, *_SCORE])
     rows: list[dict[str, object]] = []
     for dataset in datasets_of(results):
         variants = variants_of(results, dataset)
@@ -154,11 +156,9 @@ def summarise(results: StudyResults) -> pd.DataFrame:
         expected = len(_tested(runs, dataset, complete, [*_RUN, *_CASE]))
         columns = []
         for metric, region in _scores(results, dataset):
-            scored = runs[(runs["dataset"] == dataset) & (runs["metric"] == metric) & (runs["region"] == region)]
-            mine = {variant: _of_variant(scored, variant) for variant in complete}
             column = [
                 {"dataset": dataset, **variant._asdict(), "metric": metric, "region": region, "status": status[variant]}
-                | _statistics(mine.get(variant, scored.iloc[:0]))
+                | _statistics(cases.get((dataset, *variant, region, metric)) if variant in complete else None)
                 | {"n_expected": expected}
                 for variant in variants
             ]
@@ -175,7 +175,7 @@ def differences(results: StudyResults) -> pd.DataFrame:
         sd``. ``status`` is that of the variant, or of the reference where the variant is complete; only ``complete``
         has a mean. ``comparable`` holds where it holds for both in :func:`summarise`. Empty without a reference.
     """
-    cases = per_case(results)
+    cases = _grouped(per_case(results), [*_VARIANT, *_SCORE])
     table = summarise(results)
     states = dict(
         zip(_keys(table, [*_VARIANT, "metric", "region"]), _keys(table, ["status", "comparable"]), strict=True)
@@ -188,8 +188,8 @@ def differences(results: StudyResults) -> pd.DataFrame:
                 continue
             both = [states[dataset, *each, metric, region] for each in (variant, reference)]
             status = next((state for state, _ in both if state != "complete"), "complete")
-            scored = cases[(cases["dataset"] == dataset) & (cases["metric"] == metric) & (cases["region"] == region)]
-            delta = _paired(scored, variant, reference) if status == "complete" else pd.Series(dtype=float)
+            ours, theirs = (cases.get((dataset, *each, region, metric)) for each in (variant, reference))
+            delta = _paired(ours, theirs) if status == "complete" else pd.Series(dtype=float)
             rows.append(
                 {
                     "dataset": dataset,
@@ -223,12 +223,12 @@ def floor_summary(results: StudyResults) -> pd.DataFrame:
         here = floors[floors["dataset"] == dataset]
         if cases:
             here = here[pd.Series([key in cases for key in _keys(here, ["fold", *_CASE])], here.index, dtype=bool)]
-        for name in sorted(set(here["floor"])):
-            for metric, region in _scores(results, dataset):
-                mine = here[(here["floor"] == name) & (here["metric"] == metric) & (here["region"] == region)]
-                expected = len(cases) or len(mine)
-                row = {"dataset": dataset, "floor": name, "metric": metric, "region": region} | _statistics(mine)
-                rows.append(row | {"n_expected": expected, "comparable": len(mine) == expected})
+        groups = _grouped(_average(here, ["floor", *_CASE, *_SCORE]), ["floor", *_SCORE])
+        for name, (metric, region) in itertools.product(sorted(set(here["floor"])), _scores(results, dataset)):
+            found = _statistics(groups.get((name, region, metric)))
+            expected = len(cases) or found["n_runs"]
+            row = {"dataset": dataset, "floor": name, "metric": metric, "region": region} | found
+            rows.append(row | {"n_expected": expected, "comparable": found["n_runs"] == expected})
     return pd.DataFrame(rows, columns=_FLOOR_COLUMNS)
 
 
@@ -361,23 +361,28 @@ def _average(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _statistics(runs: pd.DataFrame) -> dict[str, object]:
-    """Statistics over the cases of one variant, region and metric."""
-    cases = _average(runs, _CASE)
-    values = cases["value"]
-    q1, q3 = float(values.quantile(0.25)), float(values.quantile(0.75))
+def _grouped(cases: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[object, ...], pd.DataFrame]:
+    places: dict[tuple[object, ...], list[int]] = {}
+    for place, key in enumerate(_keys(cases, keys)):
+        places.setdefault(key, []).append(place)
+    return {key: cases.iloc[rows] for key, rows in places.items()}
+
+
+def _statistics(cases: pd.DataFrame | None) -> dict[str, object]:
+    """Statistics over the cases of one variant, region and metric; NaN where there are too few cases."""
+    values = cases["value"].to_numpy(dtype=float) if cases is not None else np.empty(0)
+    n = len(values)
+    q1, median, q3 = (float(each) for each in np.quantile(values, [0.25, 0.5, 0.75])) if n else (math.nan,) * 3
     return {
-        "mean": float(values.mean()),
-        "sd": float(values.std(ddof=1)),
-        "median": float(values.median()),
+        "mean": float(values.mean()) if n else math.nan,
+        "sd": float(values.std(ddof=1)) if n > 1 else math.nan,
+        "median": median,
         "q1": q1,
         "q3": q3,
         "iqr": q3 - q1,
-        "n": len(cases),
-        "n_patients": int(cases["patient"].nunique()),
-        "n_runs": len(runs),
-        "n_missing": int(cases["n_missing"].sum()),
-        "n_empty": int(cases["n_empty"].sum()),
+        "n": n,
+        "n_patients": int(cases["patient"].nunique()) if cases is not None else 0,
+        **{name: int(cases[name].sum()) if cases is not None else 0 for name in ("n_runs", *_POLICY)},
     }
 
 
@@ -400,7 +405,9 @@ def _ranked(column: list[dict[str, object]], metric: str) -> list[dict[str, obje
     return column
 
 
-def _paired(cases: pd.DataFrame, variant: Variant, reference: Variant) -> pd.Series[float]:
+def _paired(ours: pd.DataFrame | None, theirs: pd.DataFrame | None) -> pd.Series[float]:
     """Per-case differences, matched by patient and case and never by row order."""
-    ours, theirs = (_of_variant(cases, each).set_index(_CASE)["value"] for each in (variant, reference))
-    return (ours - theirs.reindex(ours.index)).dropna()
+    if ours is None or theirs is None:
+        return pd.Series(dtype=float)
+    pairs = ours.merge(theirs, on=_CASE, suffixes=("", "_reference"), validate="one_to_one")
+    return pairs["value"] - pairs["value_reference"]

@@ -23,6 +23,7 @@ class Overlay:
         truth: (H, W) uint8 label map.
         prediction: (H, W) uint8 label map.
         spacing: Height and width of a pixel in mm.
+        labels: Name of every label, by its value; background first.
         case: Case identifier.
         index: Slice index within the case.
     """
@@ -32,8 +33,14 @@ class Overlay:
     truth: NDArray[np.uint8]
     prediction: NDArray[np.uint8]
     spacing: tuple[float, float]
+    labels: tuple[str, ...]
     case: str
     index: int
+
+    @property
+    def name(self) -> str:
+        """Case and slice in words."""
+        return f"case {self.case}, slice {self.index}"
 
     @classmethod
     def cut(
@@ -43,6 +50,7 @@ class Overlay:
         prediction: NDArray[np.uint8],
         spacing: Sequence[float],
         modalities: tuple[str, ...],
+        labels: tuple[str, ...],
         case: str,
         index: int,
         axis: int,
@@ -56,6 +64,7 @@ class Overlay:
             truth=planes[-2].astype(np.uint8),
             prediction=planes[-1].astype(np.uint8),
             spacing=(plane_spacing[1], plane_spacing[0]),
+            labels=labels,
             case=case,
             index=index,
         )
@@ -70,8 +79,25 @@ class Overlay:
                 truth=self.truth,
                 prediction=self.prediction,
                 spacing=np.array(self.spacing),
+                labels=np.array(self.labels),
                 case=np.array(self.case),
                 slice=np.array(self.index),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Overlay:
+        """Reads what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            height, width = (float(size) for size in arrays["spacing"])
+            return cls(
+                images=arrays["images"],
+                modalities=tuple(str(name) for name in arrays["modalities"]),
+                truth=arrays["truth"],
+                prediction=arrays["prediction"],
+                spacing=(height, width),
+                labels=tuple(str(name) for name in arrays["labels"]),
+                case=str(arrays["case"]),
+                index=int(arrays["slice"]),
             )
 
 
@@ -96,16 +122,15 @@ def draw(source: Path, target: Path, title: str) -> None:
     """Draws a saved overlay as PNG: every modality, the truth, and the prediction over the first modality."""
     from matplotlib.figure import Figure  # matplotlib is imported only where something is drawn
 
-    with np.load(source, allow_pickle=False) as arrays:
-        images, names = arrays["images"], [str(name) for name in arrays["modalities"]]
-        truth, prediction = arrays["truth"], arrays["prediction"]
-        aspect = float(arrays["spacing"][0] / arrays["spacing"][1])
-        case = f"{arrays['case']}, slice {arrays['slice']}"
-    panels = [(name, image, None) for name, image in zip(names, images, strict=True)]
-    panels += [("truth", images[0], truth), (title, images[0], prediction)]
-    figure = Figure(figsize=(2.4 * len(panels), 2.9 * truth.shape[0] / truth.shape[1] * aspect), layout="constrained")
-    figure.suptitle(case, fontsize=9)
-    top = max(int(truth.max()), int(prediction.max()), 1)
+    shown = Overlay.load(source)
+    images, (height, width) = shown.images, shown.truth.shape
+    aspect = shown.spacing[0] / shown.spacing[1]
+    panels: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8] | None]]
+    panels = [(name, image, None) for name, image in zip(shown.modalities, images, strict=True)]
+    panels += [("truth", images[0], shown.truth), (title, images[0], shown.prediction)]
+    figure = Figure(figsize=(2.4 * len(panels), 2.9 * height / width * aspect), layout="constrained")
+    figure.suptitle(shown.name, fontsize=9)
+    top = len(shown.labels) - 1
     for axes, (name, image, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         axes.imshow(image, cmap="gray", aspect=aspect)
         if label is not None:

@@ -22,6 +22,8 @@ from harness.results.store import CellFolder, Store, StudyFolder
 
 __all__ = ["load", "load_study"]
 
+_NUMBERS = {key: "float64" for key in HISTORY_COLUMNS if key not in {"cell", "epoch", "step"}}
+
 
 def load(study: str | None = None, profile: str | None = None, results: Path | str = "results") -> pd.DataFrame:
     """Returns the per-case rows of a study's finished cells.
@@ -56,7 +58,7 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         labels=tuple(manifest["labels"]),
         cases=_table(CASE_COLUMNS, (_cases(folder, entry, cell) for entry, cell in done)),
         cells=pd.DataFrame([_cell_row(folder, entry, cell) for entry, cell in listed], columns=list(CELL_COLUMNS)),
-        history=_table(HISTORY_COLUMNS, (_history(cell) for cell in {cell.id: cell for _, cell in done}.values())),
+        history=_table(HISTORY_COLUMNS, (_history(cell) for cell in {cell.id: cell for _, cell in listed}.values())),
         floors=_floors(done),
         datasets=datasets,
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
@@ -83,7 +85,12 @@ def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> p
 
 
 def _history(cell: CellFolder) -> pd.DataFrame:
-    return pd.read_parquet(cell.result / "history.parquet").assign(cell=cell.id)
+    """A cell that failed or still runs shows the epochs it got through."""
+    if cell.status() == "done":
+        rows = pd.read_parquet(cell.result / "history.parquet")
+    else:
+        rows = pd.DataFrame(cell.progress().get("history", []), columns=list(HISTORY_COLUMNS)).astype(_NUMBERS)
+    return rows.assign(cell=cell.id)
 
 
 def _floors(done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:

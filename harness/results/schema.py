@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.evaluation.status import STATUSES
+
 __all__ = [
     "CASE_COLUMNS",
     "CELL_COLUMNS",
@@ -24,10 +26,6 @@ __all__ = [
     "StudyResults",
 ]
 
-
-#: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in truth and prediction / in one of them,
-#: value by the declared policy. ``missing``: no prediction; the value is the metric's worst.
-STATUSES = ("scored", "empty_both", "empty_one", "missing")
 
 #: Per-case results. ``study``, ``profile`` and ``label`` are joined on loading.
 CASE_COLUMNS: Mapping[str, str] = {
@@ -141,9 +139,7 @@ class StudyResults:
         history: One row an epoch, columns of :data:`HISTORY_COLUMNS`.
         floors: Rows of :data:`FLOOR_COLUMNS`.
         datasets: Facts by dataset name.
-        overlays: Cell to an ``.npz`` with ``images`` (M, H, W) uint8, ``modalities`` (M,) str, ``truth`` and
-            ``prediction`` (H, W) uint8 label maps, ``spacing`` (2,) mm, ``case`` and ``slice``; rows run downwards as
-            displayed.
+        overlays: Cell to the file of its :class:`harness.results.overlay.Overlay`.
         manifest: The study as resolved, for provenance.
     """
 

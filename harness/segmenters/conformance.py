@@ -555,7 +555,7 @@ def _target(task: Task, seed: int = 0, batch: int = 2) -> Tensor:
 
 
 def _images(task: Task, seed: int = 0, batch: int = 2) -> Tensor:
-    """Returns images ``(B, M, *spatial)`` that show :func:`_target`'s blobs in noise, each modality in its own contrast."""
+    """Returns images ``(B, M, *spatial)``: the blobs of :func:`_target` in noise, each modality in its own contrast."""
     generator = torch.Generator().manual_seed(1000 + seed)
     labels = _target(task, seed, batch)
     channels = [torch.rand(task.out_channels, generator=generator)[labels] for _ in task.modalities]

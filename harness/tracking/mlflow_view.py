@@ -7,6 +7,7 @@ store, so that the tracking database can be thrown away and written again (``Mlf
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,7 @@ class MlflowView:
         self._study = study
         self._manifest = study.manifest()
         self._looked = 0.0
+        self.trouble = ""
         try:
             self._client = MlflowClient()
             self._experiment = self._open_experiment()
@@ -71,18 +73,29 @@ class MlflowView:
             self._find_runs()
         except (MlflowException, OSError) as error:
             raise HarnessError(
-                f"MLflow cannot be reached at {tracking_place()}: {error}",
+                f"MLflow cannot be reached at {tracking_place()}: {_without_secrets(error)}",
                 hint="Correct MLFLOW_TRACKING_URI, or run with --no-mlflow and mirror the study later.",
             ) from error
 
     def update(self) -> None:
-        """Mirrors what is new, at most every two seconds."""
+        """Mirrors what is new, at most every two seconds.
+
+        A view that cannot be written never stops the cells: :attr:`trouble` says what is wrong.
+        """
         if time.monotonic() - self._looked >= _INTERVAL:
-            self.sync()
+            self._try_sync()
 
     def finish(self) -> None:
         """Mirrors what the last look missed."""
-        self.sync()
+        self._try_sync()
+
+    def _try_sync(self) -> None:
+        try:
+            self.sync()
+            self.trouble = ""
+        except (MlflowException, OSError) as error:
+            self.trouble = _without_secrets(error)
+            self._looked = time.monotonic()
 
     def sync(self) -> None:
         """Mirrors everything that is new in the store."""
@@ -235,6 +248,11 @@ def tracking_place() -> str:
         return str(uri)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def _without_secrets(error: Exception) -> str:
+    """Returns an error's text with user names and passwords cut out of addresses."""
+    return re.sub(r"://[^/@\s]*@", "://", str(error))
 
 
 def _final_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:

@@ -56,7 +56,12 @@ def test_the_folds_are_swapped_and_their_hashes_differ(reader):
 def test_the_midline_belongs_to_neither_side(reader):
     for side, sign in (("left", -1), ("right", 1)):
         case = reader.load(f"{side}_y080-087")
-        x = (case.affine @ np.array([np.arange(case.label.shape[0]), *np.zeros((2, case.label.shape[0])), np.ones(case.label.shape[0])]))[0]
+        x = (
+            case.affine
+            @ np.array(
+                [np.arange(case.label.shape[0]), *np.zeros((2, case.label.shape[0])), np.ones(case.label.shape[0])]
+            )
+        )[0]
         assert (sign * x > 6).all()
         assert (np.diff(sign * x) > 0).all(), "index 0 is nearest to the midline on both sides"
 

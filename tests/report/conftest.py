@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.report.write import write_report
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -118,7 +119,13 @@ class StudyBuilder:
         for number, dices in enumerate(scores):
             for region, dice in zip(self.datasets[dataset].regions, dices, strict=True):
                 for metric, value in (("dice", dice), ("hd95", 10 * (1 - dice))):
-                    row = {"dataset": dataset, "fold": fold, "floor": name, "patient": "p0", "case": f"f{fold}c{number}"}
+                    row = {
+                        "dataset": dataset,
+                        "fold": fold,
+                        "floor": name,
+                        "patient": "p0",
+                        "case": f"f{fold}c{number}",
+                    }
                     self.floors.append(row | {"region": region, "metric": metric, "value": value, "status": "scored"})
 
     def overlay(self, cell: str, path: Path, shift: int = 0) -> None:
@@ -134,6 +141,7 @@ class StudyBuilder:
             truth=truth,
             prediction=np.roll(truth, shift, axis=1),
             spacing=np.array([1.5, 1.0]),
+            labels=np.array(["background", "core", "rim"]),
             case=np.array("f0c0"),
             slice=np.array(7),
         )
@@ -162,20 +170,22 @@ def builder() -> StudyBuilder:
     return StudyBuilder().dataset()
 
 
-@pytest.fixture
-def make_builder() -> Callable[..., StudyBuilder]:
-    """Makes builders with other facts."""
-    return StudyBuilder
-
-
-@pytest.fixture
-def ablation(builder: StudyBuilder, tmp_path: Path) -> StudyResults:
+@pytest.fixture(scope="session")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
     """Four finished variants, three cases of one patient, a floor, curves and overlays."""
+    builder, folder = StudyBuilder().dataset(), tmp_path_factory.mktemp("overlays")
     for number, (label, scores) in enumerate(SCORES.items()):
         cell = builder.cell(label, scores, epochs=6)
-        builder.overlay(cell, tmp_path / f"{number}.npz", shift=4 - number)
+        builder.overlay(cell, folder / f"{number}.npz", shift=4 - number)
     builder.floor("mirror copy", [(0.5, 0.7), (0.55, 0.75), (0.6, 0.74)])
     return builder.build()
+
+
+@pytest.fixture(scope="session")
+def report(ablation: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """The whole report of the ablation, written once: its folder and the files named as written."""
+    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    return folder, write_report(ablation, folder)
 
 
 def shuffled(results: StudyResults, seed: int) -> StudyResults:

@@ -1,0 +1,153 @@
+"""What all figures share: type, colours that survive grey printing and colour blindness, and saving."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
+
+__all__ = [
+    "DASHES",
+    "DOUBLE",
+    "HATCHES",
+    "INK",
+    "SINGLE",
+    "Drawing",
+    "legend",
+    "new_figure",
+    "pale",
+    "palette",
+    "render",
+    "styled",
+]
+
+#: Widths of one and of two columns of a paper, in inches.
+SINGLE, DOUBLE = 3.5, 7.16
+
+#: Characters in a line of the legend: two columns of this fit one column of a paper, four fit two.
+_LEGEND_WIDTH = 20
+
+#: Text, edges and points.
+INK = "#1f2430"
+
+HATCHES = ("", "////", "....", "xxxx", "----", "++", "\\\\\\\\", "oo")
+DASHES: tuple[LineStyleType, ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1.2, 1, 1.2)),
+    (0, (7, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#dfe2e8",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    # Labels are the user's: a dollar sign in one is a dollar sign.
+    "text.parse_math": False,
+    # Fonts as TrueType: journals refuse Type 3.
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with its words.
+
+    Attributes:
+        name: File name without suffix.
+        title: Short title.
+        caption: What is drawn, on what data.
+        figure: The figure.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Applies the report's style while drawing or saving, and leaves matplotlib as it was."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure outside pyplot: nothing global holds it, so nothing has to close it."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Puts a legend above the axes, with labels broken so that its columns fit the figure."""
+    for handle in handles:
+        handle.set_label(textwrap.fill(str(handle.get_label()), _LEGEND_WIDTH))
+    columns = 2 if figure.get_figwidth() <= SINGLE else 4
+    figure.legend(
+        handles=list(handles),
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        handlelength=2.6,
+        handletextpad=0.6,
+        columnspacing=1.2,
+    )
+
+
+def palette(number: int) -> list[tuple[float, float, float]]:
+    """Colours from dark to light, distinct to colour-blind eyes and in grey."""
+    return [(float(r), float(g), float(b)) for r, g, b in sns.color_palette("viridis", number)]
+
+
+def pale(colour: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The colour light enough for ink to be read on it, in the same order of lightness."""
+    red, green, blue = 1 - 0.55 * (1 - np.asarray(colour))
+    return float(red), float(green), float(blue)
+
+
+def render(figure: Figure) -> dict[str, bytes]:
+    """The figure as ``pdf`` and ``png``; the same results give the same bytes."""
+    files = {}
+    with styled():
+        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+            buffer = io.BytesIO()
+            # The layout is found once: both files are the same drawing.
+            figure.savefig(buffer, format=suffix, dpi=220, metadata=metadata)
+            files[suffix] = buffer.getvalue()
+            figure.set_layout_engine("none")
+    return files

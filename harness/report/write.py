@@ -1,0 +1,111 @@
+"""Writes a report into a folder: the forms asked for, and the figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from harness.errors import HarnessError, did_you_mean
+from harness.report.answer import answers
+from harness.report.boxes import box_plot
+from harness.report.curves import training_curves
+from harness.report.drawing import Drawing, render
+from harness.report.html import html_page
+from harness.report.latex import latex_document
+from harness.report.longform import long_tables
+from harness.report.markdown import markdown_document
+from harness.report.overlays import overlay_figure
+from harness.report.summary import datasets_of
+from harness.report.tables import build_tables
+from harness.results.schema import StudyResults
+
+__all__ = ["FORMATS", "Format", "markdown_report", "write_report"]
+
+Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
+
+#: The forms themselves, ``all`` left out.
+FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
+
+_FIGURES: tuple[Callable[[StudyResults, str], Drawing | None], ...] = (box_plot, overlay_figure, training_curves)
+
+
+def write_report(results: StudyResults, out: Path, formats: Sequence[Format] = ("all",)) -> list[Path]:
+    """Writes tables, figures and page.
+
+    Args:
+        results: Results of one study.
+        out: Folder; made if it does not exist. Files of an earlier report in it are replaced.
+        formats: Forms to write; ``all`` for every one. Figures are always written.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HarnessError: No cell has finished, or a form is not known.
+    """
+    wanted = _wanted(formats)
+    _require_results(results)
+    drawings = [drawing for dataset in datasets_of(results) for draw in _FIGURES if (drawing := draw(results, dataset))]
+    rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
+    written = []
+    for name, files in rendered.items():
+        written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
+    pictures = {name: files["png"] for name, files in rendered.items()}
+    for name, text in _forms(results, wanted, drawings, pictures):
+        written.append(_write(out / name, text.encode()))
+    return written
+
+
+def markdown_report(results: StudyResults) -> str:
+    """The report as markdown, for a terminal.
+
+    Raises:
+        HarnessError: No cell has finished.
+    """
+    _require_results(results)
+    return markdown_document(results.study, results.question, answers(results), build_tables(results))
+
+
+def _wanted(formats: Sequence[Format]) -> set[str]:
+    for name in formats:
+        if name not in get_args(Format):
+            raise HarnessError(f"There is no report form '{name}'.", hint=did_you_mean(name, get_args(Format)))
+    return set(FORMATS) if "all" in formats else set(formats)
+
+
+def _require_results(results: StudyResults) -> None:
+    if results.cases.empty:
+        states = results.cells["status"].value_counts().sort_index()
+        counted = ", ".join(f"{number} {state}" for state, number in states.items()) or "none"
+        raise HarnessError(
+            f"Study '{results.study}' (profile '{results.profile}') has no results to report. Its cells: {counted}.",
+            hint="Run it with `harness run`; where cells failed, `harness status` says why.",
+        )
+
+
+def _forms(
+    results: StudyResults, wanted: set[str], drawings: Sequence[Drawing], pictures: Mapping[str, bytes]
+) -> Iterator[tuple[str, str]]:
+    tables, said = build_tables(results), answers(results)
+    if "latex" in wanted:
+        yield "tables.tex", latex_document(tables)
+    if "markdown" in wanted:
+        yield "tables.md", markdown_document(results.study, results.question, said, tables)
+    if "csv" in wanted:
+        yield from ((f"csv/{name}", text) for name, text in long_tables(results).items())
+    if "html" in wanted:
+        yield "report.html", html_page(results, said, tables, drawings, pictures)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Writes beside the target and renames: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,102 @@
+"""The command line: quick help, lists, and errors a person can use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from harness.cli import main
+
+HEAVY = ("torch", "monai", "mlflow", "pandas", "numpy", "matplotlib", "nibabel")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        f"import sys; from harness.cli import main; main(['--help']); print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert "Example: harness run studies/ablation_tcfaf.yaml --profile demo" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "models", "data", "mlflow"])
+def test_every_verb_has_help_with_an_example(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: harness" in shown
+    if verb != "mlflow":
+        assert "Example: harness" in shown
+
+
+def test_checking_a_study_imports_no_torch(project):
+    """A study is validated, expanded and named without loading a network library."""
+    code = (
+        "import sys; from pathlib import Path; from harness.study.expansion import load_study;"
+        "load_study(Path(sys.argv[1]), 'demo'); print('torch' in sys.modules)"
+    )
+    from pathlib import Path
+
+    study = Path(__file__).parents[2] / "studies" / "ablation_tcfaf.yaml"
+    done = subprocess.run([sys.executable, "-c", code, str(study)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_models_are_listed_with_their_facts(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("aahn", "unetr", "nnunet", "31,199,796"):
+        assert name in shown
+
+
+def test_a_model_is_shown_with_options_presets_and_source(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["models", "show", "aahn"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("tcfaf", "joker-527/AAHN", "preset tiny", "Asymmetric Adaptive Heterogeneous Network"):
+        assert word in shown
+
+
+def test_a_dataset_is_shown_with_splits_licence_and_caveats(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
+    assert main(["data", "show", "cortex"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("Fold 0", "Fold 1", "BSD-2-Clause", "One person"):
+        assert word in shown
+    assert main(["data"]) == 0
+    assert "ships with us" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["models", "show", "ahn"], "Did you mean 'aahn'?"),
+        (["data", "show", "cortx"], "Did you mean 'cortex'?"),
+        (["run", "nothing.yaml"], "There is no file nothing.yaml"),
+        (["report"], "harness run"),
+        (["status"], "harness run"),
+        (["report", "--results", "/proc/nothing"], "There are no studies"),
+    ],
+)
+def test_mistakes_are_said_in_one_message_with_what_to_do(project, capsys, arguments, said):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "error:" in error
+    assert "what to do:" in error or "There is no file" in error
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_an_unknown_verb_or_format_exits_with_two(project, capsys):
+    assert main(["rn"]) == 2
+    assert main(["report", "--format", "word"]) == 2
+
+
+def test_the_version_is_the_package_s(capsys):
+    from harness import __version__
+
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out

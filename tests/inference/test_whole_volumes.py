@@ -1,0 +1,83 @@
+"""Whole volumes: windows, mirroring, and the way back to the native grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.data import DATASETS
+from harness.data.normalisation import Normaliser
+from harness.data.prepare import prepare
+from harness.data.settings import PreparationSettings
+from harness.evaluation.overlap import dice
+from harness.inference.native_grid import segment_native
+from harness.inference.settings import InferenceSettings
+from harness.inference.sliding_window import predict_probabilities
+
+CPU = torch.device("cpu")
+
+
+class Threshold(nn.Module):
+    """Logits that depend on the first channel of each pixel alone."""
+
+    def forward(self, images):
+        return torch.cat([-images[:, :1], images[:, :1]], dim=1) * 10
+
+
+class Sides(nn.Module):
+    """Looks at the position in the patch: the left half is class 1."""
+
+    def forward(self, images):
+        left = -torch.ones_like(images[:, :1])
+        left[..., : images.shape[-1] // 2] = 1
+        return torch.cat([-left, left], dim=1) * 10
+
+
+@pytest.mark.parametrize("patch", [(16, 16), (40, 40), (8, 16, 16)])
+@pytest.mark.parametrize("gaussian", [True, False])
+def test_a_pointwise_network_gives_the_same_through_any_window(patch, gaussian):
+    torch.manual_seed(0)
+    images = torch.randn(2, 9, 30, 26)
+    settings = InferenceSettings(overlap=0.5, gaussian=gaussian, batch_size=3)
+    found = predict_probabilities(Threshold(), images, patch, settings)
+    expected = Threshold()(images.transpose(0, 1)).softmax(1).transpose(0, 1)
+    assert found.shape == (2, 9, 30, 26)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_mirroring_averages_over_the_flips():
+    images = torch.randn(1, 3, 16, 16)
+    plain = predict_probabilities(Sides(), images, (16, 16), InferenceSettings())
+    mirrored = predict_probabilities(Sides(), images, (16, 16), InferenceSettings(mirror_axes=(0, 1)))
+    assert plain[1, 0, 0, 0] > 0.99
+    assert torch.allclose(mirrored, torch.full_like(mirrored, 0.5), atol=1e-3)
+
+
+class Oracle(nn.Module):
+    """Knows the truth: the label is painted into the first channel."""
+
+    def forward(self, images):
+        value = images[:, :1]
+        return torch.cat([-(value - level).abs() for level in (0.0, 1.0, 2.0)], dim=1) * 20
+
+
+@pytest.mark.parametrize("plane", ["resize", "native"])
+def test_a_perfect_network_scores_near_one_on_the_native_grid(small_cortex, tmp_path, plane, monkeypatch):
+    dataset = DATASETS.get("cortex")
+    reader = dataset.open(small_cortex)
+    name = reader.split(0).test[4]
+    case = reader.load(name)
+    painted = type(case)(np.stack([case.label.astype(np.float32)] * 2), case.label, case.affine)
+    monkeypatch.setattr(type(reader), "load", lambda *_: painted)
+    prepared = prepare(dataset, reader, [name], PreparationSettings(plane=plane), (128, 128), tmp_path)[0]
+    identity = Normaliser("zscore_train", ())
+    monkeypatch.setattr(Normaliser, "__call__", lambda self, images, case: np.array(images))
+    found = segment_native(
+        Oracle(), prepared, identity, (128, 128), InferenceSettings(), CPU, case.label.shape, dataset.slice_axis
+    )
+    assert found.shape == case.label.shape
+    assert found.dtype == np.uint8
+    for value in (1, 2):
+        assert dice(found == value, case.label == value) > (0.97 if plane == "resize" else 0.9999)

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.errors import HarnessError
+from harness.report.answer import answers
+from harness.report.html import html_tables
+from harness.report.latex import escape_latex, latex_document
+from harness.report.longform import long_tables
+from harness.report.markdown import escape_markdown
+from harness.report.metrics import metric_style
+from harness.report.tables import build_tables
+from harness.report.write import Format, markdown_report, write_report
+from harness.results.schema import StudyResults
+
+REFUSAL = "1 patient: no significance test"
+VOID = {"meta", "img", "br", "link", "hr"}
+HOSTILE = 'A & B_1 % $x$ #2 {y} ~ ^ \\z <i>"q" | † –'
+
+
+class Balance(HTMLParser):
+    """Notes tags that do not close in order, and everything a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture
+def hostile(builder) -> StudyResults:
+    builder.dataset(title="Cortex & <co> 100%", notes=("Note_1 costs $5 & more: 日.",))
+    builder.cell("AAHN", [(0.8, 0.9), (0.7, 0.8)], epochs=2)
+    builder.cell(HOSTILE, [(0.7, 0.9), (0.7, 0.8)], epochs=2)
+    builder.cell("broken_", status="failed", reason="CUDA <error> #1 & {more}")
+    builder.floor("mirror_copy", [(0.5, 0.5), (0.5, 0.5)])
+    return builder.build()
+
+
+def test_layout_of_the_means(ablation: StudyResults) -> None:
+    means, deltas = build_tables(ablation)
+    assert [column.name for column in means.columns] == [
+        "Dice Cortex",
+        "Dice White",
+        "HD95 (mm) Cortex",
+        "HD95 (mm) White",
+        "Mean Dice",
+        "Mean HD95 (mm)",
+    ]
+    assert [row.heads[0] for row in means.rows] == ["w/o T-CFAF", "+ CA", "+ CMA", "AAHN", "mirror copy (floor)"]
+    assert [row.is_floor for row in means.rows] == [False] * 4 + [True]
+    assert {entry.mark for entry in means.rows[-1].entries} == {""}
+    assert means.rows[0].entries[0].text == "0.640 ± 0.053"
+    assert means.rows[0].entries[2].text == "3.60 ± 0.53"
+    assert [row.heads[0] for row in deltas.rows] == ["w/o T-CFAF", "+ CA", "+ CMA"]
+    assert deltas.rows[0].entries[0].text == "−0.120 ± 0.020"
+
+
+def test_a_table_says_what_it_stands_on(ablation: StudyResults) -> None:
+    means, deltas = build_tables(ablation)
+    for table in (means, deltas):
+        said = " ".join([*table.caption, *table.notes])
+        for fact in ("embedded data", "coronal block", "3 cases of 1 patient", "1 seed", "1 fold", "protocol demo"):
+            assert fact in said
+        for fact in ("medpy dice 0.5.2", "medpy hd95 0.5.2", "Commit 0123456789abcdef+dirty", "One person", REFUSAL):
+            assert fact in said
+        assert "embedded data" in table.title
+    assert means.caption[0].startswith(ablation.question)
+
+
+def test_failed_and_incomplete_say_so_in_every_column(builder) -> None:
+    builder.cell("AAHN", [(0.8, 0.9)])
+    builder.cell("B", status="failed", reason="the loss is not finite")
+    builder.cell("C", status="running")
+    for table in build_tables(builder.build()):
+        found = {row.heads[0]: {entry.text for entry in row.entries} for row in table.rows}
+        assert (found["B"], found["C"]) == ({"failed"}, {"incomplete"})
+        assert "the loss is not finite" in " ".join(table.notes)
+
+
+def test_fewer_cases_carry_a_dagger_that_is_explained(builder) -> None:
+    builder.cell("AAHN", [(0.8, 0.9)] * 3)
+    builder.cell("B", [(0.7, 0.8)] * 2)
+    means, deltas = build_tables(builder.build())
+    assert all(entry.dagger for entry in means.rows[1].entries)
+    assert "† B: 2 of 3 results (2 cases); not ranked." in means.notes
+    assert deltas.rows[0].entries[0].text == "−0.100 ± 0.000†"
+    assert "† Not on the same results: B." in deltas.notes
+
+
+def test_one_region_has_no_mean_columns(builder) -> None:
+    builder.dataset("one", regions=("tumor",), kind="generated", title="One")
+    builder.cell("A", [(0.5,), (0.7,)], dataset="one")
+    (table,) = build_tables(builder.build())
+    assert [column.name for column in table.columns] == ["Dice tumor", "HD95 (mm) tumor"]
+    assert "generated data" in table.title
+
+
+def test_leading_modality_is_named_where_it_varies(builder) -> None:
+    for leading in ("t1", "epi"):
+        builder.cell("A", [(0.5, 0.5)], leading=leading)
+    (table,) = build_tables(builder.build())
+    assert table.heads == ("Variant", "Leading")
+    assert [row.heads for row in table.rows] == [("A", "t1"), ("A", "epi")]
+
+
+def test_a_single_case_has_no_spread(builder) -> None:
+    builder.cell("A", [(0.5, 0.5)])
+    (table,) = build_tables(builder.build())
+    assert table.rows[0].entries[0].text == "0.500"
+
+
+def test_signs_and_special_numbers() -> None:
+    dice, hd95 = metric_style("dice"), metric_style("hd95")
+    assert [dice.signed(value) for value in (0.0123, -0.0123, -0.0001, 0.0001)] == [
+        "+0.012",
+        "−0.012",
+        "0.000",
+        "0.000",
+    ]
+    assert (hd95.text(float("inf")), hd95.text(float("nan"))) == ("∞", "–")
+
+
+def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
+    (answer,) = answers(ablation)
+    assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
+    assert "next, + CA differs by −0.030 ± 0.017" in answer
+    assert REFUSAL in answer
+    assert "embedded data" in answer
+
+
+def test_the_answer_against_a_reference_that_lost(builder) -> None:
+    builder.cell("AAHN", [(0.5, 0.5), (0.6, 0.6)])
+    builder.cell("B", [(0.7, 0.7), (0.9, 0.9)])
+    builder.cell("C", status="failed")
+    (answer,) = answers(builder.build())
+    assert "Its mean paired difference to the reference AAHN is +0.250 ± 0.071." in answer
+    assert "Left out, because results are missing: C." in answer
+
+
+def test_a_tie_is_shared_in_the_answer(builder) -> None:
+    for label in ("A", "B"):
+        builder.cell(label, [(0.5, 0.5), (0.6, 0.6)])
+    assert "A and B share the highest Dice" in answers(builder.build())[0]
+
+
+def test_no_answer_without_two_comparable_variants(builder) -> None:
+    builder.cell("A", [(0.5, 0.5)])
+    builder.cell("B", status="failed")
+    assert "no two variants have comparable results" in answers(builder.build())[0]
+
+
+def test_latex_escapes() -> None:
+    assert escape_latex("A & B_1 %") == r"A \& B\_1 \%"
+    assert escape_latex("\\{}$#^~<>±−") == (
+        r"\textbackslash{}\{\}\$\#\textasciicircum{}\textasciitilde{}\textless{}\textgreater{}$\pm$$-$"
+    )
+    assert escape_latex("é日") == "é[U+65E5]"
+
+
+def test_latex_is_well_formed(hostile: StudyResults) -> None:
+    text = latex_document(build_tables(hostile))
+    assert re.findall(r"\\begin\{(\w+)\}", text).count("document") == 1
+    opened: list[str] = []
+    for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", text.split(r"\fi", 1)[1].replace(r"\harnessend", "")):
+        if what == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert not opened
+    bare = re.sub(r"\\[\\{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    for tabular in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", text, re.S):
+        widths = set()
+        for line in re.findall(r"^(.*) \\\\$", tabular, re.M):
+            spans = [int(width) - 1 for width in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            widths.add(len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans))
+        assert widths == {7}
+    assert text.count(r"\textbf{0.") >= 1
+    assert text.count(r"\underline{0.") >= 1
+    assert text.isprintable() or "\n" in text
+
+
+def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path: Path) -> None:
+    text = latex_document(build_tables(hostile))
+    (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
+    needed = re.findall(r"^% (\\usepackage.*)$", text, re.M)
+    paper = [r"\documentclass{article}", *needed, r"\begin{document}", r"\input{tables.tex}After.", r"\end{document}"]
+    (tmp_path / "paper.tex").write_text("\n".join(paper), encoding="utf-8")
+    # The guard that lets one file be both is structure enough where there is no TeX.
+    assert text.index(r"\ifx\csname @nodocument\endcsname\relax") < text.index(r"\documentclass") < text.index(r"\fi")
+    assert text.rstrip().endswith(r"\harnessend")
+    compiler = shutil.which("pdflatex")
+    for name in ("tables", "paper") if compiler else ():
+        command = [str(compiler), "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+        assert run.returncode == 0, run.stdout[-2000:]
+        assert (tmp_path / f"{name}.pdf").stat().st_size > 1000
+
+
+def test_markdown_rows_have_equal_columns(hostile: StudyResults) -> None:
+    text = markdown_report(hostile)
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()} == {8}
+    assert REFUSAL in text
+    assert "**0." in text
+    assert escape_markdown("a|b_c") == r"a\|b\_c"
+
+
+def test_csv_keeps_full_precision_and_context(ablation: StudyResults) -> None:
+    files = {name: pd.read_csv(io.StringIO(text)) for name, text in long_tables(ablation).items()}
+    assert set(files) == {"means.csv", "differences.csv", "floors.csv", "cases.csv", "cells.csv"}
+    for name in ("means.csv", "differences.csv", "floors.csv", "cases.csv"):
+        assert set(files[name]["data_kind"]) == {"embedded data"}
+        assert set(files[name]["significance"]) == {REFUSAL}
+    means = files["means.csv"].query("label == 'w/o T-CFAF' and region == 'Cortex' and metric == 'dice'")
+    assert means["sd"].item() == pytest.approx(0.0028**0.5, rel=1e-12)
+
+
+def test_html_is_balanced_self_contained_and_escaped(hostile: StudyResults, tmp_path: Path) -> None:
+    write_report(hostile, tmp_path, ["html"])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Balance()
+    page.feed(text)
+    assert (page.wrong, page.open) == ([], [])
+    assert page.loads
+    assert all(each.startswith("data:image/png;base64,") for each in page.loads)
+    assert "http://" not in text
+    assert "https://" not in text
+    assert not page.tags & {"script", "i", "error", "co", "link", "iframe"}
+    for said in (
+        REFUSAL,
+        "embedded data",
+        "CUDA &lt;error&gt;",
+        "split-hash",
+        "data-hash",
+        "torch 2.6.0",
+        "cpu (1 thread)",
+    ):
+        assert said in text
+    assert {"caption", "thead", "tbody", "figcaption"} <= page.tags
+
+
+def test_html_fragment_is_balanced(hostile: StudyResults) -> None:
+    fragment = Balance()
+    fragment.feed(html_tables(build_tables(hostile)))
+    assert (fragment.wrong, fragment.open) == ([], [])
+    assert "html" not in fragment.tags
+    assert "table" in fragment.tags
+
+
+def test_every_form_refuses_in_words(report: tuple[Path, list[Path]]) -> None:
+    folder, written = report
+    texts = [path for path in written if path.suffix in (".tex", ".md", ".html")]
+    texts += [folder / "csv" / "means.csv", folder / "csv" / "differences.csv"]
+    assert len(texts) == 5
+    for path in texts:
+        assert REFUSAL in path.read_text(encoding="utf-8"), path.name
+        assert "embedded data" in path.read_text(encoding="utf-8"), path.name
+
+
+def test_write_returns_what_it_wrote_and_leaves_nothing_else(report: tuple[Path, list[Path]]) -> None:
+    folder, written = report
+    assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
+    figures = {
+        f"figures/{name}_cortex.{suffix}" for name in ("boxes", "overlay", "curves") for suffix in ("pdf", "png")
+    }
+    tables = {f"csv/{name}.csv" for name in ("means", "differences", "floors", "cases", "cells")}
+    names = {path.relative_to(folder).as_posix() for path in written}
+    assert names == figures | tables | {"tables.tex", "tables.md", "report.html"}
+
+
+def test_only_the_forms_asked_for_are_written(builder, tmp_path: Path) -> None:
+    builder.cell("A", [(0.5, 0.5)])
+    names = {path.name for path in write_report(builder.build(), tmp_path, ["markdown"])}
+    assert names == {"tables.md", "boxes_cortex.pdf", "boxes_cortex.png"}
+
+
+def test_the_same_results_give_the_same_bytes(ablation: StudyResults, report, shuffle, tmp_path: Path) -> None:
+    again = write_report(shuffle(ablation, 3), tmp_path)
+    for one, other in zip(report[1], again, strict=True):
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_no_result_is_an_error_with_a_hint(builder, tmp_path: Path) -> None:
+    builder.cell("A", status="failed")
+    with pytest.raises(HarnessError, match="1 failed") as caught:
+        write_report(builder.build(), tmp_path)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_form_is_an_error(ablation: StudyResults, tmp_path: Path) -> None:
+    unknown: list[Format] = ["latx"]  # type: ignore[list-item]
+    with pytest.raises(HarnessError, match="latx") as caught:
+        write_report(ablation, tmp_path, unknown)
+    assert "latex" in caught.value.hint

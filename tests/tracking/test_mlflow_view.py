@@ -1,0 +1,108 @@
+"""MLflow shows what is in the store: live, once, and again after its database was thrown away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from harness.cli import main
+from harness.tracking.mlflow_view import tracking_place
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+@pytest.fixture
+def client(project, monkeypatch):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")  # the default, made explicit for this long-lived process
+    yield MlflowClient()
+    mlflow.set_tracking_uri(None)
+
+
+def runs(client, study="micro"):
+    experiment = client.get_experiment_by_name(study)
+    return {run.data.tags["variant"]: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_a_study_is_an_experiment_and_a_cell_is_a_run(write_study, client):
+    study = write_study(
+        matrix={
+            "dataset": ["cortex"],
+            "model": [{"name": "toy", "label": "on"}, {"name": "toy", "switch": "off", "label": "off"}],
+        }
+    )
+    assert main(["run", str(study), "--workers", "1"]) == 0
+    found = runs(client)
+    assert set(found) == {"on", "off"}
+    run = found["on"]
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "on | cortex | fold 0 seed 0"
+    assert set(run.data.tags) >= {
+        "dataset", "model", "leading", "variant", "fold", "seed", "git.commit", "data.hash", "split.hash", "data.kind",
+    }  # fmt: skip
+    assert {"test/dice/mean", "test/dice/Cortex", "test/hd95/White", "size/parameters", "train/loss"} <= set(
+        run.data.metrics
+    )
+    curve = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in curve] == [1, 2]
+    artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"cases.csv", "overlay.png"}
+    differing = {key for key, value in run.data.params.items() if found["off"].data.params[key] != value}
+    assert differing == {"model.switch"}, "the compare view shows the switch and nothing else"
+
+    # Running again adds nothing; a lost database is written again from the store.
+    assert main(["run", str(study), "--workers", "1"]) == 0
+    assert {run.info.run_id for run in runs(client).values()} == {run.info.run_id for run in found.values()}
+    before = {name: dict(run.data.metrics) for name, run in found.items()}
+    client.delete_experiment(client.get_experiment_by_name("micro").experiment_id)
+    assert main(["mlflow", "sync", "micro"]) == 0
+    assert {name: dict(run.data.metrics) for name, run in runs(client).items()} == before
+
+
+def test_a_failed_cell_is_a_failed_run_with_its_reason(write_study, client):
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy_exploding"]})
+    assert main(["run", str(study), "--workers", "1"]) == 1
+    run = runs(client)["toy_exploding"]
+    assert run.info.status == "FAILED"
+    assert "loss of epoch 1 is nan" in run.data.tags["failure"]
+
+
+def test_a_server_that_cannot_be_reached_is_said_without_its_password(write_study, monkeypatch, capsys):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri("http://user:secret@127.0.0.1:9/base")
+    try:
+        assert tracking_place() == "http://127.0.0.1:9/base"
+        assert main(["run", str(write_study()), "--workers", "1"]) == 2
+    finally:
+        mlflow.set_tracking_uri(None)
+    error = capsys.readouterr().err
+    assert "MLflow cannot be reached" in error
+    assert "--no-mlflow" in error
+    assert "secret" not in error
+
+
+def test_without_mlflow_nothing_is_written(write_study):
+    assert main(["run", str(write_study()), "--workers", "1", "--no-mlflow"]) == 0
+    assert not Path("mlflow.db").exists()
+    assert not Path("mlruns").exists()
+
+
+def test_a_server_that_fails_during_a_study_does_not_stop_it(write_study, client, monkeypatch, capsys):
+    from mlflow.exceptions import MlflowException
+
+    def fail(*_, **__):
+        raise MlflowException("the disk of http://user:secret@host is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_batch", fail)
+        assert main(["run", str(write_study()), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "MLflow is out of step" in said
+    assert "secret" not in said
+    assert main(["mlflow", "sync", "micro"]) == 0
+    assert "test/dice/mean" in runs(client)["toy"].data.metrics

@@ -1,0 +1,182 @@
+"""The loop: exact continuation, refusal of a loss that is no number, restart, choice of weights."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from harness.data import DATASETS
+from harness.data.batches import TrainingBatches
+from harness.data.normalisation import Normaliser
+from harness.data.prepare import prepare
+from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
+from harness.errors import TrainingError
+from harness.training.checkpoint import Checkpoints
+from harness.training.device import Arithmetic
+from harness.training.loop import Hooks, Interrupted, Trainer
+from harness.training.settings import CheckpointSettings, OptimiserSettings, TrainingSettings
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def batches(small_cortex, tmp_path_factory):
+    dataset = DATASETS.get("cortex")
+    reader = dataset.open(small_cortex)
+    cases = prepare(
+        dataset, reader, reader.split(0).train[:2], PreparationSettings(), (32, 32), tmp_path_factory.mktemp("cache")
+    )
+    normaliser = Normaliser.fit("zscore_train", cases)
+    sampling = SamplingSettings(batch_size=2)
+    return TrainingBatches(cases, normaliser, (32, 32), sampling, AugmentationSettings(p_noise=0.5), seed=0)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout2d(0.5), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    )
+
+
+def settings(**changes):
+    values = {"epochs": 4, "steps_per_epoch": 3, "validate_every": 2, "refresh_batchnorm": 2, "precision": "fp32"}
+    return TrainingSettings(**{**values, **changes})
+
+
+def train(batches, folder, given=None, stop=lambda: False, net=None, validate=lambda _: 0.5, fresh=None):
+    net = net or network()
+    given = given or settings()
+    hooks = Hooks(
+        validate=validate,
+        fresh_weights=fresh or (lambda: network().state_dict()),
+        on_step=lambda _: None,
+        on_epoch=lambda _: None,
+        should_stop=stop,
+    )
+    trainer = Trainer(net, batches, given, Arithmetic.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks)
+    return net, trainer.run()
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def same_history(one, other):
+    def key(epoch):
+        return epoch.epoch, epoch.step, epoch.loss, epoch.lr, repr(epoch.val_dice)
+
+    return [key(epoch) for epoch in one] == [key(epoch) for epoch in other]
+
+
+def test_equal_seeds_give_equal_weights(batches, tmp_path):
+    first, history = train(batches, tmp_path / "a")
+    second, again = train(batches, tmp_path / "b")
+    assert equal(first, second)
+    assert same_history(history, again)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4, 7, 11])
+def test_a_training_stopped_after_any_step_continues_exactly(batches, tmp_path, after):
+    whole, history = train(batches, tmp_path / "whole")
+    calls = iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        train(batches, tmp_path / "parts", stop=lambda: next(calls) >= after)
+    continued, resumed = train(batches, tmp_path / "parts")
+    assert equal(whole, continued)
+    assert same_history(history, resumed)
+
+
+def test_a_training_killed_between_checkpoints_continues_exactly(batches, tmp_path):
+    """Killed after 5 of 12 steps: the checkpoint of epoch 1 (3 steps) is what is left."""
+    whole, history = train(batches, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    class Lethal(type(batches)):
+        def __getitem__(self, step):
+            if step == 5:
+                raise Killed
+            return super().__getitem__(step)
+
+    lethal = Lethal.__new__(Lethal)
+    lethal.__dict__.update(batches.__dict__)
+    with pytest.raises(Killed):
+        train(lethal, tmp_path / "parts")
+    continued, resumed = train(batches, tmp_path / "parts")
+    assert equal(whole, continued)
+    assert same_history(history, resumed)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches, tmp_path):
+    whole, _ = train(batches, tmp_path / "whole")
+    calls = iter(range(100))
+    with pytest.raises(Interrupted):
+        train(batches, tmp_path / "parts", stop=lambda: next(calls) >= 8)
+    last = tmp_path / "parts" / "last.pt"
+    last.write_bytes(last.read_bytes()[:200])
+    continued, _ = train(batches, tmp_path / "parts")
+    assert equal(whole, continued)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_epoch(batches, tmp_path):
+    class Exploding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(2, 3, 1)
+
+        def forward(self, images):
+            return self.layer(images) * float("inf")
+
+    with pytest.raises(TrainingError, match="loss of epoch 1 is nan") as error:
+        train(batches, tmp_path, net=Exploding())
+    assert "lr" in error.value.hint
+
+
+def test_a_network_that_learns_nothing_is_restarted_once_with_momentum_095(batches, tmp_path):
+    scores = iter([0.0, 0.0, 0.0, 0.0])
+    fresh = []
+
+    def new_weights():
+        fresh.append(1)
+        return network().state_dict()
+
+    given = settings(restart_if_dead_at=2, validate_every=1, optimiser=OptimiserSettings(lr=1e-3))
+    train(batches, tmp_path, given, validate=lambda _: next(scores), fresh=new_weights)
+    assert fresh == [1]
+    state = Checkpoints(tmp_path).load()
+    assert state["optimiser"]["param_groups"][0]["momentum"] == 0.95
+
+
+def test_the_best_weights_are_tested_where_the_protocol_says_so(batches, tmp_path):
+    scores = iter([0.9, 0.1, 0.1, 0.1])
+    kept = []
+
+    def validate(net):
+        kept.append({name: value.clone() for name, value in net.state_dict().items()})
+        return next(scores)
+
+    given = settings(validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best"))
+    net, _ = train(batches, tmp_path, given, validate=validate)
+    assert all(torch.equal(value, kept[0][name]) for name, value in net.state_dict().items())
+
+
+def test_validation_happens_when_the_protocol_says_and_at_the_end(batches, tmp_path):
+    _, history = train(batches, tmp_path, settings(epochs=5, validate_every=2))
+    assert [not math.isnan(epoch.val_dice) for epoch in history] == [False, True, False, True, True]
+
+
+def test_refreshed_batchnorm_statistics_are_those_of_the_final_weights(batches, tmp_path):
+    net, _ = train(batches, tmp_path, settings(refresh_batchnorm=3))
+    with torch.no_grad():
+        inputs = torch.cat([batches[step].images for step in (12, 13, 14)])
+        expected = net[0](inputs).mean(dim=(0, 2, 3))
+    assert torch.allclose(net[1].running_mean, expected, atol=1e-4)
+
+
+def test_mixed_precision_trains_and_stays_finite(batches, tmp_path):
+    _, history = train(batches, tmp_path, settings(precision="bf16"))
+    assert all(math.isfinite(epoch.loss) for epoch in history)
