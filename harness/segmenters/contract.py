@@ -18,6 +18,8 @@ from harness.errors import HarnessError, StudyError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
+    from harness.segmenters.released import Translator
+
 __all__ = ["Options", "Segmenter", "Source", "Task"]
 
 
@@ -99,6 +101,9 @@ class Segmenter:
         official_task: The authors' configuration.
         official_options: Options of the authors' configuration.
         official_parameters: Trainable parameters of that configuration.
+        translator: ``module:function`` that maps the authors' released state dict to ours; a
+            :data:`harness.segmenters.released.Translator`. Empty where no weights of theirs can be taken.
+        native_protocol: Name of the protocol that is its authors' own recipe; empty where there is none.
         notes: Decisions and departures a reader of a table should know.
         revision: Raised whenever a change alters the numbers this network produces; part of a cell's identity.
     """
@@ -117,6 +122,8 @@ class Segmenter:
     official_task: Task | None = None
     official_options: Mapping[str, Any] = field(default_factory=dict)
     official_parameters: int | None = None
+    translator: str = ""
+    native_protocol: str = ""
     notes: tuple[str, ...] = ()
     revision: int = 1
 
@@ -179,15 +186,29 @@ class Segmenter:
         self.check(task)
         if not isinstance(options, Options):
             options = self.parse_options(options or {})
-        return self._load_factory()(task, options)
+        factory: Callable[[Task, Options], nn.Module] = self._load(self.factory)
+        return factory(task, options)
 
-    def _load_factory(self) -> Callable[[Task, Options], nn.Module]:
-        module_name, _, function_name = self.factory.partition(":")
+    def load_translator(self) -> Translator:
+        """Returns the function that maps the authors' released state dict to ours.
+
+        Raises:
+            HarnessError: There is none, or it cannot be imported.
+        """
+        if not self.translator:
+            raise HarnessError(
+                f"No released weights can be imported into '{self.name}'.",
+                hint="`harness models` lists which models take their authors' weights.",
+            )
+        translator: Translator = self._load(self.translator)
+        return translator
+
+    def _load(self, place: str) -> Any:
+        module_name, _, function_name = place.partition(":")
         try:
-            factory = getattr(importlib.import_module(module_name), function_name)
+            return getattr(importlib.import_module(module_name), function_name)
         except (ImportError, AttributeError) as error:
             raise HarnessError(
-                f"The network of '{self.name}' ({self.factory}) cannot be imported: {error}",
+                f"'{self.name}' ({place}) cannot be imported: {error}",
                 hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
             ) from error
-        return factory  # type: ignore[no-any-return]

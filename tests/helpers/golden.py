@@ -1,0 +1,155 @@
+"""Goldens: what the authors' own code computed, and how an independent network is compared with it.
+
+No weights are stored. Every tensor is filled by a rule from its official name and shape, so that names, shapes and the rule
+reproduce them:
+
+    rng = numpy.random.default_rng(zlib.crc32(name)),  z = rng.standard_normal(shape, float32)
+
+and the first line that applies gives the value: running_var ``1 + 0.1 |z|``; running_mean ``0.1 z``; a one-dimensional
+``weight`` ``1 + 0.1 z``; biases, names starting ``gamma``, positions and the like ``0.1 z``; anything else ``z`` over the
+square root of the fan-in. The input is named ``input``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
+
+#: Room for rounding: times the distance between the authors' float32 and float64 runs.
+ROUNDING = 20
+
+
+def normal(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Returns the standard normal numbers that belong to a name."""
+    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, dtype=np.float32)
+
+
+def fill(name: str, shape: tuple[int, ...], like_bias: bool = False) -> NDArray[np.float32]:
+    """Returns the value of one state-dict entry."""
+    z = normal(name, shape)
+    last = name.rpartition(".")[2]
+    if last == "running_var":
+        return 1 + np.float32(0.1) * np.abs(z)
+    if last == "running_mean":
+        return np.float32(0.1) * z
+    if last == "weight" and len(shape) == 1:
+        return 1 + np.float32(0.1) * z
+    if last == "bias" or last.startswith("gamma") or like_bias:
+        return np.float32(0.1) * z
+    return z / np.float32(math.sqrt(math.prod(shape[1:])))
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One golden: facts and arrays."""
+
+    facts: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def load(cls, name: str) -> Golden:
+        """Reads a golden by its name, e.g. ``transunet_128``."""
+        with np.load(GOLDENS / f"{name}.npz", allow_pickle=False) as arrays:
+            return cls(json.loads((GOLDENS / f"{name}.json").read_text()), dict(arrays))
+
+    def released(self) -> dict[str, Tensor]:
+        """Returns the state dict by official names; entries that are left as constructed are absent."""
+        left, like_bias = set(self.facts["not_filled"]), set(self.facts["treated_as_bias"])
+        return {
+            name: torch.from_numpy(fill(name, tuple(shape), name in like_bias))
+            for name, shape in self.facts["state_dict"].items()
+            if name not in left
+        }
+
+    @cached_property
+    def input(self) -> Tensor:
+        """The input batch."""
+        return torch.from_numpy(normal("input", tuple(self.facts["input_shape"])))
+
+    def check_output(self, output: Tensor, rounding: float = ROUNDING) -> float:
+        """Asserts that the output equals the golden's; returns the largest difference.
+
+        Args:
+            output: (1, K, *spatial), of the kind the golden holds (logits or probabilities).
+            rounding: Room, in distances between the authors' float32 and float64 runs.
+        """
+        facts = self.facts["output"]
+        assert list(output.shape) == facts["full_shape"]
+        stride = facts["spatial_stride"]
+        kept = output[(slice(None), slice(None), *(slice(None, None, stride),) * (output.ndim - 2))]
+        difference = float(np.abs(kept.numpy() - self.arrays[facts["array"]]).max())
+        limit = rounding * max(self.facts["measured"]["float64_max_abs_diff"]["output"], 1e-7)
+        assert difference <= limit, f"output differs by {difference:.2e}, more than {limit:.2e}"
+        if "channel_stats" in self.arrays:
+            flat = output[0].double().flatten(1)
+            stats = torch.stack([flat.mean(1), flat.std(1), flat.amin(1), flat.amax(1)], dim=1).numpy()
+            assert np.abs(stats - self.arrays["channel_stats"]).max() <= limit
+        return difference
+
+    def check_stage(self, path: str, output: Tensor, tolerance: float = 1e-4) -> None:
+        """Asserts mean, SD and largest value of a module's output, in units of its SD."""
+        mean, std, largest = self.arrays[f"stage_{path}"]
+        values = output.double()
+        found = (values.mean().item(), values.std().item(), values.abs().max().item())
+        for what, expected, got in zip(("mean", "std", "max"), (mean, std, largest), found, strict=True):
+            assert abs(got - expected) <= tolerance * max(std, 1e-3), f"{path}: {what} is {got}, not {expected}"
+
+    def check_probe(self, path: str, output: Tensor, tolerance: float = 1e-3) -> None:
+        """Asserts every n-th value of a module's output, in the authors' layout, in units of its SD."""
+        facts = self.facts["probes"][path]
+        assert list(output.shape) == facts["shape"], f"{path}: {list(output.shape)} is not the authors' layout"
+        expected = self.arrays[f"probe_{path}"]
+        got = output.flatten()[:: facts["step"]].numpy()
+        difference = float(np.abs(got - expected).max()) / float(expected.std())
+        assert difference <= tolerance, f"{path}: differs by {difference:.2e} SD"
+
+    @property
+    def stages(self) -> list[str]:
+        """Module paths that the golden has statistics of."""
+        return [name.removeprefix("stage_") for name in self.arrays if name.startswith("stage_")]
+
+    @property
+    def probes(self) -> list[str]:
+        """Module paths that the golden has values of."""
+        return list(self.facts["probes"])
+
+
+@contextmanager
+def watch(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Records what modules return on their first call, as returned.
+
+    Args:
+        modules: Name to module.
+
+    Yields:
+        Name to a copy of the output (the first tensor where there are several); filled while the network runs.
+    """
+    seen: dict[str, Tensor] = {}
+
+    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            first = output if isinstance(output, Tensor) else next(iter(output))
+            seen.setdefault(name, first.detach().clone())
+
+        return hook
+
+    handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
