@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.check import check
 from harness.cli.data import data
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
@@ -48,6 +49,7 @@ app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile 
 app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
+app.command(epilog="Example: harness check aahn")(check)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(mlflow_app, name="mlflow")

@@ -142,6 +142,9 @@ def _floor_lines(axes: Axes, floors: pd.DataFrame, regions: list[str], places: i
     """Draws floors as lines; one so far off that its line would squash the boxes is written at the edge instead."""
     low, high = axes.get_ylim()
     reach = _FAR * (high - low)
+    room = 0.1 * (high - low)  # for what is written, so that it covers no dot
+    means = floors["mean"].astype(float)
+    axes.set_ylim(low - room * bool((means < low - reach).any()), high + room * bool((means > high + reach).any()))
     for number, name in enumerate(sorted(set(floors["floor"]))):
         mine = floors[floors["floor"] == name]
         means = dict(zip(mine["region"], mine["mean"], strict=True))

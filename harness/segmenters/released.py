@@ -1,6 +1,6 @@
 """Weights the authors released: read safely, translated to our names, checked entry by entry.
 
-A segmenter that can take its authors' weights names a translator (:attr:`harness.segmenters.contract.Segmenter.translator`).
+A segmenter that can take its authors' weights names a translator (``Segmenter.translator``).
 The translator knows names and layouts; reading, checking, reporting and loading are here, once for all.
 """
 
@@ -129,7 +129,7 @@ def import_weights(
     if strict and not report.complete:
         raise HarnessError(
             f"The released weights do not fit this network.\n{report}",
-            hint="Build it with the options, modalities, classes and patch size of the weights, or allow a partial match.",
+            hint="Build it with the options, modalities, classes and patch size of the weights, or use --partial.",
         )
     network.load_state_dict(fitting, strict=False)
     return report

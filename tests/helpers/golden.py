@@ -1,13 +1,13 @@
 """Goldens: what the authors' own code computed, and how an independent network is compared with it.
 
-No weights are stored. Every tensor is filled by a rule from its official name and shape, so that names, shapes and the rule
-reproduce them:
+No weights are stored. Every tensor is filled by a rule from its official name and shape, so that names, shapes and the
+rule reproduce them:
 
     rng = numpy.random.default_rng(zlib.crc32(name)),  z = rng.standard_normal(shape, float32)
 
-and the first line that applies gives the value: running_var ``1 + 0.1 |z|``; running_mean ``0.1 z``; a one-dimensional
-``weight`` ``1 + 0.1 z``; biases, names starting ``gamma``, positions and the like ``0.1 z``; anything else ``z`` over the
-square root of the fan-in. The input is named ``input``.
+and the first line that applies gives the value: running_var ``1 + 0.1 |z|``; running_mean ``0.1 z``; 1-D ``weight``
+``1 + 0.1 z``; biases, names starting ``gamma``, positions and the like ``0.1 z``; anything else ``z`` over the square root
+of the fan-in. The input is named ``input``.
 """
 
 from __future__ import annotations

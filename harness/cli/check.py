@@ -1,0 +1,36 @@
+"""``harness check``: whether a network keeps the segmenter contract."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["check"]
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="Registered name of the network.")],
+    slow: Annotated[bool, typer.Option("--slow", help="Also the checks that take minutes (torch.compile).")] = False,
+) -> None:
+    """Run the conformance suite on a network, ours or your own: it says what is missing."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from harness.cli.words import table
+    from harness.segmenters import SEGMENTERS, conformance
+
+    console = Console(highlight=False)
+    results = conformance.run(SEGMENTERS.get(name), slow=slow)
+    listing = table("check", "cases", "passed", "seconds")
+    for check_name in dict.fromkeys(result.check for result in results):
+        mine = [result for result in results if result.check == check_name]
+        passed, seconds = sum(result.passed for result in mine), sum(result.seconds for result in mine)
+        listing.add_row(check_name, str(len(mine)), str(passed), f"{seconds:.1f}")
+    console.print(listing)
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        console.print(f"[red]failed[/] {escape(f'{result.check} [{result.case}]: {result.message}')}")
+    console.print(f"{len(results) - len(failed)} of {len(results)} checks passed.")
+    if failed:
+        raise typer.Exit(1)
