@@ -3,21 +3,21 @@
 Source: the released code's ``nnunet/network_architecture/transunet/trans_disunet_grpah_transfuse.py``.
 
 The network drives the branch level by level, because T-CFAF sits between the entry of a level and its residual group. A
-different encoder joins by offering the same: ``levels``, each with an ``entry`` and a ``refine`` module of the shapes
-given in
-:class:`LeadingLevel`.
+different encoder joins by offering the same two things, see :mod:`aahn.leading_encoder`: ``levels``, each with an
+``entry`` and a ``refine`` module of the shapes given in :class:`LeadingLevel`, and ``stages``, what it adds to each entry.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from aahn.blocks import ResidualGroup, conv_bn_relu
 from aahn.options import LEVELS, AAHNOptions
 
-__all__ = ["LeadingBranch", "LeadingLevel"]
+__all__ = ["LeadingBranch", "LeadingLevel", "native_entries"]
 
 
 class LeadingLevel(nn.Module):
@@ -45,12 +45,27 @@ class LeadingBranch(nn.Module):
     def __init__(self, in_channels: int, options: AAHNOptions) -> None:
         super().__init__()
         widths = [options.width << level for level in range(LEVELS)]
-        entries = [conv_bn_relu(in_channels, widths[0], kernel=7, stride=2, bias=False)]
-        entries += [_downsample(narrow, wide) for narrow, wide in pairwise(widths)]
         self.levels = nn.ModuleList(
             LeadingLevel(entry, ResidualGroup(width, width, depth))
-            for entry, width, depth in zip(entries, widths, options.leading_depths, strict=True)
+            for entry, width, depth in zip(
+                native_entries(in_channels, widths), widths, options.leading_depths, strict=True
+            )
         )
+
+    def stages(self, x: Tensor) -> list[Tensor | None]:  # noqa: ARG002 - an encoder of its own would need it
+        """Returns nothing for each level: its entry alone feeds it."""
+        return [None] * LEVELS
+
+
+def native_entries(in_channels: int, widths: Sequence[int]) -> list[nn.Sequential]:
+    """Returns the modules that begin the levels, each halving the sides.
+
+    Args:
+        in_channels: Channels the first one receives.
+        widths: Channels of the levels.
+    """
+    first = conv_bn_relu(in_channels, widths[0], kernel=7, stride=2, bias=False)
+    return [first, *(_downsample(narrow, wide) for narrow, wide in pairwise(widths))]
 
 
 def _downsample(in_channels: int, out_channels: int) -> nn.Sequential:

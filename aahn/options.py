@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.segmenters.contract import Options
 
@@ -30,6 +30,19 @@ class AAHNOptions(Options):
         default=(3, 4, 6, 2),
         description="Residual blocks of the leading branch's group at levels 1 to 4. The first number also sets the "
         "depth of the group that reduces the fused map of level 1.",
+    )
+    leading_encoder: str = Field(
+        default="native",
+        pattern=r"^(native|smp/[A-Za-z0-9_.-]+)$",
+        description="`native`: the released residual CNN. `smp/NAME`: an encoder of segmentation_models_pytorch, e.g. "
+        "`smp/resnet34`, `smp/efficientnet-b0`, `smp/mit_b1`; T-CFAF and CMHGF are attached at its stages, and of "
+        "leading_depths only the first number still acts. The swap that the authors suggest.",
+    )
+    leading_weights: str = Field(
+        default="none",
+        min_length=1,
+        description="Pretrained weights of an `smp/` encoder: `none`, `imagenet` (only if already in the Hugging Face or "
+        "torch hub cache; nothing is ever downloaded), or a file's path.",
     )
     vit_depth: int = Field(default=8, ge=1, description="Transformer blocks in each of the three ViTs.")
     vit_dim: int = Field(default=768, ge=1, description="Width of a token.")
@@ -72,3 +85,14 @@ class AAHNOptions(Options):
         description="How the leading modality enters. `repeat3`: its channel three times (released code). `single`: "
         "once. Without a leading modality every modality enters once, whatever this says.",
     )
+    checkpointing: bool = Field(
+        default=False,
+        description="Gradient checkpointing: activations inside the large modules are computed again in the backward "
+        "pass instead of kept. Less memory, about a third more compute, the same numbers. Ignored under torch.compile.",
+    )
+
+    @model_validator(mode="after")
+    def _weights_need_an_encoder(self) -> AAHNOptions:
+        if self.leading_encoder == "native" and self.leading_weights != "none":
+            raise ValueError("leading_weights needs a leading_encoder of `smp/`; for the native one there are none")
+        return self
