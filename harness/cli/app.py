@@ -9,6 +9,7 @@ import typer
 from harness import __version__
 from harness.cli.check import check
 from harness.cli.data import data
+from harness.cli.import_checkpoint import import_checkpoint
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
 from harness.cli.plan import plan
@@ -50,6 +51,9 @@ app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile d
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
 app.command(epilog="Example: harness check aahn")(check)
+app.command("import-checkpoint", epilog="Example: harness import-checkpoint aahn model_final_checkpoint.model")(
+    import_checkpoint
+)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(mlflow_app, name="mlflow")

@@ -6,14 +6,15 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 from harness.data import DATASETS, Dataset, Reader, Split
@@ -94,7 +95,12 @@ def run_cell(
     }
     normaliser = Normaliser.fit(problem.dataset.normalisation, prepared["train"])
     network = _build(problem, "init").to(where)
-    history = _train(problem, network, prepared, normaliser, where, folder, reporter, should_stop)
+    history: list[Epoch] = []
+    if spec.weights_file is not None:
+        reporter.say("loading weights")
+        _load_weights(network, spec.weights_file)
+    else:
+        history = _train(problem, network, prepared, normaliser, where, folder, reporter, should_stop)
     reporter.say("testing")
     with folder.writing_result() as result:
         scores, floors = _test(problem, network, prepared["test"], normaliser, where, result)
@@ -247,6 +253,23 @@ def _overlay(dataset: Dataset, case: Case, prediction: NDArray[np.uint8], name: 
     return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, names, name, index, axis)
 
 
+def _load_weights(network: nn.Module, path: Path) -> None:
+    """Puts imported weights into the network that is tested.
+
+    Raises:
+        HarnessError: They are another network's, or of another task.
+    """
+    try:
+        load_model(network, str(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        first_lines = " ".join(str(error).split()[:60])
+        raise HarnessError(
+            f"The weights {path} do not fit: {first_lines}",
+            hint="Options, modalities, classes and patch size must be those the weights were trained with.",
+        ) from error
+    network.eval()
+
+
 def _save_weights(network: nn.Module, result: Path) -> None:
     """Writes the weights; those that several names share (nnU-Net's encoder stands in its decoder too) once."""
     network.to(memory_format=torch.contiguous_format)
@@ -257,7 +280,9 @@ def _write_tables(result: Path, history: list[Epoch], scores: pd.DataFrame, floo
     if not np.isfinite(scores["value"]).all():
         raise HarnessError("A metric is not finite.", hint="Please report this: every case must have a value.")
     scores.to_parquet(result / "cases.parquet", index=False)
-    pd.DataFrame([asdict(epoch) for epoch in history]).to_parquet(result / "history.parquet", index=False)
+    pd.DataFrame([asdict(epoch) for epoch in history], columns=[one.name for one in fields(Epoch)]).to_parquet(
+        result / "history.parquet", index=False
+    )
     if floors.empty:
         floors = pd.DataFrame(columns=[*scores.columns, "floor"])
     floors.to_parquet(result / "floors.parquet", index=False)
@@ -319,7 +344,7 @@ class _Reporter:
                 "cell": spec.id,
                 "parameters": parameters,
                 "gflops": gflops,
-                "steps": history[-1].step,
+                "steps": history[-1].step if history else 0,
                 "train_seconds": sum(epoch.seconds for epoch in history),
                 "attempt_seconds": seconds,
                 "device": describe_device(device),

@@ -143,8 +143,8 @@ def _floor_lines(axes: Axes, floors: pd.DataFrame, regions: list[str], places: i
     low, high = axes.get_ylim()
     reach = _FAR * (high - low)
     room = 0.1 * (high - low)  # for what is written, so that it covers no dot
-    means = floors["mean"].astype(float)
-    axes.set_ylim(low - room * bool((means < low - reach).any()), high + room * bool((means > high + reach).any()))
+    values = floors["mean"].astype(float)
+    axes.set_ylim(low - room * bool((values < low - reach).any()), high + room * bool((values > high + reach).any()))
     for number, name in enumerate(sorted(set(floors["floor"]))):
         mine = floors[floors["floor"] == name]
         means = dict(zip(mine["region"], mine["mean"], strict=True))

@@ -39,6 +39,8 @@ class CellSpec:
         split: Hash of the fold's split.
         seed: Training seed.
         protocol: How it is trained.
+        weights: Hash of imported weights, which are tested as they are; empty for a cell that is trained.
+        weights_file: Where they are; not part of the identity.
     """
 
     dataset: str
@@ -53,6 +55,8 @@ class CellSpec:
     split: str
     seed: int
     protocol: Protocol
+    weights: str = ""
+    weights_file: Path | None = None
 
     @cached_property
     def id(self) -> str:
@@ -69,7 +73,9 @@ class CellSpec:
 
     def identity(self) -> dict[str, Any]:
         """Returns all that affects the cell's numbers."""
+        imported = {"weights": self.weights} if self.weights else {}
         return {
+            **imported,
             "numerics": NUMERICS,
             "dataset": {"name": self.dataset, "revision": self.dataset_revision, "data": self.data},
             "model": {"name": self.model, "revision": self.model_revision, "options": dict(self.options)},
@@ -95,6 +101,8 @@ class CellSpec:
             "split": self.split,
             "seed": self.seed,
             "protocol": self.protocol.model_dump(mode="json"),
+            "weights": self.weights,
+            "weights_file": str(self.weights_file) if self.weights_file is not None else None,
             "numerics": NUMERICS,
             "id": self.id,
         }
@@ -106,8 +114,14 @@ class CellSpec:
         Raises:
             ValueError: The identity does not match: the file was changed by hand, or by another version.
         """
-        fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in {"protocol", "root"}}
-        spec = cls(**fields, root=Path(values["root"]), protocol=Protocol.model_validate(values["protocol"]))
+        special = {"protocol", "root", "weights_file"}
+        fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
+        spec = cls(
+            **fields,
+            root=Path(values["root"]),
+            protocol=Protocol.model_validate(values["protocol"]),
+            weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
+        )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")
         return spec

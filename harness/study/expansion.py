@@ -6,6 +6,7 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Variant:
     label: str
     segmenter: Segmenter
     options: Mapping[str, Any]
+    weights: str = ""
+    weights_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
         protocol = load_protocol(study.protocol, path.parent)
     except StudyError as error:
         raise document.error(("protocol",), error.message, error.hint) from error
-    variants = tuple(_variants(study, document))
+    variants = tuple(_variants(study, document, path.parent))
     _check_reference(study, variants, document)
     cells, collapsed = _cells(study, document, protocol, variants, path.parent)
     return LoadedStudy(study, profile or "default", protocol, variants, cells, collapsed)
@@ -97,11 +100,12 @@ def _with_profile(document: Document, profile: str | None) -> Document:
     return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
 
 
-def _variants(study: Study, document: Document) -> Iterator[Variant]:
+def _variants(study: Study, document: Document, beside: Path) -> Iterator[Variant]:
     seen: dict[str, int] = {}
     for index, entry in enumerate(study.matrix.model):
         where: Key = ("matrix", "model", index)
         segmenter = _registered(SEGMENTERS.get, entry.name, document, where)
+        weights = _weights(entry, beside, document, where)
         for chosen in _combinations(entry.sweep):
             given = {**study.options.get(entry.name, {}), **entry.options, **chosen}
             try:
@@ -114,7 +118,7 @@ def _variants(study: Study, document: Document) -> Iterator[Variant]:
                     where, f"the label '{label}' stands twice.", "Give each variant a `label` of its own."
                 )
             seen[label] = index
-            yield Variant(label, segmenter, options)
+            yield Variant(label, segmenter, options, *weights)
     for name in study.options:
         if name not in {entry.name for entry in study.matrix.model}:
             raise document.error(
@@ -122,6 +126,21 @@ def _variants(study: Study, document: Document) -> Iterator[Variant]:
                 f"options are given for '{name}', which is not in the matrix.",
                 did_you_mean(name, {entry.name for entry in study.matrix.model}),
             )
+
+
+def _weights(entry: ModelEntry, beside: Path, document: Document, where: Key) -> tuple[str, Path | None]:
+    """Returns hash and place of the weights an entry brings; ``("", None)`` where it is trained."""
+    if entry.weights is None:
+        return "", None
+    path = (beside / entry.weights).resolve()
+    if not path.is_file():
+        raise document.error(
+            where,
+            f"there are no weights at {path}.",
+            "Write them with `harness import-checkpoint`, or correct the path.",
+        )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16], path
 
 
 def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -174,6 +193,8 @@ def _cells(
                 split=splits[fold].hash,
                 seed=seed,
                 protocol=protocol,
+                weights=variant.weights,
+                weights_file=variant.weights_file,
             )
             found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
     return tuple(found.values()), total - len(found)

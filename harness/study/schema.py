@@ -37,6 +37,11 @@ class ModelEntry(Settings):
     name: str
     label: str | None = Field(None, description="What tables call this variant; default: the title and its options.")
     preset: str | None = Field(None, description="A named set of options of the segmenter.")
+    weights: Path | None = Field(
+        None,
+        description="Weights to test as they are, without training: a .safetensors file of ours, or one written by "
+        "`harness import-checkpoint`; relative to the study file.",
+    )
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict, description="Option to list of values: one variant for every combination."
     )

@@ -5,9 +5,9 @@ rule reproduce them:
 
     rng = numpy.random.default_rng(zlib.crc32(name)),  z = rng.standard_normal(shape, float32)
 
-and the first line that applies gives the value: running_var ``1 + 0.1 |z|``; running_mean ``0.1 z``; 1-D ``weight``
 The first line that applies gives the value: running_var ``1 + 0.1 |z|``; running_mean ``0.1 z``; 1-D ``weight``
-of the fan-in. The input is named ``input``.
+``1 + 0.1 z``; biases, names starting ``gamma``, positions and the like ``0.1 z``; anything else ``z`` over the square
+root of the fan-in. The input is named ``input``.
 """
 
 from __future__ import annotations
