@@ -9,7 +9,7 @@ import time
 from pydantic import Field
 
 from harness.errors import StudyError
-from harness.segmenters import Options, Segmenter, Source
+from harness.segmenters import Options, Segmenter, Source, Task
 
 
 class ToyOptions(Options):
@@ -81,7 +81,21 @@ def build_unbuildable(task, options):
     raise StudyError("toy_unbuildable needs patch sides of 7.", hint="The nearest valid patch_size is 63 x 63.")
 
 
-def _segmenter(name, factory):
+def translate(released, network):
+    """The toy's "authors" use other names, and keep a layer that nothing uses."""
+    from harness.segmenters.released import Translation
+
+    layers = {"stem": "0", "norm": "1", "head": "4"}
+    ours = {}
+    for name in released:
+        layer, _, rest = name.partition(".")
+        if layer in layers:
+            ours[f"{layers[layer]}.{rest}"] = name
+    weights = {mine: released[theirs] for mine, theirs in ours.items()}
+    return Translation(weights, {mine: (theirs,) for mine, theirs in ours.items()}, frozenset({"spare.weight"}))
+
+
+def _segmenter(name, factory, **more):
     return Segmenter(
         name=name,
         title=name,
@@ -90,10 +104,16 @@ def _segmenter(name, factory):
         factory=f"toy_networks:{factory}",
         options=ToyOptions,
         presets={"tiny": {}},
+        **more,
     )
 
 
-TOY = _segmenter("toy", "build")
+TOY = _segmenter(
+    "toy",
+    "build",
+    translator="toy_networks:translate",
+    official_task=Task(("a", "b"), leading=None, out_channels=2, patch_size=(64, 64)),
+)
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
 EXPLODING = _segmenter("toy_exploding", "build_exploding")
