@@ -39,7 +39,7 @@ def run(
     from rich.console import Console
 
     from harness.cli.progress import ProgressDisplay
-    from harness.execution.local import LocalEngine, detect_gpus, plan_slots
+    from harness.execution.local import LocalEngine, cores, detect_gpus, plan_slots
     from harness.execution.run import Observer, measure_variants, register, run_study
     from harness.results.store import Store
     from harness.study.expansion import load_study
@@ -54,11 +54,14 @@ def run(
     gpus = [] if cpu else detect_gpus()
     if not gpus:
         console.print("No CUDA device is used." if cpu else "No CUDA device was found: running on the CPU.")
-    engine = LocalEngine(plan_slots(gpus, workers, threads))
+    slots = plan_slots(gpus, workers, threads)
+    if (wanted := sum(slot.threads for slot in slots)) > cores():
+        console.print(f"[yellow]{wanted} threads on {cores()} cores:[/] they will slow each other down.")
+    engine = LocalEngine(slots)
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {engine.describe()}.")
 
-    display = ProgressDisplay(console, folder, store, parallel=len(plan_slots(gpus, workers, threads)))
+    display = ProgressDisplay(console, folder, store, parallel=len(slots))
     observers: list[Observer] = [display]
     view = _open_view(store, folder) if mlflow else None
     if view is not None:

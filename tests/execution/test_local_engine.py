@@ -1,0 +1,43 @@
+"""Where cells run: one GPU or one core each, and never more threads than cores unless asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.execution import local
+from harness.execution.local import Slot, plan_slots
+
+
+@pytest.fixture(autouse=True)
+def eight_cores(monkeypatch):
+    monkeypatch.setattr(local, "cores", lambda: 8)
+
+
+def test_without_gpus_every_core_takes_a_cell_with_one_thread():
+    assert plan_slots([], None, None) == [Slot("cpu", None, 1)] * 8
+
+
+def test_every_gpu_takes_a_cell_and_an_equal_share_of_the_cores():
+    assert plan_slots(["0", "1"], None, None) == [Slot("cuda:0", "0", 4), Slot("cuda:0", "1", 4)]
+
+
+def test_more_workers_than_gpus_share_them_in_turn():
+    slots = plan_slots(["0", "GPU-7"], 4, None)
+    assert [slot.gpu for slot in slots] == ["0", "GPU-7", "0", "GPU-7"]
+    assert {slot.threads for slot in slots} == {2}
+
+
+@pytest.mark.parametrize("gpus", [[], ["0"], ["0", "1", "2"]])
+@pytest.mark.parametrize("workers", [None, 1, 3, 8])
+def test_threads_times_workers_never_exceed_the_cores_by_default(gpus, workers):
+    slots = plan_slots(gpus, workers, None)
+    assert sum(slot.threads for slot in slots) <= 8
+
+
+def test_threads_do_not_depend_on_the_number_of_workers_on_a_cpu():
+    """The number of threads touches the last bits of the numbers, so it must not follow the number of cells."""
+    assert {plan_slots([], workers, None)[0].threads for workers in (1, 2, 8)} == {1}
+
+
+def test_what_the_user_asks_for_is_done():
+    assert plan_slots([], 2, 3) == [Slot("cpu", None, 3)] * 2
