@@ -1,0 +1,311 @@
+"""The promises of the segmenter contract, one function each."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.segmenters.conformance.synthetic import (
+    ConformanceError,
+    as_list,
+    build,
+    close,
+    images_of,
+    loss_of,
+    mode_name,
+    perturbed,
+    predict,
+    require_finite,
+    some,
+    target_of,
+)
+from harness.segmenters.contract import Segmenter, Task
+
+OVERFIT_STEPS = 30
+IMPORTS_TORCH = 3
+"""Exit status by which the child process of :func:`check_light_import` says that torch was imported."""
+OVERFIT_LEARNING_RATES = (1e-2, 1e-3)
+"""Tried in turn: the first is quick, the second is for networks that the first shakes apart."""
+
+
+def check_facts(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Name, title, summary and paper are given; adapted dimensions are dimensions; every preset is valid."""
+    del task, options
+    for fact in ("name", "title", "summary"):
+        if not getattr(segmenter, fact):
+            raise ConformanceError(f"its {fact} is empty.")
+    if not segmenter.source.paper:
+        raise ConformanceError("its source names no paper.")
+    if not segmenter.adapted_dims <= segmenter.spatial_dims:
+        raise ConformanceError(f"adapted_dims {set(segmenter.adapted_dims)} are not among its spatial_dims.")
+    for preset in segmenter.presets:
+        segmenter.parse_options({"preset": preset})
+
+
+def check_light_import(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Declaring the segmenter imports no torch, so that studies are listed and checked quickly."""
+    del task, options
+    code = (
+        "import sys; from harness.segmenters import SEGMENTERS; name = sys.argv[1]; "
+        f"name in SEGMENTERS.names() and SEGMENTERS.get(name); sys.exit({IMPORTS_TORCH} * ('torch' in sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code, segmenter.name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode not in (0, IMPORTS_TORCH):
+        raise ConformanceError(f"its declaration cannot be imported: {done.stderr.strip().splitlines()[-1]}")
+    if done.returncode == IMPORTS_TORCH:
+        raise ConformanceError(
+            "its declaration imports torch.",
+            hint="Import torch in the module of the factory, not in the declaration's.",
+        )
+
+
+def check_official_parameters(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """The authors' configuration has as many trainable parameters as declared."""
+    del task, options
+    if segmenter.official_parameters is None:
+        return
+    if segmenter.official_task is None:
+        raise ConformanceError("it declares official_parameters, but no official_task to count them in.")
+    try:
+        with torch.device("meta"):
+            network = segmenter.build(segmenter.official_task, segmenter.official_options)
+    except (
+        NotImplementedError,
+        RuntimeError,
+    ):  # it computes with its weights as it is built, which meta tensors refuse
+        network = segmenter.build(segmenter.official_task, segmenter.official_options)
+    counted = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    if counted != segmenter.official_parameters:
+        raise ConformanceError(
+            f"the official configuration has {counted:,} parameters, not {segmenter.official_parameters:,}."
+        )
+
+
+def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """In both modes logits are float32 of shape ``(B, K, *spatial)``, and the input is left as it was."""
+    network = build(segmenter, task, options)
+    images = images_of(task)
+    before = images.clone()
+    for mode in (True, False):
+        output = network.train(mode)(images)
+        finest = output[0] if mode and isinstance(output, list | tuple) else output
+        if not isinstance(finest, Tensor):
+            raise ConformanceError(f"{mode_name(mode)} returns {type(output).__name__}, not a tensor.")
+        expected = (len(images), task.out_channels, *task.patch_size)
+        if tuple(finest.shape) != expected:
+            raise ConformanceError(f"{mode_name(mode)} the output has shape {tuple(finest.shape)}, not {expected}.")
+        if finest.dtype != torch.float32:
+            raise ConformanceError(f"{mode_name(mode)} the output is {finest.dtype}, not torch.float32.")
+        if not torch.equal(images, before):
+            raise ConformanceError(f"{mode_name(mode)} the network writes into its input.")
+
+
+def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """A list comes in training mode only, finest first, with a weight for each output."""
+    network = build(segmenter, task, options)
+    images = images_of(task)
+    output = network.train()(images)
+    weights = getattr(network, "deep_supervision_weights", None)
+    if isinstance(output, Tensor):
+        if weights is not None:
+            raise ConformanceError("it declares deep_supervision_weights and returns a single tensor in training mode.")
+        return
+    if not isinstance(output, list):
+        raise ConformanceError(
+            f"in training mode it returns {type(output).__name__}, not a tensor or a list of tensors."
+        )
+    if weights is None:
+        raise ConformanceError("it returns a list in training mode and has no attribute deep_supervision_weights.")
+    if len(weights) != len(output):
+        raise ConformanceError(f"it returns {len(output)} outputs and declares {len(weights)} weights.")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) <= 0:
+        raise ConformanceError(
+            f"its deep_supervision_weights {list(weights)} are not finite, non-negative and some positive."
+        )
+    previous = task.patch_size
+    for index, logits in enumerate(output):
+        size = tuple(logits.shape[2:])
+        if tuple(logits.shape[:2]) != (len(images), task.out_channels) or len(size) != task.spatial_dims:
+            raise ConformanceError(f"output {index} has shape {tuple(logits.shape)}.")
+        if any(now > before for now, before in zip(size, previous, strict=True)):
+            raise ConformanceError(f"output {index} has size {size}, after {previous}: the finest comes first.")
+        previous = size
+    if tuple(output[0].shape[2:]) != task.patch_size:
+        raise ConformanceError(f"the first output has size {tuple(output[0].shape[2:])}, not {task.patch_size}.")
+    if not isinstance(network.eval()(images), Tensor):
+        raise ConformanceError("it returns a list in eval mode.")
+
+
+def check_finite(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Logits, loss and gradients of a fresh network are finite."""
+    network = build(segmenter, task, options).train()
+    output = network(images_of(task))
+    require_finite("output", *as_list(output))
+    loss_of(network, output, target_of(task)).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            require_finite(f"gradient of {name}", parameter.grad)
+
+
+def check_gradients(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Every trainable parameter receives a gradient, but those in ``dead_parameters``, which receive none.
+
+    Parameters are perturbed first, because networks may start with closed gates (a scale of 0) that no gradient passes.
+    """
+    network = perturbed(build(segmenter, task, options)).train()
+    for seed in range(2):
+        loss_of(network, network(images_of(task, seed)), target_of(task, seed)).backward()  # type: ignore[no-untyped-call]
+    trainable = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    declared = frozenset(getattr(network, "dead_parameters", ()))
+    if unknown := sorted(declared - trainable.keys()):
+        raise ConformanceError(f"dead_parameters names what is no trainable parameter: {some(unknown)}.")
+    reached = {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
+    if silent := sorted(trainable.keys() - reached - declared):
+        count = sum(trainable[name].numel() for name in silent)
+        raise ConformanceError(
+            f"{len(silent)} tensors ({count:,} parameters) receive no gradient: {some(silent)}.",
+            hint="Remove them, or name them in the network's attribute dead_parameters.",
+        )
+    if alive := sorted(declared & reached):
+        raise ConformanceError(f"dead_parameters names what receives a gradient: {some(alive)}.")
+
+
+def check_determinism(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """One seed gives one network, and in eval mode one input gives one output."""
+    first, second = (build(segmenter, task, options).eval() for _ in range(2))
+    ours, theirs = first.state_dict(), second.state_dict()
+    if ours.keys() != theirs.keys():
+        raise ConformanceError("built twice from one seed, it has different parameters.")
+    for name, value in ours.items():
+        if not torch.equal(value, theirs[name]):
+            raise ConformanceError(
+                f"built twice from one seed, {name} differs.", hint="Draw from torch's global generator."
+            )
+    images = images_of(task)
+    output = predict(first, images)
+    if not close(output, predict(first, images)):
+        raise ConformanceError("in eval mode it gives two outputs for one input.", hint="Is a dropout always active?")
+    if not close(output, predict(second, images)):
+        raise ConformanceError("built twice from one seed, it gives two outputs for one input.")
+
+
+def check_seeds(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Another seed gives another network, so that repeated cells are independent."""
+    images = images_of(task)
+    first, second = (predict(build(segmenter, task, options, seed=seed).eval(), images) for seed in (0, 1))
+    if close(first, second):
+        raise ConformanceError("built from two seeds, it gives one output.", hint="Set no seed in the factory.")
+
+
+def check_batch_independence(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """In eval mode an image's output does not depend on the other images of the batch."""
+    network = perturbed(build(segmenter, task, options)).eval()
+    images = images_of(task)
+    if not close(predict(network, images)[:1], predict(network, images[:1])):
+        raise ConformanceError("in eval mode an image's output depends on the rest of the batch.")
+
+
+def check_modalities(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Every modality has an influence on the output, and their order matters."""
+    network = perturbed(build(segmenter, task, options)).eval()
+    images = images_of(task)
+    output = predict(network, images)
+    for index, name in enumerate(task.modalities):
+        without = images.clone()
+        without[:, index] = 0.0
+        if close(output, predict(network, without)):
+            raise ConformanceError(f"channel {index} ({name}) has no influence on the output.")
+    if task.in_channels > 1 and close(output, predict(network, images.flip(1))):
+        raise ConformanceError("the order of the modalities has no influence on the output.")
+
+
+def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """The leading modality changes the function computed where ``uses_leading`` says so, and only there."""
+    images = images_of(task)
+    outputs = {}
+    for leading in (None, 0, task.in_channels - 1):
+        chosen = Task(task.modalities, leading, task.out_channels, task.patch_size)
+        outputs[leading] = predict(perturbed(build(segmenter, chosen, options)).eval(), images)
+    none, first, last = outputs.values()
+    if segmenter.uses_leading:
+        if close(first, last):
+            raise ConformanceError("it declares uses_leading, and the first or the last modality leading is all one.")
+        if close(none, first):
+            raise ConformanceError("it declares uses_leading, and no leading modality equals the first one leading.")
+    elif not (close(none, first) and close(none, last)):
+        raise ConformanceError("the leading modality changes its output, and it does not declare uses_leading.")
+
+
+def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """A saved state dict, loaded without pickled code into another network, gives the same outputs."""
+    images = images_of(task)
+    saved = perturbed(build(segmenter, task, options)).train()
+    with torch.no_grad():
+        saved(images)  # moves running statistics away from their start
+    file = io.BytesIO()
+    torch.save(saved.state_dict(), file)
+    file.seek(0)
+    loaded = build(segmenter, task, options, seed=1)
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    if not close(predict(saved.eval(), images), predict(loaded.eval(), images)):
+        raise ConformanceError(
+            "after a state dict's round trip the output differs.", hint="Is a buffer not registered?"
+        )
+
+
+def check_autocast(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Under bfloat16 autocast logits and gradients are finite."""
+    network = build(segmenter, task, options).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = network(images_of(task))
+    require_finite("output under autocast", *as_list(output))
+    loss_of(network, output, target_of(task)).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            require_finite(f"gradient of {name} under autocast", parameter.grad)
+
+
+def check_overfits(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Within a few steps of Adam the loss on one batch of two blobs falls by half."""
+    images, target = images_of(task), target_of(task)
+    ends = []
+    for learning_rate in OVERFIT_LEARNING_RATES:
+        network = build(segmenter, task, options).train()
+        optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+        losses: list[float] = []
+        while len(losses) <= OVERFIT_STEPS:
+            loss = loss_of(network, network(images), target)
+            losses.append(loss.item())
+            if losses[-1] <= losses[0] / 2:
+                return
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        ends.append(f"from {losses[0]:.3f} to {losses[-1]:.3f} at a learning rate of {learning_rate}")
+    raise ConformanceError(f"on one batch, {OVERFIT_STEPS} steps of Adam took the loss {' and '.join(ends)}.")
+
+
+def check_compiles(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """``torch.compile`` captures one whole graph in either mode, and it computes the same."""
+    network = build(segmenter, task, options)
+    images = images_of(task)
+    torch.compiler.reset()
+    try:
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        network.train()
+        compiled(images)
+        network.eval()
+        if not close(predict(network, images), predict(compiled, images)):
+            raise ConformanceError("compiled, it gives another output.")
+    finally:
+        torch.compiler.reset()

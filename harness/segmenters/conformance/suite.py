@@ -1,0 +1,212 @@
+"""Which checks run on which cases, and what comes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from harness.errors import HarnessError, StudyError
+from harness.segmenters.conformance import checks
+from harness.segmenters.conformance.synthetic import ConformanceError, build
+from harness.segmenters.contract import Segmenter, Task
+
+__all__ = ["CHECKS", "Case", "Check", "CheckResult", "cases", "plan", "run"]
+
+MODALITY_COUNTS = (1, 2, 4)
+CLASSES = 3
+SIDES = {2: 64, 3: 32}
+"""Side of the patch by dimension; where a network refuses it, its official patch or ``FALLBACK_SIDE`` is taken."""
+FALLBACK_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one check builds a network for.
+
+    Attributes:
+        task: What to segment.
+        options: Options as a study would give them.
+    """
+
+    task: Task
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.task.patch_size))
+        leading = "" if self.task.leading is None else f"-lead{self.task.leading}"
+        return f"{size}-{self.task.in_channels}mod{leading}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the contract.
+
+    Calling it raises :class:`ConformanceError` where the promise is broken, or where anything else goes wrong.
+
+    Attributes:
+        name: Short name, for reports and test ids.
+        function: Raises where the promise is broken.
+        scope: Whether every case is worth its time, or one of each dimension, or a single one.
+        slow: Whether it takes so long that it is left out unless asked for.
+        min_modalities: Number of modalities without which there is nothing to check.
+    """
+
+    name: str
+    function: Callable[[Segmenter, Task, Mapping[str, Any]], None]
+    scope: Literal["case", "dimension", "segmenter"] = "case"
+    slow: bool = False
+    min_modalities: int = 1
+
+    def __call__(self, segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+        """Runs the check on one case.
+
+        Raises:
+            ConformanceError: The promise is broken; the message names segmenter, check and case.
+        """
+        where = f"{segmenter.name}, {self.name}, {Case(task, options)}"
+        with torch.random.fork_rng(devices=[]):
+            try:
+                self.function(segmenter, task, options)
+            except ConformanceError as error:
+                raise ConformanceError(f"{where}: {error.message}", hint=error.hint) from error
+            except Exception as error:
+                raise ConformanceError(f"{where}: {type(error).__name__}: {error}") from error
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How one check went on one case.
+
+    Attributes:
+        check: The check's name.
+        case: The case, in short.
+        passed: Whether the promise is kept.
+        message: What is wrong; empty where the check passed.
+        seconds: Time taken.
+    """
+
+    check: str
+    case: str
+    passed: bool
+    message: str
+    seconds: float
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("facts", checks.check_facts, scope="segmenter"),
+    Check("light_import", checks.check_light_import, scope="segmenter"),
+    Check("official_parameters", checks.check_official_parameters, scope="segmenter"),
+    Check("output", checks.check_output),
+    Check("deep_supervision", checks.check_deep_supervision),
+    Check("finite", checks.check_finite),
+    Check("gradients", checks.check_gradients),
+    Check("determinism", checks.check_determinism),
+    Check("seeds", checks.check_seeds, scope="dimension"),
+    Check("batch_independence", checks.check_batch_independence),
+    Check("modalities", checks.check_modalities),
+    Check("leading", checks.check_leading, scope="dimension", min_modalities=2),
+    Check("state_dict", checks.check_state_dict),
+    Check("autocast", checks.check_autocast, scope="dimension"),
+    Check("overfits", checks.check_overfits, scope="dimension"),
+    Check("compiles", checks.check_compiles, scope="dimension", slow=True),
+)
+"""Every check, cheapest promises first."""
+
+
+def cases(segmenter: Segmenter) -> list[Case]:
+    """Returns the cases a segmenter is checked on.
+
+    They span its dimensions, 1, 2 and 4 modalities as far as it takes them, and no, the first and the last leading
+    modality where the leading modality matters. They use its preset ``tiny`` where it has one. Within a dimension the
+    last case is the richest.
+
+    Raises:
+        ConformanceError: No patch size that was tried can be built.
+    """
+    options = {"preset": "tiny"} if "tiny" in segmenter.presets else {}
+    low, high = segmenter.modality_counts
+    counts = [count for count in MODALITY_COUNTS if low <= count <= high] or [low]
+    found = []
+    for dims in sorted(segmenter.spatial_dims):
+        patch_size = _valid_patch(segmenter, dims, counts[-1], options)
+        for count in counts:
+            names = tuple(f"modality{index}" for index in range(count))
+            leadings = dict.fromkeys([None, 0, count - 1]) if segmenter.uses_leading else [None]
+            found += [Case(Task(names, leading, CLASSES, patch_size), options) for leading in leadings]
+    return found
+
+
+def plan(segmenter: Segmenter, *, slow: bool = False) -> list[tuple[Check, Case]]:
+    """Returns every check with every case it is worth running on.
+
+    Args:
+        segmenter: What to check.
+        slow: Whether to include the slow checks.
+
+    Raises:
+        ConformanceError: No patch size that was tried can be built.
+    """
+    found = cases(segmenter)
+    richest = {case.task.spatial_dims: case for case in found}
+    chosen = {"case": found, "dimension": list(richest.values()), "segmenter": found[-1:]}
+    return [
+        (check, case)
+        for check in CHECKS
+        if slow or not check.slow
+        for case in chosen[check.scope]
+        if case.task.in_channels >= check.min_modalities
+    ]
+
+
+def run(segmenter: Segmenter, *, slow: bool = False) -> list[CheckResult]:
+    """Runs the suite on a segmenter and reports every result, good or bad.
+
+    Args:
+        segmenter: What to check.
+        slow: Whether to include the slow checks.
+    """
+    started = time.perf_counter()
+    try:
+        todo = plan(segmenter, slow=slow)
+    except HarnessError as error:
+        return [CheckResult("builds", "", False, str(error), time.perf_counter() - started)]
+    results = []
+    for check, case in todo:
+        started = time.perf_counter()
+        message = ""
+        try:
+            check(segmenter, case.task, case.options)
+        except ConformanceError as error:
+            message = str(error)
+        results.append(CheckResult(check.name, str(case), not message, message, time.perf_counter() - started))
+    return results
+
+
+def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Returns the first patch size the segmenter can be built for: a small one, its official one, a common one."""
+    official = segmenter.official_task
+    candidates = [(SIDES.get(dims, FALLBACK_SIDE),) * dims, (FALLBACK_SIDE,) * dims]
+    if official is not None and official.spatial_dims == dims:
+        candidates.insert(1, official.patch_size)
+    names = tuple(f"modality{index}" for index in range(modalities))
+    refusals = []
+    for patch_size in candidates:
+        try:
+            build(segmenter, Task(names, 0 if segmenter.uses_leading else None, CLASSES, patch_size), options)
+        except StudyError as error:
+            refusals.append(f"{'x'.join(map(str, patch_size))}: {error.message}")
+        except Exception as error:
+            raise ConformanceError(f"{segmenter.name} cannot be built: {type(error).__name__}: {error}") from error
+        else:
+            return patch_size
+    raise ConformanceError(
+        f"{segmenter.name} declares {dims}D and refuses every patch that was tried ({'; '.join(refusals)}).",
+        hint="Give it an official_task with a patch size it accepts.",
+    )
