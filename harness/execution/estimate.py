@@ -34,8 +34,6 @@ def estimate(
     loaded: LoadedStudy, sizes: Mapping[tuple[str, str], Size], store: Store, slot: Slot
 ) -> dict[str, Estimate]:
     """Returns the time of every cell by its identity."""
-    protocol = loaded.protocol
-    steps = protocol.training.epochs * protocol.training.steps_per_epoch
     found: dict[str, Estimate] = {}
     alike: dict[tuple[str, str], float] = {}
     for cell in loaded.cells:
@@ -51,6 +49,8 @@ def estimate(
         key = (cell.label, cell.spec.dataset)
         if key not in alike:
             speed = speed or _gflops_per_second(slot)
+            protocol = cell.spec.protocol
+            steps = protocol.training.epochs * protocol.training.steps_per_epoch
             work = sizes[key].gflops * protocol.sampling.batch_size * _STEP_OVER_FORWARD * steps
             alike[key] = work / (speed * _EFFICIENCY)
         found[cell.spec.id] = Estimate(alike[key], estimated=True)

@@ -18,6 +18,7 @@ from harness.errors import HarnessError, StudyError, did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
+    from harness.segmenters.external import Runner
     from harness.segmenters.released import Translator
 
 __all__ = ["Options", "Segmenter", "Source", "Task"]
@@ -103,7 +104,10 @@ class Segmenter:
         official_parameters: Trainable parameters of that configuration.
         translator: ``module:function`` that maps the authors' released state dict to ours; a
             :data:`harness.segmenters.released.Translator`. Empty where no weights of theirs can be taken.
-        native_protocol: Name of the protocol that is its authors' own recipe; empty where there is none.
+        runner: ``module:function``, a :data:`harness.segmenters.external.Runner`: a framework that trains and predicts
+            by itself; ``factory`` then builds a network like the one it plans, for size estimates.
+        native_recipe: Its authors' own training recipe, as what differs from protocol ``paper``; studies ask for it by
+            ``protocol: native``.
         notes: Decisions and departures a reader of a table should know.
         revision: Raised whenever a change alters the numbers this network produces; part of a cell's identity.
     """
@@ -123,7 +127,8 @@ class Segmenter:
     official_options: Mapping[str, Any] = field(default_factory=dict)
     official_parameters: int | None = None
     translator: str = ""
-    native_protocol: str = ""
+    runner: str = ""
+    native_recipe: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     revision: int = 1
 
@@ -202,6 +207,15 @@ class Segmenter:
             )
         translator: Translator = self._load(self.translator)
         return translator
+
+    def load_runner(self) -> Runner:
+        """Returns the framework's own training and prediction.
+
+        Raises:
+            HarnessError: It cannot be imported.
+        """
+        runner: Runner = self._load(self.runner)
+        return runner
 
     def _load(self, place: str) -> Any:
         module_name, _, function_name = place.partition(":")

@@ -18,7 +18,7 @@ from harness.errors import HarnessError, StudyError, did_you_mean
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
-from harness.study.protocol import Protocol, load_protocol
+from harness.study.protocol import Protocol, is_native, load_protocol, native_protocol
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
 __all__ = ["LoadedStudy", "StudyCell", "Variant", "load_study", "make_task"]
@@ -31,6 +31,7 @@ class Variant:
     label: str
     segmenter: Segmenter
     options: Mapping[str, Any]
+    protocol: Protocol
     weights: str = ""
     weights_file: Path | None = None
 
@@ -50,7 +51,7 @@ class LoadedStudy:
     Attributes:
         study: The file's content, profile merged in.
         profile: Name of the profile, ``default`` for none.
-        protocol: The protocol, resolved.
+        protocol: The protocol, resolved; under ``native`` each variant has its own.
         variants: Networks with switches, in file order.
         cells: All cells; those that coincide (a model without a leading modality under several of them) are listed
         once. collapsed: Number of combinations that coincided with another.
@@ -77,9 +78,9 @@ def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
         protocol = load_protocol(study.protocol, path.parent)
     except StudyError as error:
         raise document.error(("protocol",), error.message, error.hint) from error
-    variants = tuple(_variants(study, document, path.parent))
+    variants = tuple(_variants(study, document, protocol, path.parent))
     _check_reference(study, variants, document)
-    cells, collapsed = _cells(study, document, protocol, variants, path.parent)
+    cells, collapsed = _cells(study, document, variants, path.parent)
     return LoadedStudy(study, profile or "default", protocol, variants, cells, collapsed)
 
 
@@ -100,7 +101,7 @@ def _with_profile(document: Document, profile: str | None) -> Document:
     return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
 
 
-def _variants(study: Study, document: Document, beside: Path) -> Iterator[Variant]:
+def _variants(study: Study, document: Document, protocol: Protocol, beside: Path) -> Iterator[Variant]:
     seen: dict[str, int] = {}
     for index, entry in enumerate(study.matrix.model):
         where: Key = ("matrix", "model", index)
@@ -118,7 +119,10 @@ def _variants(study: Study, document: Document, beside: Path) -> Iterator[Varian
                     where, f"the label '{label}' stands twice.", "Give each variant a `label` of its own."
                 )
             seen[label] = index
-            yield Variant(label, segmenter, options, *weights)
+            own = protocol
+            if is_native(study.protocol):
+                own = native_protocol(study.protocol, segmenter.native_recipe, beside)
+            yield Variant(label, segmenter, options, own, *weights)
     for name in study.options:
         if name not in {entry.name for entry in study.matrix.model}:
             raise document.error(
@@ -166,7 +170,7 @@ def _check_reference(study: Study, variants: tuple[Variant, ...], document: Docu
 
 
 def _cells(
-    study: Study, document: Document, protocol: Protocol, variants: tuple[Variant, ...], beside: Path
+    study: Study, document: Document, variants: tuple[Variant, ...], beside: Path
 ) -> tuple[tuple[StudyCell, ...], int]:
     found: dict[tuple[str, str], StudyCell] = {}
     total = 0
@@ -179,7 +183,7 @@ def _cells(
         leadings = _leadings(study, dataset, document)
         for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
             total += 1
-            _check_task(variant, dataset, leading, protocol, document)
+            _check_task(variant, dataset, leading, document)
             spec = CellSpec(
                 dataset=dataset.name,
                 dataset_revision=dataset.revision,
@@ -192,7 +196,7 @@ def _cells(
                 fold=fold,
                 split=splits[fold].hash,
                 seed=seed,
-                protocol=protocol,
+                protocol=variant.protocol,
                 weights=variant.weights,
                 weights_file=variant.weights_file,
             )
@@ -236,9 +240,9 @@ def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:
     return list(dict.fromkeys(leadings))
 
 
-def _check_task(variant: Variant, dataset: Dataset, leading: str, protocol: Protocol, document: Document) -> None:
+def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Document) -> None:
     try:
-        variant.segmenter.check(make_task(dataset, leading, protocol))
+        variant.segmenter.check(make_task(dataset, leading, variant.protocol))
     except StudyError as error:
         raise document.error(("matrix", "model"), error.message, error.hint) from error
 

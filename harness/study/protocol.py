@@ -6,6 +6,7 @@ folder ``protocols/``. One may build on another by ``base: NAME`` and give only 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from harness.settings import Settings
 from harness.study.document import Document, merge, read_document, validate
 from harness.training.settings import TrainingSettings
 
-__all__ = ["Protocol", "load_protocol", "protocol_names"]
+__all__ = ["NATIVE", "Protocol", "is_native", "load_protocol", "native_protocol", "protocol_names"]
+
+#: The protocol under which every network is trained by its authors' own recipe.
+NATIVE = "native"
 
 _SHIPPED = Path(__file__).parent / "protocols"
 
@@ -63,6 +67,30 @@ def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> 
     values = _resolve(dict(request), beside, seen=())
     values.setdefault("name", f"{request.get('base', 'custom')} (modified)")
     return validate(Protocol, Document(values, {}, "protocol"))
+
+
+def native_protocol(
+    request: str | dict[str, Any], recipe: Mapping[str, Any], beside: Path | None = None
+) -> Protocol:
+    """Returns one network's protocol under ``native``: ``paper``, then its authors' recipe, then the study's words.
+
+    Args:
+        request: What the study says under ``protocol``.
+        recipe: What the segmenter declares as ``native_recipe``.
+        beside: Folder of the study file.
+
+    Raises:
+        StudyError: A value is refused.
+    """
+    over = {key: value for key, value in request.items() if key != "base"} if isinstance(request, dict) else {}
+    base = _resolve(_read("paper", beside).values, beside, seen=("paper",))
+    words = {"name": NATIVE, "description": "", "source": ""}
+    return validate(Protocol, Document(merge(merge({**base, **words}, recipe), over), {}, "protocol"))
+
+
+def is_native(request: str | dict[str, Any]) -> bool:
+    """Returns whether a study asks for every network's own recipe."""
+    return (request.get("base") if isinstance(request, dict) else request) == NATIVE
 
 
 def _from_name(name: str, beside: Path | None) -> Protocol:

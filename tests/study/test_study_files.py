@@ -169,6 +169,22 @@ def test_a_protocol_that_builds_on_itself_is_refused(study, project):
         load_study(study(GOOD.replace("protocol: demo", "protocol: loop")))
 
 
+def test_native_trains_every_network_by_its_own_recipe_and_the_study_has_the_last_word(study, monkeypatch):
+    from dataclasses import replace
+
+    from harness.segmenters import SEGMENTERS
+
+    toy = replace(SEGMENTERS.get("toy"), native_recipe={"training": {"epochs": 7, "optimiser": {"name": "adam"}}})
+    real = SEGMENTERS.get
+    monkeypatch.setattr(SEGMENTERS, "get", lambda name: toy if name == "toy" else real(name))
+    text = GOOD.replace("{name: toy, width: 8, label: B}", "{name: aahn, label: B}")
+    text = text.replace("protocol: demo", "protocol: {base: native, training: {steps_per_epoch: 3}}")
+    trainings = {cell.label: cell.spec.protocol.training for cell in load_study(study(text)).cells}
+    assert (trainings["A"].epochs, trainings["A"].optimiser.name, trainings["A"].steps_per_epoch) == (7, "adam", 3)
+    assert (trainings["B"].epochs, trainings["B"].optimiser.name, trainings["B"].steps_per_epoch) == (300, "sgd", 3)
+    assert {cell.spec.protocol.name for cell in load_study(study(text)).cells} == {"native"}
+
+
 def test_the_paper_protocol_says_what_the_paper_says():
     paper = load_protocol("paper")
     assert paper.patch_size == (128, 128)

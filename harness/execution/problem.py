@@ -1,0 +1,72 @@
+"""What a cell works on: data, split and task, checked against what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data import DATASETS, Dataset, Reader, Split
+from harness.data.contract import Case
+from harness.errors import DataError
+from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
+from harness.study.cell import CellSpec
+from harness.study.expansion import make_task
+from harness.training.loop import Epoch
+
+__all__ = ["Problem", "Trained", "open_problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, split and task of a cell."""
+
+    spec: CellSpec
+    dataset: Dataset
+    reader: Reader
+    split: Split
+    segmenter: Segmenter
+    options: Options
+    task: Task
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves, whoever trained.
+
+    Attributes:
+        predict: Name of a test case and the case to its label map (X, Y, Z) on the native grid.
+        save_weights: Writes the weights to a ``.safetensors`` path.
+        history: One entry an epoch; empty where nothing was trained.
+        parameters: Trainable parameters.
+    """
+
+    predict: Callable[[str, Case], NDArray[np.uint8]]
+    save_weights: Callable[[str], None]
+    history: Sequence[Epoch]
+    parameters: int
+
+
+def open_problem(spec: CellSpec) -> Problem:
+    """Opens the data of a cell.
+
+    Raises:
+        DataError: The data or the split is not what the cell was planned on.
+    """
+    dataset = DATASETS.get(spec.dataset)
+    reader = dataset.open(spec.root)
+    if reader.fingerprint() != spec.data:
+        raise DataError(
+            f"The files of {dataset.name} in {spec.root} changed since the study was planned.",
+            hint="Run the study again: cells on the new data get a new identity.",
+        )
+    split = reader.split(spec.fold)
+    if split.hash != spec.split:
+        raise DataError(
+            f"The split of {dataset.name} changed since the study was planned.", hint="Run the study again."
+        )
+    segmenter = SEGMENTERS.get(spec.model)
+    task = make_task(dataset, spec.leading, spec.protocol)
+    return Problem(spec, dataset, reader, split, segmenter, segmenter.parse_options(spec.options), task)

@@ -1,0 +1,112 @@
+"""Tells whoever watches how far a cell is, by small files."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from harness.files import write_json
+from harness.results.provenance import code_version, package_versions, utc_now
+from harness.results.store import CellFolder
+from harness.study.cell import CellSpec
+from harness.training.device import describe_device
+from harness.training.loop import Epoch
+
+__all__ = ["Reporter"]
+
+_PROGRESS_EVERY = 0.5  # seconds between progress files
+
+
+class Reporter:
+    """Writes the progress of one cell, and its facts when it is done.
+
+    Args:
+        folder: The cell's folder.
+        spec: The cell.
+    """
+
+    def __init__(self, folder: CellFolder, spec: CellSpec) -> None:
+        self._folder = folder
+        self._epochs = spec.protocol.training.epochs
+        self._values: dict[str, object] = {"cell": spec.id, "pid": os.getpid(), "phase": "starting"}
+        self._written = 0.0
+        self._first: tuple[int, float] | None = None
+
+    def say(self, phase: str) -> None:
+        """Enters a phase."""
+        self._values["phase"] = phase
+        self._write()
+
+    def begin(self, total: int) -> None:
+        """Training begins."""
+        self._values |= {"phase": "training", "total": total, "step": 0, "epochs": self._epochs}
+        self._write()
+
+    def on_step(self, step: int) -> None:
+        """One more step is done."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (step, now)
+        first, since = self._first
+        self._values["step"] = step
+        if step > first:
+            self._values["seconds_per_step"] = (now - since) / (step - first)
+        if now - self._written >= _PROGRESS_EVERY:
+            self._write()
+
+    def on_epoch(self, history: list[Epoch]) -> None:
+        """One more epoch is done."""
+        if history:
+            self._values["history"] = [_json_safe(epoch) for epoch in history]
+        self._write()
+
+    def summarise(
+        self,
+        result: Path,
+        parameters: int,
+        gflops: float,
+        history: Sequence[Epoch],
+        device: torch.device,
+        started: str,
+        seconds: float,
+    ) -> None:
+        """Writes the facts of the finished cell."""
+        write_json(
+            result / "summary.json",
+            {
+                "cell": self._values["cell"],
+                "parameters": parameters,
+                "gflops": gflops,
+                "steps": history[-1].step if history else 0,
+                "train_seconds": sum(epoch.seconds for epoch in history),
+                "attempt_seconds": seconds,
+                "device": describe_device(device),
+                "peak_memory_mb": _peak_memory(device),
+                "commit": code_version(),
+                "packages": package_versions(),
+                "started": started,
+                "finished": utc_now(),
+            },
+        )
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        self._folder.write_progress(self._values)
+
+
+def _json_safe(epoch: Epoch) -> dict[str, object]:
+    """NaN is no JSON."""
+    return {key: None if value != value else value for key, value in asdict(epoch).items()}
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Returns MB: of the GPU on CUDA, else the resident memory of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -1,0 +1,78 @@
+"""Tests a trained cell: predictions on the native grid, scores, floors, and one slice to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.data import Dataset
+from harness.data.contract import Case
+from harness.data.nifti import write_label
+from harness.evaluation.policy import POLICIES
+from harness.evaluation.scoring import Score, score_case
+from harness.execution.problem import Problem
+from harness.results.overlay import Overlay, choose_slice
+
+__all__ = ["test_cases"]
+
+_METRICS = ("dice", "hd95")
+
+
+def test_cases(
+    problem: Problem, predict: Callable[[str, Case], NDArray[np.uint8]], result: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Segments and scores every test case; writes predictions and the overlay of the middle case.
+
+    Args:
+        problem: Data and split.
+        predict: Name of a case and the case to its label map (X, Y, Z).
+        result: Folder of the result.
+
+    Returns:
+        Rows of scores, and rows of what trivial methods score.
+    """
+    dataset, cases = problem.dataset, problem.split.test
+    scores: list[dict[str, object]] = []
+    floors: list[dict[str, object]] = []
+    (result / "predictions").mkdir()
+    for number, name in enumerate(cases):
+        case = problem.reader.load(name)
+        prediction = predict(name, case)
+        write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
+        scores += _rows(problem, name, _score(dataset, prediction, case))
+        for floor in problem.reader.floors(problem.spec.fold, name):
+            found = _rows(problem, name, _score(dataset, floor.prediction, case))
+            floors += [{**row, "floor": floor.name} for row in found]
+        if number == len(cases) // 2:
+            _overlay(dataset, case, prediction, name).save(result / "overlay.npz")
+    return pd.DataFrame(scores), pd.DataFrame(floors)
+
+
+def _score(dataset: Dataset, prediction: NDArray[np.uint8], case: Case) -> list[Score]:
+    return score_case(prediction, case.label, dataset.regions, case.spacing, POLICIES[dataset.empty_policy], _METRICS)
+
+
+def _rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:
+    spec = problem.spec
+    place = {
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "leading": spec.leading,
+        "fold": spec.fold,
+        "seed": spec.seed,
+        "patient": problem.reader.patient(name),
+        "case": name,
+    }
+    return [{**place, **asdict(score)} for score in scores]
+
+
+def _overlay(dataset: Dataset, case: Case, prediction: NDArray[np.uint8], name: str) -> Overlay:
+    axis = dataset.slice_axis
+    index = choose_slice(case.label, axis)
+    names = tuple(dataset.labels[value] for value in sorted(dataset.labels))
+    return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, names, name, index, axis)
