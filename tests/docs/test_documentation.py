@@ -1,0 +1,71 @@
+"""The documentation: its links lead somewhere, its commands exist, its study is valid."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.cli import main
+from harness.study.expansion import load_study
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")]
+)
+
+
+def names(paths):
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    broken = [
+        target for target in targets if "://" not in target and not (page.parent / target.replace("%20", " ")).exists()
+    ]
+    assert not broken
+
+
+def commands():
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line.split("#")[0])
+                if words[:1] == ["harness"]:
+                    yield pytest.param(words[1:], id=" ".join(words[1:]))
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_documented_commands_exist_with_their_options(words, capsys):
+    verb = [word for word in words[:2] if not word.startswith("-") and "/" not in word and "." not in word]
+    known = [verb[0], "--help"] if main([*verb, "--help"]) != 0 else [*verb, "--help"]
+    capsys.readouterr()
+    assert main(known) == 0
+    shown = capsys.readouterr().out
+    assert not [word for word in words if word.startswith("--") and word.split("=")[0] not in shown]
+
+
+def test_the_study_in_the_readme_is_valid(project):
+    block = next(
+        b for b in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "matrix" in b
+    )
+    path = project / "readme.yaml"
+    path.write_text(block)
+    loaded = load_study(path, "demo")
+    assert len(loaded.cells) == len(yaml.safe_load(block)["matrix"]["model"])
+
+
+def test_nothing_names_this_workplace():
+    """Documentation and code stand on their own: no absolute path of a machine, nothing outside the tree."""
+    suspicious = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/|\.\./shared")
+    files = [
+        *PAGES,
+        *(path for folder in ("harness", "aahn", "baselines", "scripts") for path in (ROOT / folder).rglob("*.py")),
+    ]
+    assert [str(path) for path in files if suspicious.search(path.read_text())] == []
