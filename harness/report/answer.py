@@ -6,16 +6,9 @@ import pandas as pd
 
 from harness.report.evidence import count, data_name, row_name
 from harness.report.metrics import MetricStyle, metric_style
-from harness.report.summary import (
-    MEAN_REGION,
-    Variant,
-    datasets_of,
-    differences,
-    refusal_for,
-    regions_of,
-    summarise,
-    variants_of,
-)
+from harness.report.refusal import refusal_for
+from harness.report.summary import MEAN_REGION, differences, summarise
+from harness.report.variants import Variant, datasets_of, regions_of, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["answers"]

@@ -16,15 +16,8 @@ from matplotlib.patches import Patch
 from harness.report.drawing import DOUBLE, HATCHES, INK, SINGLE, Drawing, legend, new_figure, pale, palette, styled
 from harness.report.evidence import evidence_for, row_name
 from harness.report.metrics import MetricStyle, metric_style
-from harness.report.summary import (
-    MEAN_REGION,
-    Variant,
-    floor_summary,
-    per_case,
-    regions_of,
-    variant_status,
-    variants_of,
-)
+from harness.report.summary import MEAN_REGION, floor_summary, per_case
+from harness.report.variants import Variant, regions_of, variant_status, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["box_plot"]

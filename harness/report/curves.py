@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.report.drawing import DASHES, SINGLE, Drawing, legend, new_figure, palette, styled
 from harness.report.evidence import data_name, row_name
-from harness.report.summary import Variant, variant_status, variants_of
+from harness.report.variants import Variant, variant_status, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["training_curves"]

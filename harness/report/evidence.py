@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.report.metrics import metric_style
-from harness.report.summary import Variant, refusal_for, variants_of
+from harness.report.refusal import refusal_for
+from harness.report.variants import Variant, variants_of
 from harness.results.schema import DatasetFacts, StudyResults
 
 __all__ = [

@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.report.drawing import Drawing
 from harness.report.evidence import data_name, failures_of, listed, packages_of
-from harness.report.summary import datasets_of, refusal, variants_of
+from harness.report.refusal import refusal
 from harness.report.tables import Table
+from harness.report.variants import datasets_of, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["html_page", "html_tables"]

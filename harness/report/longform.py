@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from harness.report.evidence import kind_words
-from harness.report.summary import differences, floor_summary, per_case, refusal_for, summarise
+from harness.report.refusal import refusal_for
+from harness.report.summary import differences, floor_summary, per_case, summarise
 from harness.results.schema import StudyResults
 
 __all__ = ["long_tables"]

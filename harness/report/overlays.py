@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
 from harness.report.evidence import data_name, row_name
-from harness.report.summary import Variant, variants_of
+from harness.report.variants import Variant, variants_of
 from harness.results.overlay import Overlay
 from harness.results.schema import StudyResults
 

@@ -9,117 +9,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
 from harness.report.metrics import metric_style
+from harness.report.variants import Variant, datasets_of, reference_of, regions_of, variant_status, variants_of
 from harness.results.schema import StudyResults
 
-__all__ = [
-    "MEAN_REGION",
-    "MIN_PATIENTS",
-    "Status",
-    "Variant",
-    "datasets_of",
-    "differences",
-    "floor_summary",
-    "per_case",
-    "reference_of",
-    "refusal",
-    "refusal_for",
-    "regions_of",
-    "summarise",
-    "variant_status",
-    "variants_of",
-]
+__all__ = ["MEAN_REGION", "differences", "floor_summary", "per_case", "summarise"]
 
 #: Pseudo-region: the mean over the regions of a case, taken within the case.
 MEAN_REGION = "Mean"
-
-#: Fewer patients than this cannot reach significance after Holm's correction over ten comparisons.
-MIN_PATIENTS = 9
-
-#: ``complete``: every cell is done. ``failed``: one failed. ``incomplete``: one has not finished.
-Status: TypeAlias = Literal["complete", "failed", "incomplete"]
 
 _VARIANT = ["dataset", "label", "leading"]
 _CASE = ["patient", "case"]
 _SCORE = ["region", "metric"]
 _RUN = ["fold", "seed"]
-
-
-class Variant(NamedTuple):
-    """One row of a table: a labelled model with its leading modality."""
-
-    label: str
-    leading: str
-
-
-def datasets_of(results: StudyResults) -> list[str]:
-    """Datasets of the study, in the order of its facts."""
-    present = set(results.cells["dataset"]) | set(results.cases["dataset"])
-    return _ordered(present, list(results.datasets))
-
-
-def variants_of(results: StudyResults, dataset: str) -> list[Variant]:
-    """Variants that have cells on the dataset: labels in study order, leading modalities in channel order."""
-    cells = results.cells[results.cells["dataset"] == dataset]
-    pairs = {Variant(str(label), str(leading)) for label, leading in zip(cells["label"], cells["leading"], strict=True)}
-    labels = _ordered({pair.label for pair in pairs}, results.labels)
-    modalities = _ordered({pair.leading for pair in pairs}, ["-", *results.datasets[dataset].modalities])
-    return sorted(pairs, key=lambda pair: (labels.index(pair.label), modalities.index(pair.leading)))
-
-
-def regions_of(results: StudyResults, dataset: str) -> list[str]:
-    """Regions in table order; one the dataset does not declare comes last rather than being lost."""
-    scored = set(results.cases.loc[results.cases["dataset"] == dataset, "region"])
-    declared = results.datasets[dataset].regions
-    return _ordered(scored | set(declared), declared)
-
-
-def reference_of(results: StudyResults, dataset: str, variant: Variant) -> Variant | None:
-    """The variant this one is compared with: the reference at the same leading modality, or the only one there is."""
-    candidates = [other for other in variants_of(results, dataset) if other.label == results.reference]
-    same = [other for other in candidates if other.leading == variant.leading]
-    if variant.label == results.reference:
-        return None
-    if same:
-        return same[0]
-    return candidates[0] if len(candidates) == 1 else None
-
-
-def variant_status(results: StudyResults, dataset: str, variant: Variant) -> Status:
-    """Whether a variant may have a mean."""
-    cells = results.cells
-    mine = (cells["dataset"] == dataset) & (cells["label"] == variant.label) & (cells["leading"] == variant.leading)
-    states = set(cells.loc[mine, "status"])
-    if "failed" in states:
-        return "failed"
-    return "complete" if states == {"done"} else "incomplete"
-
-
-def refusal_for(results: StudyResults, dataset: str) -> str | None:
-    """Why no significance test is made on a dataset; ``None`` where one may be."""
-    patients = results.cases.loc[results.cases["dataset"] == dataset, "patient"].nunique()
-    if patients >= MIN_PATIENTS:
-        return None
-    return f"{patients} {'patient' if patients == 1 else 'patients'}: no significance test"
-
-
-def refusal(results: StudyResults) -> str | None:
-    """Why no significance test is made; ``None`` where every dataset has patients enough.
-
-    Patients are counted, not cases: blocks or slices of one person are not independent.
-    """
-    refused = {dataset: refusal_for(results, dataset) for dataset in datasets_of(results)}
-    if len(refused) == 1:
-        return next(iter(refused.values()))
-    reasons = [f"{results.datasets[dataset].title}, {reason}" for dataset, reason in refused.items() if reason]
-    return "; ".join(reasons) or None
 
 
 def per_case(results: StudyResults) -> pd.DataFrame:
@@ -258,12 +166,6 @@ _DIFFERENCE_COLUMNS = [
     "sd",
 ]
 _FLOOR_COLUMNS = ["dataset", "floor", "metric", "region", *_STATISTICS, *_POLICY, "n_expected", "comparable"]
-
-
-def _ordered(present: Iterable[str], order: Sequence[str]) -> list[str]:
-    """The present names: those of ``order`` first, the others alphabetically."""
-    names = {str(name) for name in present}
-    return [name for name in order if name in names] + sorted(names - set(order))
 
 
 def _scores(results: StudyResults, dataset: str) -> list[tuple[str, str]]:

@@ -12,16 +12,8 @@ import pandas as pd
 
 from harness.report.evidence import Evidence, count, evidence_for, row_name
 from harness.report.metrics import metric_style
-from harness.report.summary import (
-    MEAN_REGION,
-    Variant,
-    datasets_of,
-    differences,
-    floor_summary,
-    regions_of,
-    summarise,
-    variants_of,
-)
+from harness.report.summary import MEAN_REGION, differences, floor_summary, summarise
+from harness.report.variants import Variant, datasets_of, regions_of, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["DAGGER", "Column", "Entry", "Row", "Table", "build_tables"]

@@ -17,8 +17,8 @@ from harness.report.latex import latex_document
 from harness.report.longform import long_tables
 from harness.report.markdown import markdown_document
 from harness.report.overlays import overlay_figure
-from harness.report.summary import datasets_of
 from harness.report.tables import build_tables
+from harness.report.variants import datasets_of
 from harness.results.schema import StudyResults
 
 __all__ = ["FORMATS", "Format", "markdown_report", "write_report"]

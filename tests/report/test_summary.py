@@ -9,15 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.report.summary import (
-    MEAN_REGION,
-    differences,
-    floor_summary,
-    per_case,
-    refusal,
-    summarise,
-    variants_of,
-)
+from harness.report.refusal import refusal
+from harness.report.summary import MEAN_REGION, differences, floor_summary, per_case, summarise
+from harness.report.variants import variants_of
 from harness.results.schema import StudyResults
 
 
