@@ -151,7 +151,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         with torch.serialization.safe_globals(_numpy_numbers()):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, IndexError, ValueError, pickle.UnpicklingError) as error:
         raise HarnessError(
             f"The checkpoint {path} cannot be read safely: {str(error).partition(chr(10))[0]}",
             hint="Expected is a file saved by torch that holds tensors, numbers and plain containers only.",

@@ -117,6 +117,13 @@ def test_a_file_that_would_run_code_is_refused(project, capsys):
     assert not Path("owned").exists()
 
 
+@pytest.mark.parametrize("content", [b"plain text", b"", b"PK not a zip"])
+def test_a_file_that_is_no_checkpoint_is_refused(project, capsys, content):
+    Path("other.model").write_bytes(content)
+    assert main(["import-checkpoint", "toy", "other.model"]) == 2
+    assert "cannot be read safely" in capsys.readouterr().err
+
+
 def test_a_study_that_names_absent_weights_is_refused_by_line(write_study, capsys):
     study = write_study(matrix={"dataset": ["cortex"], "model": [{"name": "toy", "weights": "nowhere.safetensors"}]})
     assert main(["run", str(study), "--no-mlflow"]) == 2

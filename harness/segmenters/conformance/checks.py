@@ -28,6 +28,7 @@ from harness.segmenters.conformance.synthetic import (
     target_of,
 )
 from harness.segmenters.contract import Segmenter, Task
+from harness.segmenters.size import measure
 
 OVERFIT_STEPS = 30
 IMPORTS_TORCH = 3
@@ -89,6 +90,13 @@ def check_official_parameters(segmenter: Segmenter, task: Task, options: Mapping
         raise ConformanceError(
             f"the official configuration has {counted:,} parameters, not {segmenter.official_parameters:,}."
         )
+
+
+def check_size(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Parameters and GFLOPs can be measured without memory or arithmetic, as ``harness plan`` does before a run."""
+    size = measure(segmenter, task, segmenter.parse_options(options))
+    if size.parameters <= 0 or size.gflops <= 0:
+        raise ConformanceError(f"it measures {size.parameters} parameters and {size.gflops} GFLOPs.")
 
 
 def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

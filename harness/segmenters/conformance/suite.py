@@ -103,6 +103,7 @@ CHECKS: tuple[Check, ...] = (
     Check("facts", checks.check_facts, scope="segmenter"),
     Check("light_import", checks.check_light_import, scope="segmenter"),
     Check("official_parameters", checks.check_official_parameters, scope="segmenter"),
+    Check("size", checks.check_size, scope="dimension"),
     Check("output", checks.check_output),
     Check("deep_supervision", checks.check_deep_supervision),
     Check("finite", checks.check_finite),

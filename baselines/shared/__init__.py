@@ -1,0 +1,1 @@
+"""Parts that several baselines share; each lives here once."""

@@ -1,0 +1,86 @@
+"""Swin-Unet (ECCV Workshops 2022): a U-Net whose every block is a pair of shifted-window Transformer blocks.
+
+Nothing here imports torch; the network is in :mod:`baselines.swinunet.network`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from harness.segmenters.contract import Options, Segmenter, Source, Task
+
+__all__ = ["SEGMENTER", "SwinUNetOptions"]
+
+Depth = Annotated[int, Field(ge=1)]
+
+
+class SwinUNetOptions(Options):
+    """What can be changed in Swin-Unet; the defaults are the released code's Swin-Tiny."""
+
+    embed_dim: int = Field(
+        default=96, ge=2, multiple_of=2, description="Width of a token at 1/4 of the resolution; each level doubles it."
+    )
+    depths: tuple[Depth, Depth, Depth, Depth] = Field(
+        default=(2, 2, 2, 2), description="Blocks at 1/4, 1/8, 1/16 and 1/32 of the resolution."
+    )
+    decoder_depths: tuple[Depth, Depth, Depth] | None = Field(
+        default=None,
+        description="Blocks of the decoder at 1/4, 1/8 and 1/16. Not set: the encoder's, as the released code, which "
+        "ignores its own setting for the decoder, has it.",
+    )
+    heads: int = Field(
+        default=3, ge=1, description="Attention heads at 1/4 of the resolution; each level doubles them."
+    )
+    window: int | None = Field(
+        default=None,
+        ge=2,
+        description="Tokens a side of a window. Not set: along each axis the side nearest to the paper's 7 that tiles "
+        "every level's grid (7 at 224, 8 at 64, 128 and 256). The bias tables depend on it.",
+    )
+    drop_path: float = Field(
+        default=0.2, ge=0.0, lt=1.0, description="Chance to skip a block's branch at the deepest block; rises from 0."
+    )
+    pretrained: str = Field(
+        default="none",
+        min_length=1,
+        description="`none`, or the path of a file with Swin-T's ImageNet weights (Microsoft's or timm's), which "
+        "start the encoder and, mirrored, the decoder, as in the released code. The official README calls this very "
+        "important. Nothing is downloaded.",
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> SwinUNetOptions:
+        if self.embed_dim % self.heads:
+            raise ValueError(f"heads {self.heads} does not divide embed_dim {self.embed_dim}")
+        return self
+
+
+SEGMENTER = Segmenter(
+    name="swinunet",
+    title="Swin-Unet",
+    summary="A U-Net of shifted-window Transformer blocks; patches are merged on the way down, expanded on the way up.",
+    source=Source(
+        paper="Swin-Unet: Unet-like Pure Transformer for Medical Image Segmentation, ECCV Workshops 2022",
+        repository="HuCaoFighting/Swin-Unet",
+        licence="none given",
+    ),
+    factory="baselines.swinunet.network:build",
+    options=SwinUNetOptions,
+    presets={
+        "paper": {},
+        "tiny": {"embed_dim": 32, "heads": 2, "drop_path": 0.0},
+    },
+    spatial_dims=frozenset({2}),
+    official_task=Task(("red", "green", "blue"), leading=None, out_channels=9, patch_size=(224, 224)),
+    official_parameters=27_168_900,
+    translator="baselines.swinunet.released:translate",
+    notes=(
+        "Starts from scratch unless `pretrained` is given; the authors publish no numbers from scratch.",
+        "Patch sides are multiples of 32. Windows of 7 tokens fit only at 224 and its multiples; otherwise each axis "
+        "takes the nearest side that fits, where the released code would take one side for both axes.",
+        "As released: skips are taken before each level's blocks; the decoder is as deep as the encoder.",
+        "Takes any number of modalities; the released wrapper repeats one grey channel three times.",
+    ),
+)
