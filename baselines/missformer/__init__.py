@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from baselines.shared.recipes import recipe
 from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "MISSFormerOptions"]
@@ -58,6 +59,24 @@ SEGMENTER = Segmenter(
     official_options={"dead_layers": "keep"},
     official_parameters=42_462_537,
     translator="baselines.missformer.released:translate",
+    native_recipe=recipe(
+        # Theirs: none to four of ten imgaug operators; shear, piecewise and shift have no counterpart here.
+        batch_size=24,
+        epochs=400,
+        optimiser={"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
+        schedule={"name": "poly", "power": 0.9, "per": "step"},
+        loss={"cross_entropy": 0.4, "dice": 0.6, "dice_background": True},
+        augmentation={
+            "rotation_degrees": 40,
+            "p_rotation": 0.2,
+            "scale": (0.5, 2.0),
+            "p_scale": 0.2,
+            "p_noise": 0.2,
+            "p_blur": 0.2,
+            "p_contrast": 0.2,
+            "mirror_axes": (0, 1),
+        },
+    ),
     notes=(
         "Starts from scratch, as the authors' does: their option for a pretrained encoder is ignored by their code.",
         "7,009,792 of the released 42,462,537 parameters never enter the output; they are left out by default "

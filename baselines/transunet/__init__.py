@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from baselines.shared.recipes import recipe
 from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "TransUNetOptions"]
@@ -77,6 +78,15 @@ SEGMENTER = Segmenter(
     official_task=Task(("red", "green", "blue"), leading=None, out_channels=9, patch_size=(224, 224)),
     official_parameters=105_277_081,
     translator="baselines.transunet.released:translate",
+    native_recipe=recipe(
+        # Theirs: half the slices rot90 and flip, half of the others rotate by up to 20 degrees.
+        batch_size=24,
+        epochs=150,
+        optimiser={"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
+        schedule={"name": "poly", "power": 0.9, "per": "step"},
+        loss={"cross_entropy": 0.5, "dice": 0.5, "dice_background": True},
+        augmentation={"rotation_degrees": 20, "p_rotation": 0.25, "mirror_axes": (0, 1)},
+    ),
     notes=(
         "Starts from scratch unless `pretrained` is given; the authors always start from ImageNet-21k weights and "
         "publish no numbers from scratch.",

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DataError, StudyError
+from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study
 from harness.study.json_schema import PATH, study_json_schema
-from harness.study.protocol import load_protocol, protocol_names
+from harness.study.protocol import load_protocol, native_protocol, protocol_names
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -172,8 +173,6 @@ def test_a_protocol_that_builds_on_itself_is_refused(study, project):
 def test_native_trains_every_network_by_its_own_recipe_and_the_study_has_the_last_word(study, monkeypatch):
     from dataclasses import replace
 
-    from harness.segmenters import SEGMENTERS
-
     toy = replace(SEGMENTERS.get("toy"), native_recipe={"training": {"epochs": 7, "optimiser": {"name": "adam"}}})
     real = SEGMENTERS.get
     monkeypatch.setattr(SEGMENTERS, "get", lambda name: toy if name == "toy" else real(name))
@@ -195,6 +194,14 @@ def test_the_paper_protocol_says_what_the_paper_says():
         "sgd", 1e-3, 0.99, True, 3e-5, 12,
     )  # fmt: skip
     assert (paper.training.schedule.name, paper.training.schedule.power) == ("poly", 0.9)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS.names())
+def test_every_native_recipe_is_a_valid_protocol(name):
+    recipe = SEGMENTERS.get(name).native_recipe
+    protocol = native_protocol("native", recipe)
+    assert protocol.name == "native"
+    assert (protocol.identity() == load_protocol("paper").identity()) == (not recipe)
 
 
 @pytest.mark.parametrize("name", protocol_names())

@@ -1,0 +1,67 @@
+"""Pieces of the authors' own training recipes, as what differs from protocol ``paper``.
+
+A recipe is given as far as a protocol can say it; what it cannot say (a loss on overlapping regions, an augmentation
+that batchgeneratorsv2 has not) is named beside the recipe. Epochs are the authors'; steps an epoch stay the protocol's,
+since theirs depend on the size of their dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["NNUNET", "NO_AUGMENTATION", "recipe"]
+
+#: Switches off what protocol ``paper`` does to patches.
+NO_AUGMENTATION: Mapping[str, Any] = {
+    "p_rotation": 0,
+    "p_scale": 0,
+    "p_noise": 0,
+    "p_blur": 0,
+    "p_brightness": 0,
+    "p_contrast": 0,
+    "p_low_resolution": 0,
+    "p_gamma": 0,
+    "p_gamma_inverted": 0,
+    "mirror_axes": (),
+}
+
+#: nnU-Net's: SGD 1e-2, 1000 epochs; loss, schedule, clipping and augmentation are those of protocol ``paper``, which is
+#: built on nnU-Net v1.
+NNUNET: Mapping[str, Any] = {
+    "training": {"epochs": 1000, "optimiser": {"lr": 1e-2}, "restart_if_dead_at": None},
+}
+
+
+def recipe(
+    *,
+    batch_size: int,
+    epochs: int,
+    optimiser: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    loss: Mapping[str, Any],
+    augmentation: Mapping[str, Any],
+    foreground: float = 0.0,
+) -> dict[str, Any]:
+    """Returns a recipe that shares nothing with nnU-Net's.
+
+    Args:
+        batch_size: Patches a step.
+        epochs: Epochs.
+        optimiser: As in a protocol; gradients are not clipped unless it says so.
+        schedule: As in a protocol.
+        loss: As in a protocol.
+        augmentation: What is switched on.
+        foreground: Share of patches that must show foreground.
+    """
+    return {
+        "sampling": {"batch_size": batch_size, "foreground": foreground},
+        "augmentation": {**NO_AUGMENTATION, **augmentation},
+        "training": {
+            "epochs": epochs,
+            "optimiser": {"nesterov": False, "clip_norm": None, **optimiser},
+            "schedule": dict(schedule),
+            "loss": dict(loss),
+            "restart_if_dead_at": None,
+        },
+    }
