@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from baselines.shared.recipes import recipe
 from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "UNETROptions"]
@@ -31,6 +32,11 @@ class UNETROptions(Options):
         default="conv",
         description="Patch embedding. `conv`: a strided convolution (MONAI's default). `perceptron`: flatten and a "
         "linear layer (official repository). Same function and parameter count; another initialisation.",
+    )
+    skips: Literal["released", "paper"] = Field(
+        default="released",
+        description="Transformer blocks that the decoder reads besides the last. `released`: 4, 7 and 10 (official "
+        "code and MONAI, which count from 0). `paper`: 3, 6 and 9.",
     )
 
     @model_validator(mode="after")
@@ -60,11 +66,21 @@ SEGMENTER = Segmenter(
     official_task=Task(("ct",), leading=None, out_channels=14, patch_size=(96, 96, 96)),
     official_options={"proj_type": "perceptron"},
     official_parameters=92_784_046,
+    native_recipe=recipe(
+        # Theirs: 4 crops of one volume, half of them centred on foreground; rot90, intensity scale and shift.
+        batch_size=4,
+        epochs=5000,
+        optimiser={"name": "adamw", "lr": 1e-4, "weight_decay": 1e-5},
+        schedule={"name": "cosine", "warmup_epochs": 50, "per": "epoch"},
+        loss={"cross_entropy": 1, "dice": 1, "batch_dice": False, "dice_background": True},
+        augmentation={"p_brightness": 0.1, "brightness": (0.9, 1.1), "mirror_axes": (0, 1)},
+        foreground=0.5,
+    ),
     notes=(
         "MONAI's UNETR; 2D is MONAI's spatial_dims=2, which the authors never had.",
         "MONAI 1.6.1 also holds 12 layer norms of an unused cross-attention (18 432 parameters; 92 802 478 in all).",
         "They are removed here, without a change to the function.",
-        "Skips are taken after blocks 4, 7 and 10 as in the code; the paper says 3, 6 and 9.",
+        "Skips are taken after blocks 4, 7 and 10 as in the code; the paper says 3, 6 and 9 (skips: paper).",
         "Patch sides are multiples of 16; the position embedding ties the weights to the patch size.",
     ),
 )

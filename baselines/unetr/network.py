@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from monai.networks.nets import UNETR
+from torch import Tensor, nn
 
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from baselines.unetr import UNETROptions
     from harness.segmenters.contract import Task
 
@@ -28,7 +27,7 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
 
     Args:
         task: What to segment.
-        options: Widths and the kind of patch embedding.
+        options: Widths, the kind of patch embedding and the blocks that are read.
 
     Raises:
         StudyError: A side of the patch is not a multiple of 16.
@@ -48,6 +47,8 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
         spatial_dims=task.spatial_dims,
     )
     _remove_cross_attention(network)
+    if options.skips == "paper":
+        network.vit.register_forward_hook(_one_block_earlier)
     return network  # type: ignore[no-any-return]
 
 
@@ -70,3 +71,14 @@ def _remove_cross_attention(network: UNETR) -> None:
         for name in ("norm_cross_attn", "cross_attn"):
             if hasattr(block, name):
                 delattr(block, name)
+
+
+def _one_block_earlier(
+    _vit: nn.Module, _inputs: object, output: tuple[Tensor, list[Tensor]]
+) -> tuple[Tensor, list[Tensor]]:
+    """Moves the hidden states that MONAI's UNETR picks by a fixed index (3, 6, 9) one block towards the input.
+
+    MONAI counts from 0 and so reads blocks 4, 7 and 10. The last layer norm's output, read separately, stays.
+    """
+    tokens, hidden_states = output
+    return tokens, [hidden_states[0], *hidden_states]

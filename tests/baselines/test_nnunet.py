@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +66,69 @@ def test_initialisation_and_function_are_nnunets(patch_size: tuple[int, ...], fe
         theirs.decoder.deep_supervision = False
         assert torch.equal(ours.eval()(image), theirs.eval()(image))
         assert isinstance(ours.train()(image), list)
+
+
+RESENC_BLOCKS = {4: [1, 3, 4, 6], 5: [1, 3, 4, 6, 6], 6: [1, 3, 4, 6, 6, 6], 7: [1, 3, 4, 6, 6, 6, 6]}
+
+
+def resenc_plans(dims: int, features: list[int]) -> dict[str, Any]:
+    """Arguments as nnU-Net's planner of residual encoders writes them into a plans file."""
+    stages = len(features)
+    planned = plans(dims, features)
+    del planned["n_conv_per_stage"]
+    return {**planned, "n_blocks_per_stage": RESENC_BLOCKS[stages], "n_conv_per_stage_decoder": [1] * (stages - 1)}
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "features"),
+    [((64, 64), [8, 16, 32, 64, 64]), ((32, 32, 32), [8, 16, 32, 64])],
+    ids=["2d", "3d"],
+)
+def test_residual_encoder_is_nnunets(patch_size: tuple[int, ...], features: list[int]) -> None:
+    task = Task(("ct", "pet"), None, 3, patch_size)
+    torch.manual_seed(5)
+    ours = SEGMENTER.build(task, {"preset": "tiny", "encoder": "resenc"})
+    torch.manual_seed(5)
+    theirs = get_network_from_plans(
+        "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
+        resenc_plans(len(patch_size), features),
+        ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        input_channels=2,
+        output_channels=3,
+        deep_supervision=True,
+    )
+    state = theirs.state_dict()
+    assert ours.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in ours.state_dict().items())
+    image = torch.randn(2, 2, *patch_size)
+    with torch.no_grad():
+        for one, other in zip(ours(image), theirs(image), strict=True):
+            assert torch.equal(one, other)
+        theirs.decoder.deep_supervision = False
+        assert torch.equal(ours.eval()(image), theirs.eval()(image))
+
+
+def test_residual_encoder_has_the_official_parameters() -> None:
+    facts = json.loads((Path(__file__).parents[1] / "parity" / "baseline_facts.json").read_text())
+    expected = facts["nnUNet"]["variants"]["native_resenc_m_style"]
+    with torch.device("meta"):
+        network = SEGMENTER.build(SEGMENTER.official_task, {"encoder": "resenc"})
+    shapes = Counter(str(list(parameter.shape)) for parameter in network.parameters())
+    assert shapes == Counter(expected["param_shape_histogram"])
+    assert sum(parameter.numel() for parameter in network.parameters()) == expected["params"] == 102_353_972
+
+
+@pytest.mark.parametrize(("side", "stages"), [(128, 6), (256, 7)])
+def test_residual_plan_is_nnunets(side: int, stages: int) -> None:
+    planned = architecture((side, side), SEGMENTER.parse_options({"encoder": "resenc"}))
+    expected = resenc_plans(2, [min(32 * 2**stage, 512) for stage in range(stages)])
+    assert planned.keys() == expected.keys()
+    assert all(planned[name] == expected[name] for name in ("n_blocks_per_stage", "n_conv_per_stage_decoder"))
+
+
+def test_depth_of_the_plain_encoder_is_refused_for_the_residual_one() -> None:
+    with pytest.raises(StudyError, match="convs_per_stage belongs to encoder plain"):
+        SEGMENTER.parse_options({"encoder": "resenc", "convs_per_stage": 3})
 
 
 @pytest.mark.parametrize(

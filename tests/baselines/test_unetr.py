@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from golden import watch
 from monai.networks.nets import UNETR
+from torch import Tensor
 
 from baselines.unetr import SEGMENTER
 from harness.errors import StudyError
@@ -44,6 +46,29 @@ def test_initialisation_is_monais() -> None:
     torch.manual_seed(5)
     monais = UNETR(2, 3, task.patch_size, 8, 96, 192, 4, spatial_dims=2).state_dict()
     assert all(torch.equal(value, monais[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("task", TASKS, ids=["2d", "3d"])
+@pytest.mark.parametrize(("skips", "blocks"), [("released", (4, 7, 10)), ("paper", (3, 6, 9))])
+def test_decoder_reads_the_blocks_it_is_told_to(task: Task, skips: str, blocks: tuple[int, ...]) -> None:
+    network = SEGMENTER.build(task, {"preset": "tiny", "skips": skips}).eval()
+    read: list[Tensor] = []
+    for encoder in (network.encoder2, network.encoder3, network.encoder4):
+        encoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    names = {f"{block}": network.vit.blocks[block - 1] for block in blocks}
+    with torch.no_grad(), watch({**names, "last": network.vit.norm}) as written:
+        network.decoder5.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        network(torch.randn(1, 2, *task.patch_size))
+    for features, block in zip(read, [*names, "last"], strict=True):
+        assert torch.equal(features.flatten(2).transpose(1, 2), written[block])
+
+
+def test_skips_of_the_paper_keep_every_weight() -> None:
+    released, paper = (SEGMENTER.build(TASKS[0], {"preset": "tiny", "skips": skips}) for skips in ("released", "paper"))
+    paper.load_state_dict(released.state_dict())
+    image = torch.randn(1, 2, *TASKS[0].patch_size)
+    with torch.no_grad():
+        assert not torch.equal(paper.eval()(image), released.eval()(image))
 
 
 @pytest.mark.parametrize(
