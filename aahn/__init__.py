@@ -49,6 +49,7 @@ SEGMENTER = Segmenter(
     uses_leading=True,
     official_task=Task(("t1", "t1ce", "t2", "flair"), leading=1, out_channels=4, patch_size=(128, 128)),
     official_parameters=407_692_692,
+    translator="aahn.released_checkpoint:translate",
     notes=(
         "Written from the paper and from measurements of the released code; equal to it within rounding.",
         "Not built: 2 828 640 parameters of the released code (410 521 332 in all) that no gradient reaches.",

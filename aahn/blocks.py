@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["ResidualGroup", "conv_bn_relu", "double_conv", "unscaled_attention"]
+__all__ = ["ResidualGroup", "conv_bn_relu", "double_conv", "run", "unscaled_attention"]
 
 
 def conv_bn_relu(
@@ -44,10 +46,45 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``(B, in, H, W)`` to ``(B, out, H, W)``."""
-        y = self.entry(x)
+        y: Tensor = self.entry(x)
         for block in self.blocks:
             y = y + block(y)
-        return y + self.shortcut(x)
+        out: Tensor = y + self.shortcut(x)
+        return out
+
+
+def run(part: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
+    """Calls a module, in training without keeping what its backward pass would need if ``checkpointing`` says so.
+
+    The second run of a checkpointed module leaves batch norm's running statistics alone, so that every number equals
+    that of the plain call. Under ``torch.compile``, which decides itself what to keep, the call is always plain.
+
+    Args:
+        part: The module.
+        inputs: Its inputs.
+        checkpointing: The option.
+    """
+    out: Tensor
+    if checkpointing and part.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        out = checkpoint(
+            part, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(part))
+        )
+    else:
+        out = part(*inputs)
+    return out
+
+
+@contextmanager
+def _frozen_statistics(part: nn.Module) -> Iterator[None]:
+    norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class GraphConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``(B, N, C)`` to ``(B, N, C)``."""
-        return self.second(torch.relu(self.first(x) + x))
+        out: Tensor = self.second(torch.relu(self.first(x) + x))
+        return out
 
 
 class NodeSimilarity(nn.Module):
@@ -66,7 +67,8 @@ class NodeSimilarity(nn.Module):
         key = reread(self.key(transformer)).transpose(1, 2)
         value = reread(self.value(transformer)).transpose(1, 2)
         found = unscaled_attention(query, key, value)  # (B, R, C)
-        return self.out(found)
+        out: Tensor = self.out(found)  # (B, N, C)
+        return out
 
 
 class GraphFusion(nn.Module):
@@ -93,7 +95,7 @@ class GraphFusion(nn.Module):
         other = transformer.flatten(2).transpose(1, 2)  # (B, N, C)
         if self.leading_update is not None and self.transformer_update is not None:
             own, other = self.leading_update(own), self.transformer_update(other)
-        fused = self.gamma[:, None] * own + self.similarity(own, other)  # (B, N, C)
+        fused: Tensor = self.gamma[:, None] * own + self.similarity(own, other)  # (B, N, C)
         fused = fused.transpose(1, 2).reshape(leading.shape)  # (B, C, H, W)
         return fused + leading if self.skip else fused
 
@@ -111,7 +113,8 @@ class ConcatFusion(nn.Module):
 
     def forward(self, leading: Tensor, transformer: Tensor) -> Tensor:
         """Maps two ``(B, C, H, W)`` to one ``(B, C, H, W)``."""
-        return self.project(torch.cat([leading, transformer], dim=1))
+        fused: Tensor = self.project(torch.cat([leading, transformer], dim=1))
+        return fused
 
 
 def build_fusion(channels: int, size: tuple[int, int], options: AAHNOptions) -> nn.Module:

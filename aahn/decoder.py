@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from aahn.blocks import conv_bn_relu, double_conv
+from aahn.blocks import conv_bn_relu, double_conv, run
 from aahn.options import LEVELS, AAHNOptions
 
 __all__ = ["Decoder", "UpBlock", "segmentation_head"]
@@ -32,7 +32,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Maps ``(B, in, H, W)`` and ``(B, out, 2 H, 2 W)`` to ``(B, out, 2 H, 2 W)``."""
-        return self.conv(torch.cat([self.up(x), skip], dim=1))
+        out: Tensor = self.conv(torch.cat([self.up(x), skip], dim=1))
+        return out
 
 
 class Decoder(nn.Module):
@@ -45,6 +46,7 @@ class Decoder(nn.Module):
 
     def __init__(self, out_channels: int, options: AAHNOptions) -> None:
         super().__init__()
+        self.checkpointing = options.checkpointing
         widths = [options.width << level for level in reversed(range(LEVELS))]
         self.ups = nn.ModuleList(UpBlock(wide, narrow) for wide, narrow in pairwise(widths))
         self.head = segmentation_head(options.width, options.head_width, options.dropout)
@@ -65,9 +67,9 @@ class Decoder(nn.Module):
             Logits ``(B, K, H, W)``.
         """
         for up, skip in zip(self.ups, reversed(skips), strict=True):
-            x = up(x, skip)
-        x = self.head(x)  # (B, 2 head_width, H, W)
-        return self.classify(x)
+            x = run(up, x, skip, checkpointing=self.checkpointing)
+        x = run(self.head, x, checkpointing=self.checkpointing)  # (B, 2 head_width, H, W)
+        return run(self.classify, x, checkpointing=self.checkpointing)
 
 
 def segmentation_head(in_channels: int, width: int, dropout: float) -> nn.Sequential:

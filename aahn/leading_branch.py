@@ -4,7 +4,8 @@ Source: the released code's ``nnunet/network_architecture/transunet/trans_disune
 
 The network drives the branch level by level, because T-CFAF sits between the entry of a level and its residual group. A
 different encoder joins by offering the same two things, see :mod:`aahn.leading_encoder`: ``levels``, each with an
-``entry`` and a ``refine`` module of the shapes given in :class:`LeadingLevel`, and ``stages``, what it adds to each entry.
+``entry`` and a ``refine`` module of the shapes given in :class:`LeadingLevel`, and ``stages``, what is added to each
+level's entry.
 """
 
 from __future__ import annotations

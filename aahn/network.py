@@ -18,9 +18,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aahn.blocks import run
 from aahn.cmhgf import build_fusion
 from aahn.decoder import Decoder
-from aahn.leading_branch import LeadingBranch
+from aahn.leading_branch import LeadingBranch, LeadingLevel
+from aahn.leading_encoder import EncoderLeadingBranch
 from aahn.options import LEVELS, AAHNOptions
 from aahn.tcfaf import TCFAF
 from aahn.transformer_branch import TransformerBranch
@@ -39,7 +41,7 @@ class AAHN(nn.Module):
 
     Raises:
         StudyError: The patch size does not suit the strides and the token patch, or ``auxiliary: others`` leaves the
-            Transformer branch without a modality.
+            Transformer branch without a modality, or the leading encoder or its weights are not there.
     """
 
     def __init__(self, task: Task, options: AAHNOptions) -> None:
@@ -50,7 +52,7 @@ class AAHN(nn.Module):
         self.modalities = ModalitySplit(task, options)
         deepest = (self.patch_size[0] >> LEVELS, self.patch_size[1] >> LEVELS)
         self.transformer = TransformerBranch(self.modalities.auxiliary_channels, self.patch_size, options)
-        self.leading = LeadingBranch(self.modalities.leading_channels, options)
+        self.leading = _build_leading(self.modalities.leading_channels, options)
         self.tcfaf = nn.ModuleList(TCFAF.at_level(level, options) for level in range(LEVELS))
         self.cmhgf = build_fusion(options.width << (LEVELS - 1), deepest, options)
         self.decoder = Decoder(task.out_channels, options)
@@ -74,12 +76,20 @@ class AAHN(nn.Module):
             )
         own, others = self.modalities(x)
         context = self.transformer(others)
+        stages = self.leading.stages(own)  # of an encoder that runs on its own; the native branch has none
+        checkpointing = self.options.checkpointing
         maps: list[Tensor] = []
-        for level, fuse, from_transformer in zip(self.leading.levels, self.tcfaf, context, strict=True):
-            own = level.refine(fuse(level.entry(own), from_transformer))
+        for level, fuse, stage, from_transformer in zip(self.leading.levels, self.tcfaf, stages, context, strict=True):
+            assert isinstance(level, LeadingLevel)
+            own = level.entry(own)  # (B, width * 2^l, H / 2^(l+1), W / 2^(l+1)), as all that follows at level l
+            if stage is not None:
+                own = own + stage
+            own = run(fuse, own, from_transformer, checkpointing=checkpointing)
+            own = run(level.refine, own, checkpointing=checkpointing)
             maps.append(own)
-        fused = self.cmhgf(own, context[-1])  # (B, 8 width, H / 16, W / 16)
-        return self.decoder(fused, maps[:-1])
+        fused = run(self.cmhgf, own, context[-1], checkpointing=checkpointing)  # (B, 8 width, H / 16, W / 16)
+        logits: Tensor = self.decoder(fused, maps[:-1])
+        return logits
 
 
 class ModalitySplit(nn.Module):
@@ -139,6 +149,12 @@ def check_patch_size(patch_size: tuple[int, ...], token_patch: int) -> tuple[int
             hint=f"The nearest valid patch_size is {nearest}; a smaller token_patch allows finer steps.",
         )
     return height, width
+
+
+def _build_leading(in_channels: int, options: AAHNOptions) -> LeadingBranch | EncoderLeadingBranch:
+    if options.leading_encoder == "native":
+        return LeadingBranch(in_channels, options)
+    return EncoderLeadingBranch(in_channels, options)
 
 
 def build(task: Task, options: Options) -> AAHN:

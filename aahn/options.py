@@ -41,8 +41,8 @@ class AAHNOptions(Options):
     leading_weights: str = Field(
         default="none",
         min_length=1,
-        description="Pretrained weights of an `smp/` encoder: `none`, `imagenet` (only if already in the Hugging Face or "
-        "torch hub cache; nothing is ever downloaded), or a file's path.",
+        description="Pretrained weights of an `smp/` encoder: `none`, `imagenet` (only if already in the Hugging Face "
+        "or torch hub cache; nothing is ever downloaded), or a file's path.",
     )
     vit_depth: int = Field(default=8, ge=1, description="Transformer blocks in each of the three ViTs.")
     vit_dim: int = Field(default=768, ge=1, description="Width of a token.")

@@ -1,39 +1,24 @@
-"""Loads the authors' released weights: their state-dict names and layouts onto ours.
+"""The authors' released weights: their state-dict names and layouts turned into ours.
 
-Source of the names: the released code's network, ``joker-527/AAHN``; its checkpoints are nnU-Net v1 files, whose names
-start with ``model.``. Three things are checked and reported rather than guessed: what our network needs and the file
-lacks, what the file holds and nothing here needs, and what has another shape. Entries that no gradient ever reaches in
-the released code (:data:`DEAD_PREFIXES`) are ignored and listed.
+Source of the names: the released code's network, ``joker-527/AAHN``. Reading the file, checking what is missing,
+surplus or mis-shaped, and loading are :mod:`harness.segmenters.released`'s work. Entries that no gradient ever reaches
+in the released code (:data:`DEAD_PREFIXES`) are ignored and listed.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aahn.network import AAHN
 from aahn.options import LEVELS
 from aahn.transformer_branch import resize_positions
-from harness.errors import HarnessError
+from harness.segmenters.released import Translation
 
-__all__ = [
-    "DEAD_PREFIXES",
-    "MODULE_NAMES",
-    "ImportReport",
-    "load_released_checkpoint",
-    "load_released_weights",
-    "our_name",
-    "read_checkpoint",
-    "translate",
-]
+__all__ = ["DEAD_PREFIXES", "MODULE_NAMES", "our_name", "translate"]
 
 DEAD_PREFIXES = (
     "mutual_trans1.",  # cross-modality attention of level 1: built, never called
@@ -130,47 +115,6 @@ _INNER_NAMES: dict[str, dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class ImportReport:
-    """What became of every entry; names of the released network unless said otherwise.
-
-    Attributes:
-        loaded: Entries that our network takes, resized ones included.
-        resized: Position embeddings interpolated to another patch size.
-        missing: Entries of *our* network (our names) that nothing given provides.
-        surplus: Entries given that our network does not have.
-        misshaped: Entries whose shape differs, each with the given and the needed shape.
-        ignored: Entries that never enter the released network's output.
-    """
-
-    loaded: tuple[str, ...]
-    resized: tuple[str, ...]
-    missing: tuple[str, ...]
-    surplus: tuple[str, ...]
-    misshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-    ignored: tuple[str, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every entry of our network was provided, and nothing unknown was given."""
-        return not (self.missing or self.surplus or self.misshaped)
-
-    def __str__(self) -> str:
-        misshaped = [f"{name} {given} instead of {needed}" for name, given, needed in self.misshaped]
-        lines = [f"{len(self.loaded)} entries loaded, {len(self.ignored)} without effect ignored"]
-        lines += [
-            f"{len(names)} {what}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-            for what, names in (
-                ("resized", self.resized),
-                ("missing", self.missing),
-                ("surplus", self.surplus),
-                ("mis-shaped", misshaped),
-            )
-            if names
-        ]
-        return "\n".join(lines)
-
-
 def our_name(released: str) -> str | None:
     """Returns our name of one entry of the released state dict.
 
@@ -192,110 +136,41 @@ def our_name(released: str) -> str | None:
     return f"{MODULE_NAMES[module]}.{_rename(rest, _INNER_NAMES.get(module, {}))}"
 
 
-def translate(
-    released: Mapping[str, Tensor], expected: Mapping[str, Tensor], heads: int
-) -> tuple[dict[str, Tensor], ImportReport]:
-    """Maps the released network's tensors to ours; changes neither mapping.
+def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation:
+    """Maps the released network's tensors to ours; a :data:`harness.segmenters.released.Translator`.
 
     Args:
-        released: Their names (without ``model.``) to tensors.
-        expected: Our names to tensors of the right shapes, e.g. ``AAHN.state_dict()``.
-        heads: Attention heads of a Transformer block, for the order of the joint projection's rows.
+        released: Their names (without ``model.``) to tensors; changed in nothing.
+        network: An :class:`~aahn.network.AAHN` with the options of the weights (``preset: paper`` for the authors').
 
     Returns:
-        Our names to tensors (those that fit), and what became of every entry.
+        Our names to tensors. Positions of another patch size are interpolated; whatever else has another shape is
+        returned as it is, and so is found mis-shaped.
+
+    Raises:
+        TypeError: The network is not an AAHN.
     """
-    translated: dict[str, Tensor] = {}
-    loaded, resized, surplus, ignored = [], [], [], []
-    misshaped: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {}
-    for name, given in released.items():
-        if name.startswith(DEAD_PREFIXES):
-            ignored.append(name)
-            continue
+    if not isinstance(network, AAHN):
+        raise TypeError(f"the authors' weights fit AAHN, not {type(network).__name__}")
+    expected = network.state_dict()
+    weights: dict[str, Tensor] = {}
+    sources: dict[str, tuple[str, ...]] = {}
+    resized: set[str] = set()
+    for name, tensor in released.items():
         ours = our_name(name)
         if ours is None or ours not in expected:
-            surplus.append(name)
             continue
         needed = expected[ours].shape
-        tensor = _reorder_qkv(given, heads) if name.endswith("to_qvk.weight") and given.shape == needed else given
-        if name.endswith("pos_emb1D") and tensor.shape != needed:
+        if name.endswith("to_qvk.weight") and tensor.shape == needed:
+            tensor = _reorder_qkv(tensor, network.options.vit_heads)
+        elif name.endswith("pos_emb1D") and tensor.shape != needed:
             tensor = _fit_positions(tensor, needed)
             if tensor.shape == needed:
-                resized.append(name)
-        if tensor.shape != needed:
-            misshaped[ours] = (name, tuple(given.shape), tuple(needed))
-            continue
-        translated[ours] = tensor
-        loaded.append(name)
-    missing = [name for name in expected if name not in translated and name not in misshaped]
-    report = ImportReport(
-        tuple(loaded), tuple(resized), tuple(missing), tuple(surplus), tuple(misshaped.values()), tuple(ignored)
+                resized.add(ours)
+        weights[ours], sources[ours] = tensor, (name,)
+    return Translation(
+        weights, sources, frozenset(name for name in released if name.startswith(DEAD_PREFIXES)), frozenset(resized)
     )
-    return translated, report
-
-
-def load_released_weights(network: AAHN, released: Mapping[str, Tensor], *, strict: bool = True) -> ImportReport:
-    """Puts the released network's tensors into ours.
-
-    Args:
-        network: Built with the options of the weights (``preset: paper`` for the authors').
-        released: Their names (without ``model.``) to tensors.
-        strict: Whether to refuse an incomplete match. Otherwise what fits is loaded and the rest keeps its initial
-            values, e.g. for another number of classes, modalities or pixels.
-
-    Returns:
-        What became of every entry.
-
-    Raises:
-        HarnessError: ``strict``, and an entry is missing, surplus or mis-shaped. The network is left as it was.
-    """
-    translated, report = translate(released, network.state_dict(), network.options.vit_heads)
-    if strict and not report.complete:
-        raise HarnessError(
-            f"The released weights do not fit this AAHN.\n{report}",
-            hint="Build it with `preset: paper` and the same modalities, classes and patch size, or use strict=False.",
-        )
-    network.load_state_dict(translated, strict=False)
-    return report
-
-
-def load_released_checkpoint(network: AAHN, path: Path, *, strict: bool = True) -> ImportReport:
-    """Reads a checkpoint of the authors' trainer and puts it into our network.
-
-    Args:
-        network: See :func:`load_released_weights`.
-        path: A ``.model`` file of nnU-Net v1, or a bare state dict.
-        strict: See :func:`load_released_weights`.
-
-    Raises:
-        HarnessError: The file cannot be read safely, or its entries do not fit.
-    """
-    return load_released_weights(network, read_checkpoint(path), strict=strict)
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Reads the state dict of a checkpoint file without running code from it.
-
-    Args:
-        path: A ``.model`` file of nnU-Net v1 (weights under ``state_dict``), or a bare state dict.
-
-    Returns:
-        Names without the prefixes ``module.`` and ``model.``, to tensors on the CPU.
-
-    Raises:
-        HarnessError: The file is absent, is no checkpoint, or holds anything but tensors, numbers and plain containers.
-    """
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise HarnessError(
-            f"The checkpoint {path} cannot be read: {error}", hint="Expected is a file saved by the authors' trainer."
-        ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise HarnessError(f"The checkpoint {path} holds no state dict.", hint="Expected is name -> tensor.")
-    return {name.removeprefix("module.").removeprefix("model."): tensor for name, tensor in state.items()}
 
 
 def _rename(name: str, prefixes: Mapping[str, str]) -> str:
@@ -318,14 +193,3 @@ def _fit_positions(positions: Tensor, needed: torch.Size) -> Tensor:
     if positions.ndim != 2 or positions.shape[1] != needed[1] or not square or 0 in grids:
         return positions
     return resize_positions(positions, (grids[0], grids[0]), (grids[1], grids[1]))
-
-
-def _numpy_scalars() -> list[Any]:
-    """Returns what nnU-Net v1's loss curves need to be unpickled: NumPy numbers, by NumPy 1's and 2's names."""
-    scalar = np.float64(0).__reduce__()[0]
-    return [
-        *((scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")),
-        np.dtype,
-        np.dtypes.Float64DType,
-        np.dtypes.Float32DType,
-    ]

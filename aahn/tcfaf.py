@@ -58,9 +58,10 @@ class CrossModalityAttention(nn.Module):
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, inner, 1)
-        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.BatchNorm2d(channels))
-        nn.init.zeros_(self.out[1].weight)
-        nn.init.zeros_(self.out[1].bias)
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        nn.init.zeros_(norm.bias)
+        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), norm)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Strengthens ``x`` by its own values where queries of ``x`` meet keys of ``y``.
@@ -78,7 +79,8 @@ class CrossModalityAttention(nn.Module):
         )
         found = unscaled_attention(query, key, value)  # (B, H W, C / 2)
         found = found.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, C / 2, H, W)
-        return x + self.out(found)
+        out: Tensor = x + self.out(found)
+        return out
 
 
 class TCFAF(nn.Module):
@@ -130,6 +132,5 @@ class TCFAF(nn.Module):
         if self.channel_attention is not None:
             fused = self.channel_attention(fused)
         fused = self.project(fused)  # (B, C, H, W)
-        if self.cross_attention is not None:
-            return self.cross_attention(leading, fused)
-        return leading + fused
+        out: Tensor = leading + fused if self.cross_attention is None else self.cross_attention(leading, fused)
+        return out

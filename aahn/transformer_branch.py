@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aahn.blocks import conv_bn_relu
+from aahn.blocks import conv_bn_relu, run
 from aahn.options import LEVELS, AAHNOptions
 
 __all__ = ["TransformerBranch", "VisionTransformer", "gather_tokens", "resize_positions", "scatter_tokens"]
@@ -96,7 +96,8 @@ class Attention(nn.Module):
         # (B, N, 3 h d) -> three of (B, h, N, d)
         query, key, value = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         y = F.scaled_dot_product_attention(query, key, value)
-        return self.out(y.transpose(1, 2).reshape(batch, tokens, -1))
+        out: Tensor = self.out(y.transpose(1, 2).reshape(batch, tokens, -1))
+        return out
 
 
 class TransformerBlock(nn.Module):
@@ -112,7 +113,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``(B, N, dim)`` to ``(B, N, dim)``."""
         x = self.attention_norm(x + self.attention(x))
-        return self.mlp_norm(x + self.mlp(x))
+        out: Tensor = self.mlp_norm(x + self.mlp(x))
+        return out
 
 
 class VisionTransformer(nn.Module):
@@ -182,7 +184,8 @@ class TransformerStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``(B, in, 2 H, 2 W)`` to ``(B, out, H, W)``, where ``size`` is ``(H, W)``."""
-        return self.conv(self.vit(self.down(x)))
+        out: Tensor = self.conv(self.vit(self.down(x)))
+        return out
 
 
 class TransformerBranch(nn.Module):
@@ -197,6 +200,7 @@ class TransformerBranch(nn.Module):
     def __init__(self, in_channels: int, patch_size: tuple[int, int], options: AAHNOptions) -> None:
         super().__init__()
         width = options.width
+        self.checkpointing = options.checkpointing
         self.stem = conv_bn_relu(in_channels, width, kernel=7, stride=2, bias=False)
         self.stages = nn.ModuleList(
             TransformerStage(
@@ -212,5 +216,5 @@ class TransformerBranch(nn.Module):
         """Maps ``(B, M, H, W)`` to four maps: ``(B, width * 2^l, H / 2^(l+1), W / 2^(l+1))`` for l = 0..3."""
         maps = [self.stem(x)]
         for stage in self.stages:
-            maps.append(stage(maps[-1]))
+            maps.append(run(stage, maps[-1], checkpointing=self.checkpointing))
         return maps

@@ -113,6 +113,9 @@ def _start(cell: CellFolder, slot: Slot, cache: Path) -> _Running:
     }
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
+    else:
+        # glibc returns every large block to the system and faults it in anew each step; keeping it saves a tenth of one.
+        environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
     with cell.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell

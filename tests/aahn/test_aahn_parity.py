@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from aahn import SEGMENTER
 from aahn.network import AAHN
-from aahn.released_checkpoint import DEAD_PREFIXES, MODULE_NAMES, load_released_weights
+from aahn.released_checkpoint import DEAD_PREFIXES, MODULE_NAMES, translate
+from harness.segmenters.released import import_weights
 
 Shapes = dict[str, tuple[int, ...]]
 TOLERANCE = 1e-4  # of the standard deviation of what is compared
@@ -60,7 +61,8 @@ def test_official_configuration_equals_the_released_code(released_folder: Path, 
     golden = np.load(released_folder / "aahn_reference_golden.npz")
     network = SEGMENTER.build(SEGMENTER.official_task, SEGMENTER.official_options)
     assert isinstance(network, AAHN)
-    report = load_released_weights(network, {name: fill(name, shape) for name, shape in released_shapes.items()})
+    released = {name: fill(name, shape) for name, shape in released_shapes.items()}
+    report = import_weights(network, released, translate)
     assert report.complete
 
     stages = [name for name in golden if name.startswith("stage_")]

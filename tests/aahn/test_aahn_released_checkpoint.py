@@ -10,16 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from aahn import SEGMENTER
 from aahn.network import AAHN
-from aahn.released_checkpoint import (
-    DEAD_PREFIXES,
-    load_released_checkpoint,
-    load_released_weights,
-    our_name,
-    read_checkpoint,
-    translate,
-)
+from aahn.released_checkpoint import DEAD_PREFIXES, our_name, translate
 from harness.errors import HarnessError
+from harness.segmenters.released import import_weights, read_checkpoint
 
 Build = Callable[..., AAHN]
 Release = Callable[[AAHN], dict[str, Tensor]]
@@ -60,7 +55,7 @@ def test_every_live_name_has_one_place_of_its_own(released_shapes: dict[str, tup
 
 def test_a_whole_network_comes_back(micro: Build, released_form: Release) -> None:
     source, target = micro(awake=True), micro()
-    report = load_released_weights(target, released_form(source))
+    report = import_weights(target, released_form(source), translate)
     assert report.complete
     assert len(report.loaded) == len(target.state_dict())
     assert {name.partition(".")[0] for name in report.ignored} >= {"mutual_trans1", "GraphTrans"}
@@ -69,9 +64,10 @@ def test_a_whole_network_comes_back(micro: Build, released_form: Release) -> Non
 
 
 def test_translation_changes_neither_mapping(micro: Build, released_form: Release) -> None:
-    released, expected = released_form(micro()), micro().state_dict()
+    network = micro()
+    released = released_form(micro())
     before = {name: tensor.clone() for name, tensor in released.items()}
-    translate(released, expected, HEADS)
+    translate(released, network)
     assert released.keys() == before.keys()
     assert all(torch.equal(released[name], before[name]) for name in before)
 
@@ -82,12 +78,12 @@ def test_missing_surplus_and_misshaped_entries_are_named(micro: Build, released_
     del released["dec1.transconv.bias"]
     released["conv1x1.bias"] = torch.zeros(7)
     released["newcomer.weight"] = torch.zeros(2)
-    _, report = translate(released, network.state_dict(), HEADS)
+    report = import_weights(network, released, translate, strict=False)
     assert report.missing == ("decoder.ups.0.up.bias",)
     assert report.surplus == ("newcomer.weight",)
-    assert report.misshaped == (("conv1x1.bias", (7,), (3,)),)
+    assert report.misshaped == (("decoder.classify.6.bias", (7,), (3,)),)
     assert not report.complete
-    for word in ("missing: decoder.ups.0.up.bias", "surplus: newcomer.weight", "conv1x1.bias (7,) instead of (3,)"):
+    for word in ("missing: decoder.ups.0.up.bias", "surplus: newcomer.weight", "classify.6.bias (7,) instead of (3,)"):
         assert word in str(report)
 
 
@@ -95,20 +91,20 @@ def test_strict_loading_refuses_and_leaves_the_network_alone(micro: Build, relea
     source, target = micro(classes=5, awake=True), micro()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     released = released_form(source)
-    with pytest.raises(HarnessError, match=r"conv1x1\.weight"):
-        load_released_weights(target, released)
+    with pytest.raises(HarnessError, match=r"decoder\.classify\.6\.weight"):
+        import_weights(target, released, translate)
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
-    report = load_released_weights(target, released, strict=False)
-    assert {name for name, _, _ in report.misshaped} == {"conv1x1.weight", "conv1x1.bias"}
+    report = import_weights(target, released, translate, strict=False)
+    assert {name for name, _, _ in report.misshaped} == {"decoder.classify.6.weight", "decoder.classify.6.bias"}
     assert torch.equal(target.decoder.ups[0].up.weight, source.decoder.ups[0].up.weight)
     assert torch.equal(target.decoder.classify[6].bias, before["decoder.classify.6.bias"])
 
 
 def test_another_patch_size_resizes_positions_and_names_the_graph(micro: Build, released_form: Release) -> None:
     source, target = micro(awake=True), micro(patch=(64, 64))
-    report = load_released_weights(target, released_form(source), strict=False)
-    assert report.resized == ("vit1.pos_emb1D", "vit2.pos_emb1D", "vit3.pos_emb1D")
-    assert {name.partition(".")[0] for name, _, _ in report.misshaped} == {"GraphTrans"}
+    report = import_weights(target, released_form(source), translate, strict=False)
+    assert report.resized == tuple(f"transformer.stages.{stage}.vit.positions" for stage in range(3))
+    assert {name.partition(".")[0] for name, _, _ in report.misshaped} == {"cmhgf"}
     assert torch.equal(target.transformer.stages[0].vit.positions[0], source.transformer.stages[0].vit.positions[0])
 
 
@@ -124,33 +120,10 @@ def test_a_file_of_the_authors_trainer_is_read(micro: Build, released_form: Rele
     }
     path = tmp_path / "model_final_checkpoint.model"
     torch.save(content, path)
-    assert load_released_checkpoint(target, path).complete
+    assert import_weights(target, read_checkpoint(path), SEGMENTER.load_translator()).complete
     assert torch.equal(target.decoder.classify[6].bias, source.decoder.classify[6].bias)
 
 
-def test_a_bare_state_dict_is_read(tmp_path: Path) -> None:
-    torch.save({"module.model.a": torch.ones(2)}, tmp_path / "bare.pt")
-    assert read_checkpoint(tmp_path / "bare.pt").keys() == {"a"}
-
-
-class Payload:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return eval, ("1 + 1",)
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "evil.model"
-    torch.save({"state_dict": {"a": torch.ones(1)}, "plot_stuff": Payload()}, path)
-    with pytest.raises(HarnessError, match="cannot be read"):
-        read_checkpoint(path)
-
-
-def test_absent_broken_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="cannot be read"):
-        read_checkpoint(tmp_path / "absent.model")
-    (tmp_path / "broken.model").write_bytes(b"not a checkpoint")
-    with pytest.raises(HarnessError, match="cannot be read"):
-        read_checkpoint(tmp_path / "broken.model")
-    torch.save([1, 2, 3], tmp_path / "list.model")
-    with pytest.raises(HarnessError, match="no state dict"):
-        read_checkpoint(tmp_path / "list.model")
+def test_only_an_aahn_takes_the_authors_weights() -> None:
+    with pytest.raises(TypeError, match="not Linear"):
+        translate({}, torch.nn.Linear(1, 1))
