@@ -114,7 +114,7 @@ def _start(cell: CellFolder, slot: Slot, cache: Path) -> _Running:
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
     else:
-        # glibc returns every large block to the system and faults it in anew each step; keeping it saves a tenth of one.
+        # glibc gives every large block back to the system and faults it in anew each step; keep it instead.
         environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
     with cell.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.

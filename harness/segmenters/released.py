@@ -7,6 +7,7 @@ The translator knows names and layouts; reading, checking, reporting and loading
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,9 +150,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         HarnessError: The file is absent, is no checkpoint, or holds anything but tensors, numbers and plain containers.
     """
     try:
-        with torch.serialization.safe_globals(_numpy_numbers()):
+        with torch.serialization.safe_globals(_numpy_types()):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, IndexError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        # torch's own words recommend to read the file unsafely: only the name of what was refused is taken
+        refused = re.search(r"(?:GLOBAL |got <class ')([\w.]+)", str(error))
+        what = f"reading it would run `{refused[1]}`" if refused else "it is not what torch.save writes"
+        raise HarnessError(
+            f"The checkpoint {path} cannot be read safely: {what}.",
+            hint="Accepted are tensors, numbers, arrays of numbers and plain containers. If you trust the file, load it "
+            "yourself and save its `state_dict` alone with torch.save.",
+        ) from error
+    except (OSError, EOFError, RuntimeError, IndexError, ValueError) as error:
         raise HarnessError(
             f"The checkpoint {path} cannot be read safely: {str(error).partition(chr(10))[0]}",
             hint="Expected is a file saved by torch that holds tensors, numbers and plain containers only.",
@@ -174,12 +184,17 @@ def _bare(name: str) -> str:
     return name
 
 
-def _numpy_numbers() -> list[Any]:
-    """What nnU-Net v1's loss curves need to be unpickled: NumPy numbers, by the names of NumPy 1 and 2."""
-    scalar = np.float64(0).__reduce__()[0]
+def _numpy_types() -> list[Any]:
+    """What nnU-Net v1's loss curves need to be unpickled: NumPy numbers and arrays, by the names of NumPy 1 and 2.
+
+    These functions rebuild numbers from bytes and call nothing that the file names. ``object`` arrays are left out.
+    """
+    scalar, array = np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]
+    kinds = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
     return [
         *((scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")),
+        *((array, f"numpy.{package}.multiarray._reconstruct") for package in ("core", "_core")),
+        np.ndarray,
         np.dtype,
-        np.dtypes.Float64DType,
-        np.dtypes.Float32DType,
+        *(type(np.dtype(kind)) for kind in kinds),
     ]

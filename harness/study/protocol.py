@@ -69,9 +69,7 @@ def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> 
     return validate(Protocol, Document(values, {}, "protocol"))
 
 
-def native_protocol(
-    request: str | dict[str, Any], recipe: Mapping[str, Any], beside: Path | None = None
-) -> Protocol:
+def native_protocol(request: str | dict[str, Any], recipe: Mapping[str, Any], beside: Path | None = None) -> Protocol:
     """Returns one network's protocol under ``native``: ``paper``, then its authors' recipe, then the study's words.
 
     Args:

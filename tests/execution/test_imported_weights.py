@@ -30,7 +30,7 @@ def released(tmp_path) -> Path:
         state[f"model.{THEIRS[layer]}.{rest}"] = tensor
     state["model.spare.weight"] = torch.zeros(3)
     path = tmp_path / "model_final_checkpoint.model"
-    torch.save({"state_dict": state, "epoch": 300, "plot_stuff": ([np.float64(0.5)], [np.float64(0.4)])}, path)
+    torch.save({"state_dict": state, "epoch": 300, "plot_stuff": ([np.float64(0.5)], np.zeros(3))}, path)
     return path
 
 
@@ -113,8 +113,16 @@ def test_a_file_that_would_run_code_is_refused(project, capsys):
 
     torch.save({"state_dict": {"a": torch.zeros(1)}, "other": Evil()}, "evil.model")
     assert main(["import-checkpoint", "toy", "evil.model"]) == 2
-    assert "cannot be read safely" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "cannot be read safely" in error
+    assert "weights_only" not in error, "nobody is advised to read it unsafely"
     assert not Path("owned").exists()
+
+
+def test_arrays_of_objects_are_refused(project, capsys):
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "plot_stuff": np.array([print], dtype=object)}, "objects.model")
+    assert main(["import-checkpoint", "toy", "objects.model"]) == 2
+    assert "cannot be read safely" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"plain text", b"", b"PK not a zip"])
