@@ -158,8 +158,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         what = f"reading it would run `{refused[1]}`" if refused else "it is not what torch.save writes"
         raise HarnessError(
             f"The checkpoint {path} cannot be read safely: {what}.",
-            hint="Accepted are tensors, numbers, arrays of numbers and plain containers. If you trust the file, load it "
-            "yourself and save its `state_dict` alone with torch.save.",
+            hint="Accepted are tensors, numbers, arrays of numbers and plain containers. If you trust the file, load "
+            "it yourself and save its `state_dict` alone with torch.save.",
         ) from error
     except (OSError, EOFError, RuntimeError, IndexError, ValueError) as error:
         raise HarnessError(

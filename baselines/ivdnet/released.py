@@ -1,0 +1,59 @@
+"""The authors' state dict of IVD-Net in our names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from harness.segmenters.released import Translation
+
+__all__ = ["our_name", "translate"]
+
+_INSIDE_BLOCK = {"conv_1": "entry", "conv_2_output": "merge", "conv_3": "exit"}
+_ENCODER = re.compile(r"down_(\d)_(\d+)(\..+)?")
+_DECODER = re.compile(r"(deconv|up)_(\d)(\..+)?")
+_BRANCH = re.compile(r"conv_2_(\d)")
+
+
+def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation:
+    """Maps the released tensors to ours; layouts are the same.
+
+    Args:
+        released: Names of ``IVD_Net_asym``, without trainer prefixes, to tensors.
+        network: Ours; not looked at.
+    """
+    del network
+    names = {theirs: our_name(theirs) for theirs in released}
+    return Translation(
+        weights={ours: released[theirs] for theirs, ours in names.items()},
+        sources={ours: (theirs,) for theirs, ours in names.items()},
+    )
+
+
+def our_name(theirs: str) -> str:
+    """Returns our name of a module or tensor of the released network; an unknown name is returned as it is.
+
+    Args:
+        theirs: Such as ``down_2_1.conv_2_3.0.weight`` or ``bridge``.
+    """
+    if found := _ENCODER.fullmatch(theirs):
+        return f"encoders.{int(found[1]) - 1}.{found[2]}{_inside_block(found[3])}"
+    if found := _DECODER.fullmatch(theirs):
+        index = int(found[2]) - 1
+        return f"ups.{index}{found[3] or ''}" if found[1] == "deconv" else f"decoders.{index}{_inside_block(found[3])}"
+    module, dot, rest = theirs.partition(".")
+    if module == "bridge":
+        return f"bridge{_inside_block(dot + rest)}"
+    return f"head{dot}{rest}" if module == "out" else theirs
+
+
+def _inside_block(theirs: str | None) -> str:
+    """Our name of what follows a block's name, its leading dot included."""
+    if not theirs:
+        return ""
+    _, part, *rest = theirs.split(".")
+    branch = _BRANCH.fullmatch(part)
+    ours = f"branches.{int(branch[1]) - 1}" if branch else _INSIDE_BLOCK.get(part, part)
+    return "." + ".".join([ours, *rest])
