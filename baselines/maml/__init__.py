@@ -56,7 +56,7 @@ SEGMENTER = Segmenter(
     options=MAMLOptions,
     presets={
         "paper": {},
-        "tiny": {"base_features": 6, "max_features": 96},
+        "tiny": {"base_features": 8, "poolings": 3},
     },
     spatial_dims=frozenset({2, 3}),
     official_task=Task(("t1", "t1ce", "t2", "flair"), leading=None, out_channels=4, patch_size=(128, 128, 128)),

@@ -27,11 +27,15 @@ class _Stop:
     def __init__(self) -> None:
         self._asked = False
         self._parent = os.getppid()
+        self._own = os.getpid()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        if os.getpid() != self._own:  # a process forked from this one dies of the signal, as it would without us
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         self._asked = True
 
     def __call__(self) -> bool:

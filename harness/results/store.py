@@ -116,6 +116,7 @@ class CellFolder:
         self.clear_failure()
         for checkpoint in self.work.glob("*.pt"):
             checkpoint.unlink()
+        shutil.rmtree(self.work / "external", ignore_errors=True)  # a framework's own copies of the data
 
     def lock(self) -> FileLock:
         """Returns the lock a worker holds while it computes the cell; freed by the system when the worker dies."""
