@@ -31,6 +31,10 @@ SLOW_PROTOCOL = {
 }
 
 
+#: Long enough that it cannot end while somebody else acts on it.
+LONG_PROTOCOL = {**SLOW_PROTOCOL, "training": {**SLOW_PROTOCOL["training"], "epochs": 40, "validate_every": 40}}
+
+
 def run(*arguments) -> int:
     return main(["run", *map(str, arguments), "--workers", "1", "--no-mlflow"])
 
@@ -190,7 +194,7 @@ def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, vic
 
 
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
-    study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+    study = write_study(protocol=LONG_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     process = start(study, "results")
     try:
         wait_for_step(Store(Path("results")), 6)
@@ -209,7 +213,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
 
 
 def test_two_runs_of_one_study_do_not_disturb_each_other(write_study, capsys):
-    study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+    study = write_study(protocol=LONG_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     process = start(study, "results")
     try:
         wait_for_step(Store(Path("results")), 1)
