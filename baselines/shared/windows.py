@@ -139,11 +139,21 @@ def attend(
     """
     q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key, value))
     added = None if bias is None else bias[None].to(q.dtype)
+    if added is not None and added.requires_grad and q.device.type == "cpu":
+        return _attend_plainly(q, k, v, added, mask).transpose(1, 2).flatten(2)
     if mask is not None:
         masks = mask[None, :, None].to(q.dtype)
         added = masks if added is None else masks + added
         added = added.expand(len(q) // len(mask), -1, heads, -1, -1).flatten(0, 1)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=added).transpose(1, 2).flatten(2)
+
+
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention in plain steps: torch's fused CPU kernel has no gradient for a bias, and its fallback is slower."""
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
+    if mask is not None:
+        logits = (logits.unflatten(0, (-1, len(mask))) + mask[None, :, None].to(q.dtype)).flatten(0, 1)
+    return logits.softmax(-1) @ v
 
 
 class RelativePositionBias(nn.Module):
@@ -165,7 +175,7 @@ class RelativePositionBias(nn.Module):
 
     def forward(self) -> Tensor:
         """Returns the bias ``(heads, N, N)``."""
-        return self.table[self.index].permute(2, 0, 1)
+        return self.table[self.index].permute(2, 0, 1).contiguous()  # read once per window: worth a copy
 
 
 class WindowAttention(nn.Module):

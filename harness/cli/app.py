@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.bench import bench
 from harness.cli.check import check
 from harness.cli.data import data
 from harness.cli.import_checkpoint import import_checkpoint
@@ -51,6 +52,7 @@ app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile d
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
 app.command(epilog="Example: harness check aahn")(check)
+app.command(epilog="Example: harness bench aahn unetr nnunet --batch 4")(bench)
 app.command("import-checkpoint", epilog="Example: harness import-checkpoint aahn model_final_checkpoint.model")(
     import_checkpoint
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import ProfileOption, ResultsOption, StudyName
+from harness.cli.options import ProfileOption, ResultsOption
 
 __all__ = ["report"]
 
@@ -33,25 +33,55 @@ OutOption = Annotated[
 ]
 
 
+WithOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with",
+        help="A csv file of another group's results, one row a case, region and metric; may be given several times.",
+        show_default=False,
+    ),
+]
+MixedOption = Annotated[
+    bool,
+    typer.Option("--allow-mixed", help="Rank methods trained under different budgets or splits; every table says so."),
+]
+StudyNames = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of studies, reported as one; default: the one run last.", show_default=False),
+]
+
+
 def report(
-    study: StudyName = None,
+    studies: StudyNames = None,
     format: FormatOption = None,
     profile: ProfileOption = None,
     out: OutOption = None,
+    imported: WithOption = None,
+    allow_mixed: MixedOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Write tables and figures of a study; without a name, of the one run last."""
+    """Write tables and figures of one study or of several as one; without a name, of the one run last."""
     from rich.console import Console
 
+    from harness.report.combine import combine
+    from harness.report.imported import read_imported
+    from harness.report.mixing import mixing_of
     from harness.report.write import write_report
     from harness.results.reading import load_study
     from harness.results.store import Store
 
     store = Store(results)
-    folder = store.find_study(study, profile)
-    target = out or results / "reports" / folder.study / folder.profile
-    written = write_report(load_study(folder, store), target, [one.value for one in format or [FormatName.all]])
+    names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
+    folders = [store.find_study(name, profile) for name in names]
+    ours = combine([load_study(folder, store) for folder in folders])
+    study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
+    name = "+".join(dict.fromkeys(folder.study for folder in folders))
+    target = out or results / "reports" / name / folders[0].profile
+    written = write_report(study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed)
     console = Console(highlight=False)
-    console.print(f"[bold]{folder.study}[/] ({folder.profile}):")
+    console.print(f"[bold]{study.study}[/] ({study.profile}):")
     for path in written:
-        console.print(f"  {path}", soft_wrap=True)
+        console.print(f"  {path}", soft_wrap=True, markup=False)
+    mixing = mixing_of(study, allowed=allow_mixed)
+    for text in filter(None, map(mixing.sentence, mixing.reasons)):
+        console.print(text, style="yellow", markup=False)

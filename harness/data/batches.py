@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness.data.augmentation import Augmenter
+from harness.data.cache import PreparedCase
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import PreparedCase
 from harness.data.sampling import draw_patch
 from harness.data.settings import AugmentationSettings, SamplingSettings
 from harness.randomness import derive, generator

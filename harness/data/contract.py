@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Dataset", "Floor", "Normalisation", "Reader", "Split"]
 
 #: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases'
-#: nonzero voxels.
-Normalisation = Literal["zscore_case", "zscore_train"]
+#: nonzero voxels. ``ct``: clipped to the 0.5 and 99.5 percentile of the training cases' foreground, then by its mean
+#: and SD (nnU-Net).
+Normalisation = Literal["zscore_case", "zscore_train", "ct"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,14 @@ class Reader(Protocol):
         """Returns a hash of the files' content; part of a cell's identity."""
         ...
 
+    def cases(self) -> tuple[str, ...]:
+        """Returns every labelled case, sorted."""
+        ...
+
+    def unlabelled(self) -> tuple[str, ...]:
+        """Returns the cases without a label (a challenge's validation set), sorted; they can only be predicted."""
+        ...
+
     def patient(self, case: str) -> str:
         """Returns the patient a case belongs to."""
         ...
@@ -88,11 +97,15 @@ class Reader(Protocol):
         ...
 
     def load(self, case: str) -> Case:
-        """Reads one case.
+        """Reads one case; the label of an unlabelled one is all background.
 
         Raises:
             DataError: A file is missing, unreadable, mis-shaped, or holds a value the dataset does not declare.
         """
+        ...
+
+    def concerns(self, case: str, content: Case) -> list[str]:
+        """Returns what is odd about a case that could be read, in words; e.g. an orientation that cannot be right."""
         ...
 
     def floors(self, fold: int, case: str) -> list[Floor]:
@@ -115,9 +128,19 @@ class Dataset:
         regions: What is scored: name to label values; regions may overlap.
         default_leading: Leading modality where a study names none.
         folds: Number of folds.
+        fold_names: What each fold is, e.g. ``80:20`` or ``cv1``; as many as folds, or none.
         slice_axis: Voxel axis (0, 1, 2) along which 2D protocols cut slices.
         reader: ``module:function`` of ``(root: Path) -> Reader``.
         normalisation: How intensities are normalised.
+        modality_normalisation: Modalities that are normalised in another way.
+        crop: Whether preparation may crop a case to the box of its nonzero voxels.
+        spacing: Voxel size in mm that every protocol resamples to; ``None`` keeps each case's own.
+        typical_spacing: Voxel size in mm that volume (3D) protocols resample to where ``spacing`` is ``None``.
+        split_within_patient: Whether training and test cases may be parts of one patient (then no test of significance
+            is allowed); otherwise a split that mixes a patient's cases is refused.
+        metrics: What is scored a case and region; names of :data:`harness.evaluation.scoring.METRICS`.
+        generator: ``module:function`` of ``(out: Path, patients: int, seed: int, scale: float) -> None``, which writes
+            a tree in the official layout; empty where there is none.
         empty_policy: Named policy for empty regions and missing predictions.
         licence: Licence of the data.
         access: Where it is had.
@@ -138,13 +161,26 @@ class Dataset:
     folds: int
     slice_axis: int
     reader: str
+    fold_names: tuple[str, ...] = ()
     normalisation: Normalisation = "zscore_case"
+    modality_normalisation: Mapping[str, Normalisation] = field(default_factory=dict)
+    crop: bool = True
+    spacing: tuple[float, float, float] | None = None
+    typical_spacing: tuple[float, float, float] | None = None
+    split_within_patient: bool = False
+    metrics: tuple[str, ...] = ("dice", "hd95")
+    generator: str = ""
     empty_policy: str = "worst"
     licence: str = ""
     access: str = ""
     home: Path | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     revision: int = 1
+
+    @property
+    def normalisations(self) -> tuple[Normalisation, ...]:
+        """How each modality is normalised, in channel order."""
+        return tuple(self.modality_normalisation.get(name, self.normalisation) for name in self.modalities)
 
     @property
     def variable(self) -> str:

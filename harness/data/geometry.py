@@ -1,20 +1,145 @@
-"""Between a case's native grid and the grid a network sees.
+"""Between the grid of a case's files and the grid a network sees.
 
-Two-dimensional protocols cut a volume into slices along the dataset's slice axis; prepared arrays have that axis first:
-images (M, D, H, W), labels (D, H, W).
+On the way there a volume is turned to RAS (closest canonical orientation), cropped, resampled, and cut into slices
+along the dataset's slice axis; prepared arrays have that axis first: images (M, D, H, W), labels (D, H, W).
+:class:`Geometry` remembers what the way back needs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from nibabel import orientations
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["from_slices", "resize_label", "resize_planes", "to_slices"]
+__all__ = [
+    "AS_IN_FILES",
+    "Geometry",
+    "Orientation",
+    "closest_axis",
+    "from_slices",
+    "nonzero_box",
+    "orientation_of",
+    "resize_label",
+    "resize_planes",
+    "to_slices",
+    "turn",
+    "turn_back",
+]
+
+#: Of each file axis: the axis it becomes, and -1 where it is reversed (nibabel's orientation array).
+Orientation = tuple[tuple[int, int], ...]
+Box = tuple[tuple[int, int], ...]
+
+#: Leaves a volume as it is.
+AS_IN_FILES: Orientation = ((0, 1), (1, 1), (2, 1))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a prepared case lies on the grid of its files.
+
+    Attributes:
+        affine: Rows of the files' (4, 4) affine, voxel index to RAS mm.
+        shape: (X, Y, Z) of the files.
+        orientation: How the volume was turned.
+        crop: First and one past the last voxel that was kept, along the turned axes.
+        spacing: Voxel size in mm along the turned axes, before resampling.
+        resampled: Shape after resampling, along the turned axes; that of the crop where nothing was resampled.
+        slice_axis: Turned axis along which slices were cut.
+    """
+
+    affine: tuple[tuple[float, ...], ...]
+    shape: tuple[int, ...]
+    orientation: Orientation
+    crop: Box
+    spacing: tuple[float, ...]
+    resampled: tuple[int, ...]
+    slice_axis: int
+
+    @property
+    def cropped(self) -> tuple[int, int, int]:
+        """Slices, height and width (D, H, W) of the cropped volume at the files' voxel size."""
+        extents = [stop - start for start, stop in self.crop]
+        depth = extents.pop(self.slice_axis)
+        return depth, extents[0], extents[1]
+
+    def to_files(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Puts a label map (D, H, W) of the cropped volume on the files' grid; what was cut off is background.
+
+        Returns:
+            (X, Y, Z), contiguous.
+        """
+        turned_shape = [0, 0, 0]
+        for extent, (axis, _) in zip(self.shape, self.orientation, strict=True):
+            turned_shape[axis] = extent
+        whole = np.zeros(turned_shape, np.uint8)
+        whole[tuple(slice(*ends) for ends in self.crop)] = from_slices(label, self.slice_axis)
+        return np.ascontiguousarray(turn_back(whole, self.orientation))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; :meth:`from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Geometry:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+        """
+
+        def rows(key: str) -> tuple[tuple[Any, ...], ...]:
+            return tuple(tuple(row) for row in values[key])
+
+        return cls(
+            affine=rows("affine"),
+            shape=tuple(values["shape"]),
+            orientation=rows("orientation"),
+            crop=rows("crop"),
+            spacing=tuple(values["spacing"]),
+            resampled=tuple(values["resampled"]),
+            slice_axis=values["slice_axis"],
+        )
+
+
+def orientation_of(affine: NDArray[np.float64]) -> Orientation:
+    """Returns how a volume of this affine is turned to the closest RAS orientation."""
+    return tuple((int(axis), int(step)) for axis, step in orientations.io_orientation(affine))
+
+
+def turn(volume: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
+    """Turns (..., X, Y, Z); a view, nothing is interpolated."""
+    last = orientations.apply_orientation(_lead_last(volume), np.array(orientation))
+    return _lead_first(last)
+
+
+def turn_back(volume: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
+    """Undoes :func:`turn`."""
+    back = orientations.ornt_transform(np.array(AS_IN_FILES), np.array(orientation))
+    return _lead_first(orientations.apply_orientation(_lead_last(volume), back))
+
+
+def closest_axis(affine: NDArray[np.float64], axis: int) -> int:
+    """Returns the file axis that is closest to an anatomical axis (0 right, 1 anterior, 2 superior)."""
+    return [to for to, _ in orientation_of(affine)].index(axis)
+
+
+def nonzero_box(images: NDArray[Any]) -> Box:
+    """Returns first and one past the last voxel along X, Y, Z where any modality of (M, X, Y, Z) is not 0."""
+    inside = (images != 0).any(axis=0)
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        present = np.flatnonzero(inside.any(axis=others))
+        box.append((int(present[0]), int(present[-1]) + 1))
+    return tuple(box)
 
 
 def to_slices(volume: NDArray[Any], axis: int) -> NDArray[Any]:
@@ -56,3 +181,14 @@ def resize_label(label: Tensor, size: tuple[int, int], classes: int) -> Tensor:
         best = torch.where(better, share, best)
         winner = torch.where(better, torch.tensor(value, dtype=torch.uint8), winner)
     return winner
+
+
+def _lead_last(volume: NDArray[Any]) -> NDArray[Any]:
+    """Moves the leading axes of (..., X, Y, Z) behind the three, where nibabel leaves them alone."""
+    lead = tuple(range(volume.ndim - 3))
+    return np.moveaxis(volume, lead, tuple(axis + 3 for axis in lead))
+
+
+def _lead_first(volume: NDArray[Any]) -> NDArray[Any]:
+    lead = tuple(range(volume.ndim - 3))
+    return np.moveaxis(volume, tuple(axis + 3 for axis in lead), lead)

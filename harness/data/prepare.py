@@ -1,83 +1,60 @@
-"""Preparation: a case is read, brought to the network's grid once, and kept in a cache of memory-mapped arrays.
+"""Preparation: a case is read, brought to the network's grid once, and kept in a cache.
 
-A cache entry is a folder named by a hash of the dataset's files and of all settings that shape it. It appears whole
-or not at all (two processes may prepare the same case; the first one wins), and its arrays are checked on opening.
+In this order, each step where dataset and protocol ask for it: turned to RAS, cropped to the box of its nonzero voxels,
+resampled, cut into slices, whole slices resized. Intensities stay as in the files; they are normalised when batches are
+made (:mod:`harness.data.normalisation`).
+
+The cache has a folder named by a hash of the dataset's files and of all settings that shape an entry. An entry appears
+whole or not at all, two processes share the work instead of doing it twice, and what a killed process left is removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
+from harness.data.cache import PreparedCase, open_entry, write_entry
 from harness.data.contract import Case, Dataset, Reader
-from harness.data.geometry import resize_label, resize_planes, to_slices
+from harness.data.geometry import (
+    AS_IN_FILES,
+    Geometry,
+    nonzero_box,
+    orientation_of,
+    resize_label,
+    resize_planes,
+    to_slices,
+    turn,
+)
+from harness.data.resample import new_shape, resample_images, resample_label
 from harness.data.settings import PreparationSettings
-from harness.errors import DataError
-from harness.files import atomic_folder, read_json, write_json
+from harness.errors import DataError, HarnessError
+from harness.files import atomic_folder
 from harness.randomness import generator
 
-__all__ = ["Moments", "PreparedCase", "prepare"]
+__all__ = ["entry_folder", "prepare"]
 
 #: Raised whenever the prepared arrays change for the same settings.
-_REVISION = 1
+_REVISION = 2
 
-#: Foreground voxels kept a class and case, to aim patches at (nnU-Net keeps as many).
-_MAX_FOREGROUND = 10_000
+#: Foreground voxels whose intensities are kept a case, with replacement, so that every case weighs the same (nnU-Net).
+_INTENSITIES = 10_000
 
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over the nonzero voxels of one modality; they add up over cases."""
-
-    count: int
-    total: float
-    squares: float
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
-
-    @property
-    def mean(self) -> float:
-        """Mean intensity; 0 where there is no voxel."""
-        return self.total / self.count if self.count else 0.0
-
-    @property
-    def std(self) -> float:
-        """Standard deviation; 1 where it would be 0."""
-        if self.count < 2:
-            return 1.0
-        variance = max(self.squares / self.count - self.mean**2, 0.0)
-        return variance**0.5 or 1.0
-
-
-@dataclass(frozen=True)
-class PreparedCase:
-    """One case on the network's grid.
-
-    Attributes:
-        name: Case identifier.
-        patient: Patient identifier.
-        images: (M, D, H, W) float32, memory-mapped, intensities as in the files.
-        label: (D, H, W) uint8, memory-mapped.
-        foreground: Class to voxel indices (n, 3), a sample of at most 10,000.
-        moments: One a modality.
-    """
-
-    name: str
-    patient: str
-    images: NDArray[np.float32]
-    label: NDArray[np.uint8]
-    foreground: dict[int, NDArray[np.int32]]
-    moments: tuple[Moments, ...]
+#: Threads that verify checksums: reading and summing up are both outside Python's lock.
+_VERIFIERS = 8
 
 
 def prepare(
@@ -88,6 +65,7 @@ def prepare(
     patch_size: tuple[int, ...],
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 0,
 ) -> list[PreparedCase]:
     """Returns the cases prepared, from the cache where they are there already.
 
@@ -98,42 +76,204 @@ def prepare(
         settings: How.
         patch_size: Network input; its last two numbers are the plane that slices are resized to.
         cache: Folder of the cache.
-        progress: Called with (done, total) after each case.
+        progress: Called with (done, total), first with what is in the cache, then after each case.
+        workers: Processes that prepare cases; 0 prepares them in this one.
 
     Raises:
-        DataError: A case cannot be read.
+        DataError: Cases cannot be read or written; all that fail are named, the others are prepared.
     """
-    plane = (patch_size[-2], patch_size[-1]) if settings.plane == "resize" and len(patch_size) == 2 else None
-    folder = cache / dataset.name / _key(dataset, reader, plane)
-    prepared = []
-    for number, name in enumerate(cases, start=1):
-        prepared.append(_prepare_one(dataset, reader, name, plane, folder / name))
-        if progress is not None:
-            progress(number, len(cases))
-    return prepared
+    say = progress or _say_nothing
+    job = _Job(dataset, reader, _Recipe.choose(dataset, settings, patch_size), cache)
+    with ThreadPoolExecutor(min(_VERIFIERS, os.cpu_count() or 1)) as pool:
+        found = dict(zip(cases, pool.map(job.open, cases), strict=True))
+    missing = [name for name, entry in found.items() if entry is None]
+    done = len(found) - len(missing)
+    say(done, len(found))
+    failures: dict[str, HarnessError] = {}
+    # Cases that another process is at are left to it and waited for at the end.
+    busy: list[str] = []
+    for wait, names in ((False, missing), (True, busy)):
+        for name, outcome in zip(names, _outcomes(job, names, wait, workers), strict=True):
+            if outcome == "busy":
+                busy.append(name)
+                continue
+            if isinstance(outcome, HarnessError):
+                failures[name] = outcome
+            done += 1
+            say(done, len(found))
+    if failures:
+        raise _joined(failures, len(found))
+    return [found[name] or job.reopen(name) for name in cases]
 
 
-def _key(dataset: Dataset, reader: Reader, plane: tuple[int, int] | None) -> str:
-    parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), dataset.slice_axis, plane]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+def _say_nothing(done: int, total: int) -> None:
+    del done, total
 
 
-def _prepare_one(
-    dataset: Dataset, reader: Reader, name: str, plane: tuple[int, int] | None, entry: Path
-) -> PreparedCase:
-    if entry.is_dir():
-        found = _open(entry, name, reader.patient(name))
-        if found is not None:
-            return found
-        shutil.rmtree(entry)  # damaged: prepare it again
-    case = reader.load(name)
-    _check(case, dataset, name)
-    with atomic_folder(entry) as temporary:
-        _write(case, dataset, name, plane, temporary)
-    found = _open(entry, name, reader.patient(name))
-    if found is None:
-        raise DataError(f"The cache entry {entry} is damaged right after writing.", hint="Is the disk full or failing?")
-    return found
+def entry_folder(
+    dataset: Dataset, reader: Reader, settings: PreparationSettings, patch_size: tuple[int, ...], cache: Path
+) -> Path:
+    """Returns the folder that holds the entries of all cases prepared in this way."""
+    return _Job(dataset, reader, _Recipe.choose(dataset, settings, patch_size), cache).folder
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """All that shapes an entry, beside the files; it is hashed into the name of the cache folder.
+
+    Attributes:
+        turn: Whether volumes are turned to RAS.
+        crop: Whether they are cropped to their nonzero voxels.
+        spacing: Voxel size in mm to resample to.
+        plane: Size that whole slices are resized to.
+        slice_axis: Axis along which slices are cut.
+        zero_is_outside: Of each modality, whether 0 means outside the body; in CT it is water.
+        classes: Number of labels, background included.
+    """
+
+    turn: bool
+    crop: bool
+    spacing: tuple[float, ...] | None
+    plane: tuple[int, int] | None
+    slice_axis: int
+    zero_is_outside: tuple[bool, ...]
+    classes: int
+
+    @classmethod
+    def choose(cls, dataset: Dataset, settings: PreparationSettings, patch_size: tuple[int, ...]) -> _Recipe:
+        """Returns what dataset and protocol together ask for."""
+        volumes = len(patch_size) == 3
+        return cls(
+            # Parts of one patient stay as their reader turned them: it may have mirrored one side on purpose.
+            turn=not dataset.split_within_patient,
+            crop=dataset.crop,
+            spacing=settings.spacing or dataset.spacing or (dataset.typical_spacing if volumes else None),
+            plane=(patch_size[-2], patch_size[-1]) if settings.plane == "resize" and not volumes else None,
+            slice_axis=dataset.slice_axis,
+            zero_is_outside=tuple(kind != "ct" for kind in dataset.normalisations),
+            classes=len(dataset.labels),
+        )
+
+
+class _Job:
+    """Prepares single cases; works in any process.
+
+    Args:
+        dataset: Facts.
+        reader: Reader of the dataset's folder.
+        recipe: How.
+        cache: Folder of the cache.
+    """
+
+    def __init__(self, dataset: Dataset, reader: Reader, recipe: _Recipe, cache: Path) -> None:
+        self._dataset = dataset
+        self._reader = reader
+        self._recipe = recipe
+        parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), asdict(recipe)]
+        self.folder = cache / dataset.name / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def open(self, name: str) -> PreparedCase | None:
+        """Returns a case that is in the cache and intact."""
+        return open_entry(self.folder / name, name, self._reader.patient(name))
+
+    def reopen(self, name: str) -> PreparedCase:
+        """Returns a case that was just prepared.
+
+        Raises:
+            DataError: It is damaged already.
+        """
+        found = self.open(name)
+        if found is None:
+            raise DataError(
+                f"The cache entry {self.folder / name} is damaged right after writing.",
+                hint="Is the disk full or failing?",
+            )
+        return found
+
+    def run(self, name: str, wait: bool) -> str | HarnessError:
+        """Prepares one case unless it is there.
+
+        Returns:
+            ``done``, ``busy`` where another process is at it and ``wait`` is false, or what is wrong with the case.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # The system lets go of the lock when a process ends, however it ends.
+            with FileLock(self.folder / f".{name}.lock", blocking=wait):
+                if self.open(name) is None:
+                    self._remove_remains(name)
+                    self._prepare(name)
+        except Timeout:
+            return "busy"
+        except HarnessError as error:
+            return error
+        return "done"
+
+    def _remove_remains(self, name: str) -> None:
+        """Removes a damaged entry and what killed processes left of unfinished ones."""
+        unfinished = re.compile(rf"\.{re.escape(name)}\.\d+\.[0-9a-f]{{8}}\.tmp")
+        for path in list(self.folder.iterdir()):
+            if path.name == name or unfinished.fullmatch(path.name):
+                shutil.rmtree(path)
+
+    def _prepare(self, name: str) -> None:
+        case = self._reader.load(name)
+        _check(case, self._dataset, name)
+        images, label, intensities, geometry = _bring_to_grid(case, name, self._recipe)
+        entry = self.folder / name
+        try:
+            with atomic_folder(entry) as temporary:
+                write_entry(temporary, name, images, label, intensities, geometry, self._recipe.classes)
+        except OSError as error:
+            raise DataError(
+                f"The cache entry {entry} cannot be written: {error}",
+                hint="Make room on the disk, or name another folder by --cache or HARNESS_CACHE.",
+            ) from error
+
+
+class _Outcomes(TorchDataset[str | HarnessError]):
+    """Outcome number n is had by preparing case number n."""
+
+    def __init__(self, job: _Job, names: Sequence[str], wait: bool) -> None:
+        self._job, self._names, self._wait = job, names, wait
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> str | HarnessError:
+        return self._job.run(self._names[index], self._wait)
+
+
+def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iterator[str | HarnessError]:
+    """Prepares cases and yields what became of them, in order.
+
+    The processes are torch's: they end when this one ends, however it ends.
+    """
+    if not names:
+        return
+    loader = DataLoader(
+        _Outcomes(job, names, wait),
+        batch_size=None,
+        num_workers=min(workers, len(names)) if len(names) > 1 else 0,
+        generator=torch.Generator(),  # its own, so that no global random number is drawn
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"A process that prepared data was killed: {error}",
+            hint="Most likely memory ran out: use fewer `--workers`. What was prepared is kept.",
+        ) from error
+
+
+def _joined(failures: dict[str, HarnessError], total: int) -> DataError:
+    first = next(iter(failures.values()))
+    if len(failures) == 1:
+        return DataError(f"Case {next(iter(failures))}: {first.message}", hint=first.hint)
+    listed = "\n".join(f"- {name}: {error.message}" for name, error in failures.items())
+    return DataError(f"{len(failures)} of {total} cases cannot be prepared:\n{listed}", hint=first.hint)
 
 
 def _check(case: Case, dataset: Dataset, name: str) -> None:
@@ -143,67 +283,58 @@ def _check(case: Case, dataset: Dataset, name: str) -> None:
             f"Case {name} of {dataset.name}: images have shape {case.images.shape}, the label asks for {expected}.",
             hint="All modalities and the label of a case must share one grid.",
         )
+    if not np.isfinite(case.affine).all() or not np.linalg.det(case.affine):
+        raise DataError(
+            f"Case {name} of {dataset.name} has no valid affine: {case.affine.tolist()}",
+            hint="The voxel size must not be 0 along any axis: convert the files again from their source.",
+        )
     if not case.images.any():
         raise DataError(f"Case {name} of {dataset.name} is empty: every voxel is 0.", hint="Check the source files.")
 
 
-def _write(case: Case, dataset: Dataset, name: str, plane: tuple[int, int] | None, folder: Path) -> None:
-    images = torch.from_numpy(np.ascontiguousarray(to_slices(case.images, dataset.slice_axis)))
-    label = torch.from_numpy(np.ascontiguousarray(to_slices(case.label, dataset.slice_axis)))
-    if plane is not None:
-        images = resize_planes(images, plane)
-        label = resize_label(label, plane, len(dataset.labels))
-    classes = [value for value in dataset.labels if value != 0]
-    arrays = {"images": images.numpy(), "label": label.numpy()}
-    for value in classes:
-        arrays[f"foreground_{value}"] = _sample_voxels(arrays["label"] == value, name, value)
-    for key, array in arrays.items():
-        np.save(folder / f"{key}.npy", array, allow_pickle=False)
-    write_json(
-        folder / "entry.json",
-        {
-            "classes": classes,
-            "moments": [_moments(image) for image in arrays["images"]],
-            "checksums": {key: _checksum(folder / f"{key}.npy") for key in arrays},
-        },
+def _bring_to_grid(
+    case: Case, name: str, recipe: _Recipe
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], Geometry]:
+    """Returns images (M, D, H, W), label (D, H, W), foreground intensities (M, n), and the way back."""
+    orientation = orientation_of(case.affine) if recipe.turn else AS_IN_FILES
+    images, label = turn(case.images, orientation), turn(case.label, orientation)
+    box = nonzero_box(images) if recipe.crop else tuple((0, extent) for extent in label.shape)
+    kept = tuple(slice(*ends) for ends in box)
+    images, label = images[(slice(None), *kept)], label[kept]
+    intensities = _foreground_intensities(images, label, name, recipe)
+    spacing = [0.0, 0.0, 0.0]
+    for size, (axis, _) in zip(case.spacing, orientation, strict=True):
+        spacing[axis] = size
+    shape: tuple[int, ...] = label.shape
+    if recipe.spacing is not None:
+        shape = new_shape(label.shape, spacing, recipe.spacing)
+        images = resample_images(images, shape, spacing, recipe.spacing, recipe.zero_is_outside)
+        label = resample_label(label, shape, spacing, recipe.spacing, recipe.classes)
+    images = np.ascontiguousarray(to_slices(images, recipe.slice_axis))
+    label = np.ascontiguousarray(to_slices(label, recipe.slice_axis))
+    if recipe.plane is not None:
+        images = resize_planes(torch.from_numpy(images), recipe.plane).numpy()
+        label = resize_label(torch.from_numpy(label), recipe.plane, recipe.classes).numpy()
+    geometry = Geometry(
+        affine=tuple(tuple(row) for row in case.affine.tolist()),
+        shape=case.label.shape,
+        orientation=orientation,
+        crop=box,
+        spacing=tuple(spacing),
+        resampled=shape,
+        slice_axis=recipe.slice_axis,
     )
+    return images, label, intensities, geometry
 
 
-def _sample_voxels(mask: NDArray[np.bool_], name: str, label: int) -> NDArray[np.int32]:
-    voxels = np.argwhere(mask).astype(np.int32)
-    if len(voxels) > _MAX_FOREGROUND:
-        chosen = generator(0, "foreground", name, label).choice(len(voxels), _MAX_FOREGROUND, replace=False)
-        voxels = voxels[np.sort(chosen)]
-    return voxels
-
-
-def _moments(image: NDArray[np.float32]) -> tuple[int, float, float]:
-    inside = image[image != 0].astype(np.float64)
-    return len(inside), float(inside.sum()), float((inside**2).sum())
-
-
-def _open(entry: Path, name: str, patient: str) -> PreparedCase | None:
-    """Returns the entry, or None where it is damaged."""
-    try:
-        facts = read_json(entry / "entry.json")
-        intact = all(_checksum(entry / f"{key}.npy") == value for key, value in facts["checksums"].items())
-    except (OSError, ValueError, KeyError):
-        return None
-    if not intact:
-        return None
-    return PreparedCase(
-        name=name,
-        patient=patient,
-        images=np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False),
-        label=np.load(entry / "label.npy", mmap_mode="r", allow_pickle=False),
-        foreground={key: np.load(entry / f"foreground_{key}.npy", allow_pickle=False) for key in facts["classes"]},
-        moments=tuple(Moments(*values) for values in facts["moments"]),
-    )
-
-
-def _checksum(path: Path) -> int:
-    value = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            value = zlib.crc32(chunk, value)
-    return value
+def _foreground_intensities(
+    images: NDArray[np.float32], label: NDArray[np.uint8], name: str, recipe: _Recipe
+) -> NDArray[np.float32]:
+    """Returns (M, n) intensities of foreground voxels; only CT is normalised by them, so only then n is not 0."""
+    if all(recipe.zero_is_outside):
+        return np.empty((len(images), 0), np.float32)
+    foreground = images[:, label > 0]
+    if foreground.shape[1] == 0:
+        return foreground
+    drawn = generator(0, "intensities", name).integers(foreground.shape[1], size=_INTENSITIES)
+    return np.ascontiguousarray(foreground[:, drawn])

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.cache import PreparedCase
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import PreparedCase
 
 __all__ = ["draw_patch"]
 
@@ -34,18 +34,20 @@ def draw_patch(
         Images (M, *patch_size) and label (*patch_size). What lies outside the volume is 0.
     """
     case = cases[int(rng.integers(len(cases)))]
+    images, label = case.images, case.label
     centre = _aim(case, rng) if show_foreground else None
     if len(patch_size) == 2:
-        index = int(rng.integers(len(case.label))) if centre is None else int(centre[0])
-        images, label = case.images[:, index], case.label[index]
+        index = int(rng.integers(len(label))) if centre is None else int(centre[0])
+        images, label = images[:, index], label[index]
         centre = None if centre is None else centre[1:]
-    else:
-        images, label = case.images, case.label
     start = [
         _start(extent, size, None if centre is None else int(centre[axis]), rng)
         for axis, (extent, size) in enumerate(zip(label.shape, patch_size, strict=True))
     ]
-    return normaliser(_cut(images, start, patch_size), case), _cut(label, start, patch_size)
+    # Normalised before it is padded: 0 is what lies outside for a network, but 0 HU is water.
+    inside = normaliser(_inside(images, start, patch_size), case)
+    shown = _inside(label, start, patch_size)
+    return _pad(inside, label.shape, start, patch_size), _pad(shown, label.shape, start, patch_size)
 
 
 def _aim(case: PreparedCase, rng: np.random.Generator) -> NDArray[np.int32] | None:
@@ -67,13 +69,20 @@ def _start(extent: int, size: int, centre: int | None, rng: np.random.Generator)
     return min(max(centre - size // 2, 0), slack)
 
 
-def _cut(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Cuts (..., *size) at ``start`` from the trailing axes, padding with 0."""
-    lead = array.ndim - len(size)
-    inside, pad = [slice(None)] * lead, [(0, 0)] * lead
-    for extent, first, length in zip(array.shape[lead:], start, size, strict=True):
-        low, high = max(first, 0), min(first + length, extent)
-        inside.append(slice(low, high))
-        pad.append((low - first, first + length - high))
-    cut = np.ascontiguousarray(array[tuple(inside)])
-    return np.pad(cut, pad) if any(before or after for before, after in pad) else cut
+def _inside(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """Returns what of a patch at ``start`` of the trailing axes lies inside the array."""
+    parts: list[Any] = [
+        slice(max(first, 0), min(first + length, extent))
+        for extent, first, length in zip(array.shape[-len(size) :], start, size, strict=True)
+    ]
+    return np.ascontiguousarray(array[(..., *parts)])
+
+
+def _pad(patch: NDArray[Any], shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+    """Pads what :func:`_inside` cut from an array of trailing ``shape`` to ``size``, with 0."""
+    pad = [(0, 0)] * (patch.ndim - len(size))
+    pad += [
+        (max(-first, 0), max(first + length - extent, 0))
+        for extent, first, length in zip(shape, start, size, strict=True)
+    ]
+    return np.pad(patch, pad) if any(before or after for before, after in pad) else patch

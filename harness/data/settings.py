@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.settings import Settings
 
@@ -12,6 +12,7 @@ __all__ = ["AugmentationSettings", "PreparationSettings", "SamplingSettings"]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
+Millimetres = Annotated[float, Field(gt=0)]
 
 
 class PreparationSettings(Settings):
@@ -22,6 +23,16 @@ class PreparationSettings(Settings):
         description="'resize' brings every whole slice to the patch size (the paper's text); 'native' keeps the grid, "
         "and patches are cut from it (the authors' code).",
     )
+    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = Field(
+        None,
+        description="Voxel size in mm (right, anterior, superior) that cases are resampled to; default: the dataset's "
+        "`spacing`, or with a three-dimensional patch its `typical_spacing`, or none.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_set(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keeps the identity of cells that were computed before an optional setting existed."""
+        return {key: value for key, value in values(self).items() if value is not None}
 
 
 class SamplingSettings(Settings):

@@ -14,10 +14,14 @@ from pathlib import Path
 from harness.execution.worker import DONE, FAILED, STOPPED
 from harness.results.store import CellFolder
 
-__all__ = ["LocalEngine", "Slot", "cores", "detect_gpus", "plan_slots"]
+__all__ = ["CPU_ALLOCATOR", "LocalEngine", "Slot", "cores", "detect_gpus", "plan_slots"]
 
 _POLL = 0.4  # seconds
 _GRACE = 120.0  # seconds a stopped worker has to finish its step and write its checkpoint
+
+#: Environment of processes that train on a CPU: glibc gives every large block back to the system and faults it in anew
+#: each step; with these it keeps it.
+CPU_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,7 @@ def _start(cell: CellFolder, slot: Slot, cache: Path) -> _Running:
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
     else:
-        # glibc gives every large block back to the system and faults it in anew each step; keep it instead.
-        environment |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
+        environment |= CPU_ALLOCATOR
     with cell.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell

@@ -15,9 +15,10 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from harness.data.batches import TrainingBatches
+from harness.data.cache import PreparedCase
 from harness.data.contract import Case
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import PreparedCase, prepare
+from harness.data.prepare import prepare
 from harness.errors import HarnessError
 from harness.execution.problem import Problem, Trained
 from harness.execution.reporter import Reporter
@@ -48,11 +49,8 @@ def train_network(
     """
     spec, protocol = problem.spec, problem.spec.protocol
     reporter.say("preparing data")
-    prepared = {
-        part: prepare(problem.dataset, problem.reader, cases, protocol.preparation, protocol.patch_size, cache)
-        for part, cases in asdict(problem.split).items()
-    }
-    normaliser = Normaliser.fit(problem.dataset.normalisation, prepared["train"])
+    prepared = _prepare(problem, cache, reporter)
+    normaliser = Normaliser.fit(problem.dataset.normalisations, prepared["train"])
     network = _build(problem, "init").to(device)
     history: list[Epoch] = []
     if spec.weights_file is not None:
@@ -64,20 +62,29 @@ def train_network(
     arithmetic = Arithmetic.choose(device, protocol.training, problem.task.spatial_dims)
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
+        del case
         with arithmetic.autocast():
-            return segment_native(
-                network,
-                tests[name],
-                normaliser,
-                protocol.patch_size,
-                protocol.inference,
-                device,
-                case.label.shape,
-                problem.dataset.slice_axis,
-            )
+            return segment_native(network, tests[name], normaliser, protocol.patch_size, protocol.inference, device)
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(predict, lambda path: _save_weights(network, path), history, parameters)
+
+
+def _prepare(problem: Problem, cache: Path, reporter: Reporter) -> dict[str, list[PreparedCase]]:
+    """Prepares training, validation and test cases, with as many processes as the cell may use threads."""
+    protocol, parts = problem.spec.protocol, asdict(problem.split)
+    cases = prepare(
+        problem.dataset,
+        problem.reader,
+        [name for names in parts.values() for name in names],
+        protocol.preparation,
+        protocol.patch_size,
+        cache,
+        lambda done, total: reporter.say(f"preparing data: {done} of {total} cases"),
+        torch.get_num_threads(),
+    )
+    by_name = {case.name: case for case in cases}
+    return {part: [by_name[name] for name in names] for part, names in parts.items()}
 
 
 def _build(problem: Problem, purpose: str) -> nn.Module:

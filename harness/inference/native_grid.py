@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from harness.data.geometry import from_slices, resize_planes
+from harness.data.cache import PreparedCase
+from harness.data.geometry import Geometry, resize_planes
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import PreparedCase
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
 
-__all__ = ["segment", "segment_native"]
+__all__ = ["restore", "segment", "segment_native"]
 
 #: Slices brought back at once, so that memory does not grow with the volume.
 _CHUNK = 32
@@ -26,7 +26,7 @@ def segment(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     device: torch.device,
-) -> torch.Tensor:
+) -> Tensor:
     """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid."""
     images = torch.from_numpy(normaliser(case.images, case))
     return predict_probabilities(network, images.to(device), patch_size, settings)
@@ -39,12 +39,8 @@ def segment_native(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     device: torch.device,
-    native_shape: tuple[int, int, int],
-    slice_axis: int,
 ) -> NDArray[np.uint8]:
-    """Returns the label map of a case on the grid of its files.
-
-    Probabilities, not labels, are interpolated; the strongest class wins there.
+    """Returns the label map (X, Y, Z) of a case on the grid of its files.
 
     Args:
         network: In evaluation mode.
@@ -53,17 +49,44 @@ def segment_native(
         patch_size: The one of training.
         settings: How to infer.
         device: Where.
-        native_shape: (X, Y, Z) of the files.
-        slice_axis: The dataset's.
+    """
+    return restore(segment(network, case, normaliser, patch_size, settings, device), case.geometry)
+
+
+def restore(probabilities: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
+    """Brings class probabilities back to the files' grid.
+
+    Probabilities, not labels, are interpolated (linearly, low-pass filtered where the grid gets coarser); the strongest
+    class wins there. A few slices at a time: never do all classes lie on the files' grid at once.
+
+    Args:
+        probabilities: (K, D, H, W) on the network's grid.
+        geometry: Of the case.
 
     Returns:
         (X, Y, Z) uint8.
     """
-    probabilities = segment(network, case, normaliser, patch_size, settings, device)
-    plane = [extent for axis, extent in enumerate(native_shape) if axis != slice_axis]
-    parts = [
-        resize_planes(probabilities[:, start : start + _CHUNK], (plane[0], plane[1])).argmax(dim=0).to(torch.uint8)
-        for start in range(0, probabilities.shape[1], _CHUNK)
-    ]
-    label = torch.cat(parts).cpu().numpy()
-    return np.ascontiguousarray(from_slices(label, slice_axis))
+    depth, *plane = geometry.cropped
+    # A forward pass in half precision may surround this; interpolation is to stay exact.
+    with torch.autocast(probabilities.device.type, enabled=False):
+        parts = [
+            resize_planes(_slices(probabilities, start, min(start + _CHUNK, depth), depth), (plane[0], plane[1]))
+            .argmax(dim=0)
+            .to(torch.uint8)
+            .cpu()
+            for start in range(0, depth, _CHUNK)
+        ]
+    return geometry.to_files(torch.cat(parts).numpy())
+
+
+def _slices(probabilities: Tensor, start: int, stop: int, depth: int) -> Tensor:
+    """Returns slices ``start`` to ``stop - 1`` of (K, D, H, W) interpolated to ``depth`` slices."""
+    have = probabilities.shape[1]
+    if have == depth:
+        return probabilities[:, start:stop]
+    # Interpolating the unit matrix gives the weights of every slice: (depth, D), all but a few of them 0.
+    unit = torch.eye(have, device=probabilities.device)
+    weights = resize_planes(unit[None, None], (depth, have))[0, 0, start:stop]
+    used = weights.any(dim=0).nonzero()
+    low, high = int(used[0]), int(used[-1]) + 1
+    return torch.einsum("nd,kdhw->knhw", weights[:, low:high], probabilities[:, low:high].float())

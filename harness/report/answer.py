@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import pandas as pd
 
+from harness.report.computed import Computed
 from harness.report.evidence import count, data_name, row_name
+from harness.report.interval import mean_interval, of_patients, paired_cases
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.refusal import refusal_for
-from harness.report.summary import MEAN_REGION, differences, summarise
+from harness.report.summary import MEAN_REGION
 from harness.report.variants import Variant, datasets_of, regions_of, variants_of
 from harness.results.schema import StudyResults
 
 __all__ = ["answers"]
 
 
-def answers(results: StudyResults) -> list[str]:
+def answers(computed: Computed) -> list[str]:
     """One answer a dataset: which variant has the best mean, by how much, and whether that means anything."""
-    summary, deltas = summarise(results), differences(results)
-    return [_answer(results, dataset, summary, deltas) for dataset in datasets_of(results)]
+    return [_answer(computed, dataset) for dataset in datasets_of(computed.results)]
 
 
-def _answer(results: StudyResults, dataset: str, summary: pd.DataFrame, deltas: pd.DataFrame) -> str:
+def _answer(computed: Computed, dataset: str) -> str:
+    results = computed.results
+    mixed = computed.mixing.sentence(dataset)
+    if not computed.mixing.ranks(dataset):
+        return f"On {data_name(results.datasets[dataset])}, no answer. {mixed}"
     style = metric_style(results.metrics[0])
-    column = _column(summary, dataset, style)
+    column = _column(computed.summary, dataset, style)
     variants = variants_of(results, dataset)
     left_out = [Variant(row["label"], row["leading"]) for row in column.to_dict("records") if not row["comparable"]]
     sentences = [_best(results, dataset, column, style)]
     best = column[column["mark"] == "best"]
     if len(best) == 1:
         winner = Variant(str(best["label"].iloc[0]), str(best["leading"].iloc[0]))
-        sentences.extend(_margin(results, winner, variants, column, _column(deltas, dataset, style), style))
+        sentences.extend(_margin(results, winner, variants, column, computed, dataset))
     if left_out:
         names = ", ".join(row_name(variant, variants) for variant in left_out)
         sentences.append(f"Left out, because results are missing: {names}.")
+    if mixed:
+        sentences.append(mixed)
     reason = refusal_for(results, dataset)
     if reason:
         sentences.append(f"{reason}, so this is an observation on these cases and not evidence for a better method.")
@@ -71,27 +78,33 @@ def _margin(
     winner: Variant,
     variants: list[Variant],
     column: pd.DataFrame,
-    deltas: pd.DataFrame,
-    style: MetricStyle,
+    computed: Computed,
+    dataset: str,
 ) -> list[str]:
     """The winner against the reference or, where the reference wins, against the runners-up."""
+    style = metric_style(results.metrics[0])
+    deltas = _column(computed.deltas, dataset, style)
     if winner.label != results.reference:
         mine = deltas[(deltas["label"] == winner.label) & (deltas["leading"] == winner.leading) & deltas["comparable"]]
         if mine.empty:
             return []
-        return [f"Its mean paired difference to the reference {results.reference} is {_delta(mine.iloc[0], style)}."]
+        delta = _delta(computed, mine.iloc[0], style)
+        return [f"Its mean paired difference to the reference {results.reference} is {delta}."]
     second = column[column["mark"] == "second"]
     pairs = {(str(label), str(leading)) for label, leading in zip(second["label"], second["leading"], strict=True)}
     behind = [
-        f"{row_name(Variant(str(row['label']), str(row['leading'])), variants)} differs by {_delta(row, style)}"
+        f"{row_name(Variant(str(row['label']), str(row['leading'])), variants)} differs by "
+        f"{_delta(computed, row, style)}"
         for _, row in deltas[deltas["comparable"]].iterrows()
         if (str(row["label"]), str(row["leading"])) in pairs and row["reference_leading"] == winner.leading
     ]
     return [f"It is the reference; next, {' and '.join(behind)} (mean paired difference)."] if behind else []
 
 
-def _delta(row: pd.Series, style: MetricStyle) -> str:
+def _delta(computed: Computed, row: pd.Series, style: MetricStyle) -> str:
     mean, sd = float(row["mean"]), float(row["sd"])
     unit = f" {style.unit}" if style.unit else ""
     spread = "" if pd.isna(sd) else f" ± {style.text(sd)}"
-    return f"{style.signed(mean)}{spread}{unit}"
+    interval = mean_interval(of_patients(paired_cases(computed.cases, row)))
+    sure = f" (95 % interval {style.signed(interval.low)} to {style.signed(interval.high)})" if interval else ""
+    return f"{style.signed(mean)}{spread}{unit}{sure}"

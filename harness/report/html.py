@@ -1,18 +1,22 @@
-"""One self-contained HTML page: it opens from a file, loads nothing and runs no script."""
+"""One self-contained HTML page: it opens from a file and loads nothing; its one script sorts tables."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.report.computed import Computed
 from harness.report.drawing import Drawing
-from harness.report.evidence import data_name, failures_of, listed, packages_of
-from harness.report.refusal import refusal
-from harness.report.tables import Table
+from harness.report.drilldown import drill_down
+from harness.report.evidence import data_name, failures_of
+from harness.report.layout import Table
+from harness.report.provenance import cell_differences, provenance_of
 from harness.report.variants import datasets_of, variants_of
 from harness.results.schema import StudyResults
 
@@ -28,7 +32,7 @@ class _Picture:
 
 
 def html_page(
-    results: StudyResults,
+    computed: Computed,
     answers: Sequence[str],
     tables: Sequence[Table],
     drawings: Sequence[Drawing],
@@ -37,7 +41,7 @@ def html_page(
     """Writes the page.
 
     Args:
-        results: The study's results.
+        computed: The study.
         answers: One answer a dataset.
         tables: Tables in order.
         drawings: Figures in order.
@@ -52,7 +56,9 @@ def html_page(
         )
         for drawing in drawings
     ]
+    results = computed.results
     datasets = datasets_of(results)
+    script = (files("harness.report") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("report.html.j2")
@@ -63,7 +69,13 @@ def html_page(
             failures=[failure for dataset in datasets for failure in _failures(results, dataset)],
             tables=tables,
             figures=figures,
-            provenance=_provenance(results),
+            provenance=provenance_of(results),
+            differences=cell_differences(results),
+            mixed=[text for dataset in datasets if (text := computed.mixing.sentence(dataset))],
+            drilldowns=[drilldown for dataset in datasets if (drilldown := drill_down(computed, dataset))],
+            script=script,
+            # The page's policy admits this script and no other.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
             cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(results)},
         )
     )
@@ -89,21 +101,6 @@ def _environment() -> Environment:
 def _failures(results: StudyResults, dataset: str) -> list[str]:
     prefix = f"{results.datasets[dataset].title}: " if len(datasets_of(results)) > 1 else ""
     return [f"{prefix}{failure}" for failure in failures_of(results, dataset)]
-
-
-def _provenance(results: StudyResults) -> dict[str, str]:
-    cells = results.cells
-    named = {
-        "Significance": refusal(results) or "no test made",
-        "Commit": listed(cells["commit"].dropna()),
-        "Protocol": listed(cells["protocol"].dropna()),
-        "Split": listed(cells["split"].dropna()),
-        "Data": listed(cells["data"].dropna()),
-        "Device": listed(cells["device"].dropna()),
-        "Metrics": listed(results.cases["implementation"].dropna()),
-        "Packages": ", ".join(f"{name} {version}" for name, version in packages_of(cells).items()),
-    }
-    return {name: value or "unknown" for name, value in named.items()}
 
 
 _CELLS = (

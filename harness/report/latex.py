@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from harness.report.tables import Entry, Row, Table
+from harness.report.layout import CHECK, MARKED, Entry, Row, Table
 
 __all__ = ["escape_latex", "latex_document"]
 
@@ -32,6 +32,7 @@ _ESCAPES = {
     "→": r"$\rightarrow$",
     "∞": r"$\infty$",
     "†": r"\textsuperscript{\dag}",
+    "✓": r"$\checkmark$",
     "·": r"\textperiodcentered{}",
     "°": r"\textdegree{}",
     "²": r"\textsuperscript{2}",
@@ -60,7 +61,7 @@ _LONG_NAME = 24
 #: ``\@nodocument`` is an error message until ``\begin{document}`` and empty after it, which tells if we are in a paper.
 _HEAD = r"""% Needs in your preamble:
 % \usepackage[T1]{fontenc}
-% \usepackage{textcomp,array,booktabs,adjustbox}
+% \usepackage{textcomp,amssymb,array,booktabs,adjustbox}
 \expandafter\ifx\csname @nodocument\endcsname\relax
   \def\harnessend{}%
 \else
@@ -68,7 +69,7 @@ _HEAD = r"""% Needs in your preamble:
   \usepackage[T1]{fontenc}
   \usepackage[utf8]{inputenc}
   \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
-  \usepackage{textcomp,array,booktabs,adjustbox}
+  \usepackage{textcomp,amssymb,array,booktabs,adjustbox}
   \usepackage[a4paper,margin=2cm]{geometry}
   \def\harnessend{\end{document}}
   \begin{document}
@@ -97,14 +98,14 @@ def _settable(character: str) -> str:
 
 def _float(table: Table) -> str:
     caption = " ".join(escape_latex(sentence) for sentence in table.caption)
-    if table.kind == "means":
-        caption += r" \textbf{Best} and \underline{second} mean are marked; equal printed means share the mark."
+    if table.marked:
+        caption += rf" \textbf{{Best}} and \underline{{second}} {table.marked} are marked; {MARKED}."
     notes = " ".join(escape_latex(note) for note in table.notes)
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
         rf"\caption{{{caption}}}",
-        rf"\label{{tab:{_key(table)}}}",
+        rf"\label{{tab:{table.name}}}",
         # LaTeX leaves its space under a caption for captions below; this one stands above.
         r"\par\smallskip",
         r"\begin{adjustbox}{max width=\linewidth}",
@@ -125,16 +126,16 @@ def _tabular(table: Table) -> list[str]:
     spans, rules, first = [], [], heads + 1
     for name, width in table.groups:
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
-        rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        if name:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     names = [*table.heads, *(column.title for column in table.columns)]
     variants = [_row(row) for row in table.rows if not row.is_floor]
     floors = [_row(row) for row in table.rows if row.is_floor]
     return [
-        rf"\begin{{tabular}}{{{_first_column(table)}{'l' * (heads - 1)}{'c' * len(table.columns)}}}",
+        rf"\begin{{tabular}}{{{_first_column(table)}{_more_columns(table)}{'c' * len(table.columns)}}}",
         r"\toprule",
-        _line([*[""] * heads, *spans]),
-        "".join(rules),
+        *([_line([*[""] * heads, *spans]), "".join(rules)] if rules else []),
         _line([escape_latex(name) for name in names]),
         r"\midrule",
         *variants,
@@ -148,6 +149,12 @@ def _first_column(table: Table) -> str:
     """Breaks long names, so that one of them does not shrink the whole table."""
     longest = max((len(row.heads[0]) for row in table.rows), default=0)
     return "l" if longest <= _LONG_NAME else r">{\raggedright\arraybackslash}p{3.6cm}"
+
+
+def _more_columns(table: Table) -> str:
+    """Centres columns of check marks; names are set flush left."""
+    columns = zip(*(row.heads[1:] for row in table.rows), strict=True)
+    return "".join("c" if CHECK in column else "l" for column in columns)
 
 
 def _line(parts: list[str]) -> str:
@@ -169,9 +176,4 @@ def _entry(entry: Entry) -> str:
     if entry.is_word:
         return rf"\textit{{{main}}}"
     main = {"best": rf"\textbf{{{main}}}", "second": rf"\underline{{{main}}}"}.get(entry.mark, main)
-    spread = rf" $\pm$ {escape_latex(entry.spread)}" if entry.spread else ""
-    return f"{main}{spread}{escape_latex('†') if entry.dagger else ''}"
-
-
-def _key(table: Table) -> str:
-    return "".join(each if each.isalnum() and each.isascii() else "-" for each in f"{table.dataset}-{table.kind}")
+    return f"{main}{escape_latex(entry.tail)}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.report.tables import Entry, Row, Table
+from harness.report.layout import MARKED, Entry, Row, Table
 
 __all__ = ["escape_markdown", "markdown_document"]
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#$])")
-_MARKS = "**Best** and *second* mean are marked; equal printed means share the mark."
 
 
 def escape_markdown(text: str) -> str:
     """Makes any text safe inside a table cell or a paragraph."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def markdown_document(study: str, question: str, answers: Sequence[str], tables: Sequence[Table]) -> str:
@@ -26,8 +25,8 @@ def markdown_document(study: str, question: str, answers: Sequence[str], tables:
 
 def _section(table: Table) -> str:
     caption = " ".join(escape_markdown(sentence) for sentence in table.caption)
-    if table.kind == "means":
-        caption += f" {_MARKS}"
+    if table.marked:
+        caption += f" **Best** and *second* {table.marked} are marked; {MARKED}."
     notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
     return f"## {escape_markdown(table.title)}\n\n{caption}\n\n{_grid(table)}\n\n{notes}"
 
@@ -58,5 +57,6 @@ def _row(row: Row) -> list[str]:
 def _entry(entry: Entry) -> str:
     if entry.is_word:
         return f"*{escape_markdown(entry.text)}*"
-    main = {"best": f"**{entry.main}**", "second": f"*{entry.main}*"}.get(entry.mark, entry.main)
-    return main + entry.text.removeprefix(entry.main)
+    main = escape_markdown(entry.main)
+    main = {"best": f"**{main}**", "second": f"*{main}*"}.get(entry.mark, main)
+    return main + escape_markdown(entry.tail)

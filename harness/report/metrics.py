@@ -60,9 +60,10 @@ class MetricStyle:
         return float(f"{value:z.{self.decimals}f}")
 
 
+_RATIO, _MM = "from 0 to 1", "in mm"
 _STYLES = (
-    MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale="from 0 to 1"),
-    MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale="in mm"),
+    MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale=_MM),
 )
 
 #: Styles by metric name.

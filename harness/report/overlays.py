@@ -19,7 +19,7 @@ from harness.report.variants import Variant, variants_of
 from harness.results.overlay import Overlay
 from harness.results.schema import StudyResults
 
-__all__ = ["overlay_figure", "slice_dice"]
+__all__ = ["label_colour", "overlay_figure", "slice_dice"]
 
 #: Okabe and Ito's colours, bright ones first: they must stand out on grey.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
@@ -127,7 +127,7 @@ def _draw(panels: list[_Panel], first: Overlay, title: str) -> Figure:
         _show(axes, panel, aspect)
     labels = _labels(panel.labels for panel in panels if panel.labels is not None)
     handles = [
-        Patch(facecolor=to_rgba(_colour(label), 0.35), edgecolor=_colour(label), label=first.labels[label])
+        Patch(facecolor=to_rgba(label_colour(label), 0.35), edgecolor=label_colour(label), label=first.labels[label])
         for label in labels
     ]
     figure.suptitle(title, fontsize=8, x=0.01, ha="left")
@@ -143,10 +143,10 @@ def _show(axes: Axes, panel: _Panel, aspect: float) -> None:
     for label in _labels((panel.labels,)):
         mask = panel.labels == label
         tint = np.zeros((*mask.shape, 4))
-        tint[mask] = to_rgba(_colour(label), 0.35)
+        tint[mask] = to_rgba(label_colour(label), 0.35)
         axes.imshow(tint, aspect=aspect, interpolation="nearest")
         style = "solid" if label % 2 else "dashed"
-        axes.contour(mask.astype(float), [0.5], colors=[_colour(label)], linewidths=0.8, linestyles=style)
+        axes.contour(mask.astype(float), [0.5], colors=[label_colour(label)], linewidths=0.8, linestyles=style)
 
 
 def _labels(maps: Iterable[NDArray[np.uint8] | None]) -> list[int]:
@@ -154,5 +154,6 @@ def _labels(maps: Iterable[NDArray[np.uint8] | None]) -> list[int]:
     return sorted(found - {0})
 
 
-def _colour(label: int) -> str:
+def label_colour(label: int) -> str:
+    """Colour of a label value in every picture."""
     return _COLOURS[(label - 1) % len(_COLOURS)]

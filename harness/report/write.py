@@ -10,13 +10,18 @@ from typing import Literal, TypeAlias, get_args
 from harness.errors import HarnessError, did_you_mean
 from harness.report.answer import answers
 from harness.report.boxes import box_plot
+from harness.report.computed import Computed, compute
+from harness.report.costs import cost_plot
 from harness.report.curves import training_curves
 from harness.report.drawing import Drawing, render
 from harness.report.html import html_page
 from harness.report.latex import latex_document
+from harness.report.leading_map import leading_map
 from harness.report.longform import long_tables
 from harness.report.markdown import markdown_document
 from harness.report.overlays import overlay_figure
+from harness.report.qualitative import qualitative_grid
+from harness.report.surfaces import surface_view
 from harness.report.tables import build_tables
 from harness.report.variants import datasets_of
 from harness.results.schema import StudyResults
@@ -28,16 +33,27 @@ Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 #: The forms themselves, ``all`` left out.
 FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 
-_FIGURES: tuple[Callable[[StudyResults, str], Drawing | None], ...] = (box_plot, overlay_figure, training_curves)
+_FIGURES: tuple[Callable[[Computed, str], Drawing | None], ...] = (
+    lambda computed, dataset: box_plot(computed.results, dataset),
+    cost_plot,
+    leading_map,
+    qualitative_grid,
+    lambda computed, dataset: overlay_figure(computed.results, dataset),
+    surface_view,
+    lambda computed, dataset: training_curves(computed.results, dataset),
+)
 
 
-def write_report(results: StudyResults, out: Path, formats: Sequence[Format] = ("all",)) -> list[Path]:
+def write_report(
+    results: StudyResults, out: Path, formats: Sequence[Format] = ("all",), *, allow_mixed: bool = False
+) -> list[Path]:
     """Writes tables, figures and page.
 
     Args:
         results: Results of one study.
         out: Folder; made if it does not exist. Files of an earlier report in it are replaced.
         formats: Forms to write; ``all`` for every one. Figures are always written.
+        allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
 
     Returns:
         The files written.
@@ -47,13 +63,16 @@ def write_report(results: StudyResults, out: Path, formats: Sequence[Format] = (
     """
     wanted = _wanted(formats)
     _require_results(results)
-    drawings = [drawing for dataset in datasets_of(results) for draw in _FIGURES if (drawing := draw(results, dataset))]
+    computed = compute(results, allow_mixed=allow_mixed)
+    drawings = [
+        drawing for dataset in datasets_of(results) for draw in _FIGURES if (drawing := draw(computed, dataset))
+    ]
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     written = []
     for name, files in rendered.items():
         written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
     pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, text in _forms(results, wanted, drawings, pictures):
+    for name, text in _forms(computed, wanted, drawings, pictures):
         written.append(_write(out / name, text.encode()))
     return written
 
@@ -65,7 +84,8 @@ def markdown_report(results: StudyResults) -> str:
         HarnessError: No cell has finished.
     """
     _require_results(results)
-    return markdown_document(results.study, results.question, answers(results), build_tables(results))
+    computed = compute(results)
+    return markdown_document(results.study, results.question, answers(computed), build_tables(computed))
 
 
 def _wanted(formats: Sequence[Format]) -> set[str]:
@@ -86,17 +106,18 @@ def _require_results(results: StudyResults) -> None:
 
 
 def _forms(
-    results: StudyResults, wanted: set[str], drawings: Sequence[Drawing], pictures: Mapping[str, bytes]
+    computed: Computed, wanted: set[str], drawings: Sequence[Drawing], pictures: Mapping[str, bytes]
 ) -> Iterator[tuple[str, str]]:
-    tables, said = build_tables(results), answers(results)
+    results, tables, said = computed.results, build_tables(computed), answers(computed)
     if "latex" in wanted:
         yield "tables.tex", latex_document(tables)
+        yield from ((f"latex/{table.name}.tex", latex_document([table])) for table in tables)
     if "markdown" in wanted:
         yield "tables.md", markdown_document(results.study, results.question, said, tables)
     if "csv" in wanted:
-        yield from ((f"csv/{name}", text) for name, text in long_tables(results).items())
+        yield from ((f"csv/{name}", text) for name, text in long_tables(computed).items())
     if "html" in wanted:
-        yield "report.html", html_page(results, said, tables, drawings, pictures)
+        yield "report.html", html_page(computed, said, tables, drawings, pictures)
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -1,16 +1,16 @@
-"""One slice of a prediction beside its truth: what a person looks at first."""
+"""One slice of a prediction beside its truth: what a person looks at first, of one case or of every test case."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Overlay", "choose_slice", "draw"]
+__all__ = ["Overlay", "choose_slice", "draw", "read_slices", "slice_cases", "write_slices"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Overlay:
     labels: tuple[str, ...]
     case: str
     index: int
+
+    def only(self, modality: str) -> Overlay:
+        """The same slice with one modality, the first where there is no such one: a background is enough."""
+        place = self.modalities.index(modality) if modality in self.modalities else 0
+        return replace(self, images=self.images[place : place + 1], modalities=(self.modalities[place],))
 
     @property
     def name(self) -> str:
@@ -99,6 +104,50 @@ class Overlay:
                 case=str(arrays["case"]),
                 index=int(arrays["slice"]),
             )
+
+
+def write_slices(path: Path, slices: Mapping[str, Overlay]) -> None:
+    """Writes one slice of every test case into one ``.npz``: image, truth and prediction of each, and what they share.
+
+    Args:
+        path: The file.
+        slices: By case; each with one modality (see :meth:`Overlay.only`), all with the same labels.
+    """
+    first = next(iter(slices.values()))
+    arrays: dict[str, NDArray[Any]] = {
+        "cases": np.array(list(slices)),
+        "labels": np.array(first.labels),
+        "modalities": np.array([each.modalities[0] for each in slices.values()]),
+        "spacings": np.array([each.spacing for each in slices.values()], dtype=float),
+        "indices": np.array([each.index for each in slices.values()], dtype=int),
+    }
+    for number, each in enumerate(slices.values()):
+        arrays[f"case{number}"] = np.stack([each.images[0], each.truth, each.prediction])
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def slice_cases(path: Path) -> tuple[str, ...]:
+    """The cases of a file that :func:`write_slices` wrote, without reading a slice."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return tuple(str(case) for case in arrays["cases"])
+
+
+def read_slices(path: Path, cases: Sequence[str]) -> dict[str, Overlay]:
+    """Reads the slices of some cases; one that the file lacks is left out."""
+    with np.load(path, allow_pickle=False) as arrays:
+        places = {str(case): number for number, case in enumerate(arrays["cases"])}
+        labels = tuple(str(name) for name in arrays["labels"])
+        modalities, spacings, indices = arrays["modalities"], arrays["spacings"], arrays["indices"]
+        found = {}
+        for case in cases:
+            if (number := places.get(case)) is not None:
+                image, truth, prediction = arrays[f"case{number}"]
+                height, width = (float(size) for size in spacings[number])
+                index, modality = int(indices[number]), str(modalities[number])
+                shape = (height, width)
+                found[case] = Overlay(image[None], (modality,), truth, prediction, shape, labels, case, index)
+    return found
 
 
 def choose_slice(truth: NDArray[np.uint8], axis: int) -> int:

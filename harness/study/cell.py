@@ -16,7 +16,7 @@ from harness.study.protocol import Protocol
 __all__ = ["NO_LEADING", "NUMERICS", "CellSpec"]
 
 #: Raised whenever the harness itself (training, inference, evaluation) changes the numbers it produces.
-NUMERICS = 1
+NUMERICS = 2
 
 #: Written where a model has no leading modality.
 NO_LEADING = "-"

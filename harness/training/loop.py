@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,7 +35,17 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the training history."""
+    """One line of the training history.
+
+    Attributes:
+        epoch: 1-based.
+        step: Optimiser steps done.
+        loss: Mean training loss of the epoch.
+        val_dice: Mean Dice over the validation cases; NaN where the epoch was not validated.
+        lr: Learning rate of the epoch's last step.
+        seconds: Wall time of the epoch, without validation.
+        waiting: Share of that time (0 to 1) in which the loop waited for its next batch; NaN where it is not known.
+    """
 
     epoch: int
     step: int
@@ -43,6 +53,7 @@ class Epoch:
     val_dice: float
     lr: float
     seconds: float
+    waiting: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class _State:
     best: float = -1.0
     restarted: bool = False
     epoch_seconds: float = 0.0
+    epoch_waiting: float = 0.0
 
 
 class Trainer:
@@ -133,7 +145,8 @@ class Trainer:
         self._resume()
         self._network.train()
         started = time.monotonic()
-        for batch in stream(self._batches, self._state.step, self.total_steps, self._workers, self._on_cuda):
+        batches = stream(self._batches, self._state.step, self.total_steps, self._workers, self._on_cuda)
+        for batch in self._timed(batches):
             self._step(batch)
             self._state.step += 1
             self._hooks.on_step(self._state.step)
@@ -148,6 +161,16 @@ class Trainer:
         self._refresh_batchnorm()
         self._network.eval()
         return self._state.history
+
+    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yields the batches and adds up the time spent in waiting for them; the host's clock, no synchronisation."""
+        while True:
+            began = time.monotonic()
+            batch = next(batches, None)
+            self._state.epoch_waiting += time.monotonic() - began
+            if batch is None:
+                return
+            yield batch
 
     @property
     def _on_cuda(self) -> bool:
@@ -187,9 +210,10 @@ class Trainer:
                 hint="Lower `training.optimiser.lr` or set `training.precision: fp32` in the protocol.",
             )
         lr = learning_rate(self._state.step - 1, self._settings)
-        epoch = Epoch(number, self._state.step, loss, self._validate(number), lr, seconds)
+        waiting = self._state.epoch_waiting / seconds if seconds > 0 else 0.0
+        epoch = Epoch(number, self._state.step, loss, self._validate(number), lr, seconds, waiting)
         self._state.history.append(epoch)
-        self._state.epoch_seconds = 0.0
+        self._state.epoch_seconds = self._state.epoch_waiting = 0.0
         if self._dead(epoch):
             self._restart()
         if number % self._settings.checkpoint.every_epochs == 0 or self._state.step == self.total_steps:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.data.cache import PreparedCase
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import PreparedCase
 from harness.evaluation.overlap import dice
 from harness.inference.native_grid import segment
 from harness.inference.settings import InferenceSettings
@@ -36,7 +36,8 @@ def validation_dice(
     scores = []
     for case in cases:
         prediction = segment(network, case, normaliser, patch_size, plain, device).argmax(dim=0).cpu().numpy()
+        label = case.label
         for labels in regions.values():
-            truth, found = np.isin(case.label, labels), np.isin(prediction, labels)
+            truth, found = np.isin(label, labels), np.isin(prediction, labels)
             scores.append(dice(found, truth) if truth.any() or found.any() else 1.0)
     return fmean(scores)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data import DATASETS
+from harness.data import DATASETS, Case
+from harness.data.cache import Moments
 from harness.data.geometry import from_slices, resize_label, resize_planes, to_slices
 from harness.data.normalisation import Normaliser
-from harness.data.prepare import Moments, prepare
+from harness.data.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError
 
@@ -150,3 +155,99 @@ def test_resizing_keeps_a_constant_and_a_gradient():
     resized = resize_planes(planes, (128, 128))
     assert resized.shape == (1, 2, 128, 128)
     assert torch.allclose(resized[..., 20:-20], torch.linspace(0, 1, 128)[20:-20].expand(1, 2, 128, 88), atol=0.02)
+
+
+class Drawn:
+    """A reader of small cases drawn from their names; ``bad`` ones cannot be read."""
+
+    def fingerprint(self):
+        return "drawn"
+
+    def patient(self, case):
+        return case
+
+    def load(self, case):
+        if case.startswith("bad"):
+            raise DataError(f"{case}.nii.gz is truncated.", hint="Download it again.")
+        rng = np.random.default_rng(len(case))
+        images = rng.integers(-50, 900, (2, 20, 22, 18)).astype(np.float32)
+        return Case(images, rng.integers(0, 3, (20, 22, 18)).astype(np.uint8), np.eye(4))
+
+
+def drawn(cache, names, workers=0, progress=None):
+    given = PreparationSettings(plane="native")
+    return prepare(DATASET, Drawn(), names, given, (16, 16), cache, progress, workers)
+
+
+def test_processes_prepare_what_one_would(tmp_path):
+    names = [f"case{'x' * number}" for number in range(6)]
+    seen = []
+    together = drawn(tmp_path / "a", names, workers=3, progress=lambda done, total: seen.append((done, total)))
+    alone = drawn(tmp_path / "b", names)
+    assert [case.name for case in together] == names
+    assert all(np.array_equal(a.images, b.images) for a, b in zip(together, alone, strict=True))
+    assert seen == [(done, 6) for done in range(7)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_cases_that_cannot_be_read_are_all_named_and_the_others_kept(tmp_path, workers):
+    with pytest.raises(DataError, match="2 of 4 cases") as error:
+        drawn(tmp_path, ["good", "bad1", "better", "bad2"], workers)
+    assert "bad1.nii.gz is truncated" in error.value.message
+    assert "bad2.nii.gz is truncated" in error.value.message
+    assert {path.parent.name for path in tmp_path.rglob("entry.json")} == {"good", "better"}
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_integers_are_kept_in_16_bits_and_nothing_is_lost(tmp_path):
+    case = drawn(tmp_path, ["case"])[0]
+    assert case.images.dtype == np.int16
+    assert np.array_equal(case.images, np.moveaxis(Drawn().load("case").images, 2, 1))
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+import numpy as np
+
+sys.path.insert(0, sys.argv[2])
+from test_preparation import DATASET, Drawn, drawn
+save = np.save
+def slow(path, array, **options):
+    save(path, array, **options)
+    if path.name == "label.npy":
+        print("writing", flush=True)
+        time.sleep(60)
+np.save = slow
+drawn(Path(sys.argv[1]), ["case"])
+"""
+
+
+def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path):
+    here = str(Path(__file__).parent)
+    child = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path), here], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline().strip() == "writing"
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert list(tmp_path.rglob("*.tmp")), "it was killed in the middle"
+    assert not list(tmp_path.rglob("entry.json"))
+    case = drawn(tmp_path, ["case"])[0]
+    assert np.array_equal(case.images, np.moveaxis(Drawn().load("case").images, 2, 1))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_many_cases_hold_no_open_files(tmp_path):
+    cases = drawn(tmp_path, [f"case{'x' * number}" for number in range(40)])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for case in cases:
+        assert case.images.any()
+        assert case.foreground
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+def test_optional_settings_that_are_not_set_do_not_change_identities():
+    assert PreparationSettings().model_dump() == {"plane": "resize"}
+    given = PreparationSettings(spacing=(1, 1, 2))
+    assert PreparationSettings.model_validate(given.model_dump(mode="json")) == given

@@ -72,11 +72,9 @@ def test_a_perfect_network_scores_near_one_on_the_native_grid(small_cortex, tmp_
     painted = type(case)(np.stack([case.label.astype(np.float32)] * 2), case.label, case.affine)
     monkeypatch.setattr(type(reader), "load", lambda *_: painted)
     prepared = prepare(dataset, reader, [name], PreparationSettings(plane=plane), (128, 128), tmp_path)[0]
-    identity = Normaliser("zscore_train", ())
+    identity = Normaliser(("zscore_train",) * 2, (), (None, None))
     monkeypatch.setattr(Normaliser, "__call__", lambda self, images, case: np.array(images))
-    found = segment_native(
-        Oracle(), prepared, identity, (128, 128), InferenceSettings(), CPU, case.label.shape, dataset.slice_axis
-    )
+    found = segment_native(Oracle(), prepared, identity, (128, 128), InferenceSettings(), CPU)
     assert found.shape == case.label.shape
     assert found.dtype == np.uint8
     for value in (1, 2):

@@ -12,6 +12,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.report.answer import answers
+from harness.report.computed import compute
 from harness.report.html import html_tables
 from harness.report.latex import escape_latex, latex_document
 from harness.report.longform import long_tables
@@ -58,7 +59,7 @@ def hostile(builder) -> StudyResults:
 
 
 def test_layout_of_the_means(ablation: StudyResults) -> None:
-    means, deltas = build_tables(ablation)
+    means, deltas, *_ = build_tables(compute(ablation))
     assert [column.name for column in means.columns] == [
         "Dice Cortex",
         "Dice White",
@@ -77,7 +78,7 @@ def test_layout_of_the_means(ablation: StudyResults) -> None:
 
 
 def test_a_table_says_what_it_stands_on(ablation: StudyResults) -> None:
-    means, deltas = build_tables(ablation)
+    means, deltas, *_ = build_tables(compute(ablation))
     for table in (means, deltas):
         said = " ".join([*table.caption, *table.notes])
         for fact in ("embedded data", "coronal block", "3 cases of 1 patient", "1 seed", "1 fold", "protocol demo"):
@@ -92,7 +93,7 @@ def test_failed_and_incomplete_say_so_in_every_column(builder) -> None:
     builder.cell("AAHN", [(0.8, 0.9)])
     builder.cell("B", status="failed", reason="the loss is not finite")
     builder.cell("C", status="running")
-    for table in build_tables(builder.build()):
+    for table in build_tables(compute(builder.build())):
         found = {row.heads[0]: {entry.text for entry in row.entries} for row in table.rows}
         assert (found["B"], found["C"]) == ({"failed"}, {"incomplete"})
         assert "the loss is not finite" in " ".join(table.notes)
@@ -101,7 +102,7 @@ def test_failed_and_incomplete_say_so_in_every_column(builder) -> None:
 def test_fewer_cases_carry_a_dagger_that_is_explained(builder) -> None:
     builder.cell("AAHN", [(0.8, 0.9)] * 3)
     builder.cell("B", [(0.7, 0.8)] * 2)
-    means, deltas = build_tables(builder.build())
+    means, deltas, *_ = build_tables(compute(builder.build()))
     assert all(entry.dagger for entry in means.rows[1].entries)
     assert "† B: 2 of 3 results (2 cases); not ranked." in means.notes
     assert deltas.rows[0].entries[0].text == "−0.100 ± 0.000†"
@@ -111,7 +112,7 @@ def test_fewer_cases_carry_a_dagger_that_is_explained(builder) -> None:
 def test_one_region_has_no_mean_columns(builder) -> None:
     builder.dataset("one", regions=("tumor",), kind="generated", title="One")
     builder.cell("A", [(0.5,), (0.7,)], dataset="one")
-    (table,) = build_tables(builder.build())
+    (table, *_) = build_tables(compute(builder.build()))
     assert [column.name for column in table.columns] == ["Dice tumor", "HD95 (mm) tumor"]
     assert "generated data" in table.title
 
@@ -119,14 +120,14 @@ def test_one_region_has_no_mean_columns(builder) -> None:
 def test_leading_modality_is_named_where_it_varies(builder) -> None:
     for leading in ("t1", "epi"):
         builder.cell("A", [(0.5, 0.5)], leading=leading)
-    (table,) = build_tables(builder.build())
+    (table, *_) = build_tables(compute(builder.build()))
     assert table.heads == ("Variant", "Leading")
     assert [row.heads for row in table.rows] == [("A", "t1"), ("A", "epi")]
 
 
 def test_a_single_case_has_no_spread(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
-    (table,) = build_tables(builder.build())
+    (table, *_) = build_tables(compute(builder.build()))
     assert table.rows[0].entries[0].text == "0.500"
 
 
@@ -142,7 +143,7 @@ def test_signs_and_special_numbers() -> None:
 
 
 def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
-    (answer,) = answers(ablation)
+    (answer,) = answers(compute(ablation))
     assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
     assert "next, + CA differs by −0.030 ± 0.017" in answer
     assert REFUSAL in answer
@@ -153,7 +154,7 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
     builder.cell("AAHN", [(0.5, 0.5), (0.6, 0.6)])
     builder.cell("B", [(0.7, 0.7), (0.9, 0.9)])
     builder.cell("C", status="failed")
-    (answer,) = answers(builder.build())
+    (answer,) = answers(compute(builder.build()))
     assert "Its mean paired difference to the reference AAHN is +0.250 ± 0.071." in answer
     assert "Left out, because results are missing: C." in answer
 
@@ -161,13 +162,13 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
 def test_a_tie_is_shared_in_the_answer(builder) -> None:
     for label in ("A", "B"):
         builder.cell(label, [(0.5, 0.5), (0.6, 0.6)])
-    assert "A and B share the highest Dice" in answers(builder.build())[0]
+    assert "A and B share the highest Dice" in answers(compute(builder.build()))[0]
 
 
 def test_no_answer_without_two_comparable_variants(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
     builder.cell("B", status="failed")
-    assert "no two variants have comparable results" in answers(builder.build())[0]
+    assert "no two variants have comparable results" in answers(compute(builder.build()))[0]
 
 
 def test_latex_escapes() -> None:
@@ -179,7 +180,7 @@ def test_latex_escapes() -> None:
 
 
 def test_latex_is_well_formed(hostile: StudyResults) -> None:
-    text = latex_document(build_tables(hostile))
+    text = latex_document(build_tables(compute(hostile)))
     assert re.findall(r"\\begin\{(\w+)\}", text).count("document") == 1
     opened: list[str] = []
     for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", text.split(r"\fi", 1)[1].replace(r"\harnessend", "")):
@@ -195,14 +196,14 @@ def test_latex_is_well_formed(hostile: StudyResults) -> None:
         for line in re.findall(r"^(.*) \\\\$", tabular, re.M):
             spans = [int(width) - 1 for width in re.findall(r"\\multicolumn\{(\d+)\}", line)]
             widths.add(len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans))
-        assert widths == {7}
+        assert len(widths) == 1
     assert text.count(r"\textbf{0.") >= 1
     assert text.count(r"\underline{0.") >= 1
     assert text.isprintable() or "\n" in text
 
 
 def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path: Path) -> None:
-    text = latex_document(build_tables(hostile))
+    text = latex_document(build_tables(compute(hostile)))
     (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     needed = re.findall(r"^% (\\usepackage.*)$", text, re.M)
     paper = [r"\documentclass{article}", *needed, r"\begin{document}", r"\input{tables.tex}After.", r"\end{document}"]
@@ -221,14 +222,14 @@ def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path
 def test_markdown_rows_have_equal_columns(hostile: StudyResults) -> None:
     text = markdown_report(hostile)
     for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
-        assert {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()} == {8}
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
     assert REFUSAL in text
     assert "**0." in text
     assert escape_markdown("a|b_c") == r"a\|b\_c"
 
 
 def test_csv_keeps_full_precision_and_context(ablation: StudyResults) -> None:
-    files = {name: pd.read_csv(io.StringIO(text)) for name, text in long_tables(ablation).items()}
+    files = {name: pd.read_csv(io.StringIO(text)) for name, text in long_tables(compute(ablation)).items()}
     assert set(files) == {"means.csv", "differences.csv", "floors.csv", "cases.csv", "cells.csv"}
     for name in ("means.csv", "differences.csv", "floors.csv", "cases.csv"):
         assert set(files[name]["data_kind"]) == {"embedded data"}
@@ -247,7 +248,8 @@ def test_html_is_balanced_self_contained_and_escaped(hostile: StudyResults, tmp_
     assert all(each.startswith("data:image/png;base64,") for each in page.loads)
     assert "http://" not in text
     assert "https://" not in text
-    assert not page.tags & {"script", "i", "error", "co", "link", "iframe"}
+    assert text.count("<script>") == 1
+    assert not page.tags & {"i", "error", "co", "link", "iframe"}
     for said in (
         REFUSAL,
         "embedded data",
@@ -263,7 +265,7 @@ def test_html_is_balanced_self_contained_and_escaped(hostile: StudyResults, tmp_
 
 def test_html_fragment_is_balanced(hostile: StudyResults) -> None:
     fragment = Balance()
-    fragment.feed(html_tables(build_tables(hostile)))
+    fragment.feed(html_tables(build_tables(compute(hostile))))
     assert (fragment.wrong, fragment.open) == ([], [])
     assert "html" not in fragment.tags
     assert "table" in fragment.tags
@@ -271,7 +273,7 @@ def test_html_fragment_is_balanced(hostile: StudyResults) -> None:
 
 def test_every_form_refuses_in_words(report: tuple[Path, list[Path]]) -> None:
     folder, written = report
-    texts = [path for path in written if path.suffix in (".tex", ".md", ".html")]
+    texts = [path for path in written if path.suffix in (".tex", ".md", ".html") and path.parent == folder]
     texts += [folder / "csv" / "means.csv", folder / "csv" / "differences.csv"]
     assert len(texts) == 5
     for path in texts:
@@ -283,11 +285,14 @@ def test_write_returns_what_it_wrote_and_leaves_nothing_else(report: tuple[Path,
     folder, written = report
     assert sorted(written) == sorted(path for path in folder.rglob("*") if path.is_file())
     figures = {
-        f"figures/{name}_cortex.{suffix}" for name in ("boxes", "overlay", "curves") for suffix in ("pdf", "png")
+        f"figures/{name}_cortex.{suffix}"
+        for name in ("boxes", "costs", "overlay", "curves")
+        for suffix in ("pdf", "png")
     }
     tables = {f"csv/{name}.csv" for name in ("means", "differences", "floors", "cases", "cells")}
+    latex = {f"latex/{kind}-cortex.tex" for kind in ("means", "differences", "medians", "efficiency")}
     names = {path.relative_to(folder).as_posix() for path in written}
-    assert names == figures | tables | {"tables.tex", "tables.md", "report.html"}
+    assert names == figures | tables | latex | {"tables.tex", "tables.md", "report.html"}
 
 
 def test_only_the_forms_asked_for_are_written(builder, tmp_path: Path) -> None:

@@ -58,6 +58,19 @@ class CortexReader:
             digest.update((self._root / name).read_bytes())
         return digest.hexdigest()[:16]
 
+    def cases(self) -> tuple[str, ...]:
+        """Returns every scored block of both hemispheres; training runs join several of them."""
+        return tuple(_name(side, block) for side in _SIDES for block in self._blocks(side))
+
+    def unlabelled(self) -> tuple[str, ...]:
+        """Returns nothing: all of it is labelled."""
+        return ()
+
+    def concerns(self, case: str, content: Case) -> list[str]:
+        """Returns nothing: the files ship with the harness and their hashes are tested."""
+        del case, content
+        return []
+
     def patient(self, case: str) -> str:
         """Returns the one patient there is."""
         del case

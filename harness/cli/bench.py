@@ -1,0 +1,99 @@
+"""``harness bench``: networks side by side: parameters, compute, time and memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.execution.bench import Measured
+
+__all__ = ["bench"]
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Registered models; default: all networks.")] = None,
+    patch: Annotated[str, typer.Option(help="Input size, e.g. 128,128 or 96,96,96.")] = "128,128",
+    modalities: Annotated[int, typer.Option(min=1, help="Input channels.")] = 4,
+    classes: Annotated[int, typer.Option(min=1, help="Output channels.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Patches a forward pass and a step.")] = 4,
+    preset: Annotated[str, typer.Option(help="Size of the networks: paper, tiny ...")] = "paper",
+    rounds: Annotated[int, typer.Option(min=1, help="Measured repetitions; medians are given.")] = 5,
+    device: Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: CUDA if there is any.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    reference: Annotated[str, typer.Option(help="Model the times are divided by.")] = "aahn",
+    out: Annotated[Path | None, typer.Option(help="Also write a CSV file.", show_default=False)] = None,
+) -> None:
+    """Measure networks side by side in one run: parameters, GFLOPs, forward and training step, peak memory."""
+    from rich.console import Console
+
+    from harness.errors import HarnessError
+    from harness.execution.bench import Measured, Setup
+    from harness.execution.bench import bench as measure
+    from harness.segmenters import SEGMENTERS
+
+    console = Console()
+    setup = Setup(modalities, classes, _sides(patch), batch, preset, rounds, device, threads)
+    chosen = names or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
+    chosen = [name for name in chosen if name != reference]
+    if reference in SEGMENTERS.names():
+        chosen.insert(0, reference)
+    failed = []
+
+    def say(name: str, result: Measured | HarnessError) -> None:
+        if isinstance(result, Measured):
+            console.print(f"{name}: forward {result.forward_seconds:.3f} s, step {result.step_seconds:.3f} s")
+        else:
+            failed.append(name)
+            console.print(f"[yellow]{name} is left out:[/] {result}")
+
+    found = measure(chosen, setup, say)
+    if found:
+        console.print(_table(found, reference))
+        shape = " x ".join(map(str, (modalities, *setup.patch_size)))
+        console.print(f"{found[0].device}; batch {batch} of {shape}; preset {preset}; x: relative to {reference}")
+    if out is not None:
+        _write(out, found)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _sides(patch: str) -> tuple[int, ...]:
+    from harness.errors import StudyError
+
+    parts = patch.split(",")
+    if len(parts) not in (2, 3) or not all(part.strip().isdigit() and int(part) for part in parts):
+        raise StudyError(f"'{patch}' is no input size.", hint="Write two or three positive numbers: --patch 128,128")
+    return tuple(int(part) for part in parts)
+
+
+def _table(found: list[Measured], reference: str) -> Table:
+    from harness.cli.words import table
+
+    base = next((one for one in found if one.name == reference), None)
+    listing = table("model", "M par.", "GFLOP", "fwd s", "step s", "fwd x", "step x", "peak MB")
+    for one in found:
+        ratios = (
+            (f"{one.forward_seconds / base.forward_seconds:.2f}", f"{one.step_seconds / base.step_seconds:.2f}")
+            if base is not None
+            else ("-", "-")
+        )
+        figures = f"{one.parameters / 1e6:.2f}", f"{one.gflops:.1f}", f"{one.forward_seconds:.3f}"
+        listing.add_row(one.title, *figures, f"{one.step_seconds:.3f}", *ratios, f"{one.peak_mb:,.0f}")
+    return listing
+
+
+def _write(out: Path, found: list[Measured]) -> None:
+    import csv
+    from dataclasses import asdict, fields
+
+    from harness.execution.bench import Measured
+
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [one.name for one in fields(Measured)])
+        writer.writeheader()
+        writer.writerows(asdict(one) for one in found)

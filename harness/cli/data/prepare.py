@@ -1,0 +1,99 @@
+"""``harness data prepare``: brings a dataset to a protocol's grid ahead of any run."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.data.listing import data
+from harness.cli.options import CacheOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from harness.data import Dataset, Reader
+
+__all__ = ["prepare"]
+
+
+@data.command(epilog="Example: harness data prepare brats2023 --root ~/BraTS2023 --protocol paper --workers 8")
+def prepare(
+    name: Annotated[str, typer.Argument(help="Registered name.", show_default=False)],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="Whose preparation; `native` is that of `paper`.")] = "paper",
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", min=0, help="Processes; default: one a core.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Prepare only so many cases and say what all would need.", show_default=False),
+    ] = None,
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Prepare every case of a dataset for a protocol, in parallel; what is prepared already is kept.
+
+    `harness run` does the same for the cases it needs; this does it ahead, and says what it takes on the disk.
+    """
+    from rich.console import Console
+
+    from harness.data import DATASETS
+    from harness.data.prepare import entry_folder
+    from harness.data.prepare import prepare as prepare_cases
+    from harness.execution.local import cores
+    from harness.study.protocol import load_protocol
+
+    console = Console()
+    dataset, chosen = DATASETS.get(name), load_protocol(protocol)
+    reader = dataset.open(root)
+    everything = _cases(dataset, reader)
+    cases = everything[:limit]
+    processes = cores() if workers is None else workers
+    console.print(
+        f"[bold]{dataset.title}[/]: {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
+        f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
+    )
+    with _bar(console) as progress:
+        prepare_cases(dataset, reader, cases, chosen.preparation, chosen.patch_size, cache, progress, processes)
+    folder = entry_folder(dataset, reader, chosen.preparation, chosen.patch_size, cache)
+    _say_space(console, folder, cases, len(everything))
+
+
+def _cases(dataset: Dataset, reader: Reader) -> list[str]:
+    """Returns every case that some fold trains, validates or tests on."""
+    splits = [reader.split(fold) for fold in range(dataset.folds)]
+    return sorted({name for split in splits for name in (*split.train, *split.val, *split.test)})
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Yields what a preparation calls with (done, total); shows it as a bar with the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as shown:
+        task = shown.add_task("preparing", total=None)
+
+        def progress(done: int, total: int) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield progress
+
+
+def _say_space(console: Console, folder: Path, cases: Sequence[str], everything: int) -> None:
+    """Prints what the prepared cases take on the disk, and what all would."""
+    from rich.filesize import decimal
+
+    taken = sum(file.stat().st_size for name in cases for file in (folder / name).iterdir())
+    console.print(f"Prepared in {folder}: {decimal(taken)}, {decimal(taken // len(cases))} a case.")
+    if len(cases) < everything:
+        free = shutil.disk_usage(folder).free
+        needed = taken * everything // len(cases)
+        console.print(f"All {everything} cases need about {decimal(needed)}; {decimal(free)} are free.")

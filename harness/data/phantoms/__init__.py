@@ -1,0 +1,1 @@
+"""Pieces that generated datasets are made of."""

@@ -1,0 +1,88 @@
+"""Resampling to another voxel size by nnU-Net's own function.
+
+Images are interpolated by cubic splines. Where voxels are more than three times as long along one axis as along
+another, that axis is treated apart (nearest neighbour), as nnU-Net does for thick slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["new_shape", "resample_images", "resample_label"]
+
+_CUBIC, _LINEAR, _NEAREST = 3, 1, 0
+
+
+def new_shape(shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> tuple[int, ...]:
+    """Returns the number of voxels that cover the same extent.
+
+    Args:
+        shape: Voxels along each axis.
+        old: Their size in mm.
+        new: The size in mm after resampling.
+    """
+    return tuple(max(1, round(count * before / after)) for count, before, after in zip(shape, old, new, strict=True))
+
+
+def resample_images(
+    images: NDArray[np.float32],
+    shape: tuple[int, ...],
+    old: Sequence[float],
+    new: Sequence[float],
+    zero_is_outside: Sequence[bool],
+) -> NDArray[np.float32]:
+    """Resamples (M, X, Y, Z) to (M, *shape).
+
+    Args:
+        images: Intensities.
+        shape: Voxels afterwards.
+        old: Voxel size in mm.
+        new: Voxel size in mm afterwards.
+        zero_is_outside: Of each modality, whether 0 means outside the body. Splines overshoot where the body ends, so
+            there the outside is set to 0 again, by the linearly resampled mask.
+    """
+    if images.shape[1:] == shape:
+        return images
+    made = np.empty((len(images), *shape), np.float32)
+    for index, (image, masked) in enumerate(zip(images, zero_is_outside, strict=True)):
+        made[index] = _resample(image, shape, old, new, _CUBIC)
+        if masked and not image.all():
+            inside = _resample((image != 0).astype(np.float32), shape, old, new, _LINEAR)
+            made[index][inside < 0.5] = 0
+    return made
+
+
+def resample_label(
+    label: NDArray[np.uint8], shape: tuple[int, ...], old: Sequence[float], new: Sequence[float], classes: int
+) -> NDArray[np.uint8]:
+    """Resamples a label map (X, Y, Z) to ``shape``: each class linearly, then the strongest wins."""
+    if label.shape == shape:
+        return label
+    best = np.zeros(shape, np.float32)
+    winner = np.zeros(shape, np.uint8)
+    for value in range(classes):
+        mask = label == value
+        if not mask.any():
+            continue
+        share = _resample(mask.astype(np.float32), shape, old, new, _LINEAR)
+        better = share > best
+        best[better] = share[better]
+        winner[better] = value
+    return winner
+
+
+def _resample(
+    volume: NDArray[np.float32], shape: tuple[int, ...], old: Sequence[float], new: Sequence[float], order: int
+) -> NDArray[Any]:
+    # Imported here: it takes seconds and most datasets need no resampling.
+    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+
+    resampled: NDArray[Any] = resample_data_or_seg_to_shape(
+        volume[None], shape, old, new, is_seg=False, order=order, order_z=_NEAREST, force_separate_z=None
+    )
+    first: NDArray[Any] = resampled[0]
+    return first

@@ -1,0 +1,133 @@
+"""Splits by patient: the authors' 80:20, five-fold cross-validation, official lists, and files of one's own.
+
+A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harness.data.contract import Reader, Split
+from harness.errors import DataError
+from harness.files import read_json, write_json
+
+__all__ = ["FOLD_NAMES", "check_leak", "make_split", "read_splits", "standard_split", "write_splits"]
+
+#: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
+FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
+
+_SEED = 12345  # the authors' code and nnU-Net v1
+_CV_FOLDS = 5
+_VALIDATION_SHARE = 0.1
+
+
+def standard_split(patients: Mapping[str, str], fold: int) -> Split:
+    """Returns fold 0, the 80:20 split of the authors' code, or fold 1 to 5 of a cross-validation.
+
+    The draws are those of nnU-Net v1 (``RandomState(12345).choice`` without replacement; ``KFold(shuffle=True,
+    random_state=12345)``), over patients instead of cases. A tenth of the training patients validates.
+
+    Args:
+        patients: Case to its patient.
+        fold: 0 to 5, as in :data:`FOLD_NAMES`.
+
+    Raises:
+        DataError: There are too few patients.
+    """
+    names = sorted(set(patients.values()))
+    if len(names) < _CV_FOLDS:
+        raise DataError(
+            f"{len(names)} patients cannot be split: {_CV_FOLDS} are needed.", hint="Is the folder complete?"
+        )
+    if fold == 0:
+        random = np.random.RandomState(_SEED)
+        chosen = {names[index] for index in random.choice(len(names), int(len(names) * 0.8), replace=False)}
+        test = [name for name in names if name not in chosen]
+    else:
+        from sklearn.model_selection import KFold
+
+        folds = KFold(_CV_FOLDS, shuffle=True, random_state=_SEED).split(names)
+        test = [names[index] for index in list(folds)[fold - 1][1]]
+    return make_split(patients, test)
+
+
+def make_split(patients: Mapping[str, str], test: Collection[str], validation: Collection[str] | None = None) -> Split:
+    """Returns the split with these test patients.
+
+    Args:
+        patients: Case to its patient.
+        test: Test patients.
+        validation: Validation patients, from an official list; default: a seeded tenth of the others, at least one.
+    """
+    others = sorted(set(patients.values()) - set(test))
+    if validation is None:
+        random = np.random.RandomState(_SEED + 1)
+        count = max(1, round(len(others) * _VALIDATION_SHARE))
+        validation = {others[index] for index in random.choice(len(others), count, replace=False)}
+    train = set(others) - set(validation)
+
+    def cases(of: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted(case for case, patient in patients.items() if patient in of))
+
+    return Split(cases(train), cases(validation), cases(test))
+
+
+def check_leak(split: Split, reader: Reader, what: str) -> None:
+    """Refuses a split that shows a test or validation patient to training.
+
+    Args:
+        split: The split.
+        reader: Says which patient a case belongs to.
+        what: Names dataset and fold in the message.
+
+    Raises:
+        DataError: A case stands twice, or a patient stands on two sides; both are named.
+    """
+    sides = {"training": split.train, "validation": split.val, "test": split.test}
+    owner: dict[str, str] = {}
+    for side, cases in sides.items():
+        if len(set(cases)) != len(cases):
+            raise DataError(f"The split of {what} leaks: a {side} case stands twice.", hint="Correct the split.")
+        for patient in sorted({reader.patient(case) for case in cases}):
+            if patient in owner:
+                raise DataError(
+                    f"The split of {what} leaks: patient {patient} is in {owner[patient]} and in {side}.",
+                    hint="Split by patient: all timepoints of a patient belong on one side.",
+                )
+            owner[patient] = side
+
+
+def write_splits(path: Path, splits: Collection[Split]) -> None:
+    """Writes folds to a JSON file that a study's ``splits`` can name."""
+    folds = [
+        {"hash": one.hash, "train": list(one.train), "val": list(one.val), "test": list(one.test)} for one in splits
+    ]
+    write_json(path, {"folds": folds})
+
+
+def read_splits(path: Path) -> tuple[Split, ...]:
+    """Reads what :func:`write_splits` wrote, or what a user wrote in its form (``hash`` may be left out).
+
+    Raises:
+        DataError: The file is missing or not of that form, or a hash does not match.
+    """
+    try:
+        folds = read_json(path)["folds"]
+        found = [(Split(tuple(f["train"]), tuple(f["val"]), tuple(f["test"])), f.get("hash")) for f in folds]
+    except FileNotFoundError as error:
+        raise DataError(f"There is no split file {path}.", hint="Correct `splits` in the study.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no split file: {error!r}",
+            hint='It must read {"folds": [{"train": [...], "val": [...], "test": [...]}]}.',
+        ) from error
+    for number, (split, stated) in enumerate(found):
+        if stated is not None and stated != split.hash:
+            raise DataError(
+                f"Fold {number} of {path} was changed: its hash is {split.hash}, the file says {stated}.",
+                hint="If the change is meant, remove the line with the old hash.",
+            )
+    return tuple(split for split, _ in found)

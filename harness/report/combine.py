@@ -1,0 +1,100 @@
+"""Several studies, and results of other groups, as one: what a report across studies is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.results.schema import DatasetFacts, StudyResults
+
+__all__ = ["combine"]
+
+_PLACE = ["label", "dataset", "leading", "fold", "seed"]
+
+
+def combine(studies: Sequence[StudyResults]) -> StudyResults:
+    """Joins studies into one.
+
+    A label that means different cells in two studies is followed by the name of its study in each. Metrics are those
+    every study reports. The reference is the first study's. Cells that two studies share are counted once.
+
+    Raises:
+        HarnessError: Two studies describe a dataset differently, or share no metric.
+    """
+    if len(studies) == 1:
+        return studies[0]
+    named = _renamed(studies)
+    first = named[0]
+    metrics = tuple(name for name in first.metrics if all(name in study.metrics for study in named))
+    if not metrics:
+        raise HarnessError(
+            f"The studies {', '.join(study.study for study in named)} have no metric in common.",
+            hint="Report them one by one, or name a common metric under `report: metrics:` in the study files.",
+        )
+    cells = pd.concat([study.cells for study in named], ignore_index=True)
+    cells = cells.drop_duplicates(["cell", "label"], ignore_index=True)
+    cases = pd.concat([study.cases for study in named], ignore_index=True)
+    cases = cases.drop_duplicates(["cell", "label", "case", "region", "metric"], ignore_index=True)
+    floors = pd.concat([study.floors for study in named], ignore_index=True)
+    history = pd.concat([study.history for study in named], ignore_index=True)
+    return StudyResults(
+        study=" + ".join(dict.fromkeys(study.study for study in named)),
+        profile=", ".join(dict.fromkeys(study.profile for study in named)),
+        question=" ".join(dict.fromkeys(study.question for study in named if study.question)),
+        reference=first.reference,
+        metrics=metrics,
+        labels=tuple(dict.fromkeys(label for study in named for label in study.labels)),
+        cases=cases,
+        cells=cells,
+        history=history.drop_duplicates(["cell", "epoch"], ignore_index=True),
+        floors=floors.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True),
+        datasets=_datasets(named),
+        overlays={cell: path for study in named for cell, path in study.overlays.items()},
+        manifest={"studies": [dict(study.manifest) for study in named]},
+    )
+
+
+def _renamed(studies: Sequence[StudyResults]) -> list[StudyResults]:
+    """Gives every label one meaning."""
+    meanings: dict[tuple[object, ...], set[str]] = {}
+    for study in studies:
+        for row in study.cells[[*_PLACE, "cell"]].itertuples(index=False):
+            meanings.setdefault(tuple(row[:-1]), set()).add(str(row[-1]))
+    clashing = {str(place[0]) for place, cells in meanings.items() if len(cells) > 1}
+    return [_rename(study, {label: f"{label} ({_name(study, studies)})" for label in clashing}) for study in studies]
+
+
+def _name(study: StudyResults, studies: Sequence[StudyResults]) -> str:
+    """The study's name, with its profile where the same study stands there under two."""
+    return (
+        study.study if sum(other.study == study.study for other in studies) == 1 else f"{study.study} {study.profile}"
+    )
+
+
+def _rename(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
+    if not set(study.labels) & set(names):
+        return study
+    return replace(
+        study,
+        reference=names.get(study.reference, study.reference) if study.reference else None,
+        labels=tuple(names.get(label, label) for label in study.labels),
+        cases=study.cases.assign(label=study.cases["label"].replace(dict(names))),
+        cells=study.cells.assign(label=study.cells["label"].replace(dict(names))),
+    )
+
+
+def _datasets(studies: Sequence[StudyResults]) -> dict[str, DatasetFacts]:
+    found: dict[str, DatasetFacts] = {}
+    for study in studies:
+        for name, facts in study.datasets.items():
+            known = found.setdefault(name, facts)
+            if (known.kind, known.regions, known.modalities) != (facts.kind, facts.regions, facts.modalities):
+                raise HarnessError(
+                    f"The studies do not mean the same by dataset '{name}': {known.kind}, regions "
+                    f"{', '.join(known.regions)}, against {facts.kind}, {', '.join(facts.regions)} in {study.study}.",
+                    hint="Run the older study again with this version, or report them one by one.",
+                )
+    return found

@@ -1,0 +1,135 @@
+"""Ablations: the variants of one model with the switches that differ between them as check marks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from harness.report.computed import Computed
+from harness.report.evidence import evidence_for
+from harness.report.forms.common import fewer, lookup, mean_entry, provenance, rank, refused, score_columns
+from harness.report.layout import CHECK, Row, Table
+from harness.report.metrics import metric_style
+from harness.report.variants import Variant, variants_of
+from harness.results.schema import StudyResults
+
+__all__ = ["ablation_tables", "switches"]
+
+#: Options of each variant.
+_Options: TypeAlias = Mapping[Variant, Mapping[str, Any]]
+
+_OFF = "–"
+#: Values of an option that stand for all of its parts, and for none.
+_ALL, _NONE = ("full", "all"), "none"
+
+
+def ablation_tables(computed: Computed, dataset: str) -> list[Table]:
+    """One table a model that the study runs with several settings of its switches."""
+    results = computed.results
+    cells = results.cells[results.cells["dataset"] == dataset]
+    models = dict.fromkeys(str(model) for model in cells["model"])
+    tables = [_table(computed, dataset, model, _options_of(results, dataset, model)) for model in models]
+    return [table for table in tables if table]
+
+
+def switches(options: _Options) -> dict[str, dict[Variant, str]]:
+    """Columns of the options that differ, each with what it says of every variant.
+
+    An option that is on or off is a check mark or a dash. One that is ``none``, ``full`` or one of several parts (as in
+    ``none, ca, cma, full``) becomes a column a part; any other shows its value.
+    """
+    columns: dict[str, dict[Variant, str]] = {}
+    names = dict.fromkeys(name for values in options.values() for name in values)
+    for name in names:
+        values = {variant: settings.get(name) for variant, settings in options.items()}
+        shown = {variant: str(value) for variant, value in values.items()}
+        if len(set(shown.values())) < 2:
+            continue
+        parts = _parts(list(shown.values()))
+        for part in parts:
+            columns[f"{name}: {part}"] = {
+                variant: CHECK if value == part or value in _ALL else _OFF for variant, value in shown.items()
+            }
+        if not parts:
+            columns[name] = {variant: _setting(value) for variant, value in values.items()}
+    return columns
+
+
+def _parts(values: Sequence[str]) -> list[str]:
+    """The parts of an option that takes none, some or all of them; empty for an option of another kind."""
+    rest = [value for value in dict.fromkeys(values) if value not in (*_ALL, _NONE)]
+    return rest if _NONE in values and set(values) & set(_ALL) else []
+
+
+def _setting(value: object) -> str:
+    if value is None or value is False or value == _NONE:
+        return _OFF
+    if value is True or value in _ALL:
+        return CHECK
+    return str(value)
+
+
+def _options_of(results: StudyResults, dataset: str, model: str) -> dict[Variant, dict[str, Any]]:
+    cells = results.cells[(results.cells["dataset"] == dataset) & (results.cells["model"] == model)]
+    found = {
+        Variant(str(row["label"]), str(row["leading"])): json.loads(row["options"] or "{}")
+        for row in cells.to_dict("records")
+    }
+    return {variant: found[variant] for variant in variants_of(results, dataset) if variant in found}
+
+
+def _table(computed: Computed, dataset: str, model: str, options: _Options) -> Table | None:
+    columns_of_switches = switches(options)
+    if not columns_of_switches:
+        return None
+    results, evidence = computed.results, evidence_for(computed.results, dataset)
+    columns = score_columns(results, dataset)
+    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
+    leading = len({variant.leading for variant in options}) > 1
+    # Within the ablation alone: another model of the study may be better than all of its variants.
+    marks = {
+        column: rank(
+            {
+                variant: float(row["mean"])
+                for variant in options
+                if (row := found[(*variant, column.metric, column.region)])["comparable"]
+            },
+            metric_style(column.metric),
+        )
+        for column in columns
+    }
+    ranks = computed.mixing.ranks(dataset)
+    rows = tuple(
+        Row(
+            (
+                variant.label,
+                *((variant.leading,) if leading else ()),
+                *(column[variant] for column in columns_of_switches.values()),
+            ),
+            tuple(
+                mean_entry(
+                    found[(*variant, column.metric, column.region)],
+                    mark=marks[column].get(variant, "") if ranks else "",
+                )
+                for column in columns
+            ),
+        )
+        for variant in options
+    )
+    return Table(
+        kind=f"ablation-{model}",
+        dataset=dataset,
+        title=f"{evidence.name}: ablation of {model}",
+        caption=(
+            f"Ablation of {model}: {evidence.name}.",
+            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {evidence.base}.",
+            f"{evidence.scales}.",
+            *refused(computed, evidence, dataset),
+        ),
+        heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
+        columns=columns,
+        rows=rows,
+        notes=(*fewer(computed, dataset, list(options)), *provenance(evidence)),
+        marked="mean" if ranks else "",
+    )

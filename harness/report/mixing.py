@@ -1,0 +1,47 @@
+"""Whether the methods of a report may be ranked together, dataset by dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.report.variants import datasets_of
+from harness.results.schema import StudyResults
+from harness.statistics.comparability import why_not_comparable
+
+__all__ = ["Mixing", "mixing_of"]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Why methods are not comparable, and whether they are ranked all the same.
+
+    Attributes:
+        reasons: Reasons by dataset; none where its methods are comparable.
+        allowed: Ranked in spite of them, because the user asked for it.
+    """
+
+    reasons: Mapping[str, tuple[str, ...]]
+    allowed: bool = False
+
+    def ranks(self, dataset: str) -> bool:
+        """Whether methods are ranked on the dataset."""
+        return self.allowed or not self.reasons.get(dataset)
+
+    def sentence(self, dataset: str) -> str:
+        """What every table of the dataset says about it; ``''`` where there is nothing to say."""
+        reasons = "; ".join(reason.rstrip(".") for reason in self.reasons.get(dataset, ()))
+        if not reasons:
+            return ""
+        if self.allowed:
+            return f"Mixed on request (--allow-mixed), so ranks compare unlike conditions: {reasons}."
+        return f"Methods are not ranked or tested against each other (--allow-mixed would): {reasons}."
+
+
+def mixing_of(results: StudyResults, *, allowed: bool = False) -> Mixing:
+    """Compares the cells of each dataset."""
+    cells = results.cells
+    reasons = {
+        dataset: tuple(why_not_comparable(cells[cells["dataset"] == dataset])) for dataset in datasets_of(results)
+    }
+    return Mixing(reasons, allowed)

@@ -1,0 +1,81 @@
+"""Rank stability: how often each method had each rank when patients were resampled."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+
+from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, pale, palette, styled
+from harness.report.metrics import metric_style
+from harness.statistics.analysis import Analysis
+
+__all__ = ["rank_stability"]
+
+#: More methods than this need the width of two columns.
+_WIDE = 6
+_LABEL_WIDTH = 18
+
+
+def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
+    """Draws a blob for each method and rank, its area the share of resamples; ``None`` where nothing was ranked.
+
+    Args:
+        analysis: Statistics of a dataset, metric and region.
+        title: What the dataset is called.
+    """
+    found = analysis.stability
+    if found is None:
+        return None
+    names = list(found.full.sort_values(kind="stable").index)
+    shares = found.counts.loc[names].to_numpy() / found.resamples
+    with styled():
+        width = SINGLE if len(names) <= _WIDE else DOUBLE
+        figure = new_figure(width, 1.6 + 0.22 * len(names))
+        axes = figure.subplots()
+        # The largest blob just fills its row.
+        room = 0.2 * 72
+        colours = [pale(colour) for colour in palette(len(names))]
+        for place, name in enumerate(names):
+            ranks = np.flatnonzero(shares[place]) + 1
+            axes.scatter(
+                np.full(len(ranks), place),
+                ranks,
+                s=room**2 * shares[place][ranks - 1],
+                color=colours[place],
+                edgecolor=INK,
+                linewidth=0.6,
+                zorder=2,
+            )
+            low, middle, high = _points(shares[place])
+            axes.plot([place, place], [low, high], color=INK, linewidth=0.9, zorder=3)
+            axes.plot(place, middle, marker="_", color=INK, markersize=8, zorder=4)
+            axes.plot(place, int(found.full[name]), marker="x", color=INK, markersize=4, zorder=5)
+        axes.set_xticks(
+            range(len(names)),
+            [textwrap.fill(name, _LABEL_WIDTH) for name in names],
+            rotation=30,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(len(names) + 0.6, 0.4), ylabel="rank")
+        axes.set_yticks(range(1, len(names) + 1))
+    style, taus = metric_style(analysis.metric), found.taus
+    first = str(found.first.idxmax())
+    return Drawing(
+        f"rank_stability_{analysis.dataset}_{analysis.metric}_{analysis.region}",
+        f"Rank stability, {style.title}: {title}",
+        f"{title}, {style.title} ({style.direction}), {analysis.region}: ranks by mean over {found.resamples:,} "
+        f"resamples of {len(analysis.table)} patients. The area of a blob is the share of resamples, the cross the "
+        f"rank on all patients, the dash the median, the line 95 % of resamples. Kendall's tau with the ranking on all "
+        f"patients {taus.median:.2f} (95 %: {taus.low:.2f} to {taus.high:.2f}); {first} ranked first most often "
+        f"(in {100 * found.first[first]:.0f} % of resamples).",
+        figure,
+    )
+
+
+def _points(shares: np.ndarray) -> tuple[int, int, int]:
+    """Ranks at 2.5, 50 and 97.5 % of the resamples."""
+    below = np.cumsum(shares)
+    low, middle, high = (int(np.searchsorted(below, share - 1e-12) + 1) for share in (0.025, 0.5, 0.975))
+    return low, middle, high

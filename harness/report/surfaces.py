@@ -1,0 +1,114 @@
+"""Surfaces of truth and predictions in three dimensions, from the stored volumes of one case."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from skimage.measure import marching_cubes
+
+from harness.report.chosen import result_folders
+from harness.report.computed import Computed
+from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
+from harness.report.evidence import data_name, row_name
+from harness.report.overlays import label_colour
+from harness.report.variants import Variant, variants_of
+from harness.results.overlay import Overlay
+
+__all__ = ["surface_view"]
+
+_COLUMNS = 4
+#: Voxels along the longest side of what is meshed: finer meshes take minutes to draw and show no more.
+_FINEST = 64
+_OPACITY = 0.55
+
+
+def surface_view(computed: Computed, dataset: str) -> Drawing | None:
+    """Draws the truth and each variant's prediction of the middle test case; ``None`` where no truth is stored.
+
+    The case was chosen by its place in the split before anything was predicted.
+    """
+    results = computed.results
+    folders = {variant: found[0] for variant, found in result_folders(results, dataset).items() if found}
+    truths = {variant: folder for variant, folder in folders.items() if (folder / "truth.nii.gz").is_file()}
+    if not truths:
+        return None
+    first = Overlay.load(next(iter(truths.values())) / "overlay.npz")
+    case, labels = first.case, first.labels
+    truth, spacing = _volume(next(iter(truths.values())) / "truth.nii.gz")
+    volumes: dict[Variant, NDArray[np.uint8]] = {}
+    for variant, folder in folders.items():
+        path = folder / "predictions" / f"{case}.nii.gz"
+        if path.is_file():
+            volumes[variant] = _volume(path)[0]
+    box = _box([truth, *volumes.values()])
+    if box is None:
+        return None
+    every = variants_of(results, dataset)
+    panels = {"Truth": truth[box], **{row_name(each, every): volume[box] for each, volume in volumes.items()}}
+    title = data_name(results.datasets[dataset])
+    with styled():
+        figure = _draw(panels, spacing, labels)
+    absent = ", ".join(row_name(variant, every) for variant in every if variant not in volumes)
+    caption = (
+        f"{title}: surfaces of case {case}, the middle one of the test cases in the order of the split, seen from the "
+        f"same point.{f' No prediction to show: {absent}.' if absent else ''}"
+    )
+    return Drawing(f"surfaces_{dataset}", f"Surfaces: {title}", caption, figure)
+
+
+def _volume(path: Path) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
+    image = nib.load(path)
+    return np.asanyarray(image.dataobj).astype(np.uint8), tuple(float(size) for size in image.header.get_zooms()[:3])
+
+
+def _box(volumes: list[NDArray[np.uint8]]) -> tuple[slice, ...] | None:
+    """The box that holds every label of every volume."""
+    seen = np.any([volume > 0 for volume in volumes], axis=0)
+    if not seen.any():
+        return None
+    spans = [np.flatnonzero(seen.any(axis=tuple(set(range(3)) - {axis}))) for axis in range(3)]
+    return tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+
+
+def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], labels: tuple[str, ...]) -> Figure:
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(DOUBLE, 0.4 + rows * 1.05 * DOUBLE / columns)
+    shape = next(iter(panels.values())).shape
+    sides = np.array(shape) * spacing
+    present: set[int] = set()
+    for number, (name, volume) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, number + 1, projection="3d")
+        for label in (int(value) for value in np.unique(volume) if value):
+            present.add(label)
+            axes.add_collection3d(_mesh(volume == label, spacing, label_colour(label)))
+        axes.set(xlim=(0, sides[0]), ylim=(0, sides[1]), zlim=(0, sides[2]))
+        # A tuple: matplotlib scales an array it is given in place.
+        axes.set_box_aspect(tuple(sides), zoom=1.25)
+        axes.view_init(elev=22, azim=-60)
+        axes.set_axis_off()
+        axes.set_title(textwrap.fill(name, 20), fontsize=7, y=1.02)
+    handles = [Patch(facecolor=label_colour(value), label=labels[value]) for value in sorted(present)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) or 1, frameon=False)
+    return figure
+
+
+def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str) -> Poly3DCollection:
+    # A border of background closes surfaces that reach the edge of the box.
+    padded = np.pad(mask, 1).astype(np.float32)
+    step = max(1, int(np.ceil(max(mask.shape) / _FINEST)))
+    vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=spacing, step_size=step)
+    mesh = Poly3DCollection(
+        (vertices - np.array(spacing))[faces], facecolors=colour, alpha=_OPACITY, shade=True, linewidths=0
+    )
+    # Thousands of triangles make a vector file of many megabytes; the text stays vector.
+    mesh.set_rasterized(True)
+    return mesh

@@ -1,0 +1,62 @@
+"""Whether methods were trained and tested under the same conditions."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.statistics.patients import method_names
+
+__all__ = ["why_not_comparable"]
+
+_SHOWN = 3
+#: Column, what it is called, and whether it differs between folds by nature.
+_CONDITIONS = (
+    ("protocol", "training protocols (budgets)", False),
+    ("data", "data files", False),
+    ("split", "splits", True),
+)
+
+
+def why_not_comparable(cells: pd.DataFrame) -> list[str]:
+    """Reasons not to rank the methods of these cells together; none where they are comparable.
+
+    Args:
+        cells: Cells, columns of the results store. ``start`` (what training started from) is optional: a table
+            without it holds methods trained from scratch. Datasets are compared each within itself.
+
+    Returns:
+        One sentence a difference, in a fixed order whatever the order of the rows.
+    """
+    reasons = []
+    datasets = sorted(cells["dataset"].astype(str).unique()) if "dataset" in cells else [""]
+    for dataset in datasets:
+        mine = cells[cells["dataset"].astype(str) == dataset] if dataset else cells
+        mine = mine.assign(method=method_names(mine))
+        where = f"{dataset}: " if len(datasets) > 1 else ""
+        for column, called, by_fold in _CONDITIONS:
+            if found := _differing(mine, column, by_fold=by_fold):
+                reasons.append(f"{where}different {called}: {found}")
+        if "start" in mine and (found := _differing(mine.assign(start=mine["start"].map(_start)), "start")):
+            reasons.append(f"{where}different starting weights: {found}")
+    return reasons
+
+
+def _start(value: object) -> str:
+    """Weights each method has of its own are one kind of start; what matters is having seen other data or not."""
+    return str(value).split(":", maxsplit=1)[0].strip() or "scratch"
+
+
+def _differing(cells: pd.DataFrame, column: str, *, by_fold: bool = False) -> str:
+    """Which methods have which value; ``''`` where all have the same (in each fold)."""
+    groups = [group for _, group in cells.groupby("fold", sort=True)] if by_fold else [cells]
+    for group in groups:
+        values = group[column].astype(str)
+        if values.nunique() <= 1:
+            continue
+        parts = []
+        for value in sorted(values.unique()):
+            names = sorted(set(group.loc[values == value, "method"].astype(str)))
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            parts.append(f"{value or 'unknown'} ({', '.join(names[:_SHOWN])}{more})")
+        return "; ".join(parts)
+    return ""

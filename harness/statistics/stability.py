@@ -1,0 +1,82 @@
+"""Would other patients have given another ranking? Bootstrap over patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from harness.statistics.intervals import resampled
+
+__all__ = ["STABILITY_RESAMPLES", "Stability", "Taus", "stability"]
+
+STABILITY_RESAMPLES = 1000
+
+
+class Taus(NamedTuple):
+    """2.5, 50 and 97.5 % points of Kendall's tau-b between the ranking of a resample and that of all patients."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Ranks by mean (aggregate then rank) under resampling of patients.
+
+    Attributes:
+        full: Rank of each method on all patients; ties share the better rank.
+        counts: Methods x ranks: in how many resamples the method had the rank.
+        first: Share of resamples in which the method ranked first, ties included.
+        taus: Agreement with the full ranking.
+        resamples: Number of resamples.
+    """
+
+    full: pd.Series[int]
+    counts: pd.DataFrame
+    first: pd.Series[float]
+    taus: Taus
+    resamples: int
+
+
+def stability(
+    table: pd.DataFrame, *, higher_is_better: bool, resamples: int = STABILITY_RESAMPLES, seed: int = 0
+) -> Stability:
+    """Ranks the methods on resampled patients.
+
+    Args:
+        table: Patients x methods.
+        higher_is_better: Direction of the metric.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+    """
+    sign = -1 if higher_is_better else 1
+    values = sign * table.to_numpy(dtype=float)
+    sums = np.concatenate([counts @ values for counts in resampled(len(values), resamples, seed)])
+    # Equal columns must tie, whatever rounding does to their sums.
+    ranks = rankdata(np.round(sums / len(values), 12), method="min", axis=1).astype(int)
+    full = rankdata(np.round(values.mean(axis=0), 12), method="min").astype(int)
+    methods = values.shape[1]
+    counts = np.stack([(ranks == place).sum(axis=0) for place in range(1, methods + 1)], axis=1)
+    low, median, high = np.nanquantile(_taus(ranks, full), [0.025, 0.5, 0.975]) if methods > 1 else (np.nan,) * 3
+    return Stability(
+        pd.Series(full, index=table.columns),
+        pd.DataFrame(counts, index=table.columns, columns=list(range(1, methods + 1))),
+        pd.Series((ranks == 1).mean(axis=0), index=table.columns),
+        Taus(float(low), float(median), float(high)),
+        resamples,
+    )
+
+
+def _taus(ranks: NDArray[np.int_], full: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Kendall's tau-b of each row of ranks with the full ranking; 0 for a row that ties all methods."""
+    first, second = np.triu_indices(len(full), k=1)
+    order = np.sign(ranks[:, first] - ranks[:, second])
+    wanted = np.sign(full[first] - full[second])
+    scale = np.sqrt((order != 0).sum(axis=1) * (wanted != 0).sum())
+    return np.asarray(np.where(scale > 0, (order @ wanted) / np.maximum(scale, 1), 0.0))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.errors import DataError
+from harness.report.combine import combine
+from harness.report.computed import compute
+from harness.report.forms.ablation import switches
+from harness.report.forms.published import verdict
+from harness.report.imported import read_imported
+from harness.report.published import published_rows
+from harness.report.tables import build_tables
+from harness.report.variants import Variant
+from harness.results.schema import StudyResults
+
+
+def test_parts_of_a_switch_become_check_marks() -> None:
+    names = ("none", "ca", "cma", "full")
+    found = switches({Variant(name, "t1"): {"tcfaf": name, "width": 16} for name in names})
+    assert {column: list(marks.values()) for column, marks in found.items()} == {
+        "tcfaf: ca": ["–", "✓", "–", "✓"],
+        "tcfaf: cma": ["–", "–", "✓", "✓"],
+    }
+
+
+def test_replacements_are_words_not_check_marks() -> None:
+    found = switches({Variant(name, "t1"): {"cmhgf": name} for name in ("full", "concat", "cma")})
+    assert list(found["cmhgf"].values()) == ["✓", "concat", "cma"]
+
+
+def test_an_ablation_has_its_own_table(ablation: StudyResults) -> None:
+    values = {"w/o T-CFAF": "none", "+ CA": "ca", "+ CMA": "cma", "AAHN": "full"}
+    options = [json.dumps({"tcfaf": values[label]}) for label in ablation.cells["label"]]
+    kinds = {table.kind: table for table in build_tables(compute(ablation_with(ablation, options)))}
+    assert kinds["ablation-aahn"].rows[-1].heads == ("AAHN", "✓", "✓")
+
+
+def ablation_with(results: StudyResults, options: list[str]) -> StudyResults:
+    return replace(results, cells=results.cells.assign(options=options))
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "said"),
+    [
+        ("real", 0.7, 0.9, "agrees"),
+        ("real", 0.85, 0.9, "ours higher"),
+        ("real", 0.6, 0.7, "ours lower"),
+        ("real", None, None, "no verdict (fewer than 9 patients)"),
+        ("generated", 0.7, 0.9, "not comparable (generated data)"),
+    ],
+)
+def test_verdicts(builder, kind: str, low: float | None, high: float | None, said: str) -> None:
+    builder.dataset("x", kind=kind)
+    assert verdict(builder.build(), "x", 0.8, low, high) == said
+
+
+def test_the_shipped_numbers_are_the_published_ones() -> None:
+    folder = Path(__file__).parents[2]
+    shipped = folder / "harness/report/published/tables_1_to_6.csv"
+    assert shipped.read_bytes() == (folder / "results/published/tables_1_to_6.csv").read_bytes()
+    assert len(published_rows("hecktor21")) == 22
+
+
+def test_methods_under_different_protocols_are_not_ranked_unless_asked(builder) -> None:
+    for label in ("AAHN", "B"):
+        builder.cell(label, [(0.5, 0.6)] * 2)
+    results = builder.build()
+    results.cells.loc[1, "protocol"] = "long"
+    refused = build_tables(compute(results))[0]
+    mixed = build_tables(compute(results, allow_mixed=True))[0]
+    assert {entry.mark for row in refused.rows for entry in row.entries} == {""}
+    assert "not ranked" in " ".join(refused.caption)
+    assert "best" in {entry.mark for row in mixed.rows for entry in row.entries}
+    assert "--allow-mixed" in " ".join(mixed.caption)
+
+
+def test_results_of_another_group_stand_beside_ours(ablation: StudyResults, tmp_path: Path) -> None:
+    rows = ablation.cases[ablation.cases["label"] == "AAHN"].assign(method="theirs", label="Theirs")
+    path = tmp_path / "theirs.csv"
+    rows[["method", "label", "dataset", "patient", "case", "region", "metric", "value"]].to_csv(path, index=False)
+    table = build_tables(compute(combine([ablation, read_imported(path, ablation)])))[0]
+    assert "Theirs" in {row.heads[0] for row in table.rows}
+    assert "not ranked" in " ".join(table.caption)
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", "80"), ("value", ""), ("region", "Moon"), ("metric", "x")])
+def test_a_wrong_import_names_file_and_row(ablation: StudyResults, tmp_path: Path, column: str, value: str) -> None:
+    rows = ablation.cases[ablation.cases["metric"] == "dice"].head(2).assign(method="theirs").astype(str)
+    rows.loc[rows.index[1], column] = value
+    path = tmp_path / "theirs.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"theirs\.csv, row 3"):
+        read_imported(path, ablation)
