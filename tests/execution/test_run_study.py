@@ -186,7 +186,8 @@ def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, vic
         one, other = (pd.read_parquet(folder.result / f"{table}.parquet") for folder in (cell, undisturbed))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
     histories = [
-        pd.read_parquet(folder.result / "history.parquet").drop(columns=["seconds", "waiting"]) for folder in (cell, undisturbed)
+        pd.read_parquet(folder.result / "history.parquet").drop(columns=["seconds", "waiting"])
+        for folder in (cell, undisturbed)
     ]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
     weights = [load_file(folder.result / "weights.safetensors") for folder in (cell, undisturbed)]
