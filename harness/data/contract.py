@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.errors import DataError, HarnessError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Case", "Dataset", "Floor", "Normalisation", "Reader", "Split"]
+__all__ = ["Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Split"]
 
 #: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases'
 #: nonzero voxels. ``ct``: clipped to the 0.5 and 99.5 percentile of the training cases' foreground, then by its mean
@@ -113,6 +113,19 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class OfficialGrid(Protocol):
+    """What a reader has besides, whose cases lie on another grid than the files a challenge is handed in on."""
+
+    def to_official(self, case: str, label: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Brings a label map on the grid of the loaded case to that of the official files.
+
+        Returns:
+            The label map (X, Y, Z), values of the harness, and the affine of the official grid.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: facts plus a reader.
@@ -125,6 +138,7 @@ class Dataset:
         unit: What one test case is, e.g. ``patient``.
         modalities: Names in channel order.
         labels: Label value to name, 0 (background) included, values consecutive.
+        file_labels: Label value to the value in the official files, where the two differ.
         regions: What is scored: name to label values; regions may overlap.
         default_leading: Leading modality where a study names none.
         folds: Number of folds.
@@ -162,6 +176,7 @@ class Dataset:
     slice_axis: int
     reader: str
     fold_names: tuple[str, ...] = ()
+    file_labels: Mapping[int, int] = field(default_factory=dict)
     normalisation: Normalisation = "zscore_case"
     modality_normalisation: Mapping[str, Normalisation] = field(default_factory=dict)
     crop: bool = True
