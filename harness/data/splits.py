@@ -1,6 +1,7 @@
 """Splits by patient: the authors' 80:20, five-fold cross-validation, official lists, and files of one's own.
 
-A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses anything else.
+A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses anything else, unless the dataset
+declares that it splits within a patient (and is said to do so wherever its numbers appear).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.contract import Reader, Split
+from harness.data.contract import Dataset, Reader, Split
 from harness.errors import DataError
 from harness.files import read_json, write_json
 
-__all__ = ["FOLD_NAMES", "check_leak", "make_split", "read_splits", "standard_split", "write_splits"]
+__all__ = ["FOLD_NAMES", "check_leak", "choose_splits", "make_split", "read_splits", "standard_split", "write_splits"]
 
 #: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
 FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
@@ -75,29 +76,63 @@ def make_split(patients: Mapping[str, str], test: Collection[str], validation: C
     return Split(cases(train), cases(validation), cases(test))
 
 
-def check_leak(split: Split, reader: Reader, what: str) -> None:
-    """Refuses a split that shows a test or validation patient to training.
+def choose_splits(dataset: Dataset, reader: Reader, file: Path | None = None) -> tuple[Split, ...]:
+    """Returns every fold: those of the user's file, or of the dataset where there is none.
+
+    Args:
+        dataset: Facts.
+        reader: Of the dataset's folder.
+        file: As written by :func:`write_splits`.
+
+    Raises:
+        DataError: The file cannot be read, or names cases that the folder lacks.
+    """
+    if file is None:
+        return tuple(reader.split(fold) for fold in range(dataset.folds))
+    splits = read_splits(file)
+    known = {*reader.cases(), *(case for fold in range(dataset.folds) for case in _cases(reader.split(fold)))}
+    for fold, split in enumerate(splits):
+        if surplus := sorted(set(_cases(split)) - known):
+            raise DataError(
+                f"Fold {fold} of {file} names {len(surplus)} cases that {dataset.name} has no labels for: "
+                f"{', '.join(surplus[:3])}",
+                hint=f"Case names are those that `harness data splits {dataset.name} --out FILE` writes.",
+            )
+    return splits
+
+
+def check_leak(split: Split, dataset: Dataset, reader: Reader, what: str) -> None:
+    """Refuses a split that shows a test or validation patient to training, or that leaves nothing to do.
+
+    Where the dataset declares ``split_within_patient``, no case may stand twice; its parts of one patient may.
 
     Args:
         split: The split.
+        dataset: Facts.
         reader: Says which patient a case belongs to.
         what: Names dataset and fold in the message.
 
     Raises:
-        DataError: A case stands twice, or a patient stands on two sides; both are named.
+        DataError: A case stands twice, a patient stands on two sides (both are named), or there is nothing to train
+            on or to test.
     """
     sides = {"training": split.train, "validation": split.val, "test": split.test}
     owner: dict[str, str] = {}
     for side, cases in sides.items():
         if len(set(cases)) != len(cases):
             raise DataError(f"The split of {what} leaks: a {side} case stands twice.", hint="Correct the split.")
-        for patient in sorted({reader.patient(case) for case in cases}):
-            if patient in owner:
+        if not cases and side != "validation":
+            raise DataError(f"The split of {what} has no {side} cases.", hint="Correct the split.")
+        kept_together = cases if dataset.split_within_patient else (reader.patient(case) for case in cases)
+        for unit in sorted(set(kept_together)):
+            if unit in owner:
+                kind, hint = "patient", "Split by patient: all timepoints of a patient belong on one side."
+                if dataset.split_within_patient:
+                    kind, hint = "case", "A case belongs on one side."
                 raise DataError(
-                    f"The split of {what} leaks: patient {patient} is in {owner[patient]} and in {side}.",
-                    hint="Split by patient: all timepoints of a patient belong on one side.",
+                    f"The split of {what} leaks: {kind} {unit} is in {owner[unit]} and in {side}.", hint=hint
                 )
-            owner[patient] = side
+            owner[unit] = side
 
 
 def write_splits(path: Path, splits: Collection[Split]) -> None:
@@ -131,3 +166,7 @@ def read_splits(path: Path) -> tuple[Split, ...]:
                 hint="If the change is meant, remove the line with the old hash.",
             )
     return tuple(split for split, _ in found)
+
+
+def _cases(split: Split) -> tuple[str, ...]:
+    return (*split.train, *split.val, *split.test)

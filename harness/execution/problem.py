@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.data import DATASETS, Dataset, Reader, Split
 from harness.data.contract import Case
+from harness.data.splits import choose_splits
 from harness.errors import DataError
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec
@@ -21,12 +22,24 @@ __all__ = ["Problem", "Trained", "open_problem"]
 
 @dataclass(frozen=True)
 class Problem:
-    """Data, split and task of a cell."""
+    """Data, split and task of a cell.
+
+    Attributes:
+        spec: The cell.
+        dataset: Facts.
+        reader: Of the dataset's folder.
+        split: The fold's, of the dataset or of the user's file.
+        own_split: Whether it is the dataset's own fold of that number; only then its floors mean anything.
+        segmenter: The network.
+        options: Of the network.
+        task: What it segments.
+    """
 
     spec: CellSpec
     dataset: Dataset
     reader: Reader
     split: Split
+    own_split: bool
     segmenter: Segmenter
     options: Options
     task: Task
@@ -62,11 +75,13 @@ def open_problem(spec: CellSpec) -> Problem:
             f"The files of {dataset.name} in {spec.root} changed since the study was planned.",
             hint="Run the study again: cells on the new data get a new identity.",
         )
-    split = reader.split(spec.fold)
-    if split.hash != spec.split:
+    folds = choose_splits(dataset, reader, spec.splits_file)
+    split = folds[spec.fold] if spec.fold < len(folds) else None
+    if split is None or split.hash != spec.split:
         raise DataError(
             f"The split of {dataset.name} changed since the study was planned.", hint="Run the study again."
         )
+    own = spec.fold < dataset.folds and reader.split(spec.fold) == split
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)
-    return Problem(spec, dataset, reader, split, segmenter, segmenter.parse_options(spec.options), task)
+    return Problem(spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options), task)

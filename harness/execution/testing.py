@@ -45,7 +45,7 @@ def test_cases(
         prediction = predict(name, case)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
         scores += _rows(problem, name, _score(dataset, prediction, case))
-        for floor in problem.reader.floors(problem.spec.fold, name):
+        for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
             found = _rows(problem, name, _score(dataset, floor.prediction, case))
             floors += [{**row, "floor": floor.name} for row in found]
         if number == len(cases) // 2:

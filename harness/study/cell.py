@@ -41,6 +41,7 @@ class CellSpec:
         protocol: How it is trained.
         weights: Hash of imported weights, which are tested as they are; empty for a cell that is trained.
         weights_file: Where they are; not part of the identity.
+        splits_file: Where the user's own folds are; the identity has the split's hash instead.
     """
 
     dataset: str
@@ -57,6 +58,7 @@ class CellSpec:
     protocol: Protocol
     weights: str = ""
     weights_file: Path | None = None
+    splits_file: Path | None = None
 
     @cached_property
     def id(self) -> str:
@@ -103,6 +105,7 @@ class CellSpec:
             "protocol": self.protocol.model_dump(mode="json"),
             "weights": self.weights,
             "weights_file": str(self.weights_file) if self.weights_file is not None else None,
+            "splits_file": str(self.splits_file) if self.splits_file is not None else None,
             "numerics": NUMERICS,
             "id": self.id,
         }
@@ -114,13 +117,14 @@ class CellSpec:
         Raises:
             ValueError: The identity does not match: the file was changed by hand, or by another version.
         """
-        special = {"protocol", "root", "weights_file"}
+        special = {"protocol", "root", "weights_file", "splits_file"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
             root=Path(values["root"]),
             protocol=Protocol.model_validate(values["protocol"]),
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
+            splits_file=Path(values["splits_file"]) if values["splits_file"] else None,
         )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")

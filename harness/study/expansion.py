@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data import DATASETS, Dataset, Reader, Split
-from harness.errors import HarnessError, StudyError, did_you_mean
+from harness.data.splits import check_leak, choose_splits
+from harness.errors import DataError, HarnessError, StudyError, did_you_mean
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
@@ -179,7 +180,8 @@ def _cells(
         dataset = _registered(DATASETS.get, entry.name, document, where)
         root, reader = _open(dataset, entry, beside, document, where)
         data = reader.fingerprint()
-        splits = {fold: _split(reader, dataset, fold, document) for fold in study.matrix.fold}
+        own_splits = (beside / entry.splits).resolve() if entry.splits is not None else None
+        splits = _splits(reader, dataset, own_splits, study.matrix.fold, document, where)
         leadings = _leadings(study, dataset, document)
         for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
             total += 1
@@ -199,6 +201,7 @@ def _cells(
                 protocol=variant.protocol,
                 weights=variant.weights,
                 weights_file=variant.weights_file,
+                splits_file=own_splits,
             )
             found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
     return tuple(found.values()), total - len(found)
@@ -212,14 +215,23 @@ def _open(dataset: Dataset, entry: DatasetEntry, beside: Path, document: Documen
         raise type(error)(f"{document.at(where)}: {error.message}", hint=error.hint) from error
 
 
-def _split(reader: Reader, dataset: Dataset, fold: int, document: Document) -> Split:
-    if fold >= dataset.folds:
-        raise document.error(
-            ("matrix", "fold"),
-            f"{dataset.name} has {dataset.folds} folds, so there is no fold {fold}.",
-            f"Valid: {', '.join(map(str, range(dataset.folds)))}.",
-        )
-    return reader.split(fold)
+def _splits(
+    reader: Reader, dataset: Dataset, file: Path | None, wanted: Sequence[int], document: Document, where: Key
+) -> dict[int, Split]:
+    """Returns the folds that are asked for; a fold that leaks is refused."""
+    try:
+        folds = choose_splits(dataset, reader, file)
+        for fold in wanted:
+            if fold >= len(folds):
+                raise document.error(
+                    ("matrix", "fold"),
+                    f"{dataset.name} has {len(folds)} folds, so there is no fold {fold}.",
+                    f"Valid: {', '.join(map(str, range(len(folds))))}.",
+                )
+            check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
+    except DataError as error:
+        raise DataError(f"{document.at(where)}: {error.message}", hint=error.hint) from error
+    return {fold: folds[fold] for fold in wanted}
 
 
 def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:

@@ -27,6 +27,11 @@ class DatasetEntry(Settings):
     root: Path | None = Field(
         None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity."
     )
+    splits: Path | None = Field(
+        None,
+        description="File of folds in place of the dataset's own, as `harness data splits` writes it; relative to the "
+        "study file. Its content is part of a cell's identity.",
+    )
 
 
 class ModelEntry(Settings):

@@ -73,7 +73,7 @@ def test_a_perfect_network_scores_near_one_on_the_native_grid(small_cortex, tmp_
     monkeypatch.setattr(type(reader), "load", lambda *_: painted)
     prepared = prepare(dataset, reader, [name], PreparationSettings(plane=plane), (128, 128), tmp_path)[0]
     identity = Normaliser(("zscore_train",) * 2, (), (None, None))
-    monkeypatch.setattr(Normaliser, "__call__", lambda self, images, case: np.array(images))
+    monkeypatch.setattr(Normaliser, "__call__", lambda self, images, case: np.array(images, np.float32))
     found = segment_native(Oracle(), prepared, identity, (128, 128), InferenceSettings(), CPU)
     assert found.shape == case.label.shape
     assert found.dtype == np.uint8

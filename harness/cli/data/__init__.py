@@ -1,5 +1,7 @@
 """``harness data``: what is registered, generated, checked, looked at, prepared and exported; one verb a file."""
 
 from harness.cli.data.listing import data
+from harness.cli.data.prepare import prepare
+from harness.cli.data.splits import splits
 
-__all__ = ["data"]
+__all__ = ["data", "prepare", "splits"]

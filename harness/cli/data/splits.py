@@ -1,0 +1,49 @@
+"""``harness data splits``: writes a dataset's folds to a file that a study can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.data.listing import data
+
+__all__ = ["splits"]
+
+
+@data.command(epilog="Example: harness data splits brats2023 --root ~/BraTS2023 --out brats2023_splits.json")
+def splits(
+    name: Annotated[str, typer.Argument(help="Registered name.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file to write (JSON).", show_default=False)],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write every fold of a dataset to a file: a record of the split, or a start for folds of your own.
+
+    A study uses such a file by `- {name: NAME, splits: FILE}`. Where you change a fold, remove its `hash`.
+    """
+    from rich.console import Console
+
+    from harness.cli.words import table
+    from harness.data import DATASETS
+    from harness.data.splits import check_leak, choose_splits, write_splits
+    from harness.errors import HarnessError
+
+    dataset = DATASETS.get(name)
+    if out.exists() and not force:
+        raise HarnessError(f"{out} is there already.", hint="Name another file, or replace it with --force.")
+    reader = dataset.open(root)
+    folds = choose_splits(dataset, reader)
+    listing = table("fold", "what", "hash", "training", "validation", "test")
+    for number, fold in enumerate(folds):
+        check_leak(fold, dataset, reader, f"{name}, fold {number}")
+        what = dataset.fold_names[number] if dataset.fold_names else ""
+        counts = (str(len(part)) for part in (fold.train, fold.val, fold.test))
+        listing.add_row(str(number), what, fold.hash, *counts)
+    write_splits(out, folds)
+    console = Console()
+    console.print(listing)
+    console.print(f"Written: {out}. In a study: `- {{name: {name}, splits: {out}}}`, relative to the study file.")
