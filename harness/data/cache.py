@@ -1,7 +1,8 @@
 """Entries of the cache: one folder a case, of arrays that are memory-mapped when they are used.
 
-An entry holds ``images.npy``, ``label.npy``, ``foreground.npy`` (where patches may aim), ``intensities.npy`` (what CT
-is normalised by) and ``entry.json`` with checksums, statistics and geometry. A prepared case is only a path and a few
+An entry holds ``images.npy`` (slice by slice, all modalities of a slice together, so that one is one read),
+``label.npy``, ``foreground.npy`` (where patches may aim), ``intensities.npy`` (what CT is normalised by) and
+``entry.json`` with checksums, statistics and geometry. A prepared case is only a path and a few
 numbers: arrays are opened when they are asked for and closed when they are let go, so that neither memory nor open
 files grow with the number of cases.
 """
@@ -9,8 +10,8 @@ files grow with the number of cases.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,17 @@ _FACTS = "entry.json"
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over the nonzero voxels of one modality; they add up over cases."""
+    """Sums over the nonzero voxels of one modality, before any interpolation; they add up over cases."""
 
     count: int
     total: float
     squares: float
+
+    @classmethod
+    def of(cls, image: NDArray[np.float32]) -> Moments:
+        """Returns those of an image; 0 means outside."""
+        inside = image[image != 0].astype(np.float64)
+        return cls(len(inside), float(inside.sum()), float(np.dot(inside, inside)))
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(self.count + other.count, self.total + other.total, self.squares + other.squares)
@@ -63,7 +70,7 @@ class PreparedCase:
         name: Case identifier.
         patient: Patient identifier.
         folder: Its entry in the cache.
-        moments: One a modality.
+        moments: One a modality, of the cropped case on the grid of its files.
         geometry: Where it lies on the grid of its files.
         counts: Class to the number of foreground voxels that were kept.
     """
@@ -78,7 +85,7 @@ class PreparedCase:
     @property
     def images(self) -> NDArray[Any]:
         """(M, D, H, W), memory-mapped, intensities as in the files: float32, or an integer type that holds them."""
-        return self._map("images")
+        return self._map("images").swapaxes(0, 1)
 
     @property
     def label(self) -> NDArray[np.uint8]:
@@ -115,6 +122,7 @@ def write_entry(
     images: NDArray[np.float32],
     label: NDArray[np.uint8],
     intensities: NDArray[np.float32],
+    moments: Sequence[Moments],
     geometry: Geometry,
     classes: int,
 ) -> None:
@@ -126,12 +134,13 @@ def write_entry(
         images: (M, D, H, W).
         label: (D, H, W).
         intensities: As in :class:`PreparedCase`.
+        moments: As in :class:`PreparedCase`.
         geometry: Of the case.
         classes: How many there are, background included.
     """
     sampled = {value: _sample_voxels(label == value, name, value) for value in range(1, classes)}
     arrays = {
-        "images": _compact(images),
+        "images": np.ascontiguousarray(_compact(images).swapaxes(0, 1)),
         "label": label,
         "foreground": np.concatenate([np.empty((0, 3), np.int32), *sampled.values()]),
         "intensities": intensities,
@@ -141,7 +150,7 @@ def write_entry(
     write_json(
         folder / _FACTS,
         {
-            "moments": [_moments(image) for image in images],
+            "moments": [astuple(one) for one in moments],
             "counts": {value: len(voxels) for value, voxels in sampled.items()},
             "geometry": geometry.to_json(),
             "checksums": {f"{key}.npy": _checksum(folder / f"{key}.npy") for key in arrays},
@@ -184,11 +193,6 @@ def _sample_voxels(mask: NDArray[np.bool_], name: str, label: int) -> NDArray[np
         chosen = generator(0, "foreground", name, label).choice(len(voxels), _MAX_FOREGROUND, replace=False)
         voxels = voxels[np.sort(chosen)]
     return voxels
-
-
-def _moments(image: NDArray[np.float32]) -> tuple[int, float, float]:
-    inside = image[image != 0].astype(np.float64)
-    return len(inside), float(inside.sum()), float((inside**2).sum())
 
 
 def _checksum(path: Path) -> int:

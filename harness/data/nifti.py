@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -40,14 +41,21 @@ def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8],
         DataError: As :func:`read_image`, or a value is not among ``declared``.
     """
     voxels, affine = _read(path)
-    rounded = np.rint(voxels)
-    found = {int(value) for value in np.unique(rounded)}
+    rounded = voxels if voxels.dtype.kind in "iu" else np.rint(voxels)
+    found = _values(rounded)
     if surplus := sorted(found - declared):
         raise DataError(
             f"{path} holds label values {surplus}, but the dataset declares {sorted(declared)}.",
             hint="Is this the right file, and the right release of the dataset?",
         )
     return rounded.astype(np.uint8), affine
+
+
+def _values(voxels: NDArray[Any]) -> set[int | float]:
+    """Returns which values occur; counting is many times faster than sorting where they are few."""
+    if voxels.size and voxels.min() >= 0 and voxels.max() <= np.iinfo(np.uint8).max:
+        return set(np.flatnonzero(np.bincount(voxels.astype(np.uint8).ravel())).tolist())
+    return set(np.unique(voxels).tolist())
 
 
 def write_label(path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:

@@ -1,8 +1,7 @@
 """Preparation: a case is read, brought to the network's grid once, and kept in a cache.
 
-In this order, each step where dataset and protocol ask for it: turned to RAS, cropped to the box of its nonzero voxels,
-resampled, cut into slices, whole slices resized. Intensities stay as in the files; they are normalised when batches are
-made (:mod:`harness.data.normalisation`).
+What is done to a case is in :mod:`harness.data.recipe`. Intensities stay as in the files; they are normalised when
+batches are made (:mod:`harness.data.normalisation`).
 
 The cache has a folder named by a hash of the dataset's files and of all settings that shape an entry. An entry appears
 whole or not at all, two processes share the work instead of doing it twice, and what a killed process left is removed.
@@ -17,41 +16,26 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness.data.cache import PreparedCase, open_entry, write_entry
 from harness.data.contract import Case, Dataset, Reader
-from harness.data.geometry import (
-    AS_IN_FILES,
-    Geometry,
-    nonzero_box,
-    orientation_of,
-    resize_label,
-    resize_planes,
-    to_slices,
-    turn,
-)
-from harness.data.resample import new_shape, resample_images, resample_label
+from harness.data.recipe import Recipe, bring_to_grid
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder
-from harness.randomness import generator
 
 __all__ = ["entry_folder", "prepare"]
 
 #: Raised whenever the prepared arrays change for the same settings.
-_REVISION = 2
-
-#: Foreground voxels whose intensities are kept a case, with replacement, so that every case weighs the same (nnU-Net).
-_INTENSITIES = 10_000
+_REVISION = 3
 
 #: Threads that verify checksums: reading and summing up are both outside Python's lock.
 _VERIFIERS = 8
@@ -83,7 +67,7 @@ def prepare(
         DataError: Cases cannot be read or written; all that fail are named, the others are prepared.
     """
     say = progress or _say_nothing
-    job = _Job(dataset, reader, _Recipe.choose(dataset, settings, patch_size), cache)
+    job = _Job(dataset, reader, Recipe.choose(dataset, settings, patch_size), cache)
     with ThreadPoolExecutor(min(_VERIFIERS, os.cpu_count() or 1)) as pool:
         found = dict(zip(cases, pool.map(job.open, cases), strict=True))
     missing = [name for name, entry in found.items() if entry is None]
@@ -114,45 +98,7 @@ def entry_folder(
     dataset: Dataset, reader: Reader, settings: PreparationSettings, patch_size: tuple[int, ...], cache: Path
 ) -> Path:
     """Returns the folder that holds the entries of all cases prepared in this way."""
-    return _Job(dataset, reader, _Recipe.choose(dataset, settings, patch_size), cache).folder
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """All that shapes an entry, beside the files; it is hashed into the name of the cache folder.
-
-    Attributes:
-        turn: Whether volumes are turned to RAS.
-        crop: Whether they are cropped to their nonzero voxels.
-        spacing: Voxel size in mm to resample to.
-        plane: Size that whole slices are resized to.
-        slice_axis: Axis along which slices are cut.
-        zero_is_outside: Of each modality, whether 0 means outside the body; in CT it is water.
-        classes: Number of labels, background included.
-    """
-
-    turn: bool
-    crop: bool
-    spacing: tuple[float, ...] | None
-    plane: tuple[int, int] | None
-    slice_axis: int
-    zero_is_outside: tuple[bool, ...]
-    classes: int
-
-    @classmethod
-    def choose(cls, dataset: Dataset, settings: PreparationSettings, patch_size: tuple[int, ...]) -> _Recipe:
-        """Returns what dataset and protocol together ask for."""
-        volumes = len(patch_size) == 3
-        return cls(
-            # Parts of one patient stay as their reader turned them: it may have mirrored one side on purpose.
-            turn=not dataset.split_within_patient,
-            crop=dataset.crop,
-            spacing=settings.spacing or dataset.spacing or (dataset.typical_spacing if volumes else None),
-            plane=(patch_size[-2], patch_size[-1]) if settings.plane == "resize" and not volumes else None,
-            slice_axis=dataset.slice_axis,
-            zero_is_outside=tuple(kind != "ct" for kind in dataset.normalisations),
-            classes=len(dataset.labels),
-        )
+    return _Job(dataset, reader, Recipe.choose(dataset, settings, patch_size), cache).folder
 
 
 class _Job:
@@ -165,7 +111,7 @@ class _Job:
         cache: Folder of the cache.
     """
 
-    def __init__(self, dataset: Dataset, reader: Reader, recipe: _Recipe, cache: Path) -> None:
+    def __init__(self, dataset: Dataset, reader: Reader, recipe: Recipe, cache: Path) -> None:
         self._dataset = dataset
         self._reader = reader
         self._recipe = recipe
@@ -219,11 +165,20 @@ class _Job:
     def _prepare(self, name: str) -> None:
         case = self._reader.load(name)
         _check(case, self._dataset, name)
-        images, label, intensities, geometry = _bring_to_grid(case, name, self._recipe)
+        grid = bring_to_grid(case, name, self._recipe)
         entry = self.folder / name
         try:
             with atomic_folder(entry) as temporary:
-                write_entry(temporary, name, images, label, intensities, geometry, self._recipe.classes)
+                write_entry(
+                    temporary,
+                    name,
+                    grid.images,
+                    grid.label,
+                    grid.intensities,
+                    grid.moments,
+                    grid.geometry,
+                    self._recipe.classes,
+                )
         except OSError as error:
             raise DataError(
                 f"The cache entry {entry} cannot be written: {error}",
@@ -288,53 +243,15 @@ def _check(case: Case, dataset: Dataset, name: str) -> None:
             f"Case {name} of {dataset.name} has no valid affine: {case.affine.tolist()}",
             hint="The voxel size must not be 0 along any axis: convert the files again from their source.",
         )
+    if not np.isfinite(case.images).all():
+        raise DataError(
+            f"Case {name} of {dataset.name} holds voxels that are not finite.",
+            hint="Convert the images again from their source.",
+        )
     if not case.images.any():
         raise DataError(f"Case {name} of {dataset.name} is empty: every voxel is 0.", hint="Check the source files.")
-
-
-def _bring_to_grid(
-    case: Case, name: str, recipe: _Recipe
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], Geometry]:
-    """Returns images (M, D, H, W), label (D, H, W), foreground intensities (M, n), and the way back."""
-    orientation = orientation_of(case.affine) if recipe.turn else AS_IN_FILES
-    images, label = turn(case.images, orientation), turn(case.label, orientation)
-    box = nonzero_box(images) if recipe.crop else tuple((0, extent) for extent in label.shape)
-    kept = tuple(slice(*ends) for ends in box)
-    images, label = images[(slice(None), *kept)], label[kept]
-    intensities = _foreground_intensities(images, label, name, recipe)
-    spacing = [0.0, 0.0, 0.0]
-    for size, (axis, _) in zip(case.spacing, orientation, strict=True):
-        spacing[axis] = size
-    shape: tuple[int, ...] = label.shape
-    if recipe.spacing is not None:
-        shape = new_shape(label.shape, spacing, recipe.spacing)
-        images = resample_images(images, shape, spacing, recipe.spacing, recipe.zero_is_outside)
-        label = resample_label(label, shape, spacing, recipe.spacing, recipe.classes)
-    images = np.ascontiguousarray(to_slices(images, recipe.slice_axis))
-    label = np.ascontiguousarray(to_slices(label, recipe.slice_axis))
-    if recipe.plane is not None:
-        images = resize_planes(torch.from_numpy(images), recipe.plane).numpy()
-        label = resize_label(torch.from_numpy(label), recipe.plane, recipe.classes).numpy()
-    geometry = Geometry(
-        affine=tuple(tuple(row) for row in case.affine.tolist()),
-        shape=case.label.shape,
-        orientation=orientation,
-        crop=box,
-        spacing=tuple(spacing),
-        resampled=shape,
-        slice_axis=recipe.slice_axis,
-    )
-    return images, label, intensities, geometry
-
-
-def _foreground_intensities(
-    images: NDArray[np.float32], label: NDArray[np.uint8], name: str, recipe: _Recipe
-) -> NDArray[np.float32]:
-    """Returns (M, n) intensities of foreground voxels; only CT is normalised by them, so only then n is not 0."""
-    if all(recipe.zero_is_outside):
-        return np.empty((len(images), 0), np.float32)
-    foreground = images[:, label > 0]
-    if foreground.shape[1] == 0:
-        return foreground
-    drawn = generator(0, "intensities", name).integers(foreground.shape[1], size=_INTENSITIES)
-    return np.ascontiguousarray(foreground[:, drawn])
+    if case.label.max(initial=0) not in dataset.labels:
+        raise DataError(
+            f"Case {name} of {dataset.name} holds label {case.label.max()}, which the dataset does not declare.",
+            hint=f"Declared are {sorted(dataset.labels)}: is this the label of another dataset?",
+        )

@@ -2,17 +2,22 @@
 
 Images are interpolated by cubic splines. Where voxels are more than three times as long along one axis as along
 another, that axis is treated apart (nearest neighbour), as nnU-Net does for thick slices.
+
+nnU-Net normalises before it resamples, so that what borders the body there is the body's mean and not black. The cache
+keeps intensities as in the files, so the mean is taken off before and put back after: the result, normalised, is
+nnU-Net's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["new_shape", "resample_images", "resample_label"]
+__all__ = ["interpolate_inside", "new_shape", "resample_images", "resample_label"]
 
 _CUBIC, _LINEAR, _NEAREST = 3, 1, 0
 
@@ -42,18 +47,40 @@ def resample_images(
         shape: Voxels afterwards.
         old: Voxel size in mm.
         new: Voxel size in mm afterwards.
-        zero_is_outside: Of each modality, whether 0 means outside the body. Splines overshoot where the body ends, so
-            there the outside is set to 0 again, by the linearly resampled mask.
+        zero_is_outside: Of each modality, whether 0 means outside the body, see :func:`interpolate_inside`.
     """
     if images.shape[1:] == shape:
         return images
     made = np.empty((len(images), *shape), np.float32)
+    cubic = partial(_resample, shape=shape, old=old, new=new, order=_CUBIC)
+    linear = partial(_resample, shape=shape, old=old, new=new, order=_LINEAR)
     for index, (image, masked) in enumerate(zip(images, zero_is_outside, strict=True)):
-        made[index] = _resample(image, shape, old, new, _CUBIC)
-        if masked and not image.all():
-            inside = _resample((image != 0).astype(np.float32), shape, old, new, _LINEAR)
-            made[index][inside < 0.5] = 0
+        made[index] = interpolate_inside(image, cubic, linear) if masked else cubic(image)
     return made
+
+
+def interpolate_inside(
+    image: NDArray[np.float32],
+    interpolate: Callable[[NDArray[np.float32]], NDArray[Any]],
+    interpolate_mask: Callable[[NDArray[np.float32]], NDArray[Any]],
+) -> NDArray[np.float32]:
+    """Interpolates an image whose 0 means outside the body.
+
+    The outside is the body's mean meanwhile, so that no voxel at the border mixes with black, and 0 again afterwards,
+    wherever less than half of a voxel is inside.
+
+    Args:
+        image: Of any shape.
+        interpolate: How the intensities are interpolated.
+        interpolate_mask: How the mask of the inside is.
+    """
+    inside = image != 0
+    if inside.all():
+        return interpolate(image)
+    mean = image[inside].mean(dtype=np.float64).astype(np.float32) if inside.any() else np.float32(0)
+    made = interpolate(np.where(inside, image - mean, np.float32(0)))
+    kept = interpolate_mask(inside.astype(np.float32)) >= 0.5
+    return np.where(kept, made + mean, np.float32(0))
 
 
 def resample_label(

@@ -102,12 +102,12 @@ def test_an_empty_image_is_refused_by_name(reader, tmp_path, monkeypatch):
 
 
 def test_training_statistics_are_those_of_the_training_cases(reader, tmp_path):
-    cases = make(reader, tmp_path)
+    cases = make(reader, tmp_path, "native")
     normaliser = Normaliser.fit("zscore_train", cases)
     voxels = np.concatenate([case.images[0][case.images[0] != 0] for case in cases])
     assert normaliser.training[0].mean == pytest.approx(voxels.mean(), rel=1e-5)
     assert normaliser.training[0].std == pytest.approx(voxels.std(), rel=1e-4)
-    other = make(reader, tmp_path, cases=reader.split(0).test[:1])[0]
+    other = make(reader, tmp_path, "native", cases=reader.split(0).test[:1])[0]
     expected = (other.images[0] - voxels.mean()) / voxels.std()
     inside = other.images[0] != 0
     assert np.allclose(normaliser(other.images, other)[0][inside], expected[inside], atol=1e-3)
@@ -115,12 +115,25 @@ def test_training_statistics_are_those_of_the_training_cases(reader, tmp_path):
 
 
 def test_statistics_by_case_centre_each_case(reader, tmp_path):
-    case = make(reader, tmp_path)[1]
+    case = make(reader, tmp_path, "native")[1]
     images = Normaliser.fit("zscore_case", [case])(case.images, case)
     for modality in range(2):
         inside = images[modality][case.images[modality] != 0]
         assert inside.mean() == pytest.approx(0, abs=1e-3)
         assert inside.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_resized_planes_are_normalised_by_the_files_intensities_and_have_no_dark_rim(tmp_path):
+    """A body that is bright all over stays so at its border, where a voxel is half outside."""
+    body = np.zeros((40, 40, 3), np.float32)
+    body[9:31, 9:31] = 500 + np.random.default_rng(0).normal(0, 10, (22, 22, 3))
+    case = Case(np.stack([body, body]), np.zeros(body.shape, np.uint8), np.eye(4))
+    held = type("Held", (Drawn,), {"load": lambda *_: case})()
+    prepared = prepare(DATASET, held, ["one"], PreparationSettings(), (128, 128), tmp_path)[0]
+    images = Normaliser.fit("zscore_case", [prepared])(prepared.images, prepared)
+    assert prepared.moments[0] == Moments.of(body)
+    assert np.abs(images).max() < 6
+    assert (images == 0).mean() > 0.5
 
 
 def test_a_constant_image_is_not_divided_by_zero():
