@@ -204,6 +204,16 @@ def test_every_native_recipe_is_a_valid_protocol(name):
     assert (protocol.identity() == load_protocol("paper").identity()) == (not recipe)
 
 
+def test_both_readings_of_the_papers_slices_and_its_volumes_are_protocols():
+    paper, patch, volumes = (load_protocol(name) for name in ("paper", "paper_patch", "paper_3d"))
+    assert (paper.patch_size, paper.preparation.plane) == ((128, 128), "resize")
+    assert (patch.patch_size, patch.preparation.plane) == ((128, 128), "native")
+    assert volumes.patch_size == (128, 128, 128)
+    for other in (patch, volumes):
+        assert other.training == paper.training
+    assert patch.augmentation == paper.augmentation
+
+
 @pytest.mark.parametrize("name", protocol_names())
 def test_every_shipped_protocol_is_valid_and_described(name):
     assert load_protocol(name).description
