@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from harness.errors import DataError
 
 __all__ = ["read_image", "read_label", "write_label"]
+
+#: Labels may be stored this far from a whole number; more means they were interpolated.
+_NEARLY = 0.1
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -22,15 +28,11 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         The voxels (X, Y, Z) as float32 and the (4, 4) affine to RAS mm.
 
     Raises:
-        DataError: The file is missing or unreadable, is not 3D, or holds values that are not finite.
+        DataError: The file is missing or unreadable, is not 3D, has no voxel size, or holds values that are not finite.
     """
     voxels, affine = _read(path)
     image = voxels.astype(np.float32)
-    if not np.isfinite(image).all():
-        bad = int((~np.isfinite(image)).sum())
-        raise DataError(
-            f"{path} holds {bad} voxels that are not finite.", hint="Convert the image again from its source."
-        )
+    _check_finite(image, path)
     return image, affine
 
 
@@ -38,10 +40,18 @@ def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8],
     """Reads a 3D label map; values are rounded, as some tools store 0.9999.
 
     Raises:
-        DataError: As :func:`read_image`, or a value is not among ``declared``.
+        DataError: As :func:`read_image`, or a value is no whole number or not among ``declared``.
     """
     voxels, affine = _read(path)
-    rounded = voxels if voxels.dtype.kind in "iu" else np.rint(voxels)
+    rounded = voxels
+    if voxels.dtype.kind not in "iu":
+        _check_finite(voxels, path)
+        rounded = np.rint(voxels)
+        if np.abs(voxels - rounded).max(initial=0) > _NEARLY:
+            raise DataError(
+                f"{path} holds values that are no labels, such as {voxels[np.abs(voxels - rounded) > _NEARLY][0]:.3g}.",
+                hint="Labels must be resampled by the nearest neighbour: take the file as it was downloaded.",
+            )
     found = _values(rounded)
     if surplus := sorted(found - declared):
         raise DataError(
@@ -49,6 +59,14 @@ def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8],
             hint="Is this the right file, and the right release of the dataset?",
         )
     return rounded.astype(np.uint8), affine
+
+
+def _check_finite(voxels: NDArray[Any], path: Path) -> None:
+    if not np.isfinite(voxels).all():
+        bad = int((~np.isfinite(voxels)).sum())
+        raise DataError(
+            f"{path} holds {bad} voxels that are not finite.", hint="Convert the image again from its source."
+        )
 
 
 def _values(voxels: NDArray[Any]) -> set[int | float]:
@@ -70,12 +88,28 @@ def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     if not path.is_file():
         raise DataError(f"Missing file: {path}", hint="Download or unpack the dataset again; nothing may be renamed.")
     try:
-        image = nib.load(path)
+        image = _open(path)
         voxels = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError) as error:
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read as NIfTI: {error}", hint="The file is damaged or truncated: download it again."
         ) from error
     if voxels.ndim != 3:
         raise DataError(f"{path} has shape {voxels.shape}; a 3D volume is expected.", hint="Is this the right file?")
-    return voxels, np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or not np.linalg.det(affine):
+        raise DataError(
+            f"{path} has no valid affine: {affine.tolist()}",
+            hint="The voxel size must not be 0 along any axis: convert the file again from its source.",
+        )
+    return voxels, affine
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    """Opens an image; a compressed one is read to its end, where its checksum is, so that any damage shows."""
+    if not path.name.endswith(".nii.gz"):
+        return nib.load(path)
+    content = gzip.decompress(path.read_bytes())
+    sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
+    kind = nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in sizes else nib.Nifti1Image
+    return kind.from_bytes(content)

@@ -251,6 +251,32 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+_ONE_OF_TWO = """
+import sys, time
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from test_preparation import Drawn, drawn
+load = Drawn.load
+def slow(self, case):
+    print(case, flush=True)
+    time.sleep(0.15)
+    return load(self, case)
+Drawn.load = slow
+made = drawn(Path(sys.argv[1]), [f"case{'x' * number}" for number in range(8)])
+assert len(made) == 8
+"""
+
+
+def test_two_processes_share_the_cases_and_none_is_prepared_twice(tmp_path):
+    command = [sys.executable, "-c", _ONE_OF_TWO, str(tmp_path), str(Path(__file__).parent)]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    read = [child.communicate(timeout=60)[0].split() for child in children]
+    assert [child.returncode for child in children] == [0, 0]
+    assert sorted(read[0] + read[1]) == [f"case{'x' * number}" for number in range(8)]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_many_cases_hold_no_open_files(tmp_path):
     cases = drawn(tmp_path, [f"case{'x' * number}" for number in range(40)])
     before = len(list(Path("/proc/self/fd").iterdir()))
