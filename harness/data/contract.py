@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Split"]
+__all__ = ["FOLD_NAMES", "Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Split"]
+
+#: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
+FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
 
 #: ``zscore_case``: per image, inside its nonzero voxels. ``zscore_train``: by mean and SD of the training cases'
 #: nonzero voxels. ``ct``: clipped to the 0.5 and 99.5 percentile of the training cases' foreground, then by its mean

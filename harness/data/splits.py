@@ -11,14 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.contract import Dataset, Reader, Split
+from harness.data.contract import FOLD_NAMES, Dataset, Reader, Split
 from harness.errors import DataError
 from harness.files import read_json, write_json
 
 __all__ = ["FOLD_NAMES", "check_leak", "choose_splits", "make_split", "read_splits", "standard_split", "write_splits"]
-
-#: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
-FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
 
 _SEED = 12345  # the authors' code and nnU-Net v1
 _CV_FOLDS = 5

@@ -1,0 +1,1 @@
+"""What the three BraTS releases have in common: their layout, their reader, their generated patients."""

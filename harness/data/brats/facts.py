@@ -1,0 +1,20 @@
+"""Words the three BraTS datasets share; light, as facts are listed without numpy."""
+
+from __future__ import annotations
+
+__all__ = ["LEADING_NOTE", "SCORE_NOTE", "SPLIT_NOTE"]
+
+LEADING_NOTE = (
+    "Leading by default: contrast-enhanced T1, which the released AAHN code feeds to its leading stream. The paper "
+    "does not publish its leading modalities."
+)
+
+SPLIT_NOTE = (
+    "There is no official split of the labelled cases: fold 0 is the authors' seeded 80:20, folds 1 to 5 are a "
+    "cross-validation, all by patient."
+)
+
+SCORE_NOTE = (
+    "Dice and HD95 are of whole regions, not lesion-wise; the challenge ranks by lesion-wise scores, which are lower "
+    "where lesions are missed or invented."
+)

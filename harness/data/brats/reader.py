@@ -1,0 +1,155 @@
+"""Reads any BraTS release in its official layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.brats.layout import CaseFolder, Layout, find_cases
+from harness.data.contract import Case, Floor, Split
+from harness.data.folder import files_hash, inside, visible
+from harness.data.generated import is_generated
+from harness.data.nifti import read_image, read_label
+from harness.data.splits import standard_split
+from harness.errors import DataError
+
+__all__ = ["BratsReader"]
+
+_SEGMENTATION = "seg"
+_ENDINGS = (".nii.gz", ".nii")
+_SAME_MM = 1e-3
+
+#: A label that lies outside the brain by more than this share is said to be odd: it may belong to another case.
+_OUTSIDE = 0.02
+
+
+class BratsReader:
+    """Reader of one release.
+
+    Args:
+        root: One unpacked archive, or a folder that holds several (training and validation).
+        layout: Of the release.
+
+    Raises:
+        DataError: The folder holds no case of the release, or one twice.
+    """
+
+    def __init__(self, root: Path, layout: Layout) -> None:
+        self._root = root
+        self._layout = layout
+        self._cases = find_cases(root, layout)
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all image files; one that a link leads out of the folder is refused when it is loaded."""
+        root = self._root.resolve()
+        files = [
+            file
+            for case in self._cases.values()
+            for file in visible(case.path)
+            if file.name.endswith(_ENDINGS) and file.resolve().is_relative_to(root)
+        ]
+        return files_hash(self._root, files)
+
+    def cases(self) -> tuple[str, ...]:
+        """Returns every case outside the validation folders."""
+        return tuple(name for name, case in self._cases.items() if case.labelled)
+
+    def unlabelled(self) -> tuple[str, ...]:
+        """Returns the cases of the validation folders."""
+        return tuple(name for name, case in self._cases.items() if not case.labelled)
+
+    def patient(self, case: str) -> str:
+        """Returns the patient: what stands before the timepoint in the case's name."""
+        return self._layout.patient(case)
+
+    def split(self, fold: int) -> Split:
+        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
+        return standard_split({case: self.patient(case) for case in self.cases()}, fold)
+
+    def load(self, case: str) -> Case:
+        """Reads the modalities and the segmentation of a case, its values mapped to the harness's."""
+        folder = self._folder(case)
+        images: list[NDArray[np.float32]] = []
+        reference, affine = self._file(folder, case, self._layout.modalities[0]), np.eye(4)
+        for modality in self._layout.modalities:
+            path = self._file(folder, case, modality)
+            image, own = read_image(path)
+            if images:
+                _check_grid(path, image.shape, own, reference, images[0].shape, affine)
+            else:
+                affine = own
+            images.append(image)
+        if not folder.labelled:
+            return Case(np.stack(images), np.zeros(images[0].shape, np.uint8), affine)
+        path = self._file(folder, case, _SEGMENTATION)
+        label, own = read_label(path, frozenset(self._layout.labels))
+        _check_grid(path, label.shape, own, reference, images[0].shape, affine)
+        return Case(np.stack(images), self._to_harness(label), affine)
+
+    def concerns(self, case: str, content: Case) -> list[str]:
+        """Says where a shape is not the release's, a segmentation is empty or lies outside the brain."""
+        found = []
+        if content.label.shape != self._layout.shape and not is_generated(self._root):
+            found.append(
+                f"shape {content.label.shape} is not that of {self._layout.title}, {self._layout.shape}: "
+                "is it another release, or was it resampled?"
+            )
+        if not self._cases[case].labelled:
+            return found
+        labelled = content.label > 0
+        if not labelled.any():
+            return [*found, "the segmentation is empty"]
+        outside = float((labelled & ~content.images.any(axis=0)).sum() / labelled.sum())
+        if outside > _OUTSIDE:
+            found.append(f"{outside:.0%} of the segmentation lies outside the brain: is it that of another case?")
+        return found
+
+    def floors(self, fold: int, case: str) -> list[Floor]:
+        """Returns nothing: no trivial method is declared."""
+        del fold, case
+        return []
+
+    def _folder(self, case: str) -> CaseFolder:
+        if case not in self._cases:
+            raise DataError(
+                f"{self._root} holds no case '{case}' of {self._layout.title}.",
+                hint=f"Cases are named like {self._layout.example}.",
+            )
+        return self._cases[case]
+
+    def _file(self, folder: CaseFolder, case: str, what: str) -> Path:
+        """Returns the path of one file, ``.nii.gz`` or ``.nii``; the first where there is neither."""
+        paths = [folder.path / f"{case}{self._layout.separator}{what}{ending}" for ending in _ENDINGS]
+        present = [path for path in paths if path.is_file()]
+        if len(present) > 1:
+            raise DataError(f"{present[0]} and {present[1].name} are both there.", hint="Remove one of the two.")
+        return inside(self._root, (present or paths)[0])
+
+    def _to_harness(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        table = np.zeros(max(self._layout.labels) + 1, np.uint8)
+        for in_file, value in self._layout.labels.items():
+            table[in_file] = value
+        mapped: NDArray[np.uint8] = table[label]
+        return mapped
+
+
+def _check_grid(
+    path: Path,
+    shape: tuple[int, ...],
+    affine: NDArray[np.float64],
+    reference: Path,
+    reference_shape: tuple[int, ...],
+    reference_affine: NDArray[np.float64],
+) -> None:
+    if shape != reference_shape:
+        problem = f"shape {shape} against {reference_shape}"
+    elif not np.allclose(affine, reference_affine, atol=_SAME_MM):
+        problem = f"affine {affine.round(3).tolist()} against {reference_affine.round(3).tolist()}"
+    else:
+        return
+    raise DataError(
+        f"{path} is not on the grid of {reference.name}: {problem}.",
+        hint="Is it a file of another case, or was it resampled? Unpack this case again.",
+    )
