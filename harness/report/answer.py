@@ -2,109 +2,111 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import math
 
-from harness.report.computed import Computed
-from harness.report.evidence import count, data_name, row_name
-from harness.report.interval import mean_interval, of_patients, paired_cases
+from harness.report.computed import Computed, DatasetView
+from harness.report.evidence import count
+from harness.report.forms.common import rank
 from harness.report.metrics import MetricStyle, metric_style
-from harness.report.refusal import refusal_for
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, datasets_of, regions_of, variants_of
-from harness.results.schema import StudyResults
+from harness.report.variants import Variant
+from harness.statistics.analysis import Analysis, Summary
+from harness.statistics.comparisons import Comparison
+from harness.statistics.floors import ALPHA
 
 __all__ = ["answers"]
 
 
 def answers(computed: Computed) -> list[str]:
     """One answer a dataset: which variant has the best mean, by how much, and whether that means anything."""
-    return [_answer(computed, dataset) for dataset in datasets_of(computed.results)]
+    return [_answer(computed, view) for view in computed.views.values()]
 
 
-def _answer(computed: Computed, dataset: str) -> str:
-    results = computed.results
-    mixed = computed.mixing.sentence(dataset)
-    if not computed.mixing.ranks(dataset):
-        return f"On {data_name(results.datasets[dataset])}, no answer. {mixed}"
-    style = metric_style(results.metrics[0])
-    column = _column(computed.summary, dataset, style)
-    variants = variants_of(results, dataset)
-    left_out = [Variant(row["label"], row["leading"]) for row in column.to_dict("records") if not row["comparable"]]
-    sentences = [_best(results, dataset, column, style)]
-    best = column[column["mark"] == "best"]
-    if len(best) == 1:
-        winner = Variant(str(best["label"].iloc[0]), str(best["leading"].iloc[0]))
-        sentences.extend(_margin(results, winner, variants, column, computed, dataset))
+def _answer(computed: Computed, view: DatasetView) -> str:
+    mixed = computed.mixing.sentence(view.name)
+    if not computed.mixing.ranks(view.name):
+        return f"On {view.title}, no answer. {mixed}"
+    style = metric_style(computed.results.metrics[0])
+    analysis = view.analyses.get((style.name, view.main))
+    left_out = [view.names[each] for each in view.variants if each not in view.complete(style.name)]
+    if analysis is None or len(analysis.table.columns) < 2:
+        sentences = [f"On {view.title}, no two variants have comparable results yet."]
+    else:
+        sentences = [*_best(view, analysis, style), *_stability(analysis)]
     if left_out:
-        names = ", ".join(row_name(variant, variants) for variant in left_out)
-        sentences.append(f"Left out, because results are missing: {names}.")
+        sentences.append(f"Left out, because results are missing: {', '.join(left_out)}.")
     if mixed:
         sentences.append(mixed)
-    reason = refusal_for(results, dataset)
-    if reason:
-        sentences.append(f"{reason}, so this is an observation on these cases and not evidence for a better method.")
+    if view.evidence.refusal:
+        sentences.append(
+            f"{view.evidence.refusal}. So this is an observation on these cases and not evidence for a better method."
+        )
     return " ".join(sentences)
 
 
-def _column(table: pd.DataFrame, dataset: str, style: MetricStyle) -> pd.DataFrame:
-    wanted = (table["dataset"] == dataset) & (table["metric"] == style.name) & (table["region"] == MEAN_REGION)
-    return table[wanted]
-
-
-def _best(results: StudyResults, dataset: str, column: pd.DataFrame, style: MetricStyle) -> str:
-    where = data_name(results.datasets[dataset])
-    best = column[column["mark"] == "best"]
-    if best.empty:
-        return f"On {where}, no two variants have comparable results yet."
-    variants = variants_of(results, dataset)
-    pairs = zip(best["label"], best["leading"], strict=True)
-    names = [row_name(Variant(str(label), str(leading)), variants) for label, leading in pairs]
-    patients = count(int(best["n_patients"].iloc[0]), "patient")
+def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str]:
+    found = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
+    marks = rank({variant: summary.mean for variant, summary in found.items()}, style)
+    winners = [variant for variant in found if marks.get(variant) == "best"]
+    first = found[winners[0]]
+    over = ", mean over regions" if len(view.regions) > 1 else ""
     extreme = "highest" if style.higher_is_better else "lowest"
-    over = ", mean over regions" if len(regions_of(results, dataset)) > 1 else ""
-    return (
-        f"On {where}, {' and '.join(names)} {'has' if len(names) == 1 else 'share'} the {extreme} {style.title}{over}: "
-        f"{_spread(best.iloc[0], style)} ({count(int(best['n'].iloc[0]), 'case')} of {patients})."
-    )
+    names = " and ".join(view.names[each] for each in winners)
+    patients = count(first.n_patients, "patient")
+    base = patients if first.n_cases == first.n_patients else f"{count(first.n_cases, 'case')} of {patients}"
+    sentences = [
+        f"On {view.title}, {names} {'has' if len(winners) == 1 else 'share'} the {extreme} {style.title}{over}: "
+        f"{_spread(first, style)} ({base})."
+    ]
+    if len(winners) == 1:
+        seconds = [variant for variant in found if marks.get(variant) == "second"]
+        sentences += _margin(view, winners[0], seconds, analysis, style)
+    return sentences
 
 
-def _spread(row: pd.Series, style: MetricStyle) -> str:
-    text = style.text(float(row["mean"]))
-    return text if pd.isna(row["sd"]) else f"{text} ± {style.text(float(row['sd']))}"
+def _spread(summary: Summary, style: MetricStyle) -> str:
+    spread = "" if math.isnan(summary.sd) else f" ± {style.text(summary.sd)}"
+    return f"{style.text(summary.mean)}{spread}{_interval(summary.mean_interval, style)}"
 
 
 def _margin(
-    results: StudyResults,
-    winner: Variant,
-    variants: list[Variant],
-    column: pd.DataFrame,
-    computed: Computed,
-    dataset: str,
+    view: DatasetView, winner: Variant, seconds: list[Variant], analysis: Analysis, style: MetricStyle
 ) -> list[str]:
     """The winner against the reference or, where the reference wins, against the runners-up."""
-    style = metric_style(results.metrics[0])
-    deltas = _column(computed.deltas, dataset, style)
-    if winner.label != results.reference:
-        mine = deltas[(deltas["label"] == winner.label) & (deltas["leading"] == winner.leading) & deltas["comparable"]]
-        if mine.empty:
-            return []
-        delta = _delta(computed, mine.iloc[0], style)
-        return [f"Its mean paired difference to the reference {results.reference} is {delta}."]
-    second = column[column["mark"] == "second"]
-    pairs = {(str(label), str(leading)) for label, leading in zip(second["label"], second["leading"], strict=True)}
+    compared = {each.method: each for each in analysis.comparisons}
+    if (mine := compared.get(view.names[winner])) is not None:
+        return [f"Its mean paired difference to the reference {mine.reference} is {_delta(mine, style)}."]
     behind = [
-        f"{row_name(Variant(str(row['label']), str(row['leading'])), variants)} differs by "
-        f"{_delta(computed, row, style)}"
-        for _, row in deltas[deltas["comparable"]].iterrows()
-        if (str(row["label"]), str(row["leading"])) in pairs and row["reference_leading"] == winner.leading
+        f"{view.names[each]} differs by {_delta(found, style)}"
+        for each in seconds
+        if (found := compared.get(view.names[each])) is not None and found.reference == view.names[winner]
     ]
     return [f"It is the reference; next, {' and '.join(behind)} (mean paired difference)."] if behind else []
 
 
-def _delta(computed: Computed, row: pd.Series, style: MetricStyle) -> str:
-    mean, sd = float(row["mean"]), float(row["sd"])
+def _delta(found: Comparison, style: MetricStyle) -> str:
     unit = f" {style.unit}" if style.unit else ""
-    spread = "" if pd.isna(sd) else f" ± {style.text(sd)}"
-    interval = mean_interval(of_patients(paired_cases(computed.cases, row)))
-    sure = f" (95 % interval {style.signed(interval.low)} to {style.signed(interval.high)})" if interval else ""
-    return f"{style.signed(mean)}{spread}{unit}{sure}"
+    words = []
+    if found.mean_interval is not None:
+        words.append(_interval(found.mean_interval, style, signed=True).strip(" ()"))
+    if found.p_holm is not None:
+        p = "p < 0.001" if found.p_holm < 0.001 else f"p = {found.p_holm:.3f}"
+        words.append(f"{p} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
+    if found.within_seeds:
+        words.append("within the spread between seeds")
+    said = f" ({'; '.join(words)})" if words else ""
+    return f"{style.signed(found.mean_difference)}{unit}{said}"
+
+
+def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> str:
+    if ends is None:
+        return ""
+    low, high = (style.signed(each) if signed else style.text(each) for each in ends)
+    return f" (95 % interval {low} to {high})"
+
+
+def _stability(analysis: Analysis) -> list[str]:
+    if analysis.stability is None or analysis.directed is None:
+        return []
+    first = analysis.stability.first
+    name = str(first.idxmax())
+    return [f"With other patients of this kind, {name} would rank first in {100 * first[name]:.0f} % of resamples."]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.report.computed import Computed
+from harness.report.computed import DatasetView
 from harness.report.metrics import metric_style
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, regions_of, variants_of
+from harness.report.variants import Variant
 from harness.results.overlay import Overlay, read_slices
 from harness.results.schema import StudyResults
 
@@ -19,28 +18,28 @@ __all__ = ["RULE", "case_scores", "chosen_cases", "result_folders", "slices_of"]
 RULE = "the cases with the lowest, the middle and the highest score, taken as the median over variants"
 
 
-def case_scores(computed: Computed, dataset: str) -> pd.DataFrame:
+def case_scores(results: StudyResults, view: DatasetView) -> pd.DataFrame:
     """The first metric of every case, mean over regions and seeds: one row a case, one column a variant.
 
-    Sorted from the worst case to the best by the median over the variants that have every case, then by name.
+    Sorted from the worst case to the best by the median over the variants that have every case, then by name. The
+    index is patient and case.
     """
-    results, cases = computed.results, computed.cases
-    regions = regions_of(results, dataset)
-    wanted = MEAN_REGION if len(regions) > 1 else regions[0]
     style = metric_style(results.metrics[0])
-    here = cases[(cases["dataset"] == dataset) & (cases["region"] == wanted) & (cases["metric"] == style.name)]
-    table = here.pivot(index="case", columns=["label", "leading"], values="value")
-    order = [tuple(each) for each in variants_of(results, dataset) if tuple(each) in table.columns]
-    table = table[order]
+    analysis = view.analyses.get((style.name, view.main))
+    if analysis is None:
+        return pd.DataFrame()
+    table = analysis.by_case
+    table = table[[name for name in view.names.values() if name in table and table[name].notna().any()]]
     whole = table.dropna(axis="columns")
     middle = (whole if whole.shape[1] else table).median(axis="columns")
     ranked = middle.sort_index().sort_values(ascending=style.higher_is_better, kind="stable")
     return table.loc[ranked.index]
 
 
-def chosen_cases(computed: Computed, dataset: str) -> dict[str, str]:
+def chosen_cases(results: StudyResults, view: DatasetView) -> dict[str, str]:
     """Worst, median and best case by name of the place; fewer where there are fewer cases."""
-    cases = [str(case) for case in case_scores(computed, dataset).index]
+    scores = case_scores(results, view)
+    cases = [] if scores.empty else [str(case) for case in scores.index.get_level_values("case")]
     if not cases:
         return {}
     places = {"worst": 0, "median": len(cases) // 2, "best": len(cases) - 1}
@@ -50,10 +49,10 @@ def chosen_cases(computed: Computed, dataset: str) -> dict[str, str]:
     }
 
 
-def result_folders(results: StudyResults, dataset: str) -> dict[Variant, list[Path]]:
+def result_folders(results: StudyResults, view: DatasetView) -> dict[Variant, list[Path]]:
     """Folders of the finished cells of each variant, first fold and seed first."""
-    cells = results.cells[(results.cells["dataset"] == dataset) & results.cells["cell"].isin(list(results.overlays))]
-    folders: dict[Variant, list[Path]] = {variant: [] for variant in variants_of(results, dataset)}
+    cells = view.cells[view.cells["cell"].isin(list(results.overlays))]
+    folders: dict[Variant, list[Path]] = {variant: [] for variant in view.variants}
     for row in cells.sort_values(["fold", "seed"]).to_dict("records"):
         variant = Variant(str(row["label"]), str(row["leading"]))
         # The store keeps all of a cell's result in one folder; the overlay is one of its files.
@@ -61,10 +60,10 @@ def result_folders(results: StudyResults, dataset: str) -> dict[Variant, list[Pa
     return folders
 
 
-def slices_of(results: StudyResults, dataset: str, cases: list[str]) -> dict[str, dict[Variant, Overlay]]:
+def slices_of(results: StudyResults, view: DatasetView, cases: list[str]) -> dict[str, dict[Variant, Overlay]]:
     """The stored slices of some cases by case and variant, each of the first fold and seed that tested the case."""
     found: dict[str, dict[Variant, Overlay]] = {case: {} for case in cases}
-    for variant, folders in result_folders(results, dataset).items():
+    for variant, folders in result_folders(results, view).items():
         wanted = list(cases)
         for folder in folders:
             path = folder / "slices.npz"

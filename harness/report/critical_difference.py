@@ -23,6 +23,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
         return None
     ranks = analysis.ranking.mean_ranks
     methods, patients = len(ranks), len(analysis.table)
+    margin = 0.03 * max(1.0, float(ranks.max() - ranks.min()))
     with styled():
         figure = new_figure(DOUBLE, 1.0 + 0.17 * methods)
         axes = figure.subplots()
@@ -39,17 +40,17 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
             elbow_props={"color": INK, "linewidth": 0.7},
             # A dot marks each method of a bar: the line alone would also cover one that differs from its neighbours.
             crossbar_props={"color": INK, "linewidth": 2.2, "marker": "o", "markersize": 4},
-            text_h_margin=0.03 * max(1.0, float(ranks.max() - ranks.min())),
+            text_h_margin=margin,
         )
         axes.spines["top"].set_visible(True)
         axes.set_xlabel("mean rank over patients (1 is best)")
         axes.xaxis.set_label_position("top")
-        axes.set_xlim(float(ranks.min()), float(ranks.max()))
+        axes.set_xlim(float(ranks.min()) - margin, float(ranks.max()) + margin)
     style = metric_style(analysis.metric)
     omnibus = analysis.omnibus
     test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."
     return Drawing(
-        f"critical_difference_{analysis.dataset}_{analysis.metric}_{analysis.region}",
+        f"critical_difference_{analysis.dataset}_{analysis.metric}",
         f"Critical difference, {style.title}: {title}",
         f"{title}, {style.title} ({style.direction}), {analysis.region}: mean rank of {methods} methods over "
         f"{patients} patients. Dots joined by a bar are methods that no pairwise signed-rank test (Pratt, Holm over "

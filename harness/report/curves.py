@@ -7,30 +7,27 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DASHES, SINGLE, Drawing, legend, new_figure, palette, styled
-from harness.report.evidence import data_name, row_name
-from harness.report.variants import Variant, variant_status, variants_of
-from harness.results.schema import StudyResults
 
 __all__ = ["training_curves"]
 
 
-def training_curves(results: StudyResults, dataset: str) -> Drawing | None:
+def training_curves(computed: Computed, view: DatasetView) -> Drawing | None:
     """Draws loss above validation Dice; ``None`` without a history."""
-    cells = results.cells[results.cells["dataset"] == dataset]
-    history = results.history.merge(cells[["cell", "label", "leading", "fold", "seed"]], on="cell")
+    history = computed.results.history.merge(view.cells[["cell", "method"]].drop_duplicates(), on="cell")
     if history.empty:
         return None
-    variants = variants_of(results, dataset)
-    name = data_name(results.datasets[dataset])
+    name, variants = view.title, view.variants
     with styled():
         figure = new_figure(SINGLE, 4.0)
         upper, lower = figure.subplots(2, 1, sharex=True)
         handles = []
         for number, (variant, colour) in enumerate(zip(variants, palette(len(variants)), strict=True)):
-            mine = history[(history["label"] == variant.label) & (history["leading"] == variant.leading)]
+            mine = history[history["method"] == view.names[variant]]
             line = Line2D([], [], color=colour, linestyle=DASHES[number % len(DASHES)], linewidth=1.2)
-            line.set_label(_label(results, dataset, variant, variants))
+            state = view.status[variant]
+            line.set_label(view.names[variant] if state == "complete" else f"{view.names[variant]} ({state})")
             _lines(upper, mine, "loss", line)
             _lines(lower, mine, "val_dice", line)
             handles.append(line)
@@ -41,7 +38,7 @@ def training_curves(results: StudyResults, dataset: str) -> Drawing | None:
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend(figure, handles)
     caption = f"{name}: mean training loss and validation Dice by epoch, one line a fold and seed."
-    return Drawing(f"curves_{dataset}", f"Training: {name}", caption, figure)
+    return Drawing(f"curves_{view.name}", f"Training: {name}", caption, figure)
 
 
 def _lines(axes: Axes, history: pd.DataFrame, column: str, style: Line2D) -> None:
@@ -50,9 +47,3 @@ def _lines(axes: Axes, history: pd.DataFrame, column: str, style: Line2D) -> Non
         line.set_linestyle(style.get_linestyle())
         # A single point makes no line: show it as a dot.
         line.set_marker("." if len(cell) == 1 else "")
-
-
-def _label(results: StudyResults, dataset: str, variant: Variant, variants: list[Variant]) -> str:
-    status = variant_status(results, dataset, variant)
-    name = row_name(variant, variants)
-    return name if status == "complete" else f"{name} ({status})"

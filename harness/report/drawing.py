@@ -22,6 +22,7 @@ __all__ = [
     "DOUBLE",
     "HATCHES",
     "INK",
+    "MANY",
     "SINGLE",
     "Drawing",
     "legend",
@@ -37,6 +38,9 @@ SINGLE, DOUBLE = 3.5, 7.16
 
 #: Characters in a line of the legend: two columns of this fit one column of a paper, four fit two.
 _LEGEND_WIDTH = 20
+
+#: More dots than this are drawn faint and as a picture, so that vector files stay small.
+MANY = 200
 
 #: Text, edges and points.
 INK = "#1f2430"

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.report.chosen import case_scores, slices_of
-from harness.report.computed import Computed
-from harness.report.evidence import data_name, row_name
+from harness.report.computed import DatasetView
 from harness.report.metrics import metric_style
 from harness.report.overlays import label_colour, slice_dice
-from harness.report.variants import Variant, variants_of
+from harness.report.variants import Variant
 from harness.results.overlay import Overlay
+from harness.results.schema import StudyResults
 
 __all__ = ["DrillDown", "drill_down"]
 
@@ -67,31 +67,29 @@ class DrillDown:
     note: str
 
 
-def drill_down(computed: Computed, dataset: str) -> DrillDown | None:
+def drill_down(results: StudyResults, view: DatasetView) -> DrillDown | None:
     """Lists the cases; ``None`` where there are no results."""
-    scores = case_scores(computed, dataset)
+    scores = case_scores(results, view)
     if scores.empty:
         return None
-    results = computed.results
-    style, every = metric_style(results.metrics[0]), variants_of(results, dataset)
-    variants = [Variant(*map(str, column)) for column in scores.columns]
-    listed = [str(case) for case in scores.index[:_MAX_LISTED]]
-    slices = slices_of(results, dataset, listed[:_MAX_PICTURED])
+    style = metric_style(results.metrics[0])
+    listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
+    slices = slices_of(results, view, listed[:_MAX_PICTURED])
     views = []
-    for case in listed:
-        numbers = tuple(None if np.isnan(value) else float(value) for value in scores.loc[case].to_numpy(dtype=float))
+    for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
+        numbers = tuple(None if np.isnan(value) else float(value) for value in values)
         printed = tuple("–" if number is None else style.text(number) for number in numbers)
         mine = slices.get(case, {})
         named = next(iter(mine.values())).name if mine else ""
-        views.append(CaseView(case, printed, numbers, named, _pictures(mine, {v: row_name(v, every) for v in every})))
+        views.append(CaseView(case, printed, numbers, named, _pictures(mine, view.names)))
     note = (
         f"{len(listed)} of {len(scores)} cases, the worst first by the median over variants; all are in csv/cases.csv. "
     )
     note += f"Pictures of {len(slices)} cases." if slices else "No slices are stored with these results."
     return DrillDown(
-        title=data_name(results.datasets[dataset]),
+        title=view.title,
         score=style.heading,
-        variants=tuple(row_name(variant, every) for variant in variants),
+        variants=tuple(str(name) for name in scores.columns),
         cases=tuple(views),
         note=note,
     )

@@ -9,20 +9,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.report.metrics import metric_style
-from harness.report.refusal import refusal_for
-from harness.report.variants import Variant, variants_of
+from harness.report.variants import Variant
 from harness.results.schema import DatasetFacts, StudyResults
 
 __all__ = [
     "Evidence",
+    "collect_evidence",
     "count",
     "data_name",
-    "evidence_for",
-    "failures_of",
     "kind_words",
     "listed",
     "packages_of",
-    "row_name",
 ]
 
 #: What the reader must be told about data that no clinic recorded for this purpose.
@@ -77,26 +74,6 @@ def data_name(facts: DatasetFacts) -> str:
     return f"{facts.title}, {kind}" if kind else facts.title
 
 
-def row_name(variant: Variant, variants: Iterable[Variant]) -> str:
-    """Name of a variant in one string; the leading modality is named where the study varies it."""
-    if len({other.leading for other in variants}) > 1 and variant.leading != "-":
-        return f"{variant.label}, {variant.leading} leading"
-    return variant.label
-
-
-def failures_of(results: StudyResults, dataset: str) -> tuple[str, ...]:
-    """Cells of a dataset that are not done, each with what is known about it, in table order."""
-    variants = variants_of(results, dataset)
-    cells = results.cells[(results.cells["dataset"] == dataset) & (results.cells["status"] != "done")]
-    rows = []
-    for row in cells.to_dict("records"):
-        variant = Variant(str(row["label"]), str(row["leading"]))
-        reason = f": {row['reason']}" if row["reason"] and not pd.isna(row["reason"]) else ""
-        name = f"{row_name(variant, variants)}, fold {row['fold']}, seed {row['seed']}"
-        rows.append((variants.index(variant), row["fold"], row["seed"], f"{name} – {_state(row['status'])}{reason}"))
-    return tuple(text for *_, text in sorted(rows))
-
-
 def packages_of(cells: pd.DataFrame) -> dict[str, str]:
     """Package versions of all cells; a package that differs between cells lists each version."""
     versions: dict[str, set[str]] = {}
@@ -106,23 +83,36 @@ def packages_of(cells: pd.DataFrame) -> dict[str, str]:
     return {name: ", ".join(sorted(versions[name])) for name in sorted(versions, key=str.lower)}
 
 
-def evidence_for(results: StudyResults, dataset: str) -> Evidence:
-    """Collects what a dataset's tables must say under them."""
+def collect_evidence(
+    results: StudyResults,
+    dataset: str,
+    names: Mapping[Variant, str],
+    groups: Mapping[str, pd.DataFrame],
+    refusal: str | None,
+) -> Evidence:
+    """Collects what a dataset's tables must say under them.
+
+    Args:
+        results: The study.
+        dataset: Dataset.
+        names: Name of each variant.
+        groups: Per-case rows of the dataset by metric.
+        refusal: Why no significance test is made.
+    """
     facts = results.datasets[dataset]
     cells = results.cells[results.cells["dataset"] == dataset]
-    cases = results.cases[(results.cases["dataset"] == dataset) & results.cases["metric"].isin(results.metrics)]
     return Evidence(
         name=data_name(facts),
-        base=_base(facts, cases, cells),
+        base=_base(facts, groups, cells),
         scales="; ".join(
             f"{style.title} {style.scale}, {style.direction}" for style in map(metric_style, results.metrics)
         ),
-        policies=_policies(cases),
-        implementations=_implementations(results, cases),
+        policies=_policies(groups),
+        implementations=_implementations(results, groups),
         notes=facts.notes,
-        failures=failures_of(results, dataset),
-        refusal=refusal_for(results, dataset),
-        commits=listed(str(commit) for commit in cells["commit"].dropna()) or "unknown",
+        failures=_failures(cells, names),
+        refusal=refusal,
+        commits=listed(cells["commit"].dropna().unique()) or "unknown",
     )
 
 
@@ -130,31 +120,48 @@ def _state(status: object) -> str:
     return {"failed": "failed", "new": "not started", "running": "still running"}.get(str(status), str(status))
 
 
-def _base(facts: DatasetFacts, cases: pd.DataFrame, cells: pd.DataFrame) -> str:
-    number = len(cases[["patient", "case"]].drop_duplicates())
+def _failures(cells: pd.DataFrame, names: Mapping[Variant, str]) -> tuple[str, ...]:
+    """Cells that are not done, each with what is known about it, in table order."""
+    variants, rows = list(names), []
+    for row in cells[cells["status"] != "done"].to_dict("records"):
+        variant = Variant(str(row["label"]), str(row["leading"]))
+        reason = f": {row['reason']}" if row["reason"] and not pd.isna(row["reason"]) else ""
+        name = f"{names[variant]}, fold {row['fold']}, seed {row['seed']}"
+        rows.append((variants.index(variant), row["fold"], row["seed"], f"{name} – {_state(row['status'])}{reason}"))
+    return tuple(text for *_, text in sorted(rows))
+
+
+def _base(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.DataFrame) -> str:
+    pairs = pd.concat([rows[["patient", "case"]].drop_duplicates() for rows in groups.values()]) if groups else None
+    cases = 0 if pairs is None else len(pairs.drop_duplicates())
+    patients = 0 if pairs is None else pairs["patient"].nunique()
     seeds, folds = cells["seed"].nunique(), cells["fold"].nunique()
+    how = "averaged within each patient" if patients > 1 else "no spread between patients, SD is between cases"
     parts = [
-        f"{count(number, 'case')} of {count(cases['patient'].nunique(), 'patient')}",
+        count(patients, "patient") if cases == patients else f"{count(cases, 'case')} of {count(patients, 'patient')}",
         "" if facts.unit == "patient" else f"one case: {facts.unit}",
+        how if cases > patients else "",
         f"{count(seeds, 'seed')}{' averaged within each case' if seeds > 1 else ''}",
         f"{count(folds, 'fold')}{' pooled' if folds > 1 else ''}",
-        f"protocol {listed(cells['protocol'].dropna()) or 'unknown'}",
+        f"protocol {listed(cells['protocol'].dropna().unique()) or 'unknown'}",
     ]
     return "; ".join(part for part in parts if part)
 
 
-def _policies(cases: pd.DataFrame) -> str:
-    missing = int((cases["status"] == "missing").sum())
-    empty = int(cases["status"].isin(["empty_both", "empty_one"]).sum())
+def _policies(groups: Mapping[str, pd.DataFrame]) -> str:
+    states = [rows["status"].astype(str) if rows.empty else rows["status"] for rows in groups.values()]
+    total = sum(len(each) for each in states)
+    missing = sum(int((each == "missing").sum()) for each in states)
+    empty = sum(int(each.isin(["empty_both", "empty_one"]).sum()) for each in states)
     return (
-        f"Of {len(cases)} results {missing} had no prediction and count as worst, "
-        f"{empty} had an empty region and follow the empty-case policy"
+        f"Of {total:,} results {missing:,} had no prediction and count as worst, "
+        f"{empty:,} had an empty region and follow the empty-case policy"
     )
 
 
-def _implementations(results: StudyResults, cases: pd.DataFrame) -> str:
+def _implementations(results: StudyResults, groups: Mapping[str, pd.DataFrame]) -> str:
     named = (
-        (metric_style(metric).title, listed(cases.loc[cases["metric"] == metric, "implementation"]))
+        (metric_style(metric).title, listed(groups[metric]["implementation"].unique()) if metric in groups else "")
         for metric in results.metrics
     )
     return "; ".join(f"{title} by {names or 'unknown'}" for title, names in named)

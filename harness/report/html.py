@@ -14,11 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.report.computed import Computed
 from harness.report.drawing import Drawing
 from harness.report.drilldown import drill_down
-from harness.report.evidence import data_name, failures_of
 from harness.report.layout import Table
 from harness.report.provenance import cell_differences, provenance_of
-from harness.report.variants import datasets_of, variants_of
-from harness.results.schema import StudyResults
 
 __all__ = ["html_page", "html_tables"]
 
@@ -57,26 +54,25 @@ def html_page(
         for drawing in drawings
     ]
     results = computed.results
-    datasets = datasets_of(results)
     script = (files("harness.report") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             results=results,
-            data=[data_name(results.datasets[dataset]) for dataset in datasets],
+            data=[view.title for view in computed.views.values()],
             answers=answers,
-            failures=[failure for dataset in datasets for failure in _failures(results, dataset)],
+            failures=_failures(computed),
             tables=tables,
             figures=figures,
-            provenance=provenance_of(results),
-            differences=cell_differences(results),
-            mixed=[text for dataset in datasets if (text := computed.mixing.sentence(dataset))],
-            drilldowns=[drilldown for dataset in datasets if (drilldown := drill_down(computed, dataset))],
+            provenance=provenance_of(computed),
+            differences=cell_differences(computed),
+            mixed=[text for name in computed.views if (text := computed.mixing.sentence(name))],
+            drilldowns=[found for view in computed.views.values() if (found := drill_down(results, view))],
             script=script,
             # The page's policy admits this script and no other.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(results)},
+            cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(computed)},
         )
     )
 
@@ -98,9 +94,13 @@ def _environment() -> Environment:
     )
 
 
-def _failures(results: StudyResults, dataset: str) -> list[str]:
-    prefix = f"{results.datasets[dataset].title}: " if len(datasets_of(results)) > 1 else ""
-    return [f"{prefix}{failure}" for failure in failures_of(results, dataset)]
+def _failures(computed: Computed) -> list[str]:
+    views = list(computed.views.values())
+    return [
+        f"{view.title}: {failure}" if len(views) > 1 else failure
+        for view in views
+        for failure in view.evidence.failures
+    ]
 
 
 _CELLS = (
@@ -121,17 +121,13 @@ _CELLS = (
 )
 
 
-def _cell_rows(results: StudyResults) -> list[list[str]]:
-    order = {
-        (dataset, *variant): (place, row)
-        for place, dataset in enumerate(datasets_of(results))
-        for row, variant in enumerate(variants_of(results, dataset))
-    }
-    records = sorted(
-        results.cells.to_dict("records"),
-        key=lambda row: (order[row["dataset"], row["label"], row["leading"]], row["fold"], row["seed"]),
-    )
-    return [[_cell_text(column, row[column]) for _, column in _CELLS] for row in records]
+def _cell_rows(computed: Computed) -> list[list[str]]:
+    rows = []
+    for view in computed.views.values():
+        order = {name: place for place, name in enumerate(view.names.values())}
+        cells = view.cells.assign(order=view.cells["method"].map(order)).sort_values(["order", "fold", "seed"])
+        rows += [[_cell_text(column, row[column]) for _, column in _CELLS] for row in cells.to_dict("records")]
+    return rows
 
 
 def _cell_text(column: str, value: object) -> str:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import numpy as np
 import seaborn as sns
 
-from harness.report.computed import Computed
+from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
-from harness.report.evidence import data_name
-from harness.report.forms.common import lookup
 from harness.report.forms.leading import leading_groups
 from harness.report.metrics import metric_style
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import regions_of
+from harness.report.variants import Variant
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["leading_map"]
 
 
-def leading_map(computed: Computed, dataset: str) -> Drawing | None:
+def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
     """Draws one row of panels a label; ``None`` where no label varies its leading modality."""
     results = computed.results
-    groups = leading_groups(computed, dataset)
+    groups = leading_groups(view)
     if not groups:
         return None
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
-    regions = regions_of(results, dataset)
-    shown = [*regions, MEAN_REGION] if len(regions) > 1 else regions
+    shown = view.shown
     longest = max(len(variants) for variants in groups.values())
     with styled():
         figure = new_figure(DOUBLE, 0.5 + len(groups) * (0.65 + 0.32 * longest))
@@ -33,9 +29,11 @@ def leading_map(computed: Computed, dataset: str) -> Drawing | None:
         for row, (label, variants) in zip(grid, groups.items(), strict=True):
             for axes, metric in zip(row, results.metrics, strict=True):
                 style = metric_style(metric)
-                rows = [[found[(*variant, metric, region)] for region in shown] for variant in variants]
-                means = np.array([[float(each["mean"]) for each in line] for line in rows])
-                words = [[_words(each, style.text(float(each["mean"]))) for each in line] for line in rows]
+                means = np.array([[_mean(view, each, metric, region) for region in shown] for each in variants])
+                words = [
+                    [view.status[each] if np.isnan(mean) else style.text(mean) for mean in line]
+                    for each, line in zip(variants, means, strict=True)
+                ]
                 # Light is better in both directions, so that the eye compares panels.
                 colours = "Greys_r" if style.higher_is_better else "Greys"
                 sns.heatmap(
@@ -58,11 +56,13 @@ def leading_map(computed: Computed, dataset: str) -> Drawing | None:
                     if text.get_text() in ("failed", "incomplete"):
                         text.set_color(INK)
             row[0].set_ylabel("Leading modality")
-    title = data_name(results.datasets[dataset])
-    caption = f"{title}: mean over cases by leading modality and region; lighter is better. A word stands for no mean."
-    return Drawing(f"leading_{dataset}", f"Leading modality: {title}", caption, figure)
+    title = view.title
+    caption = (
+        f"{title}: mean over patients by leading modality and region; lighter is better. A word stands for no mean."
+    )
+    return Drawing(f"leading_{view.name}", f"Leading modality: {title}", caption, figure)
 
 
-def _words(row: object, text: str) -> str:
-    status = str(row["status"])  # type: ignore[index]
-    return text if status == "complete" else status
+def _mean(view: DatasetView, variant: Variant, metric: str, region: str) -> float:
+    summary = view.summary(variant, metric, region)
+    return np.nan if summary is None else summary.mean

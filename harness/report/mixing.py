@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.report.variants import datasets_of
-from harness.results.schema import StudyResults
-from harness.statistics.comparability import why_not_comparable
-
-__all__ = ["Mixing", "mixing_of"]
+__all__ = ["Mixing"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +13,8 @@ class Mixing:
     """Why methods are not comparable, and whether they are ranked all the same.
 
     Attributes:
-        reasons: Reasons by dataset; none where its methods are comparable.
+        reasons: Reasons by dataset; none where its methods are comparable. See
+            :func:`harness.statistics.comparability.why_not_comparable`.
         allowed: Ranked in spite of them, because the user asked for it.
     """
 
@@ -36,12 +33,3 @@ class Mixing:
         if self.allowed:
             return f"Mixed on request (--allow-mixed), so ranks compare unlike conditions: {reasons}."
         return f"Methods are not ranked or tested against each other (--allow-mixed would): {reasons}."
-
-
-def mixing_of(results: StudyResults, *, allowed: bool = False) -> Mixing:
-    """Compares the cells of each dataset."""
-    cells = results.cells
-    reasons = {
-        dataset: tuple(why_not_comparable(cells[cells["dataset"] == dataset])) for dataset in datasets_of(results)
-    }
-    return Mixing(reasons, allowed)

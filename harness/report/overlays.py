@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
-from harness.report.evidence import data_name, row_name
-from harness.report.variants import Variant, variants_of
+from harness.report.variants import Variant
 from harness.results.overlay import Overlay
-from harness.results.schema import StudyResults
 
 __all__ = ["label_colour", "overlay_figure", "slice_dice"]
 
@@ -33,27 +32,24 @@ class _Panel:
     labels: NDArray[np.uint8] | None = None
 
 
-def overlay_figure(results: StudyResults, dataset: str) -> Drawing | None:
+def overlay_figure(computed: Computed, view: DatasetView) -> Drawing | None:
     """Draws the slice of the first fold and seed that most variants have; ``None`` without an overlay."""
-    variants = variants_of(results, dataset)
-    fold, seed, slices = _first(results, dataset)
+    fold, seed, slices = _first(computed, view)
     if not slices:
         return None
     first = next(iter(slices.values()))
     panels = [_Panel(name, image) for name, image in zip(first.modalities, first.images, strict=True)]
     panels.append(_Panel("Truth", first.images[0], first.truth))
-    for variant in variants:
-        if variant in slices:
-            panels.append(_prediction(variant, variants, slices[variant], first))
-    title = data_name(results.datasets[dataset])
+    panels += [_prediction(variant, view.names[variant], mine, first) for variant, mine in slices.items()]
+    title = view.title
     with styled():
         figure = _draw(panels, first, f"{title}: {first.name}")
-    absent = ", ".join(row_name(variant, variants) for variant in variants if variant not in slices)
+    absent = ", ".join(name for variant, name in view.names.items() if variant not in slices)
     caption = (
         f"{title}: {first.name}, fold {fold}, seed {seed}. Dice is of this slice alone, mean over the "
         f"labels in truth or prediction.{f' No prediction to show: {absent}.' if absent else ''}"
     )
-    return Drawing(f"overlay_{dataset}", f"One slice: {title}", caption, figure)
+    return Drawing(f"overlay_{view.name}", f"One slice: {title}", caption, figure)
 
 
 def slice_dice(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float:
@@ -66,18 +62,19 @@ def slice_dice(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float
     return float(np.mean(scores)) if scores else 1.0
 
 
-def _first(results: StudyResults, dataset: str) -> tuple[int, int, dict[Variant, Overlay]]:
+def _first(computed: Computed, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:
     """The first fold and seed among those with the most overlays, and its slices in table order."""
-    cells = results.cells[(results.cells["dataset"] == dataset) & results.cells["cell"].isin(list(results.overlays))]
+    stored = computed.results.overlays
+    cells = view.cells[view.cells["cell"].isin(list(stored))]
     found: dict[tuple[int, int], dict[Variant, Path]] = {}
     for row in cells.to_dict("records"):
         variant = Variant(str(row["label"]), str(row["leading"]))
-        found.setdefault((int(row["fold"]), int(row["seed"])), {})[variant] = results.overlays[row["cell"]]
+        found.setdefault((int(row["fold"]), int(row["seed"])), {})[variant] = stored[row["cell"]]
     if not found:
         return 0, 0, {}
     fold, seed = min(found, key=lambda run: (-len(found[run]), run))
     paths = found[fold, seed]
-    slices = {each: Overlay.load(paths[each]) for each in variants_of(results, dataset) if each in paths}
+    slices = {each: Overlay.load(paths[each]) for each in view.variants if each in paths}
     return fold, seed, _cropped(slices)
 
 
@@ -101,11 +98,11 @@ def _span(line: NDArray[np.bool_], margin: int = 3) -> slice:
     return slice(max(int(places[0]) - margin, 0), int(places[-1]) + 1 + margin)
 
 
-def _prediction(variant: Variant, variants: Sequence[Variant], mine: Overlay, first: Overlay) -> _Panel:
+def _prediction(variant: Variant, name: str, mine: Overlay, first: Overlay) -> _Panel:
     leading = mine.modalities.index(variant.leading) if variant.leading in mine.modalities else 0
     # Two variants may show different slices where one was scored on other cases: then the picture says so.
     where = "" if mine.name == first.name else f"\n{mine.name}"
-    title = f"{row_name(variant, variants)}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
+    title = f"{name}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
     return _Panel(title, mine.images[leading], mine.prediction)
 
 

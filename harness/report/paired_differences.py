@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, MANY, Drawing, new_figure, styled
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
@@ -13,40 +13,38 @@ from harness.statistics.floors import ALPHA
 __all__ = ["paired_differences"]
 
 _DOTS = "#8b93a7"
-#: Dots beyond this many patients are drawn fainter and as a picture, so that the file stays small.
-_MANY = 200
 
 
 def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
-    """Draws one row a method; ``None`` where nothing is compared with a reference.
+    """Draws one row a method; ``None`` where nothing is compared, or on one patient.
 
     Args:
         analysis: Statistics of a dataset, metric and region.
         title: What the dataset is called.
     """
     shown = analysis.comparisons
-    if not shown:
+    if not shown or len(analysis.table) < 2:
         return None
     style, patients = metric_style(analysis.metric), len(analysis.table)
-    reference = shown[0].reference
+    references = list(dict.fromkeys(each.reference for each in shown))
+    reference = references[0] if len(references) == 1 else "the reference"
     order = sorted(shown, key=lambda each: each.mean_difference, reverse=style.higher_is_better)
     random = np.random.default_rng(0)
-    base = analysis.table[reference].to_numpy(dtype=float)
     with styled():
         figure = new_figure(DOUBLE, 0.9 + 0.27 * len(order))
         axes = figure.subplots()
         axes.grid(axis="x")
         axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
         for place, each in enumerate(order):
-            deltas = analysis.table[each.method].to_numpy(dtype=float) - base
+            deltas = (analysis.table[each.method] - analysis.table[each.reference]).to_numpy(dtype=float)
             axes.scatter(
                 deltas,
                 place + random.uniform(-0.24, 0.24, patients),
-                s=5 if patients <= _MANY else 3,
+                s=5 if patients <= MANY else 3,
                 color=_DOTS,
-                alpha=0.7 if patients <= _MANY else 0.25,
+                alpha=0.7 if patients <= MANY else 0.25,
                 linewidth=0,
-                rasterized=patients > _MANY,
+                rasterized=patients > MANY,
                 zorder=2,
             )
             if each.median_interval is not None:
@@ -66,7 +64,7 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
     )
     refused = f" {analysis.refusals[0]}." if analysis.refusals and not tested else ""
     return Drawing(
-        f"paired_differences_{analysis.dataset}_{analysis.metric}_{analysis.region}",
+        f"paired_differences_{analysis.dataset}_{analysis.metric}",
         f"Paired differences, {style.title}: {title}",
         f"{title}, {style.title} ({style.direction}), {analysis.region}: method minus {reference} on each of "
         f"{patients} {'patient' if patients == 1 else 'patients'} (dots), median (diamond) and its 95 % bootstrap "

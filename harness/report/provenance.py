@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from harness.report.computed import Computed
 from harness.report.evidence import listed, packages_of
-from harness.report.refusal import refusal
-from harness.results.schema import StudyResults
 
 __all__ = ["cell_differences", "provenance_of"]
 
@@ -21,33 +20,35 @@ _SHARED = (
 )
 
 
-def provenance_of(results: StudyResults) -> dict[str, str]:
+def provenance_of(computed: Computed) -> dict[str, str]:
     """Facts by name: what code, data, split, packages and hardware the cells ran on."""
-    cells = results.cells
+    cells = computed.results.cells
+    untested = {view.title: view.evidence.refusal for view in computed.views.values() if view.evidence.refusal}
     named = {
-        "Significance": refusal(results) or "enough patients for a test on every dataset",
+        "Significance": "; ".join(f"{title}, {reason}" for title, reason in untested.items())
+        or "enough patients for a test on every dataset",
         "Commit": listed(cells["commit"].dropna()),
         "Protocol": listed(cells["protocol"].dropna()),
         "Split": listed(cells["split"].dropna()),
         "Data": listed(cells["data"].dropna()),
         "Device": listed(cells["device"].dropna()),
-        "Metrics": listed(results.cases["implementation"].dropna()),
+        "Metrics": listed(computed.results.cases["implementation"].dropna().unique()),
         "Packages": ", ".join(f"{name} {version}" for name, version in packages_of(cells).items()),
         "Finished": _span(cells["finished"]),
     }
     return {name: value or "unknown" for name, value in named.items()}
 
 
-def cell_differences(results: StudyResults) -> list[tuple[str, str, str]]:
+def cell_differences(computed: Computed) -> list[tuple[str, str, str]]:
     """In what the finished cells of a dataset differ beyond variant, fold and seed.
 
     Returns:
         Rows of (what, value, which variants); empty where all cells ran alike.
     """
-    done = results.cells[results.cells["status"] == "done"]
     rows: list[tuple[str, str, str]] = []
-    for dataset, cells in done.groupby("dataset", sort=True):
-        title = results.datasets[str(dataset)].title
+    for view in computed.views.values():
+        cells = view.cells[view.cells["status"] == "done"]
+        title = computed.results.datasets[view.name].title
         for column, name in _SHARED:
             if column in cells:
                 rows += _differing(cells, column, f"{name}, {title}")

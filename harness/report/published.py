@@ -7,9 +7,9 @@ from importlib.resources import as_file, files
 
 import pandas as pd
 
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, variants_of
-from harness.results.schema import StudyResults
+from harness.report.computed import DatasetView
+from harness.report.variants import Variant
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["SOURCE", "published_method", "published_rows"]
 
@@ -39,18 +39,17 @@ def published_rows(dataset: str) -> pd.DataFrame:
     return rows[rows["dataset"] == dataset].reset_index(drop=True)
 
 
-def published_method(results: StudyResults, dataset: str, variant: Variant) -> str | None:
+def published_method(view: DatasetView, variant: Variant) -> str | None:
     """The published method a variant is an implementation of; ``None`` for none.
 
     By label or, where the study runs only one variant of a model, by model; spelling (``Swin-Unet``, ``SwinUNet``)
     does not matter. A variant of an ablation is never taken for the whole model.
     """
-    methods = {_plain(method): str(method) for method in published_rows(dataset)["method"]}
+    methods = {_plain(method): str(method) for method in published_rows(view.name)["method"]}
     if (label := _plain(variant.label)) in methods:
         return methods[label]
-    cells = results.cells[results.cells["dataset"] == dataset]
-    model = str(cells.loc[cells["label"] == variant.label, "model"].iloc[0])
-    labels = {other.label for other in variants_of(results, dataset)} & set(cells.loc[cells["model"] == model, "label"])
+    model = str(view.cells.loc[view.cells["label"] == variant.label, "model"].iloc[0])
+    labels = set(view.cells.loc[view.cells["model"] == model, "label"])
     return methods.get(_plain(model)) if len(labels) == 1 else None
 
 

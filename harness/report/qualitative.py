@@ -13,11 +13,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from harness.report.chosen import RULE, chosen_cases, slices_of
-from harness.report.computed import Computed
+from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
-from harness.report.evidence import data_name, row_name
 from harness.report.overlays import label_colour, slice_dice
-from harness.report.variants import Variant, variants_of
+from harness.report.variants import Variant
 from harness.results.overlay import Overlay
 
 __all__ = ["qualitative_grid"]
@@ -28,16 +27,14 @@ _SURPLUS, _MISSED, _CONFUSED = "#E69F00", "#56B4E9", "#F0E442"
 _MAX_VARIANTS = 12
 
 
-def qualitative_grid(computed: Computed, dataset: str) -> Drawing | None:
+def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
     """Draws two rows a case (prediction, errors); ``None`` where no slices are stored."""
-    results = computed.results
-    chosen = chosen_cases(computed, dataset)
-    stored = slices_of(results, dataset, list(chosen.values()))
+    chosen = chosen_cases(computed.results, view)
+    stored = slices_of(computed.results, view, list(chosen.values()))
     rows = [(place, case, stored[case]) for place, case in chosen.items() if case in stored]
     if not rows:
         return None
-    every = variants_of(results, dataset)
-    shown = [variant for variant in every if any(variant in slices for *_, slices in rows)]
+    shown = [variant for variant in view.variants if any(variant in slices for *_, slices in rows)]
     left, shown = shown[_MAX_VARIANTS:], shown[:_MAX_VARIANTS]
     windows = {case: _window(list(slices.values())) for _, case, slices in rows}
     size = DOUBLE / (len(shown) + 1)
@@ -51,7 +48,7 @@ def qualitative_grid(computed: Computed, dataset: str) -> Drawing | None:
         grid = figure.subplots(2 * len(rows), len(shown) + 1, squeeze=False, height_ratios=heights)
         for number, (place, case, slices) in enumerate(rows):
             _case_rows(grid[2 * number : 2 * number + 2], place, slices, shown, windows[case])
-        for axes, title in zip(grid[0], ["Truth", *(row_name(each, every) for each in shown)], strict=True):
+        for axes, title in zip(grid[0], ["Truth", *(view.names[each] for each in shown)], strict=True):
             axes.set_title(f"{textwrap.fill(title, 14)}\n{axes.get_title()}", fontsize=5.5, pad=2)
         present = sorted(
             {int(v) for *_, slices in rows for each in slices.values() for v in np.unique(each.truth)} - {0}
@@ -60,15 +57,15 @@ def qualitative_grid(computed: Computed, dataset: str) -> Drawing | None:
         figure.legend(
             handles=_handles(present, names), loc="outside lower center", ncols=4, frameon=False, fontsize=6.5
         )
-    title = data_name(results.datasets[dataset])
+    title = view.title
     where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)
-    absent = ", ".join(row_name(each, every) for each in left)
+    absent = ", ".join(view.names[each] for each in left)
     caption = (
         f"{title}: {RULE} ({where}). The slice is the one with most foreground in the truth. Above: the prediction in "
         "colour, the outline of the truth in white, Dice of the slice; below: its errors. The first fold and seed of "
         f"each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
     )
-    return Drawing(f"qualitative_{dataset}", f"Worst, median and best case: {title}", caption, figure)
+    return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {title}", caption, figure)
 
 
 def _case_rows(

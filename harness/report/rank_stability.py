@@ -63,7 +63,7 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
     style, taus = metric_style(analysis.metric), found.taus
     first = str(found.first.idxmax())
     return Drawing(
-        f"rank_stability_{analysis.dataset}_{analysis.metric}_{analysis.region}",
+        f"rank_stability_{analysis.dataset}_{analysis.metric}",
         f"Rank stability, {style.title}: {title}",
         f"{title}, {style.title} ({style.direction}), {analysis.region}: ranks by mean over {found.resamples:,} "
         f"resamples of {len(analysis.table)} patients. The area of a blob is the share of resamples, the cross the "

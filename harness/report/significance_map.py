@@ -53,7 +53,7 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
             spine.set_visible(False)
     style = metric_style(analysis.metric)
     return Drawing(
-        f"significance_map_{analysis.dataset}_{analysis.metric}_{analysis.region}",
+        f"significance_map_{analysis.dataset}_{analysis.metric}",
         f"Significance map, {style.title}: {title}",
         f"{title}, {style.title} ({style.direction}), {analysis.region}: p that the row's method is better than the "
         f"column's, by one-sided signed-rank tests (Pratt) over {len(analysis.table)} patients, Holm over all ordered "

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes
 
 from harness.report.chosen import result_folders
-from harness.report.computed import Computed
+from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
-from harness.report.evidence import data_name, row_name
 from harness.report.overlays import label_colour
-from harness.report.variants import Variant, variants_of
+from harness.report.variants import Variant
 from harness.results.overlay import Overlay
 
 __all__ = ["surface_view"]
@@ -30,13 +29,12 @@ _FINEST = 64
 _OPACITY = 0.55
 
 
-def surface_view(computed: Computed, dataset: str) -> Drawing | None:
+def surface_view(computed: Computed, view: DatasetView) -> Drawing | None:
     """Draws the truth and each variant's prediction of the middle test case; ``None`` where no truth is stored.
 
     The case was chosen by its place in the split before anything was predicted.
     """
-    results = computed.results
-    folders = {variant: found[0] for variant, found in result_folders(results, dataset).items() if found}
+    folders = {variant: found[0] for variant, found in result_folders(computed.results, view).items() if found}
     truths = {variant: folder for variant, folder in folders.items() if (folder / "truth.nii.gz").is_file()}
     if not truths:
         return None
@@ -51,17 +49,16 @@ def surface_view(computed: Computed, dataset: str) -> Drawing | None:
     box = _box([truth, *volumes.values()])
     if box is None:
         return None
-    every = variants_of(results, dataset)
-    panels = {"Truth": truth[box], **{row_name(each, every): volume[box] for each, volume in volumes.items()}}
-    title = data_name(results.datasets[dataset])
+    panels = {"Truth": truth[box], **{view.names[each]: volume[box] for each, volume in volumes.items()}}
+    title = view.title
     with styled():
         figure = _draw(panels, spacing, labels)
-    absent = ", ".join(row_name(variant, every) for variant in every if variant not in volumes)
+    absent = ", ".join(name for variant, name in view.names.items() if variant not in volumes)
     caption = (
         f"{title}: surfaces of case {case}, the middle one of the test cases in the order of the split, seen from the "
         f"same point.{f' No prediction to show: {absent}.' if absent else ''}"
     )
-    return Drawing(f"surfaces_{dataset}", f"Surfaces: {title}", caption, figure)
+    return Drawing(f"surfaces_{view.name}", f"Surfaces: {title}", caption, figure)
 
 
 def _volume(path: Path) -> tuple[NDArray[np.uint8], tuple[float, ...]]:

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.report.computed import Computed
+from harness.report.computed import Computed, DatasetView
 from harness.report.forms.ablation import ablation_tables
-from harness.report.forms.differences import difference_table
+from harness.report.forms.across import across_table
+from harness.report.forms.comparisons import comparison_tables, difference_table
 from harness.report.forms.efficiency import efficiency_table
 from harness.report.forms.leading import leading_tables
 from harness.report.forms.means import mean_table, median_table
 from harness.report.forms.published import published_table
 from harness.report.layout import Table
-from harness.report.variants import datasets_of
 
 __all__ = ["build_tables"]
 
 
 def build_tables(computed: Computed) -> list[Table]:
-    """The tables of every dataset; a form that has nothing to say about a study is left out."""
-    return [table for dataset in datasets_of(computed.results) for table in _of_dataset(computed, dataset)]
+    """The tables of every dataset, then those across them; a form that has nothing to say is left out."""
+    tables = [table for view in computed.views.values() for table in _of_dataset(computed, view)]
+    return [*tables, *(across_table(computed, metric) for metric in computed.across)]
 
 
-def _of_dataset(computed: Computed, dataset: str) -> Iterator[Table]:
-    yield mean_table(computed, dataset)
-    if (deltas := difference_table(computed, dataset)) is not None:
-        yield deltas
-    yield from ablation_tables(computed, dataset)
-    yield from leading_tables(computed, dataset)
-    yield median_table(computed, dataset)
-    if (efficiency := efficiency_table(computed, dataset)) is not None:
+def _of_dataset(computed: Computed, view: DatasetView) -> Iterator[Table]:
+    yield mean_table(computed, view)
+    if (differences := difference_table(computed, view)) is not None:
+        yield differences
+    yield from comparison_tables(computed, view)
+    yield from ablation_tables(computed, view)
+    yield from leading_tables(computed, view)
+    yield median_table(computed, view)
+    if (efficiency := efficiency_table(computed, view)) is not None:
         yield efficiency
-    if (published := published_table(computed, dataset)) is not None:
+    if (published := published_table(computed, view)) is not None:
         yield published

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+import pandas as pd
+
 from harness.results.schema import StudyResults
 
-__all__ = ["Status", "Variant", "datasets_of", "reference_of", "regions_of", "variant_status", "variants_of"]
+__all__ = [
+    "Status",
+    "Variant",
+    "datasets_of",
+    "ordered",
+    "references_of",
+    "regions_of",
+    "row_names",
+    "status_of",
+    "variants_of",
+]
 
 #: ``complete``: every cell is done. ``failed``: one failed. ``incomplete``: one has not finished.
 Status: TypeAlias = Literal["complete", "failed", "incomplete"]
@@ -22,7 +34,7 @@ class Variant(NamedTuple):
 
 def datasets_of(results: StudyResults) -> list[str]:
     """Datasets of the study, in the order of its facts."""
-    present = set(results.cells["dataset"]) | set(results.cases["dataset"])
+    present = {*results.cells["dataset"].unique(), *results.cases["dataset"].unique()}
     return ordered(present, list(results.datasets))
 
 
@@ -37,33 +49,44 @@ def variants_of(results: StudyResults, dataset: str) -> list[Variant]:
 
 def regions_of(results: StudyResults, dataset: str) -> list[str]:
     """Regions in table order; one the dataset does not declare comes last rather than being lost."""
-    scored = set(results.cases.loc[results.cases["dataset"] == dataset, "region"])
+    scored = set(results.cases.loc[results.cases["dataset"] == dataset, "region"].unique())
     declared = results.datasets[dataset].regions
     return ordered(scored | set(declared), declared)
 
 
-def reference_of(results: StudyResults, dataset: str, variant: Variant) -> Variant | None:
-    """The variant this one is compared with: the reference at the same leading modality, or the only one there is."""
-    candidates = [other for other in variants_of(results, dataset) if other.label == results.reference]
-    same = [other for other in candidates if other.leading == variant.leading]
-    if variant.label == results.reference:
-        return None
-    if same:
-        return same[0]
-    return candidates[0] if len(candidates) == 1 else None
+def row_names(variants: Sequence[Variant]) -> dict[Variant, str]:
+    """Name of each variant in one string; the leading modality is named where a label stands with several."""
+    labels = [variant.label for variant in variants]
+    return {
+        variant: f"{variant.label}, {variant.leading} leading"
+        if labels.count(variant.label) > 1 and variant.leading != "-"
+        else variant.label
+        for variant in variants
+    }
 
 
-def variant_status(results: StudyResults, dataset: str, variant: Variant) -> Status:
-    """Whether a variant may have a mean."""
-    cells = results.cells
-    mine = (cells["dataset"] == dataset) & (cells["label"] == variant.label) & (cells["leading"] == variant.leading)
-    states = set(cells.loc[mine, "status"])
+def references_of(results: StudyResults, variants: Sequence[Variant]) -> dict[Variant, Variant]:
+    """What each variant is compared with: the reference at the same leading modality, or the only one there is."""
+    candidates = [other for other in variants if other.label == results.reference]
+    found = {}
+    for variant in variants:
+        if variant.label == results.reference:
+            continue
+        same = [other for other in candidates if other.leading == variant.leading]
+        if same or len(candidates) == 1:
+            found[variant] = (same or candidates)[0]
+    return found
+
+
+def status_of(cells: pd.DataFrame) -> Status:
+    """Whether the variant of these cells may have a mean."""
+    states = set(cells["status"])
     if "failed" in states:
         return "failed"
     return "complete" if states == {"done"} else "incomplete"
 
 
-def ordered(present: Iterable[str], order: Sequence[str]) -> list[str]:
+def ordered(present: Iterable[object], order: Sequence[str]) -> list[str]:
     """The present names: those of ``order`` first, the others alphabetically."""
     names = {str(name) for name in present}
     return [name for name in order if name in names] + sorted(names - set(order))

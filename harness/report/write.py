@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias, get_args
 from harness.errors import HarnessError, did_you_mean
 from harness.report.answer import answers
 from harness.report.boxes import box_plot
-from harness.report.computed import Computed, compute
+from harness.report.computed import Computed, DatasetView, compute
 from harness.report.costs import cost_plot
+from harness.report.critical_difference import critical_difference
 from harness.report.curves import training_curves
 from harness.report.drawing import Drawing, render
 from harness.report.html import html_page
@@ -20,11 +21,14 @@ from harness.report.leading_map import leading_map
 from harness.report.longform import long_tables
 from harness.report.markdown import markdown_document
 from harness.report.overlays import overlay_figure
+from harness.report.paired_differences import paired_differences
 from harness.report.qualitative import qualitative_grid
+from harness.report.rank_stability import rank_stability
+from harness.report.significance_map import significance_map
 from harness.report.surfaces import surface_view
 from harness.report.tables import build_tables
-from harness.report.variants import datasets_of
 from harness.results.schema import StudyResults
+from harness.statistics.analysis import Analysis
 
 __all__ = ["FORMATS", "Format", "markdown_report", "write_report"]
 
@@ -33,14 +37,19 @@ Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 #: The forms themselves, ``all`` left out.
 FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 
-_FIGURES: tuple[Callable[[Computed, str], Drawing | None], ...] = (
-    lambda computed, dataset: box_plot(computed.results, dataset),
-    cost_plot,
-    leading_map,
+#: Drawn once a dataset, and once a dataset and metric.
+_OF_DATASET: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (box_plot, cost_plot, leading_map)
+_OF_METRIC: tuple[Callable[[Analysis, str], Drawing | None], ...] = (
+    paired_differences,
+    critical_difference,
+    significance_map,
+    rank_stability,
+)
+_OF_CASES: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (
     qualitative_grid,
-    lambda computed, dataset: overlay_figure(computed.results, dataset),
+    overlay_figure,
     surface_view,
-    lambda computed, dataset: training_curves(computed.results, dataset),
+    training_curves,
 )
 
 
@@ -64,17 +73,25 @@ def write_report(
     wanted = _wanted(formats)
     _require_results(results)
     computed = compute(results, allow_mixed=allow_mixed)
-    drawings = [
-        drawing for dataset in datasets_of(results) for draw in _FIGURES if (drawing := draw(computed, dataset))
-    ]
+    drawings = list(_drawings(computed))
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     written = []
     for name, files in rendered.items():
         written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
     pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, text in _forms(computed, wanted, drawings, pictures):
-        written.append(_write(out / name, text.encode()))
+    for name, content in _forms(computed, wanted, drawings, pictures):
+        written.append(_write(out / name, content))
     return written
+
+
+def _drawings(computed: Computed) -> Iterator[Drawing]:
+    for view in computed.views.values():
+        found = [draw(computed, view) for draw in _OF_DATASET]
+        for metric in computed.results.metrics:
+            analysis = view.analyses.get((metric, view.main))
+            found += [draw(analysis, view.title) for draw in _OF_METRIC] if analysis else []
+        found += [draw(computed, view) for draw in _OF_CASES]
+        yield from (drawing for drawing in found if drawing is not None)
 
 
 def markdown_report(results: StudyResults) -> str:
@@ -107,17 +124,17 @@ def _require_results(results: StudyResults) -> None:
 
 def _forms(
     computed: Computed, wanted: set[str], drawings: Sequence[Drawing], pictures: Mapping[str, bytes]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, bytes]]:
     results, tables, said = computed.results, build_tables(computed), answers(computed)
     if "latex" in wanted:
-        yield "tables.tex", latex_document(tables)
-        yield from ((f"latex/{table.name}.tex", latex_document([table])) for table in tables)
+        yield "tables.tex", latex_document(tables).encode()
+        yield from ((f"latex/{table.name}.tex", latex_document([table]).encode()) for table in tables)
     if "markdown" in wanted:
-        yield "tables.md", markdown_document(results.study, results.question, said, tables)
+        yield "tables.md", markdown_document(results.study, results.question, said, tables).encode()
     if "csv" in wanted:
-        yield from ((f"csv/{name}", text) for name, text in long_tables(computed).items())
+        yield from ((f"csv/{name}", content) for name, content in long_tables(computed))
     if "html" in wanted:
-        yield "report.html", html_page(computed, said, tables, drawings, pictures)
+        yield "report.html", html_page(computed, said, tables, drawings, pictures).encode()
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.statistics.comparability import why_not_comparable
-from harness.statistics.comparisons import Comparison, Friedman, compare, directed_p, friedman, pairwise_p
+from harness.statistics.bootstrap import (
+    RESAMPLES,
+    Interval,
+    bootstrap_means,
+    few_patients,
+    mean_intervals,
+    median_intervals,
+)
+from harness.statistics.comparisons import (
+    Comparison,
+    Friedman,
+    compare,
+    directed_p,
+    friedman,
+    one_sided_p,
+    pairwise_p,
+)
 from harness.statistics.floors import refusal
-from harness.statistics.intervals import RESAMPLES, Interval, few_patients, mean_intervals, median_intervals
-from harness.statistics.patients import MEAN_REGION, Grid, Patients, build_grid, method_names, patient_table
+from harness.statistics.patients import MEAN_REGION, Grid, Patients, patient_table
 from harness.statistics.rankings import AGGREGATE, Ranking, rank
-from harness.statistics.seeds import Spread, seed_spread
 from harness.statistics.stability import Stability, stability
 
-__all__ = ["Across", "Analysis", "Summary", "across_datasets", "analyse", "analyse_all"]
+__all__ = ["Across", "Analysis", "Summary", "across_datasets", "analyse", "summaries_of"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One method over patients.
+    """One method over patients; over the cases of the patient where there is one patient.
 
     Attributes:
-        n: Patients.
-        mean: Mean over patients.
-        mean_interval: BCa interval of it; ``None`` for one patient.
-        median: Median over patients.
-        median_interval: Percentile interval of it; ``None`` for one patient.
+        n_patients: Patients.
+        n_cases: Cases.
+        n_results: Results: cases times the seeds they were tested with.
+        n_expected: Results that the finished methods have between them.
+        n_missing: Results without a prediction, which count as worst.
+        n_empty: Results whose value the policy for empty regions set.
+        complete: The method has every result, so it may be compared.
+        mean: Mean.
+        sd: Standard deviation between patients; NaN for one value.
+        mean_interval: BCa interval of the mean over patients; ``None`` for too few patients.
+        median: Median.
+        median_interval: Percentile interval of it; ``None`` for too few patients.
         q1: Lower quartile.
         q3: Upper quartile.
-        spread: SD between patients and between seeds.
+        mean_scored: Mean over patients of measured results alone; NaN where there is none.
+        seed_sd: SD between the seeds' means over patients; NaN for one seed.
+        n_seeds: Seeds that were run on every case.
     """
 
-    n: int
+    n_patients: int
+    n_cases: int
+    n_results: int
+    n_expected: int
+    n_missing: int
+    n_empty: int
+    complete: bool
     mean: float
+    sd: float
     mean_interval: Interval | None
     median: float
     median_interval: Interval | None
     q1: float
     q3: float
-    spread: Spread
+    mean_scored: float
+    seed_sd: float
+    n_seeds: int
 
 
 @dataclass(frozen=True)
@@ -55,12 +87,15 @@ class Analysis:
         metric: Metric name.
         region: Region, or ``Mean`` for the mean over regions.
         higher_is_better: Direction of the metric.
-        table: Patients x methods.
-        summaries: By method.
-        excluded: Why a method has no column, by method.
+        table: Patients x methods that may be compared.
+        by_case: Cases x methods with results, seeds averaged; the index is patient and case.
+        summaries: By method, those that lack results included.
+        excluded: Why a method is not in the table, by method.
+        untested: Why the patients cannot carry the tests against the references (of all pairs, where there are none);
+            ``None`` where they can.
         refusals: What was not computed, and why; printed by the report.
         caveats: What the reader of the numbers must know.
-        comparisons: Other methods against the reference; empty without one or where methods may not be compared.
+        comparisons: Methods against their references; empty where there are none or they may not be compared.
         omnibus: Friedman's test; ``None`` where not made.
         pairwise: Two-sided p of all pairs after Holm; ``None`` where the data cannot carry it.
         directed: One-sided p that the row beats the column after Holm; ``None`` where the data cannot carry it.
@@ -73,8 +108,10 @@ class Analysis:
     region: str
     higher_is_better: bool
     table: pd.DataFrame
+    by_case: pd.DataFrame
     summaries: Mapping[str, Summary]
     excluded: Mapping[str, str]
+    untested: str | None
     refusals: tuple[str, ...]
     caveats: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
@@ -101,73 +138,61 @@ class Across:
 
 
 def analyse(
-    cases: pd.DataFrame,
-    cells: pd.DataFrame,
-    reference: str | None,
-    metric: str,
+    grid: Grid,
     region: str = MEAN_REGION,
     *,
-    dataset: str,
     higher_is_better: bool,
+    references: Mapping[str, str] | None = None,
     regions: Sequence[str] | None = None,
+    unfinished: Collection[str] = (),
+    unlike: Sequence[str] = (),
     allow_mixed: bool = False,
     resamples: int = RESAMPLES,
 ) -> Analysis:
     """Analyses one dataset, metric and region.
 
     Args:
-        cases: Per-case rows of the results store (any datasets and metrics).
-        cells: One row a cell.
-        reference: Method the others are compared with; ``None`` for none.
-        metric: Metric.
+        grid: Results, see :func:`harness.statistics.patients.build_grid`.
         region: Region, or ``Mean`` for the mean over regions within a case.
-        dataset: Dataset.
         higher_is_better: Direction of the metric.
+        references: Reference of each method that is to be compared with one.
         regions: Regions of the mean; all by default.
-        allow_mixed: Rank methods trained under different conditions; the reasons against it become caveats.
+        unfinished: Methods with a cell that failed or has not finished.
+        unlike: Why the methods may not be ranked together, see
+            :func:`harness.statistics.comparability.why_not_comparable`.
+        allow_mixed: Rank them all the same; the reasons become caveats.
         resamples: Bootstrap resamples of the intervals.
 
     Raises:
-        DataError: Rows are absent, without a value or there twice, or the region or the reference is not known.
+        DataError: The region has no results, or a reference is not known.
     """
-    rows = cases[(cases["dataset"] == dataset) & (cases["metric"] == metric)]
-    mine = cells[cells["dataset"] == dataset]
-    grid = build_grid(rows, dataset, metric)
-    return _analyse(grid, mine, reference, region, higher_is_better, regions, allow_mixed, resamples)
-
-
-def analyse_all(
-    cases: pd.DataFrame,
-    cells: pd.DataFrame,
-    reference: str | None,
-    directions: Mapping[str, bool],
-    *,
-    regions: Mapping[str, Sequence[str]] | None = None,
-    allow_mixed: bool = False,
-    resamples: int = RESAMPLES,
-) -> Iterator[Analysis]:
-    """Analyses every dataset, metric and region, reading the rows of each dataset and metric once.
-
-    Args:
-        cases: Per-case rows.
-        cells: One row a cell.
-        reference: Method the others are compared with.
-        directions: Whether higher is better, by metric; metrics not named are left out.
-        regions: Regions of the mean by dataset; all by default.
-        allow_mixed: See :func:`analyse`.
-        resamples: See :func:`analyse`.
-
-    Yields:
-        The mean over regions first, then each region, by dataset and metric in sorted order.
-    """
-    for (dataset, metric), rows in cases.groupby(["dataset", "metric"], sort=True, observed=True):
-        if metric not in directions:
-            continue
-        grid = build_grid(rows, str(dataset), str(metric))
-        mine = cells[cells["dataset"] == dataset]
-        declared = regions.get(str(dataset)) if regions else None
-        for region in (MEAN_REGION, *grid.regions):
-            yield _analyse(grid, mine, reference, region, directions[str(metric)], declared, allow_mixed, resamples)
+    known = {*grid.methods, *unfinished}
+    for reference in dict.fromkeys((references or {}).values()):
+        if reference not in known:
+            raise DataError(
+                f"Dataset '{grid.dataset}' has no method '{reference}' to compare with.",
+                hint=f"Known: {', '.join(sorted(known))}.",
+            )
+    found = patient_table(grid, region, regions=regions, unfinished=unfinished)
+    few = few_patients(len(found.values))
+    caveats = [*found.caveats, *([few] if few else []), *(unlike if allow_mixed else [])]
+    means = _bootstrap(found, resamples)
+    base = Analysis(
+        grid.dataset,
+        grid.metric,
+        region,
+        higher_is_better,
+        found.values,
+        found.by_case,
+        summaries_of(found, means),
+        found.excluded,
+        _untested(found, references or {}),
+        (),
+        tuple(caveats),
+    )
+    if unlike and not allow_mixed:
+        return replace(base, refusals=tuple(f"not ranked, {reason}" for reason in unlike))
+    return _compared(base, references or {}, means)
 
 
 def across_datasets(analyses: Sequence[Analysis]) -> Across:
@@ -188,103 +213,106 @@ def across_datasets(analyses: Sequence[Analysis]) -> Across:
     return Across(ranks, ranks.mean(axis=1), refusal(len(ranked), max(1, len(ranks) - 1), unit="dataset"))
 
 
-def _analyse(
-    grid: Grid,
-    cells: pd.DataFrame,
-    reference: str | None,
-    region: str,
-    higher_is_better: bool,
-    regions: Sequence[str] | None,
-    allow_mixed: bool,
-    resamples: int,
-) -> Analysis:
-    names = method_names(cells)
-    if reference is not None and reference not in {*grid.methods, *names}:
-        raise DataError(
-            f"Dataset '{grid.dataset}' has no method '{reference}' to compare with.",
-            hint=f"Known: {', '.join(grid.methods)}.",
-        )
-    unfinished = sorted(set(names[cells["status"] != "done"]))
-    found = patient_table(grid, region, regions=regions, unfinished=unfinished)
-    mixed = why_not_comparable(cells[names.isin(found.values.columns)])
-    few = few_patients(len(found.values))
-    caveats = [*found.caveats, *([few] if few else []), *(mixed if allow_mixed else [])]
-    base = Analysis(
-        grid.dataset,
-        grid.metric,
-        region,
-        higher_is_better,
-        found.values,
-        _summaries(found, resamples),
-        found.excluded,
-        (),
-        tuple(caveats),
-    )
-    if mixed and not allow_mixed:
-        return replace(base, refusals=tuple(f"not ranked, {reason}" for reason in mixed))
-    return _compared(base, reference, resamples)
+def summaries_of(found: Patients, means: NDArray[np.float64] | None = None) -> dict[str, Summary]:
+    """Summaries of all methods with results.
 
-
-def _summaries(found: Patients, resamples: int) -> dict[str, Summary]:
-    table = found.values
-    if table.empty:
-        return {}
-    values = table.to_numpy(dtype=float)
-    none: list[Interval | None] = [None] * values.shape[1]
-    means = mean_intervals(values, resamples=resamples) if len(values) > 1 else none
-    medians = median_intervals(values, resamples=resamples) if len(values) > 1 else none
-    quarters = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    spreads = seed_spread(table, found.by_seed)
+    Args:
+        found: One value a patient and method.
+        means: Bootstrap means of ``found.values``; drawn here by default.
+    """
+    complete = found.values.columns
+    ends: dict[object, tuple[Interval | None, Interval | None]] = {}
+    if len(complete) and len(found.values):
+        values = found.values.to_numpy(dtype=float)
+        pairs = zip(mean_intervals(values, means=means), median_intervals(values), strict=True)
+        ends = dict(zip(complete, pairs, strict=True))
+    everything = pd.concat([found.values, found.partial], axis=1)
     return {
-        str(name): Summary(
-            len(values),
-            float(values[:, number].mean()),
-            means[number],
-            float(quarters[1, number]),
-            medians[number],
-            float(quarters[0, number]),
-            float(quarters[2, number]),
-            spreads[str(name)],
-        )
-        for number, name in enumerate(table.columns)
+        str(name): _summary(found, str(name), everything[name].dropna(), ends.get(name, (None, None)))
+        for name in everything.columns
+        if everything[name].notna().any()
     }
 
 
-def _compared(base: Analysis, reference: str | None, resamples: int) -> Analysis:
+def _summary(
+    found: Patients, name: str, patients: pd.Series[float], ends: tuple[Interval | None, Interval | None]
+) -> Summary:
+    cases = found.by_case[name].dropna().to_numpy(dtype=float)
+    values = patients.to_numpy(dtype=float) if len(patients) > 1 else cases
+    q1, median, q3 = (float(each) for each in np.quantile(values, [0.25, 0.5, 0.75]))
+    seeds = found.by_seed.loc[name].dropna().to_numpy(dtype=float)
+    counts = found.counts[name]
+    return Summary(
+        n_patients=len(patients),
+        n_cases=len(cases),
+        n_results=counts.results,
+        n_expected=counts.expected,
+        n_missing=counts.missing,
+        n_empty=counts.empty,
+        complete=name not in found.excluded,
+        mean=float(values.mean()),
+        sd=float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        mean_interval=ends[0],
+        median=median,
+        median_interval=ends[1],
+        q1=q1,
+        q3=q3,
+        mean_scored=counts.mean_scored,
+        seed_sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else np.nan,
+        n_seeds=len(seeds),
+    )
+
+
+def _bootstrap(found: Patients, resamples: int) -> NDArray[np.float64] | None:
+    return bootstrap_means(found.values.to_numpy(dtype=float), resamples=resamples) if len(found.values) > 1 else None
+
+
+def _compared(base: Analysis, references: Mapping[str, str], means: NDArray[np.float64] | None) -> Analysis:
     """Adds what needs more than one method and patient, and says what the data cannot carry."""
     table, better = base.table, base.higher_is_better
     patients, methods = table.shape
     if methods < 2:
         return replace(base, refusals=("fewer than two methods have comparable results: nothing to compare",))
-    refusals = []
-    pairs = methods * (methods - 1) // 2
-    against = refusal(patients, methods - 1)
-    among = refusal(patients, pairs)
-    comparisons: list[Comparison] = []
-    if reference is not None and reference not in table:
-        refusals.append(f"no comparison with the reference, {base.excluded[reference]}")
-    elif reference is not None:
-        if against:
-            refusals.append(against)
-        comparisons = compare(table, reference, higher_is_better=better, tested=against is None, resamples=resamples)
-        comparisons = [_beside_seeds(each, base.summaries) for each in comparisons]
-    if among and among not in refusals:
-        refusals.append(among)
-    if patients < 2:
-        return replace(base, refusals=(*refusals, "1 patient: no ranking"), comparisons=tuple(comparisons))
-    directed = None if among else directed_p(table, higher_is_better=better)
-    return replace(
+    pairs = _pairs(table, references)
+    lost = sorted({reference for reference in references.values() if reference not in table})
+    refusals = [f"no comparison with the reference, {base.excluded[each]}" for each in lost]
+    against = refusal(patients, len(pairs)) if pairs else None
+    among = refusal(patients, methods * (methods - 1) // 2)
+    refusals += dict.fromkeys(each for each in (against, among) if each)
+    one_sided = None if among and (against or not pairs) else one_sided_p(table, higher_is_better=better)
+    comparisons = compare(table, pairs, higher_is_better=better, means=means, one_sided=None if against else one_sided)
+    base = replace(
         base,
         refusals=tuple(refusals),
-        comparisons=tuple(comparisons),
-        omnibus=None if among else friedman(table),
-        pairwise=None if among else pairwise_p(table),
+        comparisons=tuple(_beside_seeds(each, base.summaries) for each in comparisons),
+    )
+    if patients < 2:
+        return replace(base, refusals=(*refusals, "1 patient: no ranking"))
+    tested = None if among else one_sided
+    directed = None if tested is None else directed_p(tested)
+    return replace(
+        base,
+        omnibus=None if tested is None else friedman(table),
+        pairwise=None if tested is None else pairwise_p(tested),
         directed=directed,
         ranking=rank(table, higher_is_better=better, directed=directed),
-        stability=stability(table, higher_is_better=better),
+        stability=stability(table, higher_is_better=better, means=means),
     )
 
 
+def _pairs(table: pd.DataFrame, references: Mapping[str, str]) -> dict[str, str]:
+    """Methods and references that both may be compared."""
+    return {method: reference for method, reference in references.items() if {method, reference} <= set(table)}
+
+
+def _untested(found: Patients, references: Mapping[str, str]) -> str | None:
+    patients, methods = found.values.shape
+    return refusal(patients, len(_pairs(found.values, references)) or max(1, methods * (methods - 1) // 2))
+
+
 def _beside_seeds(comparison: Comparison, summaries: Mapping[str, Summary]) -> Comparison:
-    mine, theirs = (summaries[name].spread for name in (comparison.method, comparison.reference))
-    return replace(comparison, within_seeds=mine.ties_with(theirs, comparison.mean_difference))
+    """Says whether the gap between two means is within the larger of their seed SDs."""
+    spreads = [summaries[name].seed_sd for name in (comparison.method, comparison.reference)]
+    if np.isnan(spreads).any():
+        return comparison
+    return replace(comparison, within_seeds=abs(comparison.mean_difference) <= max(spreads))

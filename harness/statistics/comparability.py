@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.statistics.patients import method_names
-
 __all__ = ["why_not_comparable"]
 
 _SHOWN = 3
@@ -18,26 +16,21 @@ _CONDITIONS = (
 
 
 def why_not_comparable(cells: pd.DataFrame) -> list[str]:
-    """Reasons not to rank the methods of these cells together; none where they are comparable.
+    """Reasons not to rank the methods of one dataset together; none where they are comparable.
 
     Args:
-        cells: Cells, columns of the results store. ``start`` (what training started from) is optional: a table
-            without it holds methods trained from scratch. Datasets are compared each within itself.
+        cells: Cells of one dataset with column ``method`` and those of the results store. ``start`` (what training
+            started from) is optional: a table without it holds methods trained from scratch.
 
     Returns:
         One sentence a difference, in a fixed order whatever the order of the rows.
     """
     reasons = []
-    datasets = sorted(cells["dataset"].astype(str).unique()) if "dataset" in cells else [""]
-    for dataset in datasets:
-        mine = cells[cells["dataset"].astype(str) == dataset] if dataset else cells
-        mine = mine.assign(method=method_names(mine))
-        where = f"{dataset}: " if len(datasets) > 1 else ""
-        for column, called, by_fold in _CONDITIONS:
-            if found := _differing(mine, column, by_fold=by_fold):
-                reasons.append(f"{where}different {called}: {found}")
-        if "start" in mine and (found := _differing(mine.assign(start=mine["start"].map(_start)), "start")):
-            reasons.append(f"{where}different starting weights: {found}")
+    for column, called, by_fold in _CONDITIONS:
+        if found := _differing(cells, column, by_fold=by_fold):
+            reasons.append(f"different {called}: {found}")
+    if "start" in cells and (found := _differing(cells.assign(start=cells["start"].map(_start)), "start")):
+        reasons.append(f"different starting weights: {found}")
     return reasons
 
 

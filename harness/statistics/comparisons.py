@@ -6,7 +6,7 @@ ranking (Pratt), and Holm's step-down correction covers the whole family.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,28 +16,41 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from harness.statistics.intervals import RESAMPLES, Interval, mean_intervals, median_intervals
+from harness.statistics.bootstrap import Interval, mean_intervals, median_intervals
 
-__all__ = ["Comparison", "Friedman", "cliffs_delta", "compare", "directed_p", "friedman", "p_better", "pairwise_p"]
+__all__ = [
+    "Comparison",
+    "Friedman",
+    "cliffs_delta",
+    "compare",
+    "directed_p",
+    "friedman",
+    "one_sided_p",
+    "p_better",
+    "pairwise_p",
+]
 
-_Side: TypeAlias = Literal["two-sided", "greater"]
+_Side: TypeAlias = Literal["less", "greater"]
+
+#: Up to this many patients scipy computes the test exactly where no difference is zero.
+_EXACT = 50
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against the reference, on the same patients; differences are method minus reference.
+    """A method against its reference, on the same patients; differences are method minus reference.
 
     Attributes:
         method: The method.
         reference: The reference.
         mean_difference: Mean of the patients' differences, in the metric's unit.
-        mean_interval: BCa interval of it; ``None`` for one patient.
+        mean_interval: BCa interval of it; ``None`` for too few patients.
         median_difference: Median of the patients' differences.
-        median_interval: Percentile interval of it; ``None`` for one patient.
+        median_interval: Percentile interval of it; ``None`` for too few patients.
         cliffs_delta: -1..1; above 0 where the method is better.
         p_better: Share of patients on which the method is better than the reference; ties count half.
         p: Two-sided p of the signed-rank test; ``None`` where the data cannot carry it.
-        p_holm: The same after Holm over all comparisons with the reference.
+        p_holm: The same after Holm over all comparisons with a reference.
         within_seeds: The mean difference is no larger than the spread between seeds; ``None`` for one seed.
     """
 
@@ -67,45 +80,93 @@ class Friedman:
     p: float
 
 
-def compare(
-    table: pd.DataFrame, reference: str, *, higher_is_better: bool, tested: bool, resamples: int = RESAMPLES
-) -> list[Comparison]:
-    """Compares every other method with the reference.
+def one_sided_p(table: pd.DataFrame, *, higher_is_better: bool) -> pd.DataFrame:
+    """One-sided signed-rank p that the row's method is better than the column's, uncorrected; 1 on the diagonal.
+
+    Everything tested here follows from this table: a two-sided p is twice the lesser of its two sides.
 
     Args:
         table: Patients x methods.
-        reference: A column of it.
         higher_is_better: Direction of the metric.
-        tested: Whether the patients can carry the tests.
-        resamples: Bootstrap resamples of the intervals.
     """
-    others = [str(name) for name in table.columns if name != reference]
-    if not others:
+    values = table.to_numpy(dtype=float) * (1 if higher_is_better else -1)
+    first, second = np.triu_indices(values.shape[1], k=1)
+    matrix = np.ones((values.shape[1], values.shape[1]))
+    differences = values[:, first] - values[:, second]
+    matrix[first, second] = _signed_rank(differences, "greater")
+    matrix[second, first] = _signed_rank(differences, "less")
+    return pd.DataFrame(matrix, index=table.columns, columns=table.columns)
+
+
+def pairwise_p(one_sided: pd.DataFrame) -> pd.DataFrame:
+    """Two-sided p of every pair, Holm over all of them; 1 on the diagonal.
+
+    Args:
+        one_sided: See :func:`one_sided_p`.
+    """
+    raw = _two_sided(one_sided)
+    matrix = np.ones(raw.shape)
+    first, second = np.triu_indices(len(raw), k=1)
+    matrix[first, second] = matrix[second, first] = _holm(raw[first, second])
+    return pd.DataFrame(matrix, index=one_sided.index, columns=one_sided.columns)
+
+
+def directed_p(one_sided: pd.DataFrame) -> pd.DataFrame:
+    """One-sided p that the row's method is better than the column's, Holm over all ordered pairs; 1 on the diagonal.
+
+    This is the significance map of challengeR (Wiesenfarth et al. 2021).
+
+    Args:
+        one_sided: See :func:`one_sided_p`.
+    """
+    matrix = one_sided.to_numpy(dtype=float).copy()
+    others = ~np.eye(len(matrix), dtype=bool)
+    matrix[others] = _holm(matrix[others])
+    return pd.DataFrame(matrix, index=one_sided.index, columns=one_sided.columns)
+
+
+def compare(
+    table: pd.DataFrame,
+    references: Mapping[str, str],
+    *,
+    higher_is_better: bool,
+    means: NDArray[np.float64] | None = None,
+    one_sided: pd.DataFrame | None = None,
+) -> list[Comparison]:
+    """Compares methods with their references.
+
+    Args:
+        table: Patients x methods.
+        references: Reference of each method that has one; both are columns of the table.
+        higher_is_better: Direction of the metric.
+        means: Bootstrap means of the table's columns, see :func:`harness.statistics.bootstrap.bootstrap_means`.
+        one_sided: See :func:`one_sided_p`; ``None`` where the patients cannot carry the tests.
+    """
+    if not references:
         return []
-    base = table[reference].to_numpy(dtype=float)
-    values = table[others].to_numpy(dtype=float)
-    deltas = values - base[:, None]
-    none: list[Interval | None] = [None] * len(others)
-    several = len(table) > 1
-    means = mean_intervals(deltas, resamples=resamples) if several else none
-    medians = median_intervals(deltas, resamples=resamples) if several else none
-    single = [_signed_rank(delta, "two-sided") for delta in deltas.T] if tested else []
-    adjusted = _holm(single)
+    mine = table.columns.get_indexer(pd.Index(list(references)))
+    theirs = table.columns.get_indexer(pd.Index(list(references.values())))
+    values = table.to_numpy(dtype=float)
+    deltas = values[:, mine] - values[:, theirs]
+    drawn = None if means is None else means[:, mine] - means[:, theirs]
+    mean_ends, median_ends = mean_intervals(deltas, means=drawn), median_intervals(deltas)
+    raw = None if one_sided is None else _two_sided(one_sided)[mine, theirs]
+    adjusted = None if raw is None else _holm(raw)
     sign = 1 if higher_is_better else -1
     return [
         Comparison(
-            name,
+            method,
             reference,
             float(deltas[:, number].mean()),
-            means[number],
+            mean_ends[number],
             float(np.median(deltas[:, number])),
-            medians[number],
-            sign * cliffs_delta(values[:, number], base),
+            median_ends[number],
+            sign * cliffs_delta(values[:, mine[number]], values[:, theirs[number]]),
             p_better(sign * deltas[:, number]),
-            float(single[number]) if tested else None,
-            float(adjusted[number]) if tested else None,
+            None if raw is None else float(raw[number]),
+            None if adjusted is None else float(adjusted[number]),
         )
-        for number, name in enumerate(others)
+        for number, (method, reference) in enumerate(references.items())
     ]
 
 
@@ -124,44 +185,30 @@ def p_better(advantages: NDArray[np.float64]) -> float:
 
 def friedman(table: pd.DataFrame) -> Friedman | None:
     """Friedman's test over the columns; ``None`` for fewer than three methods or where all are equal everywhere."""
-    if table.shape[1] < 3 or len(table) < 2 or bool((table.nunique(axis=1) == 1).all()):
+    values = table.to_numpy(dtype=float)
+    if values.shape[1] < 3 or len(values) < 2 or not np.ptp(values, axis=1).any():
         return None
-    found = friedmanchisquare(*(table[name].to_numpy() for name in table.columns))
+    found = friedmanchisquare(*values.T)
     return Friedman(float(found.statistic), float(found.pvalue))
 
 
-def pairwise_p(table: pd.DataFrame) -> pd.DataFrame:
-    """Two-sided signed-rank p of every pair, Holm over all of them; methods x methods, 1 on the diagonal."""
-    names = [str(name) for name in table.columns]
-    matrix = np.ones((len(names), len(names)))
-    values = table.to_numpy(dtype=float)
-    pairs = list(itertools.combinations(range(len(names)), 2))
-    adjusted = _holm([_signed_rank(values[:, a] - values[:, b], "two-sided") for a, b in pairs])
-    for (a, b), p in zip(pairs, adjusted, strict=True):
-        matrix[a, b] = matrix[b, a] = p
-    return pd.DataFrame(matrix, index=names, columns=names)
+def _signed_rank(differences: NDArray[np.float64], side: _Side) -> NDArray[np.float64]:
+    """One-sided p of each column; 1 where all differences are zero and there is nothing to rank."""
+    found = np.ones(differences.shape[1])
+    ranked = np.flatnonzero(differences.any(axis=0))
+    if len(differences) > _EXACT and len(ranked):
+        # The normal approximation whatever the column holds, so that all columns go through at once.
+        found[ranked] = wilcoxon(differences[:, ranked], zero_method="pratt", alternative=side, axis=0).pvalue
+        return found
+    for column in ranked:
+        found[column] = wilcoxon(differences[:, column], zero_method="pratt", alternative=side).pvalue
+    return found
 
 
-def directed_p(table: pd.DataFrame, *, higher_is_better: bool) -> pd.DataFrame:
-    """One-sided signed-rank p that the row's method is better than the column's, Holm over all ordered pairs.
-
-    This is the significance map of challengeR (Wiesenfarth et al. 2021); 1 on the diagonal.
-    """
-    names = [str(name) for name in table.columns]
-    matrix = np.ones((len(names), len(names)))
-    values = table.to_numpy(dtype=float) * (1 if higher_is_better else -1)
-    pairs = list(itertools.permutations(range(len(names)), 2))
-    adjusted = _holm([_signed_rank(values[:, a] - values[:, b], "greater") for a, b in pairs])
-    for (a, b), p in zip(pairs, adjusted, strict=True):
-        matrix[a, b] = p
-    return pd.DataFrame(matrix, index=names, columns=names)
+def _two_sided(one_sided: pd.DataFrame) -> NDArray[np.float64]:
+    matrix = one_sided.to_numpy(dtype=float)
+    return np.asarray(np.minimum(1.0, 2 * np.minimum(matrix, matrix.T)))
 
 
-def _signed_rank(differences: NDArray[np.float64], side: _Side) -> float:
-    if not differences.any():
-        return 1.0  # the test has nothing to rank
-    return float(wilcoxon(differences, zero_method="pratt", alternative=side).pvalue)
-
-
-def _holm(values: list[float]) -> NDArray[np.float64]:
-    return np.asarray(multipletests(values, method="holm")[1], dtype=float) if values else np.empty(0)
+def _holm(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(multipletests(values, method="holm")[1], dtype=float) if len(values) else np.empty(0)

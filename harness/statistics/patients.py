@@ -6,7 +6,7 @@ that every later sum has the same terms in the same order whatever the order of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["MEAN_REGION", "Grid", "Patients", "build_grid", "method_names", "patient_table"]
+__all__ = ["MEAN_REGION", "Counts", "Grid", "Patients", "build_grid", "patient_table"]
 
 #: The region that stands for the mean over the regions of a case, taken within the case.
 MEAN_REGION = "Mean"
 
 _PLACE = ("fold", "seed")
+_ABSENT, _SCORED, _EMPTY, _MISSING = range(4)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Grid:
         patient_of: Index into ``patients`` for each case.
         regions: Region names, sorted.
         values: Results, methods x folds x seeds x cases x regions; NaN where there is none.
+        origin: How each result came about: 0 absent, 1 scored, 2 set by the empty-region policy, 3 no prediction.
     """
 
     dataset: str
@@ -49,6 +51,26 @@ class Grid:
     patient_of: NDArray[np.intp]
     regions: tuple[str, ...]
     values: NDArray[np.float64]
+    origin: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Results of one method: tests of a case by one trained network, in all regions asked for.
+
+    Attributes:
+        results: What there is.
+        expected: What the finished methods have between them.
+        missing: Results without a prediction.
+        empty: Results whose value the policy for empty regions set.
+        mean_scored: Mean over patients of measured results alone; NaN where there are none.
+    """
+
+    results: int
+    expected: int
+    missing: int
+    empty: int
+    mean_scored: float
 
 
 @dataclass(frozen=True)
@@ -56,38 +78,30 @@ class Patients:
     """One value a patient and method: cases of a patient and seeds averaged.
 
     Attributes:
-        values: Patients x methods, both sorted by name.
-        by_seed: Methods x seeds: mean over patients of each seed on its own.
-        excluded: Why a method has no column, by method.
+        values: Patients x methods that have every result, both sorted by name.
+        partial: Patients x methods that lack results, NaN where a patient has none; shown, never compared.
+        by_case: Cases x all of these methods, seeds averaged; the index is patient and case.
+        by_seed: Methods x seeds: mean over patients of each seed on its own; NaN where a seed lacks a case.
+        counts: How many results stand behind each of these methods.
+        excluded: Why a method is not in ``values``, by method.
         caveats: What else a reader must know.
     """
 
     values: pd.DataFrame
+    partial: pd.DataFrame
+    by_case: pd.DataFrame
     by_seed: pd.DataFrame
+    counts: dict[str, Counts]
     excluded: dict[str, str]
     caveats: tuple[str, ...] = ()
-
-
-def method_names(rows: pd.DataFrame) -> pd.Series[str]:
-    """One name a row: column ``method`` if there is one, else the label, with the leading modality where it varies."""
-    if "method" in rows:
-        return rows["method"].astype(str)
-    labels = rows["label"].astype(str)
-    if "leading" not in rows or rows.empty:
-        return labels
-    pairs = rows[["label", "leading"]].astype(str).drop_duplicates()
-    several = set(pairs.loc[pairs["label"].duplicated(), "label"])
-    if not several:
-        return labels
-    return labels.where(~labels.isin(several), labels + " (" + rows["leading"].astype(str) + ")")
 
 
 def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
     """Places the results of one dataset and metric in a grid.
 
     Args:
-        rows: Rows of that dataset and metric, with columns ``label`` (and ``leading``) or ``method``, ``fold``,
-            ``seed``, ``patient``, ``case``, ``region``, ``value``.
+        rows: Rows of that dataset and metric, with columns ``method``, ``fold``, ``seed``, ``patient``, ``case``,
+            ``region``, ``value`` and, optionally, ``status``.
         dataset: Dataset name, for messages.
         metric: Metric name, for messages.
 
@@ -98,29 +112,35 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         raise DataError(f"Dataset '{dataset}' has no results for '{metric}'.", hint="Run the study first.")
     values = rows["value"].to_numpy(dtype=float)
     if np.isnan(values).any():
+        first = rows.iloc[int(np.isnan(values).argmax())]
         raise DataError(
-            f"Dataset '{dataset}': {int(np.isnan(values).sum())} results for '{metric}' have no value.",
+            f"Dataset '{dataset}': {int(np.isnan(values).sum())} results for '{metric}' have no value, "
+            f"e.g. case '{first['case']}', region '{first['region']}'.",
             hint="Empty and missing cases carry the value their policy gives them. Score these cells again.",
         )
-    methods, method = _codes(method_names(rows))
+    methods, method = _codes(rows["method"])
     places = [_codes(rows[name]) for name in _PLACE]
     regions, region = _codes(rows["region"])
     if MEAN_REGION in regions:
-        raise DataError(f"Dataset '{dataset}' has a region '{MEAN_REGION}'.", hint="Rename the region.")
+        raise DataError(
+            f"Dataset '{dataset}' has a region '{MEAN_REGION}', the name of the mean over regions.",
+            hint="Rename the region in the dataset.",
+        )
     patients, patient = _codes(rows["patient"])
     names, name = _codes(rows["case"])
     pairs, case = np.unique(patient * len(names) + name, return_inverse=True)
     shape = (len(methods), *(len(found) for found, _ in places), len(pairs), len(regions))
     flat = np.ravel_multi_index((method, *(code for _, code in places), case, region), shape)
-    grid = np.full(int(np.prod(shape)), np.nan)
-    grid[flat] = values
-    filled = int((~np.isnan(grid)).sum())
-    if filled != len(values):
+    origin = np.full(int(np.prod(shape)), _ABSENT, dtype=np.uint8)
+    origin[flat] = _origins(rows)
+    if (filled := int((origin != _ABSENT).sum())) != len(values):
         raise DataError(
             f"Dataset '{dataset}': {len(values) - filled} results for '{metric}' stand twice for the same method, "
             "fold, seed, case and region.",
             hint="Two variants of the study carry the same label: give each its own.",
         )
+    grid = np.full(origin.shape, np.nan)
+    grid[flat] = values
     return Grid(
         dataset,
         metric,
@@ -131,69 +151,147 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         np.asarray(pairs // len(names), dtype=np.intp),
         tuple(str(each) for each in regions),
         grid.reshape(shape),
+        origin.reshape(shape),
     )
 
 
 def patient_table(
-    grid: Grid, region: str = MEAN_REGION, *, regions: Sequence[str] | None = None, unfinished: Sequence[str] = ()
+    grid: Grid,
+    region: str = MEAN_REGION,
+    *,
+    regions: Sequence[str] | None = None,
+    unfinished: Collection[str] = (),
 ) -> Patients:
     """One value a patient and method.
 
-    A method with fewer results than the others have between them gets no column: its mean would stand on other cases.
+    A method with fewer results than the finished ones have between them is not compared: its mean would stand on other
+    cases than theirs.
 
     Args:
         grid: Results.
         region: A region, or :data:`MEAN_REGION`.
-        regions: Regions of the mean; all of the grid by default.
-        unfinished: Methods with a cell that failed or has not finished.
+        regions: Regions of the mean; all of the grid by default. One without any result is left out, with a caveat.
+        unfinished: Methods with a cell that failed or has not finished: they get no value at all.
 
     Raises:
-        DataError: A region is not in the results.
+        DataError: The region is not in the results.
     """
-    wanted = list(regions or grid.regions) if region == MEAN_REGION else [region]
-    if unknown := [each for each in wanted if each not in grid.regions]:
-        raise DataError(
-            f"Dataset '{grid.dataset}' has no region '{unknown[0]}'.", hint=f"Scored: {', '.join(grid.regions)}."
-        )
-    values = grid.values[..., [grid.regions.index(each) for each in wanted]]
-    excluded: dict[str, str] = {}
-    for name in unfinished:
-        excluded[name] = f"{name}: a cell failed or has not finished"
-    # What any method has, every ranked method must have: places by fold, seed, case and region.
-    expected = ~np.isnan(values).all(axis=0)
+    wanted, caveats = _wanted(grid, region, regions)
+    places = [grid.regions.index(each) for each in wanted]
+    values, origin = grid.values[..., places], grid.origin[..., places]
+    finished = [number for number, name in enumerate(grid.methods) if name not in unfinished]
+    # What any finished method has, every ranked method must have: places by fold, seed, case and region.
+    expected = (origin[finished] != _ABSENT).any(axis=0)
     whole = expected.all(axis=-1)
-    for number, name in enumerate(grid.methods):
-        mine = values[number]
-        lacking = expected & np.isnan(mine)
-        if name not in excluded and lacking.any():
-            example = grid.cases[int(np.argwhere(lacking)[0][2])]
-            have = int(expected.sum() - lacking.sum())
-            excluded[name] = f"{name}: {have} of {int(expected.sum())} results, e.g. none for case {example}"
-        elif name not in excluded and np.isinf(mine).any():
-            excluded[name] = f"{name}: {int(np.isinf(mine).sum())} results are infinite, so it has no mean"
-    caveats = []
+    excluded = {name: f"{name}: a cell failed or has not finished" for name in unfinished}
+    excluded |= _incomplete(grid, values, expected, finished)
     if dropped := int((expected.any(axis=-1) & ~whole).sum()):
         caveats.append(f"{dropped} results lack a region for every method and are left out of the mean over regions")
-    kept = [number for number, name in enumerate(grid.methods) if name not in excluded]
-    names = [grid.methods[number] for number in kept]
-    # Cases that no method has in full are left out; every other case has the same runs for every kept method.
+    # Cases that no method has in full are left out; every other case has the same runs for every complete method.
     cases = whole.reshape(-1, whole.shape[-1]).any(axis=0)
-    used = np.where(whole, values[kept].mean(axis=-1), np.nan)[..., cases]
+    runs = values[finished].mean(axis=-1)[..., cases]
+    names = [grid.methods[number] for number in finished]
+    index = pd.MultiIndex.from_arrays(
+        [
+            [grid.patients[grid.patient_of[case]] for case in np.flatnonzero(cases)],
+            [grid.cases[case] for case in np.flatnonzero(cases)],
+        ],
+        names=["patient", "case"],
+    )
+    by_case = _mean(runs.reshape(len(finished), -1, runs.shape[-1]), axis=1)
     patients, patient_of = np.unique(grid.patient_of[cases], return_inverse=True)
-    by_case = _mean(used.reshape(len(kept), -1, used.shape[-1]), axis=1)
-    index = pd.Index([grid.patients[number] for number in patients], name="patient")
-    table = pd.DataFrame(_per_patient(by_case, patient_of).T, index=index, columns=names)
-    # The mean over patients of one seed; NaN where the seed was not run on every case.
-    seeds = [_per_patient(_mean(used[:, :, number], axis=1), patient_of) for number in range(len(grid.seeds))]
-    by_seed = pd.DataFrame({seed: found.mean(axis=1) for seed, found in zip(grid.seeds, seeds, strict=True)}, names)
-    return Patients(table, by_seed, excluded, tuple(caveats))
+    table = pd.DataFrame(
+        _per_patient(by_case, patient_of).T,
+        index=pd.Index([grid.patients[number] for number in patients], name="patient"),
+        columns=names,
+    )
+    seeds = [_per_patient(_mean(runs[:, :, number], axis=1), patient_of, whole=True) for number in range(runs.shape[2])]
+    by_seed = pd.DataFrame({seed: each.mean(axis=1) for seed, each in zip(grid.seeds, seeds, strict=True)}, names)
+    return Patients(
+        values=table[[name for name in names if name not in excluded]],
+        partial=table[[name for name in names if name in excluded]],
+        by_case=pd.DataFrame(by_case.T, index=index, columns=names),
+        by_seed=by_seed,
+        counts=_counts(grid, finished, values, origin, int(whole.sum())),
+        excluded=excluded,
+        caveats=tuple(caveats),
+    )
 
 
-def _per_patient(values: NDArray[np.float64], patient_of: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Methods x cases to methods x patients; NaN where a case of the patient has none."""
-    counts = np.bincount(patient_of)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.asarray(np.add.reduceat(values, starts, axis=1) / counts)
+def _wanted(grid: Grid, region: str, regions: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Regions to average, and what to say where one of them has no result."""
+    if region != MEAN_REGION:
+        if region not in grid.regions:
+            raise DataError(
+                f"Dataset '{grid.dataset}' has no region '{region}'.", hint=f"Scored: {', '.join(grid.regions)}."
+            )
+        return [region], []
+    declared = list(regions or grid.regions)
+    present = [each for each in declared if each in grid.regions]
+    if not present:
+        raise DataError(
+            f"Dataset '{grid.dataset}' has no result for '{grid.metric}' in any of {', '.join(declared)}.",
+            hint=f"Scored: {', '.join(grid.regions)}.",
+        )
+    absent = [each for each in declared if each not in present]
+    said = f"no method has results for {', '.join(absent)}: the mean is over {', '.join(present)}"
+    return present, [said] if absent else []
+
+
+def _incomplete(
+    grid: Grid, values: NDArray[np.float64], expected: NDArray[np.bool_], finished: Sequence[int]
+) -> dict[str, str]:
+    """Methods with fewer results than expected or with one that no mean can hold, each with the reason."""
+    reasons = {}
+    for number in finished:
+        name, mine = grid.methods[number], values[number]
+        lacking = expected & np.isnan(mine)
+        if lacking.any():
+            example = grid.cases[int(np.argwhere(lacking)[0][2])]
+            have, needed = int(expected.sum() - lacking.sum()), int(expected.sum())
+            reasons[name] = f"{name}: {have} of {needed} results, e.g. none for case {example}"
+        elif np.isinf(mine).any():
+            reasons[name] = f"{name}: {int(np.isinf(mine).sum())} results are infinite, so it has no mean"
+    return reasons
+
+
+def _counts(
+    grid: Grid, finished: Sequence[int], values: NDArray[np.float64], origin: NDArray[np.uint8], expected: int
+) -> dict[str, Counts]:
+    """How many results stand behind each method, and its mean without those that a policy set."""
+    found = {}
+    for number in finished:
+        mine = origin[number]
+        measured = np.where((mine == _SCORED).all(axis=-1), values[number].mean(axis=-1), np.nan)
+        by_case = _mean(measured.reshape(-1, measured.shape[-1]), axis=0)
+        by_patient = pd.Series(by_case).groupby(grid.patient_of).mean()
+        found[grid.methods[number]] = Counts(
+            results=int((mine != _ABSENT).all(axis=-1).sum()),
+            expected=expected,
+            missing=int((mine == _MISSING).any(axis=-1).sum()),
+            empty=int((mine == _EMPTY).any(axis=-1).sum()),
+            mean_scored=float(by_patient.mean()),
+        )
+    return found
+
+
+def _origins(rows: pd.DataFrame) -> NDArray[np.uint8] | int:
+    if "status" not in rows:
+        return _SCORED
+    names, codes = _codes(rows["status"])
+    known = {"scored": _SCORED, "missing": _MISSING}
+    return np.array([known.get(str(name), _EMPTY) for name in names], dtype=np.uint8)[codes]
+
+
+def _per_patient(
+    values: NDArray[np.float64], patient_of: NDArray[np.intp], *, whole: bool = False
+) -> NDArray[np.float64]:
+    """Methods x cases to methods x patients: the mean of the cases there are; with ``whole`` NaN where one has none."""
+    starts = np.concatenate([[0], np.cumsum(np.bincount(patient_of))[:-1]])
+    there = ~np.isnan(values)
+    totals = np.add.reduceat(values if whole else np.where(there, values, 0), starts, axis=1)
+    counts = np.add.reduceat(np.ones_like(values) if whole else there.astype(float), starts, axis=1)
+    return np.asarray(np.where(counts > 0, totals / np.maximum(counts, 1), np.nan))
 
 
 def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from harness.statistics.intervals import resampled
+from harness.statistics.bootstrap import bootstrap_means
 
 __all__ = ["STABILITY_RESAMPLES", "Stability", "Taus", "stability"]
 
@@ -44,23 +44,22 @@ class Stability:
     resamples: int
 
 
-def stability(
-    table: pd.DataFrame, *, higher_is_better: bool, resamples: int = STABILITY_RESAMPLES, seed: int = 0
-) -> Stability:
+def stability(table: pd.DataFrame, *, higher_is_better: bool, means: NDArray[np.float64] | None = None) -> Stability:
     """Ranks the methods on resampled patients.
 
     Args:
         table: Patients x methods.
         higher_is_better: Direction of the metric.
-        resamples: Number of resamples.
-        seed: Seed of the draws.
+        means: What :func:`harness.statistics.bootstrap.bootstrap_means` gave for the table; drawn here by default. The
+            first :data:`STABILITY_RESAMPLES` are used.
     """
+    values = table.to_numpy(dtype=float)
+    drawn = bootstrap_means(values, resamples=STABILITY_RESAMPLES) if means is None else means[:STABILITY_RESAMPLES]
     sign = -1 if higher_is_better else 1
-    values = sign * table.to_numpy(dtype=float)
-    sums = np.concatenate([counts @ values for counts in resampled(len(values), resamples, seed)])
+    centre = values.mean(axis=0)
     # Equal columns must tie, whatever rounding does to their sums.
-    ranks = rankdata(np.round(sums / len(values), 12), method="min", axis=1).astype(int)
-    full = rankdata(np.round(values.mean(axis=0), 12), method="min").astype(int)
+    ranks = rankdata(np.round(sign * (drawn + centre), 12), method="min", axis=1).astype(int)
+    full = rankdata(np.round(sign * centre, 12), method="min").astype(int)
     methods = values.shape[1]
     counts = np.stack([(ranks == place).sum(axis=0) for place in range(1, methods + 1)], axis=1)
     low, median, high = np.nanquantile(_taus(ranks, full), [0.025, 0.5, 0.975]) if methods > 1 else (np.nan,) * 3
@@ -69,7 +68,7 @@ def stability(
         pd.DataFrame(counts, index=table.columns, columns=list(range(1, methods + 1))),
         pd.Series((ranks == 1).mean(axis=0), index=table.columns),
         Taus(float(low), float(median), float(high)),
-        resamples,
+        len(drawn),
     )
 
 

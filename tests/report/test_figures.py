@@ -9,26 +9,32 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from harness.report.boxes import box_plot
+from harness.report.computed import compute
 from harness.report.curves import training_curves
-from harness.report.drawing import palette, render
+from harness.report.drawing import Drawing, palette, render
 from harness.report.overlays import overlay_figure, slice_dice
 from harness.results.schema import StudyResults
 
 
+def draw(function, results: StudyResults) -> Drawing | None:
+    computed = compute(results)
+    return function(computed, computed.views["cortex"])
+
+
 def test_boxes_one_axes_a_metric_one_box_a_variant_and_region(ablation: StudyResults) -> None:
-    drawing = box_plot(ablation, "cortex")
+    drawing = draw(box_plot, ablation)
     assert drawing is not None
     assert len(drawing.figure.axes) == 2
     for axes in drawing.figure.axes:
         # Four variants, each in two regions and their mean, with three cases a box.
-        assert [len(container.boxes) for container in axes.containers] == [3] * 4
+        assert len(axes.patches) == 4 * 3
         assert sum(len(dots.get_offsets()) for dots in axes.collections) == 4 * 3 * 3
     assert "embedded data" in drawing.figure.axes[0].get_title(loc="left")
     assert "1 patient: no significance test" in drawing.caption
 
 
 def test_floor_lines_stand_at_the_floor_means(ablation: StudyResults) -> None:
-    drawing = box_plot(ablation, "cortex")
+    drawing = draw(box_plot, ablation)
     assert drawing is not None
     dashed = [line for line in drawing.figure.axes[0].lines if line.get_linestyle() == "--"]
     assert [line.get_ydata()[0] for line in dashed] == pytest.approx([0.55, 0.73, 0.64])
@@ -38,23 +44,23 @@ def test_a_failed_variant_has_no_box_but_stands_in_the_legend(builder) -> None:
     builder.cell("A", [(0.5, 0.6), (0.7, 0.8)])
     builder.cell("B", [(0.9, 0.9), (0.9, 0.9)], seed=0)
     builder.cell("B", seed=1, status="failed")
-    drawing = box_plot(builder.build(), "cortex")
+    drawing = draw(box_plot, builder.build())
     assert drawing is not None
-    assert len(drawing.figure.axes[0].containers) == 1
+    assert len(drawing.figure.axes[0].patches) == 3
     assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["A", "B (failed)"]
 
 
 def test_nothing_to_draw_is_none(builder) -> None:
     builder.cell("A", status="failed")
     results = builder.build()
-    assert [draw(results, "cortex") for draw in (box_plot, training_curves, overlay_figure)] == [None] * 3
+    assert [draw(each, results) for each in (box_plot, training_curves, overlay_figure)] == [None] * 3
 
 
 def test_curves_have_one_line_a_cell(builder) -> None:
     for label in ("A", "B"):
         for seed in (0, 1, 2):
             builder.cell(label, [(0.5, 0.5)], seed=seed, epochs=5)
-    drawing = training_curves(builder.build(), "cortex")
+    drawing = draw(training_curves, builder.build())
     assert drawing is not None
     loss, dice = drawing.figure.axes
     assert (len(loss.lines), len(dice.lines)) == (6, 6)
@@ -64,7 +70,7 @@ def test_curves_have_one_line_a_cell(builder) -> None:
 
 
 def test_overlay_shows_modalities_truth_and_predictions(ablation: StudyResults) -> None:
-    drawing = overlay_figure(ablation, "cortex")
+    drawing = draw(overlay_figure, ablation)
     assert drawing is not None
     titles = [axes.get_title() for axes in drawing.figure.axes if axes.get_title()]
     assert titles[:3] == ["t1", "epi", "Truth"]
@@ -80,7 +86,7 @@ def test_overlay_takes_the_first_seed_most_variants_have(builder, tmp_path) -> N
             cell = builder.cell(label, [(0.5, 0.5)], seed=seed)
             if seed in seeds:
                 builder.overlay(cell, tmp_path / f"{label}{seed}.npz")
-    drawing = overlay_figure(builder.build(), "cortex")
+    drawing = draw(overlay_figure, builder.build())
     assert drawing is not None
     assert "seed 1" in drawing.caption
     assert "No prediction" not in drawing.caption
@@ -95,7 +101,7 @@ def test_slice_dice_is_the_mean_over_labels() -> None:
 
 
 def test_files_are_a_vector_pdf_and_a_sharp_png(ablation: StudyResults) -> None:
-    drawing = box_plot(ablation, "cortex")
+    drawing = draw(box_plot, ablation)
     assert drawing is not None
     files = render(drawing.figure)
     assert files["pdf"].startswith(b"%PDF")
@@ -107,8 +113,8 @@ def test_files_are_a_vector_pdf_and_a_sharp_png(ablation: StudyResults) -> None:
 
 def test_drawing_leaves_matplotlib_as_it_was(ablation: StudyResults) -> None:
     before = dict(mpl.rcParams)
-    for draw in (box_plot, training_curves, overlay_figure):
-        drawing = draw(ablation, "cortex")
+    for each in (box_plot, training_curves, overlay_figure):
+        drawing = draw(each, ablation)
         assert drawing is not None
         render(drawing.figure)
     assert plt.get_fignums() == []

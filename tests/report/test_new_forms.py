@@ -17,6 +17,7 @@ from harness.report.published import published_rows
 from harness.report.tables import build_tables
 from harness.report.variants import Variant
 from harness.results.schema import StudyResults
+from harness.statistics.bootstrap import Interval
 
 
 def test_parts_of_a_switch_become_check_marks() -> None:
@@ -45,18 +46,17 @@ def ablation_with(results: StudyResults, options: list[str]) -> StudyResults:
 
 
 @pytest.mark.parametrize(
-    ("kind", "low", "high", "said"),
+    ("kind", "interval", "said"),
     [
-        ("real", 0.7, 0.9, "agrees"),
-        ("real", 0.85, 0.9, "ours higher"),
-        ("real", 0.6, 0.7, "ours lower"),
-        ("real", None, None, "no verdict (fewer than 9 patients)"),
-        ("generated", 0.7, 0.9, "not comparable (generated data)"),
+        ("real", Interval(0.7, 0.9), "agrees"),
+        ("real", Interval(0.85, 0.9), "ours higher"),
+        ("real", Interval(0.6, 0.7), "ours lower"),
+        ("real", None, "no verdict (fewer than 6 patients)"),
+        ("generated", Interval(0.7, 0.9), "not comparable (generated data)"),
     ],
 )
-def test_verdicts(builder, kind: str, low: float | None, high: float | None, said: str) -> None:
-    builder.dataset("x", kind=kind)
-    assert verdict(builder.build(), "x", 0.8, low, high) == said
+def test_verdicts(kind: str, interval: Interval | None, said: str) -> None:
+    assert verdict(kind, 0.8, interval) == said
 
 
 def test_the_shipped_numbers_are_the_published_ones() -> None:

@@ -1,1 +1,1 @@
-"""One module a form of table: means, medians, differences, ablation, leading modality, efficiency, published."""
+"""One module a form of table: means, comparisons, ablation, leading, efficiency, published, across datasets."""

@@ -6,13 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from harness.report.computed import Computed
-from harness.report.evidence import evidence_for
-from harness.report.forms.common import fewer, lookup, mean_entry, provenance, rank, refused, score_columns
+from harness.report.computed import Computed, DatasetView
+from harness.report.forms.common import fewer, marks_of, provenance, refused, score_columns, statistic_entry
 from harness.report.layout import CHECK, Row, Table
-from harness.report.metrics import metric_style
-from harness.report.variants import Variant, variants_of
-from harness.results.schema import StudyResults
+from harness.report.variants import Variant
 
 __all__ = ["ablation_tables", "switches"]
 
@@ -24,12 +21,10 @@ _OFF = "–"
 _ALL, _NONE = ("full", "all"), "none"
 
 
-def ablation_tables(computed: Computed, dataset: str) -> list[Table]:
+def ablation_tables(computed: Computed, view: DatasetView) -> list[Table]:
     """One table a model that the study runs with several settings of its switches."""
-    results = computed.results
-    cells = results.cells[results.cells["dataset"] == dataset]
-    models = dict.fromkeys(str(model) for model in cells["model"])
-    tables = [_table(computed, dataset, model, _options_of(results, dataset, model)) for model in models]
+    models = dict.fromkeys(str(model) for model in view.cells["model"])
+    tables = [_table(computed, view, model, _options_of(view, model)) for model in models]
     return [table for table in tables if table]
 
 
@@ -70,36 +65,20 @@ def _setting(value: object) -> str:
     return str(value)
 
 
-def _options_of(results: StudyResults, dataset: str, model: str) -> dict[Variant, dict[str, Any]]:
-    cells = results.cells[(results.cells["dataset"] == dataset) & (results.cells["model"] == model)]
-    found = {
-        Variant(str(row["label"]), str(row["leading"])): json.loads(row["options"] or "{}")
-        for row in cells.to_dict("records")
-    }
-    return {variant: found[variant] for variant in variants_of(results, dataset) if variant in found}
+def _options_of(view: DatasetView, model: str) -> dict[Variant, dict[str, Any]]:
+    cells = view.cells[view.cells["model"] == model].drop_duplicates("method")
+    options = dict(zip(cells["method"], cells["options"], strict=True))
+    return {variant: json.loads(options[name] or "{}") for variant, name in view.names.items() if name in options}
 
 
-def _table(computed: Computed, dataset: str, model: str, options: _Options) -> Table | None:
+def _table(computed: Computed, view: DatasetView, model: str, options: _Options) -> Table | None:
     columns_of_switches = switches(options)
     if not columns_of_switches:
         return None
-    results, evidence = computed.results, evidence_for(computed.results, dataset)
-    columns = score_columns(results, dataset)
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
+    columns = score_columns(computed, view)
     leading = len({variant.leading for variant in options}) > 1
     # Within the ablation alone: another model of the study may be better than all of its variants.
-    marks = {
-        column: rank(
-            {
-                variant: float(row["mean"])
-                for variant in options
-                if (row := found[(*variant, column.metric, column.region)])["comparable"]
-            },
-            metric_style(column.metric),
-        )
-        for column in columns
-    }
-    ranks = computed.mixing.ranks(dataset)
+    marks = {column: marks_of(computed, view, column, options) for column in columns}
     rows = tuple(
         Row(
             (
@@ -107,29 +86,23 @@ def _table(computed: Computed, dataset: str, model: str, options: _Options) -> T
                 *((variant.leading,) if leading else ()),
                 *(column[variant] for column in columns_of_switches.values()),
             ),
-            tuple(
-                mean_entry(
-                    found[(*variant, column.metric, column.region)],
-                    mark=marks[column].get(variant, "") if ranks else "",
-                )
-                for column in columns
-            ),
+            tuple(statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in columns),
         )
         for variant in options
     )
     return Table(
         kind=f"ablation-{model}",
-        dataset=dataset,
-        title=f"{evidence.name}: ablation of {model}",
+        dataset=view.name,
+        title=f"{view.title}: ablation of {model}",
         caption=(
-            f"Ablation of {model}: {evidence.name}.",
-            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {evidence.base}.",
-            f"{evidence.scales}.",
-            *refused(computed, evidence, dataset),
+            f"Ablation of {model}: {view.title}.",
+            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.evidence.base}.",
+            f"{view.evidence.scales}.",
+            *refused(computed, view),
         ),
         heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
         columns=columns,
         rows=rows,
-        notes=(*fewer(computed, dataset, list(options)), *provenance(evidence)),
-        marked="mean" if ranks else "",
+        notes=(*fewer(view, list(options)), *provenance(view)),
+        marked="mean" if computed.mixing.ranks(view.name) else "",
     )

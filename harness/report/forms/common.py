@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import pandas as pd
-
-from harness.report.computed import Computed
-from harness.report.evidence import Evidence, count, row_name
+from harness.report.computed import Computed, DatasetView
+from harness.report.evidence import count
 from harness.report.layout import DAGGER, Column, Entry, word
 from harness.report.metrics import MetricStyle, metric_style
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, regions_of, variants_of
-from harness.results.schema import StudyResults
+from harness.report.variants import Variant
+from harness.statistics.analysis import Summary
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = [
-    "Found",
     "fewer",
-    "lookup",
+    "marks_of",
     "mean_entry",
     "provenance",
     "rank",
@@ -27,18 +23,15 @@ __all__ = [
     "row_heads",
     "score_columns",
     "sentence",
+    "statistic_entry",
 ]
 
-#: Rows of a long table by (label, leading, metric, region).
-Found = Mapping[tuple[str, ...], Mapping[str, Any]]
 
-
-def score_columns(results: StudyResults, dataset: str) -> tuple[Column, ...]:
+def score_columns(computed: Computed, view: DatasetView) -> tuple[Column, ...]:
     """Regions of each metric, then the means; a dataset with one region has nothing to average."""
-    regions = regions_of(results, dataset)
-    styles = [metric_style(metric) for metric in results.metrics]
-    columns = [Column(style.heading, region, style.name, region) for style in styles for region in regions]
-    if len(regions) > 1:
+    styles = [metric_style(metric) for metric in computed.results.metrics]
+    columns = [Column(style.heading, region, style.name, region) for style in styles for region in view.regions]
+    if len(view.regions) > 1:
         columns += [
             Column("Mean over regions", style.heading, style.name, MEAN_REGION, f"Mean {style.heading}")
             for style in styles
@@ -46,33 +39,60 @@ def score_columns(results: StudyResults, dataset: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def row_heads(results: StudyResults, dataset: str) -> tuple[tuple[str, ...], dict[Variant, tuple[str, ...]]]:
-    """Headings of the row-name columns, and the names of each variant; the leading modality where it varies."""
-    variants = variants_of(results, dataset)
-    if len({variant.leading for variant in variants}) > 1:
-        return ("Variant", "Leading"), {each: (each.label, each.leading.replace("-", "–")) for each in variants}
-    return ("Variant",), {each: (each.label,) for each in variants}
+def row_heads(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple[str, ...]]]:
+    """Headings of the row-name columns, and the names of each variant; the leading modality where a label varies it."""
+    if len({variant.label for variant in view.variants}) < len(view.variants):
+        return ("Variant", "Leading"), {each: (each.label, each.leading.replace("-", "–")) for each in view.variants}
+    return ("Variant",), {each: (each.label,) for each in view.variants}
 
 
-def lookup(table: pd.DataFrame, keys: Sequence[str] = ("label", "leading")) -> Found:
-    """Rows of a long table by ``keys``, metric and region."""
-    records = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    return {tuple(str(row[key]) for key in (*keys, "metric", "region")): row for row in records}
-
-
-def mean_entry(row: Mapping[str, Any], *, signed: bool = False, mark: str | None = None) -> Entry:
-    """Mean and standard deviation, or the word that stands where there is no mean."""
-    status = row.get("status", "complete")
-    if status != "complete":
-        return word(str(status))
-    style, mean, sd = metric_style(row["metric"]), float(row["mean"]), float(row["sd"])
+def mean_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
+    """Mean and standard deviation."""
     return Entry(
-        main=style.signed(mean) if signed else style.text(mean),
-        spread="" if math.isnan(sd) else style.text(sd),
-        mark=row.get("mark", "") if mark is None else mark,
-        dagger=not row["comparable"],
-        sort=None if math.isnan(mean) else mean,
+        main=style.text(summary.mean),
+        spread="" if math.isnan(summary.sd) else style.text(summary.sd),
+        mark=mark,
+        dagger=not summary.complete,
+        sort=summary.mean,
     )
+
+
+def median_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
+    """Median and quartiles."""
+    return Entry(
+        main=style.text(summary.median),
+        span=f"{style.text(summary.q1)}, {style.text(summary.q3)}",
+        mark=mark,
+        dagger=not summary.complete,
+        sort=summary.median,
+    )
+
+
+def statistic_entry(
+    view: DatasetView, variant: Variant, column: Column, mark: str = "", *, median: bool = False
+) -> Entry:
+    """The statistic of a variant in a column, or the word that stands where there is none."""
+    if view.status[variant] != "complete":
+        return word(view.status[variant])
+    summary = view.summary(variant, column.metric, column.region)
+    if summary is None:
+        return word("no result")
+    return (median_entry if median else mean_entry)(metric_style(column.metric), summary, mark)
+
+
+def marks_of(
+    computed: Computed, view: DatasetView, column: Column, variants: Iterable[Variant], *, median: bool = False
+) -> dict[Variant, str]:
+    """``best`` and ``second`` among variants; none where methods may not be ranked."""
+    if not computed.mixing.ranks(view.name):
+        return {}
+    found = {each: view.summary(each, column.metric, column.region) for each in variants}
+    values = {
+        each: summary.median if median else summary.mean
+        for each, summary in found.items()
+        if summary is not None and summary.complete
+    }
+    return rank(values, metric_style(column.metric))
 
 
 def rank(values: Mapping[Variant, float], style: MetricStyle) -> dict[Variant, str]:
@@ -85,19 +105,18 @@ def rank(values: Mapping[Variant, float], style: MetricStyle) -> dict[Variant, s
     return {variant: names.get(value, "") for variant, value in printed.items()}
 
 
-def fewer(computed: Computed, dataset: str, variants: Sequence[Variant] | None = None) -> list[str]:
+def fewer(view: DatasetView, variants: Sequence[Variant] | None = None) -> list[str]:
     """Which variants stand on fewer results than the others, and on how many."""
-    every = variants_of(computed.results, dataset)
-    here = computed.summary[computed.summary["dataset"] == dataset]
     notes = []
-    for variant in variants or every:
-        mine = here[(here["label"] == variant.label) & (here["leading"] == variant.leading)]
-        short = mine[(mine["status"] == "complete") & ~mine["comparable"].astype(bool)]
-        if not short.empty:
-            least = int(short["n_runs"].min())
+    for variant in variants or view.variants:
+        name = view.names[variant]
+        found = [each.summaries[name] for each in view.analyses.values() if name in each.summaries]
+        short = [each for each in found if not each.complete]
+        if short:
+            least = min(short, key=lambda each: each.n_results)
             notes.append(
-                f"{DAGGER} {row_name(variant, every)}: {least} of {int(short['n_expected'].max())} results "
-                f"({count(int(short['n'].min()), 'case')}); not ranked."
+                f"{DAGGER} {name}: {least.n_results:,} of {least.n_expected:,} results "
+                f"({count(least.n_cases, 'case')}); not ranked."
             )
     return notes
 
@@ -107,14 +126,15 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def refused(computed: Computed, evidence: Evidence, dataset: str) -> tuple[str, ...]:
+def refused(computed: Computed, view: DatasetView) -> tuple[str, ...]:
     """What the table cannot show: too few patients for a test, or methods that may not be ranked together."""
-    mixed = computed.mixing.sentence(dataset)
-    return (*((f"{evidence.refusal}.",) if evidence.refusal else ()), *((mixed,) if mixed else ()))
+    mixed = computed.mixing.sentence(view.name)
+    return (*((f"{view.evidence.refusal}.",) if view.evidence.refusal else ()), *((mixed,) if mixed else ()))
 
 
-def provenance(evidence: Evidence) -> tuple[str, ...]:
+def provenance(view: DatasetView) -> tuple[str, ...]:
     """The dataset's caveats, policies, implementations, failures and code."""
+    evidence = view.evidence
     failures = f"Without a result: {'; '.join(evidence.failures)}." if evidence.failures else "Every cell finished."
     return (
         *(sentence(note) for note in evidence.notes),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report.computed import Computed
-from harness.report.evidence import count, evidence_for, listed
-from harness.report.forms.common import lookup, mean_entry, refused, row_heads
+from harness.report.computed import Computed, DatasetView
+from harness.report.evidence import count, listed
+from harness.report.forms.common import marks_of, refused, row_heads, statistic_entry
 from harness.report.layout import Column, Entry, Row, Table, word
 from harness.report.metrics import metric_style
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, regions_of, variant_status
+from harness.report.variants import Variant
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["COSTS", "Cost", "efficiency_table"]
 
@@ -56,60 +56,60 @@ COSTS = (
 )
 
 
-def efficiency_table(computed: Computed, dataset: str) -> Table | None:
+def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
     """Costs of every variant beside its mean score; ``None`` where no cell recorded any."""
-    results = computed.results
-    cells = results.cells[results.cells["dataset"] == dataset]
+    cells, evidence = view.cells, view.evidence
     costs = [cost for cost in COSTS if cost.column in cells and cells[cost.column].notna().any()]
     if not costs:
         return None
-    evidence = evidence_for(results, dataset)
-    heads, names = row_heads(results, dataset)
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
-    region = MEAN_REGION if len(regions_of(results, dataset)) > 1 else regions_of(results, dataset)[0]
-    over = ", mean over regions" if region == MEAN_REGION else ""
-    scores = [
-        Column("Score", metric_style(metric).heading, metric, region, f"{metric_style(metric).heading}{over}")
-        for metric in results.metrics
-    ]
+    over = ", mean over regions" if view.main == MEAN_REGION else ""
+    styles = [metric_style(metric) for metric in computed.results.metrics]
+    scores = [Column("Score", each.heading, each.name, view.main, f"{each.heading}{over}") for each in styles]
+    marks = {column: marks_of(computed, view, column, view.variants) for column in scores}
+    heads, names = row_heads(view)
     rows = []
     for variant, heading in names.items():
-        mine = cells[(cells["label"] == variant.label) & (cells["leading"] == variant.leading)]
-        entries = [_cost_entry(computed, dataset, variant, mine, cost) for cost in costs]
-        entries += [mean_entry(found[(*variant, column.metric, column.region)]) for column in scores]
+        mine = cells[cells["method"] == view.names[variant]]
+        entries = [_cost_entry(view, variant, mine, cost) for cost in costs]
+        entries += [statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in scores]
         rows.append(Row(heading, tuple(entries)))
     devices = listed(cells["device"].dropna()) or "unknown"
     return Table(
         kind="efficiency",
-        dataset=dataset,
-        title=f"{evidence.name}: efficiency",
+        dataset=view.name,
+        title=f"{view.title}: efficiency",
         caption=(
-            f"Efficiency: {evidence.name}.",
-            "GFLOPs of one forward pass of one patch (1 MAC = 2 FLOPs); time is the mean and memory the most over a "
-            f"variant's cells; score: mean ± SD{over} over {evidence.base}.",
-            *refused(computed, evidence, dataset),
+            f"Efficiency: {view.title}.",
+            "GFLOPs of one forward pass of one patch (1 MAC = 2 FLOPs); training time, latency and energy are means "
+            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {evidence.base}.",
+            *refused(computed, view),
         ),
         heads=heads,
         columns=(*(Column("Cost", cost.title, plain=cost.title) for cost in costs), *scores),
         rows=tuple(rows),
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
+            *_unmeasured(cells),
             *(("Cells without a result: " + "; ".join(evidence.failures) + ".",) if evidence.failures else ()),
             f"Commit {evidence.commits}.",
         ),
-        marked="mean" if computed.mixing.ranks(dataset) else "",
+        marked="mean" if computed.mixing.ranks(view.name) else "",
     )
 
 
-def _cost_entry(computed: Computed, dataset: str, variant: Variant, mine: pd.DataFrame, cost: Cost) -> Entry:
-    status = variant_status(computed.results, dataset, variant)
-    if status != "complete":
-        return word(status)
+def _cost_entry(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> Entry:
+    if view.status[variant] != "complete":
+        return word(view.status[variant])
     values = mine[cost.column].dropna().astype(float)
     if values.empty:
         return Entry("–")
     value = cost.combine(values) * cost.scale
     return Entry(f"{value:,.{cost.decimals}f}", sort=value)
+
+
+def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:
+    absent = [cost.title for cost in COSTS if cost.column not in cells or not cells[cost.column].notna().any()]
+    return (f"Not measured: {', '.join(absent)}.",) if absent else ()
 
 
 def _devices(cells: pd.DataFrame) -> str:

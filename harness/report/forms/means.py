@@ -2,138 +2,110 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import pandas as pd
-
-from harness.report.computed import Computed
-from harness.report.evidence import evidence_for
+from harness.report.computed import Computed, DatasetView
 from harness.report.forms.common import (
-    Found,
     fewer,
-    lookup,
+    marks_of,
     mean_entry,
     provenance,
-    rank,
     refused,
     row_heads,
     score_columns,
     sentence,
+    statistic_entry,
 )
-from harness.report.layout import DAGGER, Column, Entry, Row, Table, word
+from harness.report.layout import DAGGER, Column, Row, Table, word
 from harness.report.metrics import metric_style
-from harness.report.variants import Variant
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["mean_table", "median_table"]
 
 
-def mean_table(computed: Computed, dataset: str) -> Table:
+def mean_table(computed: Computed, view: DatasetView) -> Table:
     """Mean and SD of every variant, then the floors."""
-    results, evidence = computed.results, evidence_for(computed.results, dataset)
-    columns = score_columns(results, dataset)
-    heads, names = row_heads(results, dataset)
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
-    rows = [
-        Row(names[variant], tuple(mean_entry(found[(*variant, column.metric, column.region)]) for column in columns))
-        for variant in names
-    ]
-    trivial = computed.floors[computed.floors["dataset"] == dataset]
-    rows += _floors(trivial, columns, len(heads))
-    notes = [*fewer(computed, dataset), *_fewer_floors(trivial)]
-    if len({column.region for column in columns}) > 1:
-        notes.append("Mean over regions: taken within each case, then over cases.")
-    if not trivial.empty:
+    notes = [*fewer(view), *_fewer_floors(view)]
+    if len(view.regions) > 1:
+        notes.append("Mean over regions: taken within each case, then over patients.")
+    if view.floors:
         notes.append("Floors are trivial methods on the same test cases; they are not ranked.")
+    notes += dict.fromkeys(
+        sentence(caveat[0].upper() + caveat[1:])
+        for (_, region), analysis in view.analyses.items()
+        if region == MEAN_REGION
+        for caveat in analysis.caveats
+        if "the mean is over" in caveat or "left out of the mean" in caveat
+    )
+    columns = score_columns(computed, view)
+    table = _table(computed, view, columns, median=False)
     return Table(
         kind="means",
-        dataset=dataset,
-        title=evidence.name,
+        dataset=view.name,
+        title=view.title,
         caption=(
-            f"{sentence(results.question)} {evidence.name}.",
-            f"Mean ± SD over {evidence.base}.",
-            f"{evidence.scales}.",
-            *refused(computed, evidence, dataset),
+            f"{sentence(computed.results.question)} {view.title}.",
+            f"Mean ± SD over {view.evidence.base}.",
+            f"{view.evidence.scales}.",
+            *refused(computed, view),
         ),
-        heads=heads,
+        heads=row_heads(view)[0],
         columns=columns,
-        rows=tuple(rows),
-        notes=(*notes, *provenance(evidence)),
-        marked="mean" if computed.mixing.ranks(dataset) else "",
+        rows=(*table, *_floors(view, columns)),
+        notes=(*notes, *provenance(view)),
+        marked="mean" if computed.mixing.ranks(view.name) else "",
     )
 
 
-def median_table(computed: Computed, dataset: str) -> Table:
+def median_table(computed: Computed, view: DatasetView) -> Table:
     """Median and quartiles of every variant: what a few bad cases cannot move."""
-    results, evidence = computed.results, evidence_for(computed.results, dataset)
-    columns = score_columns(results, dataset)
-    heads, names = row_heads(results, dataset)
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
-    ranks = computed.mixing.ranks(dataset)
-    marks = {column: _median_marks(found, column, list(names)) if ranks else {} for column in columns}
-    rows = [
+    columns = score_columns(computed, view)
+    return Table(
+        kind="medians",
+        dataset=view.name,
+        title=f"{view.title}: medians",
+        caption=(
+            f"{view.title}: median [first quartile, third quartile] over {view.evidence.base}.",
+            f"{view.evidence.scales}.",
+            *refused(computed, view),
+        ),
+        heads=row_heads(view)[0],
+        columns=columns,
+        rows=tuple(_table(computed, view, columns, median=True)),
+        notes=(*fewer(view), *provenance(view)),
+        marked="median" if computed.mixing.ranks(view.name) else "",
+    )
+
+
+def _table(computed: Computed, view: DatasetView, columns: Sequence[Column], *, median: bool) -> list[Row]:
+    marks = {column: marks_of(computed, view, column, view.variants, median=median) for column in columns}
+    return [
         Row(
-            names[variant],
+            heads,
             tuple(
-                _median_entry(found[(*variant, column.metric, column.region)], marks[column].get(variant, ""))
+                statistic_entry(view, variant, column, marks[column].get(variant, ""), median=median)
                 for column in columns
             ),
         )
-        for variant in names
+        for variant, heads in row_heads(view)[1].items()
     ]
-    return Table(
-        kind="medians",
-        dataset=dataset,
-        title=f"{evidence.name}: medians",
-        caption=(
-            f"{evidence.name}: median [first quartile, third quartile] over {evidence.base}.",
-            f"{evidence.scales}.",
-            *refused(computed, evidence, dataset),
-        ),
-        heads=heads,
-        columns=columns,
-        rows=tuple(rows),
-        notes=(*fewer(computed, dataset), *provenance(evidence)),
-        marked="median" if ranks else "",
-    )
 
 
-def _median_marks(found: Found, column: Column, variants: Sequence[Variant]) -> dict[Variant, str]:
-    rows = {variant: found[(*variant, column.metric, column.region)] for variant in variants}
-    return rank(
-        {variant: float(row["median"]) for variant, row in rows.items() if row["comparable"]},
-        metric_style(column.metric),
-    )
+def _floors(view: DatasetView, columns: Sequence[Column]) -> list[Row]:
+    blank = ("",) * (len(row_heads(view)[0]) - 1)
+    rows = []
+    for name in sorted({name for name, *_ in view.floors}):
+        found = [view.floors.get((name, column.metric, column.region)) for column in columns]
+        entries = [
+            word("–") if summary is None else mean_entry(metric_style(column.metric), summary)
+            for column, summary in zip(columns, found, strict=True)
+        ]
+        rows.append(Row((f"{name} (floor)", *blank), tuple(entries), is_floor=True))
+    return rows
 
 
-def _median_entry(row: Mapping[str, Any], mark: str) -> Entry:
-    if row["status"] != "complete":
-        return word(str(row["status"]))
-    style, median = metric_style(row["metric"]), float(row["median"])
-    if math.isnan(median):
-        return Entry("–")
-    span = f"{style.text(float(row['q1']))}, {style.text(float(row['q3']))}"
-    return Entry(style.text(median), span=span, mark=mark, dagger=not row["comparable"], sort=median)
-
-
-def _floors(trivial: pd.DataFrame, columns: Sequence[Column], heads: int) -> list[Row]:
-    found = lookup(trivial, ["floor"])
-    blank = ("",) * (heads - 1)
+def _fewer_floors(view: DatasetView) -> list[str]:
+    short = {name: summary for (name, *_), summary in view.floors.items() if not summary.complete}
     return [
-        Row(
-            (f"{name} (floor)", *blank),
-            tuple(mean_entry(found[name, column.metric, column.region]) for column in columns),
-            is_floor=True,
-        )
-        for name in sorted(set(trivial["floor"]))
+        f"{DAGGER} {name}: {each.n_results:,} of {each.n_expected:,} cases." for name, each in sorted(short.items())
     ]
-
-
-def _fewer_floors(floors: pd.DataFrame) -> list[str]:
-    notes = []
-    for name in sorted(set(floors["floor"])):
-        short = floors[(floors["floor"] == name) & ~floors["comparable"].astype(bool)]
-        if not short.empty:
-            notes.append(f"{DAGGER} {name}: {int(short['n_runs'].min())} of {int(short['n_expected'].max())} cases.")
-    return notes

@@ -8,17 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.computed import Computed
-from harness.report.evidence import evidence_for, row_name
-from harness.report.forms.common import lookup, provenance, row_heads
-from harness.report.interval import mean_interval, of_patients
+from harness.report.computed import Computed, DatasetView
+from harness.report.forms.common import provenance, row_heads
 from harness.report.layout import Column, Entry, Row, Table, word
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.published import SOURCE, published_method, published_rows
-from harness.report.refusal import MIN_PATIENTS
-from harness.report.summary import MEAN_REGION
-from harness.report.variants import Variant, regions_of
-from harness.results.schema import StudyResults
+from harness.report.variants import Variant
+from harness.statistics.bootstrap import LEAST_PATIENTS, Interval
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["published_table", "verdict"]
 
@@ -33,35 +30,28 @@ _COLUMNS = (
 )
 
 
-def published_table(computed: Computed, dataset: str) -> Table | None:
+def published_table(computed: Computed, view: DatasetView) -> Table | None:
     """One row a published number that a variant of the study has too; ``None`` where there is no such number."""
-    results = computed.results
-    heads, names = row_heads(results, dataset)
-    theirs = {(row["method"], row["metric"], row["region"]): row for row in _records(published_rows(dataset))}
-    found = lookup(computed.summary[computed.summary["dataset"] == dataset])
-    rows = []
-    for variant, heading in names.items():
-        method = published_method(results, dataset, variant)
-        if method is None:
-            continue
-        for metric in results.metrics:
-            for region in (*regions_of(results, dataset), MEAN_REGION):
-                published = theirs.get((method, metric, region))
-                if published is not None:
-                    ours = found[(*variant, metric, region)]
-                    rows.append(Row(heading, _entries(computed, dataset, variant, published, ours)))
+    heads, names = row_heads(view)
+    theirs = {(row["method"], row["metric"], row["region"]): row for row in _records(published_rows(view.name))}
+    methods = {variant: published_method(view, variant) for variant in names}
+    rows = [
+        Row(names[variant], _entries(computed, view, variant, theirs[method, metric, region]))
+        for variant, method in methods.items()
+        for metric in computed.results.metrics
+        for region in (*view.regions, MEAN_REGION)
+        if (method, metric, region) in theirs
+    ]
     if not rows:
         return None
-    evidence = evidence_for(results, dataset)
-    variants = list(names)
-    unmatched = [row_name(each, variants) for each in variants if published_method(results, dataset, each) is None]
+    unmatched = [view.names[variant] for variant, method in methods.items() if method is None]
     return Table(
         kind="published",
-        dataset=dataset,
-        title=f"{evidence.name}: published beside ours",
+        dataset=view.name,
+        title=f"{view.title}: published beside ours",
         caption=(
-            f"Published beside ours: {evidence.name}.",
-            f"Published numbers are as printed ({SOURCE}); ours are mean ± SD over {evidence.base}.",
+            f"Published beside ours: {view.title}.",
+            f"Published numbers are as printed ({SOURCE}); ours are mean ± SD over {view.evidence.base}.",
             "Difference: ours minus published. Interval: BCa bootstrap of our mean over patients. Agrees: the "
             "published mean lies inside it.",
         ),
@@ -72,69 +62,59 @@ def published_table(computed: Computed, dataset: str) -> Table | None:
             "The paper publishes neither its splits nor its leading modality, so its cases are not ours: agreement is "
             "a plausibility check and no proof of reproduction.",
             *((f"Not in the paper: {', '.join(unmatched)}.",) if unmatched else ()),
-            *provenance(evidence),
+            *provenance(view),
         ),
     )
 
 
-def verdict(results: StudyResults, dataset: str, published: float, low: float | None, high: float | None) -> str:
-    """What the interval of our mean says of a published mean, in words."""
-    kind = results.datasets[dataset].kind
+def verdict(kind: str, published: float, interval: Interval | None) -> str:
+    """What the interval of our mean says of a published mean, in words.
+
+    Args:
+        kind: Kind of our data: only real data can agree with published numbers.
+        published: The published mean.
+        interval: Interval of our mean; ``None`` for too few patients.
+    """
     if kind != "real":
         return f"not comparable ({kind} data)"
-    if low is None or high is None:
-        return f"no verdict (fewer than {MIN_PATIENTS} patients)"
-    if low <= published <= high:
+    if interval is None:
+        return f"no verdict (fewer than {LEAST_PATIENTS} patients)"
+    if interval.low <= published <= interval.high:
         return "agrees"
-    return "ours higher" if published < low else "ours lower"
+    return "ours higher" if published < interval.low else "ours lower"
 
 
 def _entries(
-    computed: Computed, dataset: str, variant: Variant, published: Mapping[str, Any], ours: Mapping[str, Any]
+    computed: Computed, view: DatasetView, variant: Variant, published: Mapping[str, Any]
 ) -> tuple[Entry, ...]:
-    style = metric_style(str(published["metric"]))
-    region = "Mean over regions" if published["region"] == MEAN_REGION else str(published["region"])
+    style, region = metric_style(str(published["metric"])), str(published["region"])
     mean, sd = float(published["mean"]), float(published["std"])
     head = (
         Entry(style.heading),
-        Entry(region),
+        Entry("Mean over regions" if region == MEAN_REGION else region),
         Entry(style.text(mean), spread="" if math.isnan(sd) else style.text(sd), sort=mean),
     )
-    if ours["status"] != "complete":
-        return (*head, word(str(ours["status"])), Entry("–"), Entry("–"), word(f"none ({ours['status']})"))
-    value = float(ours["mean"])
-    interval = mean_interval(of_patients(_cases_of(computed, dataset, variant, ours)))
-    low, high = interval if interval else (None, None)
-    said = verdict(computed.results, dataset, mean, low, high)
-    measured = Entry(
-        style.text(value),
-        spread="" if math.isnan(float(ours["sd"])) else style.text(float(ours["sd"])),
-        dagger=not ours["comparable"],
-        sort=value,
-    )
+    ours = view.summary(variant, style.name, region)
+    if ours is None:
+        state = view.status[variant] if view.status[variant] != "complete" else "no result"
+        return (*head, word(state), Entry("–"), Entry("–"), word(f"none ({state})"))
+    interval = ours.mean_interval
     return (
         *head,
-        measured,
-        Entry(style.signed(value - mean), sort=value - mean),
-        Entry(_printed(style, low, high)),
-        word(said),
+        Entry(
+            style.text(ours.mean),
+            spread="" if math.isnan(ours.sd) else style.text(ours.sd),
+            dagger=not ours.complete,
+            sort=ours.mean,
+        ),
+        Entry(style.signed(ours.mean - mean), sort=ours.mean - mean),
+        Entry(_printed(style, interval)),
+        word(verdict(computed.results.datasets[view.name].kind, mean, interval)),
     )
 
 
-def _printed(style: MetricStyle, low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{style.text(low)} to {style.text(high)}"
-
-
-def _cases_of(computed: Computed, dataset: str, variant: Variant, row: Mapping[str, Any]) -> pd.DataFrame:
-    cases: pd.DataFrame = computed.cases
-    found: pd.DataFrame = cases[
-        (cases["dataset"] == dataset)
-        & (cases["label"] == variant.label)
-        & (cases["leading"] == variant.leading)
-        & (cases["metric"] == row["metric"])
-        & (cases["region"] == row["region"])
-    ]
-    return found
+def _printed(style: MetricStyle, interval: Interval | None) -> str:
+    return "–" if interval is None else f"{style.text(interval.low)} to {style.text(interval.high)}"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
