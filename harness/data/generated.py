@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-from harness.errors import DataError
-from harness.files import read_json, write_json
+from harness.data.contract import Dataset
+from harness.errors import DataError, HarnessError
+from harness.files import atomic_folder, read_json, write_json
 
-__all__ = ["MARKER", "is_generated", "mark_generated"]
+__all__ = ["LEAST_PATIENTS", "MARKER", "generate", "is_generated", "kind_of", "mark_generated"]
 
-#: Written by generators into the folder they fill.
+#: Written into the folder of generated data, and into the folders that its archives unpack to.
 MARKER = "GENERATED.json"
+
+#: Fewer cannot be split into five folds.
+LEAST_PATIENTS = 5
+
+
+def generate(dataset: Dataset, out: Path, patients: int, seed: int, scale: float) -> None:
+    """Writes a generated tree in a dataset's official layout; it is there whole or not at all.
+
+    Args:
+        dataset: Whose layout.
+        out: A folder that does not exist, or an empty one.
+        patients: Labelled patients.
+        seed: The same seed gives the same images.
+        scale: Size of the image matrix against the official one, above 0 to 1.
+
+    Raises:
+        HarnessError: There is no generator, or an argument is out of range.
+        DataError: ``out`` holds something.
+    """
+    if not dataset.generator:
+        raise HarnessError(f"There is no generator for '{dataset.name}'.", hint="`harness data` lists the datasets.")
+    if patients < LEAST_PATIENTS:
+        raise HarnessError(
+            f"{patients} patients are too few.", hint=f"At least {LEAST_PATIENTS} are needed to make five folds."
+        )
+    if not 0 < scale <= 1:
+        raise HarnessError(f"The scale {scale} is out of range.", hint="Give a number above 0, up to 1.")
+    if out.exists():
+        if not out.is_dir() or any(out.iterdir()):
+            raise DataError(f"{out} is not empty.", hint="Name a folder that does not exist yet.")
+        out.rmdir()
+    module, _, function = dataset.generator.partition(":")
+    with atomic_folder(out) as folder:
+        getattr(importlib.import_module(module), function)(folder, patients, seed, scale)
+        for place in (folder, *(child for child in folder.iterdir() if child.is_dir())):
+            mark_generated(place, dataset.name, patients, seed, scale)
 
 
 def mark_generated(root: Path, dataset: str, patients: int, seed: int, scale: float) -> None:
@@ -41,3 +79,16 @@ def is_generated(root: Path) -> bool:
                 raise DataError(f"{marker} is damaged: {error}", hint="Generate the data again.") from error
             return True
     return False
+
+
+def kind_of(dataset: Dataset, root: Path | None) -> str:
+    """Returns ``real``, ``embedded`` or ``generated``: what lies in the folder counts, not what the dataset is.
+
+    Args:
+        dataset: Facts.
+        root: Its folder; ``None`` where it is usually found.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    return "generated" if is_generated(dataset.locate(root)) else dataset.kind
