@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from filelock import Timeout
 
-from harness.data import DATASETS
+from harness.data import DATASETS, Dataset
+from harness.data.generated import kind_of
 from harness.errors import HarnessError, StudyError
 from harness.execution.engine import Engine
 from harness.files import write_json
@@ -133,12 +134,17 @@ def _outcome(loaded: LoadedStudy, cells: Mapping[str, CellFolder], skipped: set[
 
 
 def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:
-    names = dict.fromkeys(cell.spec.dataset for cell in loaded.cells)
-    datasets = [DATASETS.get(name) for name in names]
-    return [
-        DatasetFacts(one.name, one.title, one.kind, one.unit, one.modalities, tuple(one.regions), one.notes)
-        for one in datasets
-    ]
+    roots: dict[str, set[Path]] = {}
+    for cell in loaded.cells:
+        roots.setdefault(cell.spec.dataset, set()).add(cell.spec.root)
+    return [_facts_of(DATASETS.get(name), folders) for name, folders in roots.items()]
+
+
+def _facts_of(one: Dataset, folders: Iterable[Path]) -> DatasetFacts:
+    """Says `generated` where any of the folders was: a table never shows such data as real."""
+    kinds = {kind_of(one, folder) for folder in folders}
+    kind = "generated" if "generated" in kinds else one.kind
+    return DatasetFacts(one.name, one.title, kind, one.unit, one.modalities, tuple(one.regions), one.notes)
 
 
 def _wait_for_others(pending: Sequence[CellFolder]) -> None:

@@ -20,17 +20,20 @@ def list_datasets(context: typer.Context) -> None:
 
     from harness.cli.words import table
     from harness.data import DATASETS
+    from harness.data.generated import kind_of
     from harness.errors import DataError
 
     listing = table("dataset", "title", "kind", "modalities", "regions", "leads", "found")
     for name in DATASETS.names():
         one = DATASETS.get(name)
+        kind: str = one.kind
         try:
             place = "ships with us" if one.locate() == one.home else str(one.locate())
+            kind = kind_of(one, None)
         except DataError:
             place = f"no: set {one.variable}"
         listing.add_row(
-            name, one.title, one.kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
+            name, one.title, kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
         )
     Console().print(listing)
 
@@ -41,6 +44,7 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     from rich.console import Console
 
     from harness.data import DATASETS
+    from harness.data.generated import kind_of
 
     one = DATASETS.get(name)
     console = Console()
@@ -54,7 +58,8 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
         console.print(f"- {note}")
     folder = one.locate()
     reader = one.open(folder)
-    console.print(f"Folder: {folder} (files' hash {reader.fingerprint()})")
+    generated = ", generated data" if kind_of(one, folder) == "generated" else ""
+    console.print(f"Folder: {folder} (files' hash {reader.fingerprint()}{generated})")
     for fold in range(one.folds):
         split = reader.split(fold)
         console.print(
