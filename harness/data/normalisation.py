@@ -78,8 +78,9 @@ class Normaliser:
                 made[index] = (clipped - np.float32(window.mean)) / np.float32(window.std)
             else:
                 moments = self.training[index] if kind == "zscore_train" else case.moments[index]
-                scaled = (image - np.float32(moments.mean)) / np.float32(moments.std)
-                made[index] = np.where(image != 0, scaled, np.float32(0))
+                np.subtract(image, np.float32(moments.mean), out=made[index])
+                made[index] /= np.float32(moments.std)
+                made[index][image == 0] = 0
         return made
 
 

@@ -53,7 +53,7 @@ def resample_images(
         return images
     made = np.empty((len(images), *shape), np.float32)
     cubic = partial(_resample, shape=shape, old=old, new=new, order=_CUBIC)
-    linear = partial(_resample, shape=shape, old=old, new=new, order=_LINEAR)
+    linear = _remembered(partial(_resample, shape=shape, old=old, new=new, order=_LINEAR))
     for index, (image, masked) in enumerate(zip(images, zero_is_outside, strict=True)):
         made[index] = interpolate_inside(image, cubic, linear) if masked else cubic(image)
     return made
@@ -81,6 +81,18 @@ def interpolate_inside(
     made = interpolate(np.where(inside, image - mean, np.float32(0)))
     kept = interpolate_mask(inside.astype(np.float32)) >= 0.5
     return np.where(kept, made + mean, np.float32(0))
+
+
+def _remembered(function: Callable[[NDArray[np.float32]], NDArray[Any]]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Returns the function, which gives its last result again for an equal mask: modalities mostly share theirs."""
+    last: list[NDArray[Any]] = []
+
+    def remembered(mask: NDArray[Any]) -> NDArray[Any]:
+        if not last or not np.array_equal(mask, last[0]):
+            last[:] = mask, function(mask)
+        return last[1]
+
+    return remembered
 
 
 def resample_label(

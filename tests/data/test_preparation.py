@@ -49,6 +49,13 @@ def test_native_planes_are_left_alone(reader, tmp_path):
     assert np.array_equal(case.images, np.moveaxis(loaded.images, 2, 1))
 
 
+def test_a_slice_of_all_modalities_lies_in_one_piece_of_the_file(reader, tmp_path):
+    case = make(reader, tmp_path)[0]
+    stored = np.load(case.folder / "images.npy", mmap_mode="r")
+    assert stored[3].flags.c_contiguous
+    assert np.array_equal(stored[3], case.images[:, 3])
+
+
 def test_foreground_indices_point_at_their_class(reader, tmp_path):
     case = make(reader, tmp_path)[0]
     for value, voxels in case.foreground.items():
