@@ -93,8 +93,9 @@ def mean_intervals(
     means = bootstrap_means(values) if means is None else means
     centre = values.mean(axis=0)
     around = values - centre
-    estimate = around.mean(axis=0)
-    below = ((means < estimate).sum(axis=0) + (means <= estimate).sum(axis=0)) / (2 * len(means))
+    # Resamples whose mean is that of the patients count half, whatever rounding made of it.
+    rounding = 1e-12 * np.ptp(values, axis=0)
+    below = ((means < -rounding).sum(axis=0) + (means <= rounding).sum(axis=0)) / (2 * len(means))
     bias = ndtri(below)
     # The jackknife of a mean is linear in the values, so its acceleration is their skewness.
     jackknife = -around / (patients - 1)
