@@ -14,6 +14,7 @@ from harness.cli.import_checkpoint import import_checkpoint
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
 from harness.cli.plan import plan
+from harness.cli.predict import predict
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.status import status
@@ -51,6 +52,9 @@ app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile 
 app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
+app.command(epilog="Example: harness predict my_study --export brats2023 --input ~/validation --out to_hand_in")(
+    predict
+)
 app.command(epilog="Example: harness check aahn")(check)
 app.command(epilog="Example: harness bench aahn unetr nnunet --batch 4")(bench)
 app.command("import-checkpoint", epilog="Example: harness import-checkpoint aahn model_final_checkpoint.model")(

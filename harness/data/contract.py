@@ -158,6 +158,8 @@ class Dataset:
         metrics: What is scored a case and region; names of :data:`harness.evaluation.scoring.METRICS`.
         generator: ``module:function`` of ``(out: Path, patients: int, seed: int, scale: float) -> None``, which writes
             a tree in the official layout; empty where there is none.
+        exporter: ``module:function`` of ``() -> Exporter`` (:mod:`harness.data.export`): how predictions are handed in;
+            empty where it is one NIfTI file a case, named by it.
         empty_policy: Named policy for empty regions and missing predictions.
         licence: Licence of the data.
         access: Where it is had.
@@ -188,6 +190,7 @@ class Dataset:
     split_within_patient: bool = False
     metrics: tuple[str, ...] = ("dice", "hd95")
     generator: str = ""
+    exporter: str = ""
     empty_policy: str = "worst"
     licence: str = ""
     access: str = ""

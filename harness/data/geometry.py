@@ -64,6 +64,11 @@ class Geometry:
     slice_axis: int
 
     @property
+    def native_affine(self) -> NDArray[np.float64]:
+        """(4, 4) affine of the files, voxel index to RAS mm."""
+        return np.array(self.affine, dtype=np.float64)
+
+    @property
     def cropped(self) -> tuple[int, int, int]:
         """Slices, height and width (D, H, W) of the cropped volume at the files' voxel size."""
         extents = [stop - start for start, stop in self.crop]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
 from typing import Any
@@ -67,6 +67,24 @@ class Normaliser:
             for index, kind in enumerate(every)
         )
         return cls(every, moments, windows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; :meth:`from_json` reads them back. A trained network keeps them beside its weights."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Normaliser:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: It is of another form.
+        """
+        return cls(
+            tuple(values["kinds"]),
+            tuple(Moments(**one) for one in values["training"]),
+            tuple(None if one is None else Window(**one) for one in values["windows"]),
+        )
 
     def __call__(self, images: NDArray[Any], case: PreparedCase) -> NDArray[np.float32]:
         """Returns normalised images; ``images`` is (M, ...) of any part of ``case``."""

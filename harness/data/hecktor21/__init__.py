@@ -19,6 +19,7 @@ DATASET = Dataset(
     slice_axis=2,
     reader="harness.data.hecktor21.reader:HecktorReader",
     generator="harness.data.hecktor21.generate:generate",
+    exporter="harness.data.export:nifti_in_folder",
     modality_normalisation={"ct": "ct"},
     crop=False,
     typical_spacing=(1.0, 1.0, 1.0),

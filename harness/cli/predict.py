@@ -1,0 +1,83 @@
+"""``harness predict``: predictions of finished cells as a challenge wants them handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import CacheOption, ProfileOption, ResultsOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+__all__ = ["predict"]
+
+
+def predict(
+    target: Annotated[
+        str, typer.Argument(metavar="STUDY_OR_CELL", help="A study, or the name of a cell.", show_default=False)
+    ],
+    export: Annotated[str, typer.Option(help="Dataset whose official format is written.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write to.", show_default=False)],
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            help="Cases in the dataset's official layout, e.g. the validation archive; default: the cell's own folder.",
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
+    ] = None,
+    profile: ProfileOption = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", min=0, help="Processes that prepare; default: one a core.")
+    ] = None,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.")] = False,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Predict cases with finished cells and write them under the official names, label values and geometry, zipped.
+
+    Predicted are the cases without a label, where there are any; else the cell's test cases, or with --input all.
+    """
+    from rich.console import Console
+
+    from harness.execution.local import cores
+    from harness.execution.predict import find_cells, predict_cell
+    from harness.results.store import Store
+    from harness.training.device import choose_device
+
+    console = Console()
+    cells = find_cells(Store(results), target, profile, export, label)
+    device = choose_device("cpu" if cpu else None)
+    processes = cores() if workers is None else workers
+    for number, cell in enumerate(cells, start=1):
+        console.print(f"[bold]{cell.id}[/] ({number} of {len(cells)}), on {device}")
+        with _bar(console) as progress:
+            made = predict_cell(cell, folder, out, cache, device, processes, progress)
+        console.print(f"{len(made.cases)} cases in {made.folder}; hand in {made.archive}")
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields what is called with (what is done, done, total); shows it as a bar with the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as shown:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield progress

@@ -1,0 +1,222 @@
+"""Predictions as a challenge wants them handed in: official names, label values and geometry, in one archive.
+
+Most challenges take one NIfTI file a case. A dataset that is handed in otherwise names an exporter of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.contract import Dataset, OfficialGrid, Reader
+from harness.data.nifti import read_label, write_label
+from harness.errors import DataError, HarnessError
+from harness.files import atomic_path
+
+__all__ = ["Exporter", "NiftiFiles", "check_export", "exporter_of", "nifti_in_folder", "pack", "write_prediction"]
+
+_SAME_MM = 1e-3
+
+
+class Exporter(Protocol):
+    """How one case is handed in. Label maps (X, Y, Z) here hold the values of the official files."""
+
+    def files(self, reader: Reader, case: str) -> tuple[str, ...]:
+        """Returns the files of a case, as POSIX paths inside the archive."""
+        ...
+
+    def write(
+        self, folder: Path, reader: Reader, case: str, label: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
+        """Writes these files below ``folder``."""
+        ...
+
+    def problems(
+        self,
+        folder: Path,
+        reader: Reader,
+        case: str,
+        grid: tuple[tuple[int, ...], NDArray[np.float64]],
+        values: frozenset[int],
+    ) -> list[str]:
+        """Returns what is wrong with the files of a case that lie below ``folder``.
+
+        Args:
+            folder: What was handed in.
+            reader: Of the dataset's folder.
+            case: One whose files are all there.
+            grid: Shape and affine that the label map must have.
+            values: Label values that may occur.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NiftiFiles:
+    """One NIfTI file a case, named by it.
+
+    Attributes:
+        folder: Folder of the archive they lie in; empty for none.
+    """
+
+    folder: str = ""
+
+    def files(self, reader: Reader, case: str) -> tuple[str, ...]:
+        """Returns e.g. ``BraTS-GLI-00001-000.nii.gz``."""
+        del reader
+        return (str(PurePosixPath(self.folder) / f"{case}.nii.gz"),)
+
+    def write(
+        self, folder: Path, reader: Reader, case: str, label: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> None:
+        """Writes the file."""
+        path = folder / self.files(reader, case)[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_label(path, label, affine)
+
+    def problems(
+        self,
+        folder: Path,
+        reader: Reader,
+        case: str,
+        grid: tuple[tuple[int, ...], NDArray[np.float64]],
+        values: frozenset[int],
+    ) -> list[str]:
+        """Says where the file cannot be read, or has another grid or other values."""
+        path = folder / self.files(reader, case)[0]
+        try:
+            label, affine = read_label(path, values)
+        except DataError as error:
+            return [error.message.replace(f"{folder}/", "")]
+        shape, expected = grid
+        if label.shape != shape:
+            return [f"{path.name} has shape {label.shape}, its case {shape}."]
+        if not np.allclose(affine, expected, atol=_SAME_MM):
+            return [f"{path.name} lies elsewhere than its case: affine {affine.round(3).tolist()}."]
+        return []
+
+
+def nifti_in_folder() -> NiftiFiles:
+    """Returns the exporter of challenges that want the files in a folder of the archive."""
+    return NiftiFiles("predictions")
+
+
+def exporter_of(dataset: Dataset) -> Exporter:
+    """Returns how predictions of a dataset are handed in.
+
+    Raises:
+        HarnessError: The exporter that the dataset names cannot be imported.
+    """
+    if not dataset.exporter:
+        return NiftiFiles()
+    module, _, function = dataset.exporter.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)()  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise HarnessError(
+            f"The exporter of '{dataset.name}' ({dataset.exporter}) cannot be imported: {error}"
+        ) from error
+
+
+def write_prediction(
+    dataset: Dataset,
+    reader: Reader,
+    case: str,
+    label: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    folder: Path,
+) -> None:
+    """Writes the prediction of one case as it is handed in.
+
+    Args:
+        dataset: Facts.
+        reader: Of the dataset's folder.
+        case: Identifier.
+        label: (X, Y, Z) on the grid of the case as it is loaded, values of the harness.
+        affine: Of that grid.
+        folder: Where to write.
+    """
+    if isinstance(reader, OfficialGrid):
+        label, affine = reader.to_official(case, label)
+    table = np.array([dataset.file_labels.get(value, value) for value in sorted(dataset.labels)], np.uint8)
+    exporter_of(dataset).write(folder, reader, case, table[label], affine)
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Puts everything below a folder into a ZIP archive, in an order that does not depend on the file system."""
+    with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as made:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                made.write(path, path.relative_to(folder).as_posix())
+
+
+def check_export(dataset: Dataset, reader: Reader, place: Path, cases: Sequence[str] | None = None) -> list[str]:
+    """Returns what a challenge would refuse of a folder or ZIP archive of predictions; nothing where it is in order.
+
+    Args:
+        dataset: Facts.
+        reader: Of the folder with the cases that were predicted.
+        place: What was written, by us or by anybody else.
+        cases: Which cases must be there; default: all without a label, if one of them is there.
+
+    Raises:
+        DataError: There is no such folder or archive, or a case of the dataset cannot be read.
+    """
+    if place.is_dir():
+        return _problems(dataset, reader, place, cases)
+    if not zipfile.is_zipfile(place):
+        raise DataError(f"{place} is neither a folder nor a ZIP archive.", hint="Name what `harness predict` wrote.")
+    with zipfile.ZipFile(place) as archive, tempfile.TemporaryDirectory() as folder:
+        if leaving := [name for name in archive.namelist() if _leaves(name)]:
+            return [f"{name} leads out of the archive." for name in leaving]
+        archive.extractall(folder)
+        return _problems(dataset, reader, Path(folder), cases)
+
+
+def _leaves(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+
+
+def _problems(dataset: Dataset, reader: Reader, folder: Path, cases: Sequence[str] | None) -> list[str]:
+    exporter = exporter_of(dataset)
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if linked := sorted(path.name for path in folder.rglob("*") if path.is_symlink()):
+        return [f"{name} is a link: put the file itself there." for name in linked]
+    named = {case: exporter.files(reader, case) for case in (*reader.cases(), *reader.unlabelled())}
+    found = [
+        f"{name} is no file of {dataset.title}." for name in sorted(present - {f for n in named.values() for f in n})
+    ]
+    there = [case for case, files in named.items() if present & set(files)]
+    if cases is None:
+        cases = reader.unlabelled() if set(there) & set(reader.unlabelled()) else there
+    if not cases:
+        found.append("There is no prediction.")
+    for case in sorted({*there, *cases}):
+        if missing := [file for file in named[case] if file not in present]:
+            found.append(
+                f"{missing[0]} is missing" + (f", and {len(missing) - 1} more of its case." if missing[1:] else ".")
+            )
+        else:
+            found += exporter.problems(folder, reader, case, _grid(reader, case), _values(dataset))
+    return found
+
+
+def _grid(reader: Reader, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    content = reader.load(case)
+    label, affine = content.label, content.affine
+    if isinstance(reader, OfficialGrid):
+        label, affine = reader.to_official(case, label)
+    return label.shape, affine
+
+
+def _values(dataset: Dataset) -> frozenset[int]:
+    return frozenset(dataset.file_labels.get(value, value) for value in dataset.labels)
