@@ -40,6 +40,7 @@ class TrainingBatches(TorchDataset[Batch]):
         sampling: How patches are drawn.
         augmentation: How they are changed.
         seed: The cell's seed.
+        part: Positions within the batch to make, where several processes share it; default: all.
     """
 
     def __init__(
@@ -50,19 +51,20 @@ class TrainingBatches(TorchDataset[Batch]):
         sampling: SamplingSettings,
         augmentation: AugmentationSettings,
         seed: int,
+        part: range | None = None,
     ) -> None:
         self._cases = cases
         self._normaliser = normaliser
         self._patch_size = patch_size
-        self._size = sampling.batch_size
+        self._part = range(sampling.batch_size) if part is None else part
         # As nnU-Net: the last third of the batch, rounded, but at least one patch, shows foreground.
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
-        self._first_forced = self._size - forced
+        self._first_forced = sampling.batch_size - forced
         self._augment = Augmenter(augmentation, patch_size)
         self._seed = seed
 
     def __getitem__(self, step: int) -> Batch:
-        images, labels = zip(*(self._patch(step, index) for index in range(self._size)), strict=True)
+        images, labels = zip(*(self._patch(step, index) for index in self._part), strict=True)
         return Batch(torch.stack(images), torch.stack(labels).long())
 
     def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from harness.errors import HarnessError
 from harness.execution.external_training import train_external
@@ -21,6 +20,7 @@ from harness.results.provenance import utc_now
 from harness.results.store import CellFolder
 from harness.segmenters.size import measure
 from harness.study.cell import CellSpec
+from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.loop import Epoch
 
@@ -33,6 +33,7 @@ def run_cell(
     cache: Path,
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: int = 1,
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
 
@@ -42,6 +43,7 @@ def run_cell(
         cache: Folder of prepared data.
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
+        ranks: Processes that train together, one a GPU; frameworks that train by themselves use one.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -49,29 +51,23 @@ def run_cell(
     """
     started, began = utc_now(), time.monotonic()
     where = choose_device(device)
-    _set_determinism(spec.protocol.training.deterministic, where)
+    set_determinism(spec.protocol.training.determinism, where)
     problem = open_problem(spec)
     reporter = Reporter(folder, spec)
     if problem.segmenter.runner:
+        ranks = 1
         trained = train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop)
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, ranks=ranks)
     reporter.say("testing")
     with folder.writing_result() as result:
         scores, floors = test_cases(problem, trained.predict, result)
         _write_tables(result, trained.history, scores, floors)
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops
-        reporter.summarise(
-            result, trained.parameters, gflops, trained.history, where, started, time.monotonic() - began
-        )
+        seconds = time.monotonic() - began
+        reporter.summarise(result, trained.parameters, gflops, trained.history, where, started, seconds, ranks)
     reporter.say("done")
-
-
-def _set_determinism(deterministic: bool, device: torch.device) -> None:
-    torch.use_deterministic_algorithms(deterministic, warn_only=False)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not deterministic
 
 
 def _write_tables(result: Path, history: Sequence[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:

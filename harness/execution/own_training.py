@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,29 @@ from harness.data.contract import Case
 from harness.data.normalisation import Normaliser
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
-from harness.execution.problem import Problem, Trained
+from harness.execution.peers import lead
+from harness.execution.problem import Problem, Trained, open_problem
 from harness.execution.reporter import Reporter
 from harness.inference.native_grid import segment_native
 from harness.randomness import derive
 from harness.results.store import CellFolder
+from harness.study.cell import CellSpec
 from harness.training.checkpoint import Checkpoints
+from harness.training.determinism import naming_operators, set_determinism
 from harness.training.device import Arithmetic
 from harness.training.loop import Epoch, Hooks, Trainer
+from harness.training.ranks import Ranks
 from harness.training.validation import validation_dice
 
-__all__ = ["train_network"]
+__all__ = ["train_beside", "train_network"]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Prepared cases of each part of the split, and how their values are normalised."""
+
+    parts: Mapping[str, list[PreparedCase]]
+    normaliser: Normaliser
 
 
 def train_network(
@@ -40,8 +53,20 @@ def train_network(
     device: torch.device,
     reporter: Reporter,
     should_stop: Callable[[], bool],
+    accumulate: int = 1,
+    ranks: int = 1,
 ) -> Trained:
     """Prepares the data, trains, and returns what tests need.
+
+    Args:
+        problem: What the cell works on.
+        folder: Its folder.
+        cache: Folder of prepared data.
+        device: Where to train; with several processes that of the first.
+        reporter: Is told how far it is.
+        should_stop: Asked after every training step.
+        accumulate: Parts a batch is cut into.
+        ranks: Processes that train together, each on its part of every batch.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -49,28 +74,73 @@ def train_network(
     """
     spec, protocol = problem.spec, problem.spec.protocol
     reporter.say("preparing data")
-    prepared = _prepare(problem, cache, reporter)
-    normaliser = Normaliser.fit(problem.dataset.normalisations, prepared["train"])
+    data = _load(problem, cache, reporter.say)
     network = _build(problem, "init").to(device)
     history: list[Epoch] = []
     if spec.weights_file is not None:
         reporter.say("loading weights")
         _load_weights(network, spec.weights_file)
     else:
-        history = _train(problem, network, prepared, normaliser, device, folder, reporter, should_stop)
-    tests = {case.name: case for case in prepared["test"]}
+
+        def validate(current: nn.Module) -> float:
+            return validation_dice(
+                current,
+                data.parts["val"],
+                problem.dataset.regions,
+                data.normaliser,
+                protocol.patch_size,
+                protocol.inference,
+                device,
+            )
+
+        hooks = Hooks(
+            validate=validate,
+            fresh_weights=lambda: _build(problem, "restart").state_dict(),
+            on_step=reporter.on_step,
+            on_epoch=reporter.on_epoch,
+            should_stop=should_stop,
+        )
+        with lead(ranks, folder.path, cache, device, accumulate) as joined:
+            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
+            reporter.begin(trainer.total_steps)
+            history = trainer.run()
+    tests = {case.name: case for case in data.parts["test"]}
     arithmetic = Arithmetic.choose(device, protocol.training, problem.task.spatial_dims)
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
         del case
-        with arithmetic.autocast():
-            return segment_native(network, tests[name], normaliser, protocol.patch_size, protocol.inference, device)
+        with arithmetic.autocast(), naming_operators(network):
+            return segment_native(
+                network, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device
+            )
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(predict, lambda path: _save_weights(network, path), history, parameters)
 
 
-def _prepare(problem: Problem, cache: Path, reporter: Reporter) -> dict[str, list[PreparedCase]]:
+def train_beside(
+    spec: CellSpec, folder: CellFolder, cache: Path, device: torch.device, ranks: Ranks, accumulate: int
+) -> None:
+    """Trains with the first process of a cell, which validates, writes and decides.
+
+    Raises:
+        Interrupted: The first process was asked to stop.
+    """
+    set_determinism(spec.protocol.training.determinism, device)
+    problem = open_problem(spec)
+    network = _build(problem, "init").to(device)
+    hooks = Hooks(
+        validate=lambda _: math.nan,
+        fresh_weights=lambda: _build(problem, "restart").state_dict(),
+        on_step=lambda _: None,
+        on_epoch=lambda _: None,
+        should_stop=lambda: False,
+    )
+    data = _load(problem, cache, lambda _: None)
+    _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
+
+
+def _load(problem: Problem, cache: Path, say: Callable[[str], None]) -> _Data:
     """Prepares training, validation and test cases, with as many processes as the cell may use threads."""
     protocol, parts = problem.spec.protocol, asdict(problem.split)
     cases = prepare(
@@ -80,11 +150,12 @@ def _prepare(problem: Problem, cache: Path, reporter: Reporter) -> dict[str, lis
         protocol.preparation,
         protocol.patch_size,
         cache,
-        lambda done, total: reporter.say(f"preparing data: {done} of {total} cases"),
+        lambda done, total: say(f"preparing data: {done} of {total} cases"),
         torch.get_num_threads(),
     )
     by_name = {case.name: case for case in cases}
-    return {part: [by_name[name] for name in names] for part, names in parts.items()}
+    prepared = {part: [by_name[name] for name in names] for part, names in parts.items()}
+    return _Data(prepared, Normaliser.fit(problem.dataset.normalisations, prepared["train"]))
 
 
 def _build(problem: Problem, purpose: str) -> nn.Module:
@@ -92,50 +163,38 @@ def _build(problem: Problem, purpose: str) -> nn.Module:
     return problem.segmenter.build(problem.task, problem.options)
 
 
-def _train(
+def _trainer(
     problem: Problem,
     network: nn.Module,
-    prepared: dict[str, list[PreparedCase]],
-    normaliser: Normaliser,
+    data: _Data,
     device: torch.device,
     folder: CellFolder,
-    reporter: Reporter,
-    should_stop: Callable[[], bool],
-) -> list[Epoch]:
-    spec, protocol = problem.spec, problem.spec.protocol
+    hooks: Hooks,
+    accumulate: int,
+    ranks: Ranks,
+) -> Trainer:
+    protocol, seed = problem.spec.protocol, problem.spec.seed
     batches = TrainingBatches(
-        prepared["train"], normaliser, protocol.patch_size, protocol.sampling, protocol.augmentation, spec.seed
+        data.parts["train"],
+        data.normaliser,
+        protocol.patch_size,
+        protocol.sampling,
+        protocol.augmentation,
+        seed,
+        ranks.part(protocol.sampling.batch_size),
     )
-
-    def validate(current: nn.Module) -> float:
-        return validation_dice(
-            current,
-            prepared["val"],
-            problem.dataset.regions,
-            normaliser,
-            protocol.patch_size,
-            protocol.inference,
-            device,
-        )
-
-    trainer = Trainer(
+    return Trainer(
         network,
         batches,
         protocol.training,
         Arithmetic.choose(device, protocol.training, problem.task.spatial_dims),
         Checkpoints(folder.work),
-        spec.seed,
+        seed,
         _loader_workers(protocol.sampling.workers, device),
-        Hooks(
-            validate=validate,
-            fresh_weights=lambda: _build(problem, "restart").state_dict(),
-            on_step=reporter.on_step,
-            on_epoch=reporter.on_epoch,
-            should_stop=should_stop,
-        ),
+        hooks,
+        accumulate,
+        ranks,
     )
-    reporter.begin(trainer.total_steps)
-    return trainer.run()
 
 
 def _loader_workers(wanted: int | None, device: torch.device) -> int:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from harness.data import DATASETS, Dataset, Reader, Split
 from harness.data.contract import Case
 from harness.data.splits import choose_splits
-from harness.errors import DataError
+from harness.errors import DataError, HarnessError
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
+from harness.study.packages import numeric_packages
 from harness.training.loop import Epoch
 
 __all__ = ["Problem", "Trained", "open_problem"]
@@ -67,7 +68,9 @@ def open_problem(spec: CellSpec) -> Problem:
 
     Raises:
         DataError: The data or the split is not what the cell was planned on.
+        HarnessError: Other versions of the packages that compute are installed here, and the cell is strict.
     """
+    _check_packages(spec)
     dataset = DATASETS.get(spec.dataset)
     reader = dataset.open(spec.root)
     if reader.fingerprint() != spec.data:
@@ -85,3 +88,17 @@ def open_problem(spec: CellSpec) -> Problem:
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)
     return Problem(spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options), task)
+
+
+def _check_packages(spec: CellSpec) -> None:
+    here = numeric_packages() if spec.packages else {}
+    if spec.packages != here:
+        other = [
+            f"{name} {version} (here: {here.get(name)})"
+            for name, version in spec.packages.items()
+            if here.get(name) != version
+        ]
+        raise HarnessError(
+            f"The cell was planned with {', '.join(other)}, and its protocol promises bitwise equal results.",
+            hint="Run the study again where the packages are the same on every machine: cells get a new identity.",
+        )

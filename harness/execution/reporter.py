@@ -15,7 +15,7 @@ from harness.files import write_json
 from harness.results.provenance import code_version, package_versions, utc_now
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
-from harness.training.device import describe_device
+from harness.training.device import Arithmetic, describe_device
 from harness.training.loop import Epoch
 
 __all__ = ["Reporter"]
@@ -33,7 +33,7 @@ class Reporter:
 
     def __init__(self, folder: CellFolder, spec: CellSpec) -> None:
         self._folder = folder
-        self._epochs = spec.protocol.training.epochs
+        self._training = spec.protocol.training
         self._values: dict[str, object] = {"cell": spec.id, "pid": os.getpid(), "phase": "starting"}
         self._written = 0.0
         self._first: tuple[int, float] | None = None
@@ -45,7 +45,7 @@ class Reporter:
 
     def begin(self, total: int) -> None:
         """Training begins."""
-        self._values |= {"phase": "training", "total": total, "step": 0, "epochs": self._epochs}
+        self._values |= {"phase": "training", "total": total, "step": 0, "epochs": self._training.epochs}
         self._write()
 
     def on_step(self, step: int) -> None:
@@ -75,8 +75,10 @@ class Reporter:
         device: torch.device,
         started: str,
         seconds: float,
+        ranks: int = 1,
     ) -> None:
         """Writes the facts of the finished cell."""
+        arithmetic = Arithmetic.choose(device, self._training, spatial_dims=2)
         write_json(
             result / "summary.json",
             {
@@ -87,6 +89,10 @@ class Reporter:
                 "train_seconds": sum(epoch.seconds for epoch in history),
                 "attempt_seconds": seconds,
                 "device": describe_device(device),
+                "ranks": ranks,
+                "determinism": self._training.determinism,
+                "precision": arithmetic.precision,
+                "compile": self._training.compile,
                 "peak_memory_mb": _peak_memory(device),
                 "commit": code_version(),
                 "packages": package_versions(),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class CellSpec:
         weights: Hash of imported weights, which are tested as they are; empty for a cell that is trained.
         weights_file: Where they are; not part of the identity.
         splits_file: Where the user's own folds are; the identity has the split's hash instead.
+        packages: Versions of the packages that compute, where the protocol promises bitwise equal results (strict
+            determinism); else empty.
     """
 
     dataset: str
@@ -59,6 +61,7 @@ class CellSpec:
     weights: str = ""
     weights_file: Path | None = None
     splits_file: Path | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def id(self) -> str:
@@ -76,8 +79,10 @@ class CellSpec:
     def identity(self) -> dict[str, Any]:
         """Returns all that affects the cell's numbers."""
         imported = {"weights": self.weights} if self.weights else {}
+        packages = {"packages": dict(self.packages)} if self.packages else {}
         return {
             **imported,
+            **packages,
             "numerics": NUMERICS,
             "dataset": {"name": self.dataset, "revision": self.dataset_revision, "data": self.data},
             "model": {"name": self.model, "revision": self.model_revision, "options": dict(self.options)},
@@ -106,6 +111,7 @@ class CellSpec:
             "weights": self.weights,
             "weights_file": str(self.weights_file) if self.weights_file is not None else None,
             "splits_file": str(self.splits_file) if self.splits_file is not None else None,
+            "packages": dict(self.packages),
             "numerics": NUMERICS,
             "id": self.id,
         }

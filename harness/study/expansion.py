@@ -19,6 +19,7 @@ from harness.errors import DataError, HarnessError, StudyError, did_you_mean
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
+from harness.study.packages import numeric_packages
 from harness.study.protocol import Protocol, is_native, load_protocol, native_protocol
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
@@ -202,6 +203,7 @@ def _cells(
                 weights=variant.weights,
                 weights_file=variant.weights_file,
                 splits_file=own_splits,
+                packages=numeric_packages() if variant.protocol.training.determinism == "strict" else {},
             )
             found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
     return tuple(found.values()), total - len(found)

@@ -32,11 +32,15 @@ class Checkpoints:
         _write(state, self._last)
 
     def load(self) -> dict[str, Any] | None:
-        """Returns the newest checkpoint that can be read, or None."""
+        """Returns the newest checkpoint that can be read, or None.
+
+        A damaged one is removed, lest the next save put it in the place of the good one before it.
+        """
         for path in (self._last, self._previous):
             state = _read(path)
             if state is not None:
                 return state
+            path.unlink(missing_ok=True)
         return None
 
     def save_best(self, weights: dict[str, Any]) -> None:

@@ -31,7 +31,9 @@ class Arithmetic:
         """Applies the settings to a device."""
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision)
         if settings.precision == "auto" and device.type == "cuda":
-            half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+            # Older cards emulate bf16, slower than float32; they have fast fp16.
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            half = torch.bfloat16 if native else torch.float16
         last = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         return cls(device, half, last if settings.channels_last else torch.contiguous_format)
 
@@ -39,6 +41,11 @@ class Arithmetic:
     def needs_scaler(self) -> bool:
         """float16 gradients underflow without loss scaling."""
         return self.half == torch.float16
+
+    @property
+    def precision(self) -> str:
+        """What ``auto`` came to: fp32, bf16 or fp16."""
+        return {torch.bfloat16: "bf16", torch.float16: "fp16"}[self.half] if self.half is not None else "fp32"
 
     def autocast(self) -> AbstractContextManager[object]:
         """Returns the context forward passes run in."""

@@ -21,10 +21,13 @@ from harness.data.batches import Batch, TrainingBatches, stream
 from harness.errors import TrainingError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints
+from harness.training.determinism import find_in_backward, naming_operators
 from harness.training.device import Arithmetic
 from harness.training.loss import SegmentationLoss
 from harness.training.optimiser import learning_rate, make_optimiser
-from harness.training.settings import TrainingSettings
+from harness.training.ranks import Ranks
+from harness.training.settings import CompileMode, TrainingSettings
+from harness.training.transfer import on_device
 
 __all__ = ["Epoch", "Hooks", "Interrupted", "Trainer"]
 
@@ -99,6 +102,9 @@ class Trainer:
         seed: The cell's seed.
         workers: Loader processes.
         hooks: What the loop asks of its surroundings.
+        accumulate: Parts a batch is cut into where the whole does not fit in memory. Their gradients are summed, so the
+            effective batch stays; BatchNorm and batch Dice see a part at a time.
+        ranks: The processes that train this network together; default: this one alone.
     """
 
     def __init__(
@@ -111,9 +117,12 @@ class Trainer:
         seed: int,
         workers: int,
         hooks: Hooks,
+        accumulate: int = 1,
+        ranks: Ranks | None = None,
     ) -> None:
-        self._network = network.to(memory_format=arithmetic.memory_format)
-        self._forward = torch.compile(network) if settings.compile else network
+        self._ranks = ranks or Ranks()
+        self._network = self._ranks.prepare(network.to(memory_format=arithmetic.memory_format))
+        self._forward = _compiled(self._ranks.wrap(self._network), settings.compile)
         self._batches = batches
         self._settings = settings
         self._arithmetic = arithmetic
@@ -121,8 +130,9 @@ class Trainer:
         self._seed = seed
         self._workers = workers
         self._hooks = hooks
+        self._accumulate = accumulate
         self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
-        self._optimiser = make_optimiser(network.parameters(), settings.optimiser)
+        self._optimiser = make_optimiser(self._network.parameters(), settings.optimiser)
         self._scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.needs_scaler)
         self._state = _State()
         self._loss_sum = torch.zeros((), device=arithmetic.device)
@@ -143,17 +153,18 @@ class Trainer:
             TrainingError: The loss is not finite.
         """
         self._resume()
+        self._ranks.agree(True)  # nobody trains, and writes checkpoints, before all have read theirs
         self._network.train()
         started = time.monotonic()
-        batches = stream(self._batches, self._state.step, self.total_steps, self._workers, self._on_cuda)
-        for batch in self._timed(batches):
-            self._step(batch)
+        for batch in self._timed(self._stream(self._state.step, self.total_steps)):
+            with naming_operators(self._network, lambda batch=batch: self._find_in_backward(batch)):  # type: ignore[misc]
+                self._step(batch)
             self._state.step += 1
             self._hooks.on_step(self._state.step)
             if self._state.step % self._settings.steps_per_epoch == 0:
                 self._end_epoch(self._state.epoch_seconds + time.monotonic() - started)
                 started = time.monotonic()
-            elif self._hooks.should_stop():
+            elif self._asked_to_stop():
                 self._state.epoch_seconds += time.monotonic() - started
                 self._save()
                 raise Interrupted
@@ -172,33 +183,55 @@ class Trainer:
                 return
             yield batch
 
-    @property
-    def _on_cuda(self) -> bool:
-        return self._arithmetic.device.type == "cuda"
+    def _stream(self, first: int, last: int) -> Iterator[Batch]:
+        """Yields the batches of some steps, on the device."""
+        on_cuda = self._arithmetic.device.type == "cuda"
+        return on_device(stream(self._batches, first, last, self._workers, pin_memory=on_cuda), self._arithmetic)
 
-    def _move(self, batch: Batch) -> Batch:
-        device = self._arithmetic.device
-        return Batch(
-            batch.images.to(device, memory_format=self._arithmetic.memory_format, non_blocking=True),
-            batch.labels.to(device, non_blocking=True),
-        )
+    def _asked_to_stop(self) -> bool:
+        return self._ranks.agree(self._hooks.should_stop())
 
     def _step(self, batch: Batch) -> None:
-        batch = self._move(batch)
-        torch.manual_seed(derive(self._seed, "step", self._state.step))
+        torch.manual_seed(self._step_seed())
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self._state.step, self._settings)
         self._optimiser.zero_grad(set_to_none=True)
-        with self._arithmetic.autocast():
-            output = self._forward(batch.images)
-        loss = self._loss(output, batch.labels)
-        self._scaler.scale(loss).backward()
+        for images, labels in self._parts(batch):
+            loss = self._loss_of(images, labels) * (len(images) / len(batch.images))
+            self._scaler.scale(loss * self._ranks.size).backward()  # type: ignore[no-untyped-call]
+            self._loss_sum += loss.detach()
         if self._settings.optimiser.clip_norm is not None:
             self._scaler.unscale_(self._optimiser)
             nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.optimiser.clip_norm)
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        self._loss_sum += loss.detach()
+
+    def _loss_of(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self._settings.compile == "cuda-graphs":
+            # What the last replay returned may be overwritten now.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with self._arithmetic.autocast():
+            output = self._forward(images)
+        loss: Tensor = self._loss(*self._ranks.whole(output, labels))
+        return loss
+
+    def _step_seed(self) -> int:
+        """Processes that share a step draw dropout of their own; the first one draws as one process alone does."""
+        own = ("rank", self._ranks.rank) if not self._ranks.leads else ()
+        return derive(self._seed, "step", self._state.step, *own)
+
+    def _find_in_backward(self, batch: Batch) -> str:
+        def loss_of() -> Tensor:
+            with self._arithmetic.autocast():
+                output = self._network(batch.images)
+            loss: Tensor = self._loss(output, batch.labels)
+            return loss
+
+        return find_in_backward(self._network, loss_of)
+
+    def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batch whole, or in the parts that fit in memory."""
+        return zip(batch.images.chunk(self._accumulate), batch.labels.chunk(self._accumulate), strict=True)
 
     def _end_epoch(self, seconds: float) -> None:
         number = self._state.step // self._settings.steps_per_epoch
@@ -219,7 +252,7 @@ class Trainer:
         if number % self._settings.checkpoint.every_epochs == 0 or self._state.step == self.total_steps:
             self._save()
         self._hooks.on_epoch(self._state.history)
-        if self._hooks.should_stop() and self._state.step < self.total_steps:
+        if self._asked_to_stop() and self._state.step < self.total_steps:
             self._save()
             raise Interrupted
 
@@ -227,12 +260,15 @@ class Trainer:
         last = number == self._settings.epochs
         if not last and number % self._settings.validate_every and number != self._settings.restart_if_dead_at:
             return math.nan
-        with self._arithmetic.autocast():
-            score = self._hooks.validate(self._network)
+        score = math.nan
+        if self._ranks.leads:
+            with self._arithmetic.autocast(), naming_operators(self._network):
+                score = self._hooks.validate(self._network)
+        score = self._ranks.share(score)
         self._network.train()
         if score > self._state.best:
             self._state.best = score
-            if self._settings.checkpoint.select == "best":
+            if self._settings.checkpoint.select == "best" and self._ranks.leads:
                 self._checkpoints.save_best(self._network.state_dict())
         return score
 
@@ -247,6 +283,8 @@ class Trainer:
         self._state.restarted = True
 
     def _save(self) -> None:
+        if not self._ranks.leads:
+            return
         self._checkpoints.save(
             {
                 "network": self._network.state_dict(),
@@ -280,6 +318,15 @@ class Trainer:
         if not count:
             return
         torch.manual_seed(derive(self._seed, "refresh_batchnorm"))
-        batches = stream(self._batches, self.total_steps, self.total_steps + count, self._workers, self._on_cuda)
+        batches = self._stream(self.total_steps, self.total_steps + count)
         with torch.no_grad(), self._arithmetic.autocast():
-            update_bn((self._move(batch).images for batch in batches), self._network)
+            update_bn((batch.images for batch in batches), self._network)
+
+
+def _compiled(network: nn.Module, mode: CompileMode) -> Callable[[Tensor], Tensor | list[Tensor]]:
+    """Returns the training step's forward pass; patches of a cell have one size, so that shapes are static."""
+    if mode == "none":
+        return network
+    inductor = {"default": "default", "cuda-graphs": "reduce-overhead"}[mode]
+    compiled: Callable[[Tensor], Tensor | list[Tensor]] = torch.compile(network, mode=inductor, dynamic=False)
+    return compiled

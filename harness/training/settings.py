@@ -8,7 +8,18 @@ from pydantic import Field
 
 from harness.settings import Settings
 
-__all__ = ["CheckpointSettings", "LossSettings", "OptimiserSettings", "ScheduleSettings", "TrainingSettings"]
+__all__ = [
+    "CheckpointSettings",
+    "CompileMode",
+    "DeterminismLevel",
+    "LossSettings",
+    "OptimiserSettings",
+    "ScheduleSettings",
+    "TrainingSettings",
+]
+
+DeterminismLevel = Literal["strict", "fast"]
+CompileMode = Literal["none", "default", "cuda-graphs"]
 
 
 class OptimiserSettings(Settings):
@@ -63,8 +74,16 @@ class TrainingSettings(Settings):
         "auto", description="'auto': mixed precision on CUDA (bf16 where the card has it, else fp16), fp32 elsewhere."
     )
     channels_last: bool = Field(True, description="Memory format of images and weights; faster convolutions.")
-    compile: bool = Field(False, description="torch.compile.")
-    deterministic: bool = Field(True, description="Refuse operators without a deterministic implementation.")
+    compile: CompileMode = Field(
+        "none",
+        description="'default': torch.compile of the training step; 'cuda-graphs': the same, and its kernels are "
+        "recorded once and replayed as CUDA graphs (torch.compile's mode 'reduce-overhead').",
+    )
+    determinism: DeterminismLevel = Field(
+        "strict",
+        description="'strict': equal seeds give bitwise equal results on the same hardware, and operators that cannot "
+        "are refused; 'fast': any operator, and cuDNN picks its kernels by measuring them.",
+    )
     validate_every: int = Field(10, ge=1, description="Epochs between validations; the last epoch is always validated.")
     restart_if_dead_at: int | None = Field(
         None,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import HarnessError
+from harness.execution.problem import open_problem
 from harness.files import read_json, write_json
 from harness.study.cell import CellSpec
+from harness.study.expansion import load_study
+from harness.study.packages import numeric_packages
 from harness.study.protocol import load_protocol
 
 
@@ -36,6 +41,11 @@ def longer(protocol):
     return protocol.model_copy(update={"training": protocol.training.model_copy(update={"epochs": 11})})
 
 
+def training(**changes):
+    protocol = load_protocol("demo")
+    return protocol.model_copy(update={"training": protocol.training.model_copy(update=changes)})
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -52,6 +62,11 @@ def longer(protocol):
         {"split": "t"},
         {"seed": 1},
         {"protocol": longer(load_protocol("demo"))},
+        {"protocol": training(determinism="fast")},
+        {"protocol": training(compile="default")},
+        {"protocol": training(precision="bf16")},
+        {"packages": {"torch": "2.7.0"}},
+        {"packages": {"torch": "2.6.0", "monai": "1.5.0"}},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -86,3 +101,41 @@ def test_a_spec_changed_by_hand_is_refused():
     values["seed"] = 7
     with pytest.raises(ValueError, match="does not match"):
         CellSpec.from_json(values)
+
+
+def test_every_option_of_training_is_part_of_the_identity():
+    """A new field cannot be forgotten: the identity is the whole of the settings."""
+    protocol = load_protocol("demo")
+    assert protocol.identity()["training"] == protocol.training.model_dump(mode="json")
+
+
+def planned(project, write_study, determinism, **changes):
+    protocol = {"base": "demo", "training": {"determinism": determinism}}
+    return [cell.spec.id for cell in load_study(write_study(protocol=protocol, **changes)).cells]
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_package_version_makes_another_cell_only_where_the_protocol_is_strict(project, write_study, monkeypatch):
+    before = {level: planned(project, write_study, level) for level in ("strict", "fast")}
+    versions = {**numeric_packages(), "torch": "99.0"}
+    monkeypatch.setattr("harness.study.expansion.numeric_packages", lambda: versions)
+    assert planned(project, write_study, "strict") != before["strict"]
+    assert planned(project, write_study, "fast") == before["fast"]
+
+
+@pytest.mark.usefixtures("toys")
+def test_labels_questions_and_the_report_make_no_other_cell(project, write_study):
+    matrix = {"dataset": ["cortex"], "model": [{"name": "toy", "label": "Ours"}]}
+    report = {"reference": "Ours", "metrics": ["hd95"]}
+    changed = planned(project, write_study, "strict", name="other", question="?", matrix=matrix, report=report)
+    assert changed == planned(project, write_study, "strict")
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_strict_cell_is_not_computed_with_other_packages_than_planned(project, write_study):
+    (cell,) = load_study(write_study()).cells
+    other = replace(cell.spec, packages={**cell.spec.packages, "numpy": "0.1"})
+    with pytest.raises(HarnessError, match=r"planned with numpy 0\.1 \(here: ") as error:
+        open_problem(other)
+    assert "Run the study again" in error.value.hint
+    assert open_problem(cell.spec).spec == cell.spec

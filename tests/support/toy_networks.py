@@ -32,6 +32,18 @@ def build(task, options):
     )
 
 
+def build_group(task, options):
+    """Nothing that couples images or draws: several processes give the numbers of one."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(task.in_channels, options.width, 3, padding=1),
+        nn.GroupNorm(2, options.width),
+        nn.ReLU(),
+        nn.Conv2d(options.width, task.out_channels, 1),
+    )
+
+
 def _misbehaving(task, options, act):
     from torch import nn
 
@@ -114,6 +126,7 @@ TOY = _segmenter(
     translator="toy_networks:translate",
     official_task=Task(("a", "b"), leading=None, out_channels=2, patch_size=(64, 64)),
 )
+GROUP = _segmenter("toy_group", "build_group")
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
 EXPLODING = _segmenter("toy_exploding", "build_exploding")

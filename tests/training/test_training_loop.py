@@ -17,7 +17,7 @@ from harness.errors import TrainingError
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Arithmetic
 from harness.training.loop import Hooks, Interrupted, Trainer
-from harness.training.settings import CheckpointSettings, OptimiserSettings, TrainingSettings
+from harness.training.settings import CheckpointSettings, LossSettings, OptimiserSettings, TrainingSettings
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def settings(**changes):
     return TrainingSettings(**{**values, **changes})
 
 
-def train(batches, folder, given=None, stop=lambda: False, net=None, validate=lambda _: 0.5, fresh=None):
+def train(batches, folder, given=None, stop=lambda: False, net=None, validate=lambda _: 0.5, fresh=None, parts=1):
     net = net or network()
     given = given or settings()
     hooks = Hooks(
@@ -56,7 +56,7 @@ def train(batches, folder, given=None, stop=lambda: False, net=None, validate=la
         on_epoch=lambda _: None,
         should_stop=stop,
     )
-    trainer = Trainer(net, batches, given, Arithmetic.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks)
+    trainer = Trainer(net, batches, given, Arithmetic.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks, parts)
     return net, trainer.run()
 
 
@@ -120,6 +120,33 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(batches, tmp_path):
     last.write_bytes(last.read_bytes()[:200])
     continued, _ = train(batches, tmp_path / "parts")
     assert equal(whole, continued)
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one_before(batches, tmp_path):
+    calls = iter(range(100))
+    with pytest.raises(Interrupted):
+        train(batches, tmp_path, stop=lambda: next(calls) >= 7)
+    (tmp_path / "last.pt").write_bytes(b"half a file")
+    assert Checkpoints(tmp_path).load()["state"]["step"] == 6
+    assert not (tmp_path / "last.pt").exists()
+    assert Checkpoints(tmp_path).load()["state"]["step"] == 6, "the good one is still there"
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(batches, tmp_path):
+    """Exact where nothing couples the images of a batch: no BatchNorm, no dropout, Dice an image."""
+    given = settings(
+        epochs=1, steps_per_epoch=2, refresh_batchnorm=0, loss=LossSettings(batch_dice=False, dice_background=True)
+    )
+
+    def plain():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+    whole, history = train(batches, tmp_path / "whole", given, net=plain())
+    parts, again = train(batches, tmp_path / "parts", given, net=plain(), parts=2)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert again[0].loss == pytest.approx(history[0].loss, rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_epoch(batches, tmp_path):

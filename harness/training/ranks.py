@@ -1,0 +1,164 @@
+"""Several processes that train one network together, each on its part of every batch.
+
+What they compute is what one process computes on the whole batch, up to rounding and the random draws of dropout: the
+parts are those of the same batch, the loss (batch Dice too) is taken over the outputs of all, and BatchNorm takes its
+statistics over all (SyncBatchNorm). So the number of processes is not part of a cell's identity; it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from harness.errors import TrainingError
+
+__all__ = ["JoinedRanks", "Ranks", "join"]
+
+#: The others wait this long for what only the first does: validation of all cases, say.
+_PATIENCE = timedelta(hours=24)
+
+#: Within this time all must have started.
+_START = timedelta(minutes=10)
+
+
+class Ranks:
+    """One process alone: it has the whole batch, and nobody to ask."""
+
+    rank = 0
+    size = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, writes checkpoints and talks."""
+        return self.rank == 0
+
+    def part(self, batch_size: int) -> range:
+        """Returns the positions within a batch that this process works on.
+
+        Raises:
+            TrainingError: The batch cannot be divided equally.
+        """
+        if batch_size % self.size:
+            raise TrainingError(
+                f"A batch of {batch_size} cannot be divided equally among {self.size} processes.",
+                hint="Choose a number of GPUs a cell that divides `sampling.batch_size`.",
+            )
+        share = batch_size // self.size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Returns the network with whatever its layers need to see the whole batch."""
+        return network
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Returns the module whose forward and backward passes keep the gradients of all equal."""
+        return network
+
+    def whole(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Returns outputs and labels of the whole batch; gradients flow into this process's part."""
+        return output, labels
+
+    def agree(self, wanted: bool) -> bool:
+        """Returns what the first process wants."""
+        return wanted
+
+    def share(self, value: float) -> float:
+        """Returns the first process's value."""
+        return value
+
+
+class JoinedRanks(Ranks):
+    """One of several processes, after :func:`join`.
+
+    Args:
+        rank: Its number, 0 first.
+        size: How many there are.
+        device: Its device.
+    """
+
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank = rank
+        self.size = size
+        self._device = device
+        # Words travel between hosts by gloo, whatever gradients travel by: the GPU need not be waited for.
+        self._words = dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Turns BatchNorm into SyncBatchNorm.
+
+        Raises:
+            TrainingError: There is BatchNorm, and the device is no GPU, for which SyncBatchNorm does not exist.
+        """
+        normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        if normalises and self._device.type != "cuda":
+            raise TrainingError(
+                "A network with BatchNorm cannot be trained by several processes on a CPU.",
+                hint="torch has SyncBatchNorm for GPUs only; train this cell in one process.",
+            )
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Returns the network under DistributedDataParallel."""
+        devices = [self._device] if self._device.type == "cuda" else None
+        # Some networks have parameters that no step uses; buffers are equal in all processes already.
+        return nn.parallel.DistributedDataParallel(
+            network, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+        )
+
+    def whole(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Gathers the parts.
+
+        Every process computes the loss of the whole batch, and its gradient by its own part only. DDP takes the mean
+        of these, so that the loss, multiplied by the number of processes, has the gradient of one process.
+        """
+        gathered = self._gather(output) if isinstance(output, Tensor) else [self._gather(one) for one in output]
+        return gathered, self._gather(labels)
+
+    def _gather(self, own: Tensor) -> Tensor:
+        own = own.contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.size)]
+        dist.all_gather(parts, own.detach())
+        parts[self.rank] = own
+        return torch.cat(parts)
+
+    def agree(self, wanted: bool) -> bool:
+        """Returns what the first process wants."""
+        return bool(self.share(float(wanted)))
+
+    def share(self, value: float) -> float:
+        """Returns the first process's value; the others wait for it."""
+        told = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(told, src=0, group=self._words)  # type: ignore[arg-type]
+        return float(told)
+
+
+@contextmanager
+def join(rank: int, size: int, device: torch.device, meeting: Path) -> Iterator[Ranks]:
+    """Joins the processes that train one network.
+
+    Args:
+        rank: Number of this process.
+        size: How many there are.
+        device: Device of this process.
+        meeting: A file all can reach, which does not exist yet; they find each other through it.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=meeting.resolve().as_uri(),
+        rank=rank,
+        world_size=size,
+        timeout=_START,
+    )
+    try:
+        yield JoinedRanks(rank, size, device)
+    finally:
+        dist.destroy_process_group()

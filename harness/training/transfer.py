@@ -1,0 +1,41 @@
+"""Batches on their way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from harness.data.batches import Batch
+from harness.training.device import Arithmetic
+
+__all__ = ["on_device"]
+
+
+def on_device(batches: Iterator[Batch], arithmetic: Arithmetic) -> Iterator[Batch]:
+    """Yields the batches on the device, images in the memory format.
+
+    On CUDA the copies run in a stream of their own. Whoever consumes the batches has only queued the work on the last
+    one when the next is asked for, so that it is copied while the device computes.
+    """
+    if arithmetic.device.type != "cuda":
+        for batch in batches:
+            yield _move(batch, arithmetic)
+        return
+    copies = torch.cuda.Stream(arithmetic.device)  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            moved = _move(batch, arithmetic)
+        compute = torch.cuda.current_stream(arithmetic.device)
+        compute.wait_stream(copies)
+        for tensor in moved:
+            tensor.record_stream(compute)  # its memory is not handed out again before the work on it is done
+        yield moved
+
+
+def _move(batch: Batch, arithmetic: Arithmetic) -> Batch:
+    images = batch.images.to(arithmetic.device, non_blocking=True)
+    # Re-ordered on the device: a copy that changes the format on its way waits for the host.
+    return Batch(
+        images.contiguous(memory_format=arithmetic.memory_format), batch.labels.to(arithmetic.device, non_blocking=True)
+    )
