@@ -67,8 +67,8 @@ def generate(out: Path, patients: int, seed: int, scale: float) -> None:
         _table(folder / f"hecktor2021_bbox_{word}.csv", columns, [(name, *map(repr, box)) for name, box in rows])
         _table(folder / f"hecktor2021_patient_info_{word}.csv", _INFO, _info(names, seed))
     endpoints = [(name, "0", str(400 + 37 * index)) for index, name in enumerate(training)]
-    columns = ("PatientID", "Progression", "Progression free survival")
-    _table(out / "hecktor2021_train" / "hecktor2021_patient_endpoint_training.csv", columns, endpoints)
+    path = out / "hecktor2021_train" / "hecktor2021_patient_endpoint_training.csv"
+    _table(path, ("PatientID", "Progression", "Progression free survival"), endpoints)
 
 
 def _patient(folder: Path, name: str, index: int, seed: int, scale: float, labelled: bool) -> tuple[float, ...]:
@@ -150,7 +150,7 @@ def _names(centres: Sequence[str], count: int, first: int) -> list[str]:
 
 def _info(names: Sequence[str], seed: int) -> list[tuple[str, ...]]:
     rng = np.random.default_rng([seed, 1_000_000])
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in names:
         sex, age, weight, virus = rng.integers(2), rng.integers(40, 80), rng.integers(50, 110), rng.integers(2)
         centre = str((*_TRAINING_CENTRES, "CHUV").index(name[:4]) + 1)

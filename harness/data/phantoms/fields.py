@@ -90,8 +90,8 @@ def warp(volume: NDArray[Any], displacement: NDArray[np.float32], order: int) ->
 
 def blob(
     shape: Sequence[int],
-    centre: Sequence[float],
-    radii: Sequence[float],
+    centre: Sequence[float] | NDArray[np.float64],
+    radii: Sequence[float] | NDArray[np.float64],
     irregularity: float,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:

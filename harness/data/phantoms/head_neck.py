@@ -111,7 +111,8 @@ def draw_head_neck(voxel_mm: float, rng: np.random.Generator) -> HeadNeck:
 
 def _beside(place: _Place, right: float, front: float, up: float) -> _Place:
     """Returns a place so many mm from another one."""
-    return place + np.array([right, front, up])
+    other: _Place = place + np.array([right, front, up])
+    return other
 
 
 def _tumour(
@@ -156,8 +157,9 @@ class _Drawing:
         """A horseshoe, open to the back."""
         outer = self.ellipsoid(_beside(throat, 0, 24, 16), np.array([48, 54, 14]) * size, 0.02)
         inner = self.ellipsoid(_beside(throat, 0, 20, 16), np.array([38, 44, 30]) * size, 0.0)
-        front = np.arange(self.shape[1])[None, :, None] * self.voxel_mm > throat[1] + 8
-        return outer & ~inner & front
+        front: _Mask = np.arange(self.shape[1])[None, :, None] * self.voxel_mm > throat[1] + 8
+        jaw: _Mask = outer & ~inner & front
+        return jaw
 
     def nodes(self, throat: _Place, sides: Sequence[int], rng: np.random.Generator) -> _Mask:
         """Lymph nodes beside the great vessels."""
