@@ -58,8 +58,7 @@ def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
         grid = figure.subplots(len(metrics) * len(rows), 1, squeeze=False)[:, 0]
         for number, axes in enumerate(grid):
             style, regions = metric_style(metrics[number // len(rows)]), rows[number % len(rows)]
-            for place, region in enumerate(regions):
-                _group(axes, view, style.name, region, place, drawn)
+            _boxes(axes, view, style.name, regions, drawn)
             _floor_lines(axes, view, style, regions)
             _label(axes, style, regions)
         for number in range(len(metrics)):
@@ -76,19 +75,21 @@ def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
 
 
-def _group(axes: Axes, view: DatasetView, metric: str, region: str, place: int, drawn: Sequence[Variant]) -> None:
-    """Draws the boxes of one region side by side, and the cases on top."""
-    analysis = view.analyses.get((metric, region))
+def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], drawn: Sequence[Variant]) -> None:
+    """Draws the boxes of each variant in every region, side by side, and the cases on top."""
     width = _GROUP_WIDTH / len(drawn)
+    places, dots = [], []
     for number, variant in enumerate(drawn):
-        name = view.names[variant]
-        if analysis is None or name not in analysis.summaries:
-            continue
-        values = analysis.by_case[name].dropna().to_numpy(dtype=float)
-        centre = place - _GROUP_WIDTH / 2 + width * (number + 0.5)
+        name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
+        found = [view.analyses.get((metric, region)) for region in regions]
+        values = {
+            place + offset: each.by_case[name].dropna().to_numpy(dtype=float)
+            for place, each in enumerate(found)
+            if each is not None and name in each.summaries
+        }
         drawing = axes.bxp(
-            [_statistics(values)],
-            positions=[centre],
+            boxplot_stats(list(values.values())),
+            positions=list(values),
             widths=0.9 * width,
             patch_artist=True,
             showfliers=False,
@@ -98,21 +99,19 @@ def _group(axes: Axes, view: DatasetView, metric: str, region: str, place: int, 
             whiskerprops={"color": INK, "linewidth": 0.7},
             capprops={"color": INK, "linewidth": 0.7},
         )
-        drawing["boxes"][0].set_hatch(_hatch(view, variant))
-        _dots(axes, values, centre, width)
+        for box in drawing["boxes"]:
+            box.set_hatch(_hatch(view, variant))
+        for centre, cases in values.items():
+            places.append(np.full(len(cases), centre))
+            dots.append(cases)
+    _dots(axes, np.concatenate(places), np.concatenate(dots), width, many=max(map(len, dots)) > MANY)
 
 
-def _statistics(values: NDArray[np.float64]) -> dict[str, object]:
-    (found,) = boxplot_stats(values)
-    return dict(found)
-
-
-def _dots(axes: Axes, values: NDArray[np.float64], centre: float, width: float) -> None:
+def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, many: bool) -> None:
     # Drawn from a fixed seed: the same results must give the same figure.
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
-    many = len(values) > MANY
     axes.scatter(
-        centre + jitter,
+        places + jitter,
         values,
         s=1.2 if many else 4,
         facecolor=INK if many else "white",

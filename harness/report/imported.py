@@ -19,6 +19,7 @@ __all__ = ["NEEDED", "read_imported"]
 NEEDED = ("method", "label", "dataset", "patient", "case", "region", "metric", "value")
 
 _TEXT = ("method", "label", "dataset", "patient", "case", "region", "metric", "status", "leading")
+_COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _UNKNOWN = "unknown (imported)"
 
 
@@ -119,7 +120,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
     copied = ("study", "profile", "cell", "dataset", "model", "label", "leading", "fold", "seed")
     return {
         **dict.fromkeys(CELL_COLUMNS, ""),
-        **dict.fromkeys(("parameters", "gflops", "train_seconds", "steps"), math.nan),
+        **dict.fromkeys(_COSTS, math.nan),
         **{name: row[name] for name in copied},
         **dict.fromkeys(("split", "data", "protocol", "commit", "device", "start"), _UNKNOWN),
         "status": "done",

@@ -60,10 +60,25 @@ class MetricStyle:
         return float(f"{value:z.{self.decimals}f}")
 
 
-_RATIO, _MM = "from 0 to 1", "in mm"
+_RATIO, _MM, _POINTS = "from 0 to 1", "in mm", "from 0 to 100"
 _STYLES = (
     MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale=_RATIO),
     MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("hd", "HD", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("assd", "ASSD", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("nsd", "NSD at 1 mm", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("sensitivity", "Sensitivity", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("precision", "Precision", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("ravd", "RAVD", "", 3, higher_is_better=False, scale="as a ratio"),
+    MetricStyle("lesion_dice_2023", "Lesion Dice 2023", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("lesion_hd95_2023", "Lesion HD95 2023", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("lesion_dice_2024", "Lesion Dice 2024", "", 3, higher_is_better=True, scale=_RATIO),
+    MetricStyle("lesion_hd95_2024", "Lesion HD95 2024", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("chaos_dice", "CHAOS DICE", "", 1, higher_is_better=True, scale=_POINTS),
+    MetricStyle("chaos_ravd", "CHAOS RAVD", "", 1, higher_is_better=True, scale=_POINTS),
+    MetricStyle("chaos_assd", "CHAOS ASSD", "", 1, higher_is_better=True, scale=_POINTS),
+    MetricStyle("chaos_mssd", "CHAOS MSSD", "", 1, higher_is_better=True, scale=_POINTS),
+    MetricStyle("chaos_score", "CHAOS score", "", 1, higher_is_better=True, scale=_POINTS),
 )
 
 #: Styles by metric name.

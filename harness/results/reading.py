@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from harness.results.schema import (
     CASE_COLUMNS,
@@ -22,6 +25,8 @@ from harness.results.store import CellFolder, Store, StudyFolder
 
 __all__ = ["load", "load_study"]
 
+#: Numbers of a finished cell; a store of an earlier version lacks some.
+_COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _NUMBERS = {key: "float64" for key in HISTORY_COLUMNS if key not in {"cell", "epoch", "step"}}
 
 
@@ -40,11 +45,16 @@ def load(study: str | None = None, profile: str | None = None, results: Path | s
     Raises:
         HarnessError: There is no such study, or the folder is of another version.
     """
-    return load_study(Store(Path(results)).find_study(study, profile), Store(Path(results))).cases
+    rows = load_study(Store(Path(results)).find_study(study, profile), Store(Path(results))).cases
+    names = [column for column in rows if isinstance(rows[column].dtype, pd.CategoricalDtype)]
+    return rows.astype(dict.fromkeys(names, str))
 
 
 def load_study(folder: StudyFolder, store: Store) -> StudyResults:
-    """Returns all that is known of a study: its rows, its cells whatever became of them, its curves and its floors."""
+    """Returns all that is known of a study: its rows, its cells whatever became of them, its curves and its floors.
+
+    The names in ``cases`` are categoricals: a study may have millions of rows.
+    """
     manifest = folder.manifest()
     listed = [(entry, store.cell(entry["cell"])) for entry in manifest["cells"]]
     done = [(entry, cell) for entry, cell in listed if cell.status() == "done"]
@@ -56,7 +66,7 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         reference=manifest["report"]["reference"],
         metrics=tuple(manifest["report"]["metrics"]),
         labels=tuple(manifest["labels"]),
-        cases=_table(CASE_COLUMNS, (_cases(folder, entry, cell) for entry, cell in done)),
+        cases=_all_cases(folder, done),
         cells=pd.DataFrame([_cell_row(folder, entry, cell) for entry, cell in listed], columns=list(CELL_COLUMNS)),
         history=_table(HISTORY_COLUMNS, (_history(cell) for cell in {cell.id: cell for _, cell in listed}.values())),
         floors=_floors(done),
@@ -76,12 +86,35 @@ def _table(columns: Mapping[str, str], parts: Iterable[pd.DataFrame]) -> pd.Data
     found = list(parts)
     if not found:
         return pd.DataFrame(columns=list(columns))
-    return pd.concat(found, ignore_index=True)[list(columns)]
+    return pd.concat(found, ignore_index=True).reindex(columns=list(columns))
 
 
-def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> pd.DataFrame:
-    rows = pd.read_parquet(cell.result / "cases.parquet")
-    return rows.assign(study=folder.study, profile=folder.profile, label=entry["label"], cell=cell.id)
+def _all_cases(folder: StudyFolder, done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
+    """Joins the cells' rows with each name stored once, so that millions of rows stay small."""
+    if not done:
+        return pd.DataFrame(columns=list(CASE_COLUMNS))
+    tables = [_cases(folder, entry, cell) for entry, cell in done]
+    rows: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().to_pandas()
+    return rows[list(CASE_COLUMNS)]
+
+
+def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> pa.Table:
+    path = cell.result / "cases.parquet"
+    names = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
+    rows = pq.ParquetFile(path, read_dictionary=names).read()
+    known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
+    rows = rows.drop_columns([name for name in known if name in rows.column_names])
+    nothing = pa.array(np.zeros(len(rows), dtype=np.int32))
+    for name, value in known.items():
+        rows = rows.append_column(name, pa.DictionaryArray.from_arrays(nothing, [value]))
+    # One kind of text, whatever wrote the file.
+    text = pa.dictionary(pa.int32(), pa.string())
+    fields = [pa.field(each.name, text if pa.types.is_dictionary(each.type) else each.type) for each in rows.schema]
+    return rows.cast(pa.schema(fields)).select(list(CASE_COLUMNS))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _history(cell: CellFolder) -> pd.DataFrame:
@@ -94,8 +127,12 @@ def _history(cell: CellFolder) -> pd.DataFrame:
 
 
 def _floors(done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
-    """Floors depend on the data alone, so every cell of a dataset and fold holds the same rows."""
-    rows = _table(FLOOR_COLUMNS, (pd.read_parquet(cell.result / "floors.parquet") for _, cell in done))
+    """Floors depend on the data alone, so every cell of a dataset and split holds the same rows: one is read."""
+    first: dict[tuple[str, ...], CellFolder] = {}
+    for _, cell in done:
+        spec = cell.spec()
+        first.setdefault(tuple(str(spec[key]) for key in ("dataset", "fold", "split", "data")), cell)
+    rows = _table(FLOOR_COLUMNS, (pd.read_parquet(cell.result / "floors.parquet") for cell in first.values()))
     return rows.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True)
 
 
@@ -104,7 +141,7 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {
         **dict.fromkeys(CELL_COLUMNS, ""),
-        **dict.fromkeys(("parameters", "gflops", "train_seconds", "steps"), math.nan),
+        **dict.fromkeys(_COSTS, math.nan),
         "study": folder.study,
         "profile": folder.profile,
         "cell": cell.id,
@@ -117,7 +154,7 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -
     }
     if status == "done":
         summary = cell.summary()
-        row |= {key: summary[key] for key in ("parameters", "gflops", "train_seconds", "steps", "device", "commit")}
-        row |= {key: summary[key] for key in ("started", "finished")}
+        row |= {key: summary.get(key, math.nan) for key in _COSTS}
+        row |= {key: summary[key] for key in ("device", "commit", "started", "finished")}
         row["packages"] = json.dumps(summary["packages"], sort_keys=True)
     return row
