@@ -1,18 +1,35 @@
-"""Overlap of two masks."""
+"""Overlap and volume of two masks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from harness import __version__
+from harness.evaluation.pair import MaskPair
 
-__all__ = ["DICE_IMPLEMENTATION", "dice"]
+__all__ = [
+    "DICE_IMPLEMENTATION",
+    "PRECISION_IMPLEMENTATION",
+    "RAVD_IMPLEMENTATION",
+    "SENSITIVITY_IMPLEMENTATION",
+    "dice",
+    "dice_of",
+    "precision_of",
+    "ravd_of",
+    "sensitivity_of",
+]
 
+_HERE = f"harness {__version__} evaluation.overlap"
 #: What computes Dice, for the ``implementation`` column of results.
-DICE_IMPLEMENTATION = f"harness {__version__} evaluation.overlap.dice"
+DICE_IMPLEMENTATION = f"{_HERE}.dice"
+#: What computes the sensitivity.
+SENSITIVITY_IMPLEMENTATION = f"{_HERE}.sensitivity_of"
+#: What computes the precision.
+PRECISION_IMPLEMENTATION = f"{_HERE}.precision_of"
+#: What computes the relative absolute volume difference.
+RAVD_IMPLEMENTATION = f"{_HERE}.ravd_of"
 
 
 def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -28,10 +45,26 @@ def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     Raises:
         ValueError: The shapes differ, or both masks are empty: 0/0 is for an empty-case policy to decide.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"Dice needs masks of one shape, not {prediction.shape} and {truth.shape}.")
-    found, real = prediction.astype(bool, copy=False), truth.astype(bool, copy=False)
-    total = np.count_nonzero(found) + np.count_nonzero(real)
-    if total == 0:
+    return dice_of(MaskPair(prediction, truth, (1.0,) * truth.ndim))
+
+
+def dice_of(pair: MaskPair) -> float:
+    """Returns :func:`dice` of a pair."""
+    if all(pair.empty):
         raise ValueError("Dice of two empty masks is undefined.")
-    return float(2.0 * np.count_nonzero(found & real) / total)
+    return 2.0 * pair.shared / (pair.predicted + pair.real)
+
+
+def sensitivity_of(pair: MaskPair) -> float:
+    """Returns |P ∩ T| / |T|, the part of the truth that was found; the truth may not be empty."""
+    return pair.shared / pair.real
+
+
+def precision_of(pair: MaskPair) -> float:
+    """Returns |P ∩ T| / |P|, the part of the prediction that is right; the prediction may not be empty."""
+    return pair.shared / pair.predicted
+
+
+def ravd_of(pair: MaskPair) -> float:
+    """Returns the relative absolute volume difference | |P| - |T| | / |T|, a ratio; the truth may not be empty."""
+    return abs(pair.predicted - pair.real) / pair.real

@@ -26,22 +26,29 @@ class EmptyPolicy:
     Both absent is right: Dice 1, HD95 0 mm. One absent is wrong: Dice 0 and a distance the policy names. A missing
     prediction is at least as bad as any prediction could be, whatever the truth holds.
 
+    A policy that skips leaves a value that cannot be computed out of every mean: all metrics where both masks are
+    empty, distances (and the volume difference to an empty truth) where one is. Such a row still carries a value, the
+    one that the preset ``worst`` gives, and the status ``skipped``: whoever averages leaves rows with that status out,
+    counts them, and prints the count. A missing prediction is never skipped.
+
     Attributes:
         name: What studies and results call it.
         penalty_mm: HD95 in mm where one mask is empty; ``None`` for the diagonal of the image.
         source: Who defined it.
+        skips: Whether what cannot be computed is left out of means.
     """
 
     name: str
     penalty_mm: float | None
     source: str
+    skips: bool = False
 
     def dice(self, status: UnmeasuredStatus) -> float:
-        """Returns the Dice coefficient of an unmeasured region."""
+        """Returns the Dice coefficient of an unmeasured region; that of every overlap from 0 to 1."""
         return 1.0 if status == "empty_both" else 0.0
 
     def hd95(self, status: UnmeasuredStatus, shape: Sequence[int], spacing: Sequence[float]) -> float:
-        """Returns the HD95 of an unmeasured region.
+        """Returns the HD95 of an unmeasured region; that of every surface distance.
 
         Args:
             status: Why it is unmeasured.
@@ -68,6 +75,9 @@ def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
 _PRESETS = (
     EmptyPolicy("worst", penalty_mm=None, source="image diagonal, as the ToothFairy challenge"),
     EmptyPolicy("brats", penalty_mm=373.12866, source="BraTS 2019: the diagonal of its 240 x 240 x 155 mm image"),
+    EmptyPolicy(
+        "nan_skip", penalty_mm=None, source="what cannot be computed is left out, as MONAI's means", skips=True
+    ),
 )
 
 #: Policies by name.

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError, did_you_mean
-from harness.evaluation.overlap import DICE_IMPLEMENTATION, dice
+from harness.errors import HarnessError
+from harness.evaluation.metrics import METRICS, Metric, find_metric
 from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
+from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.status import Status
-from harness.evaluation.surface import HD95_IMPLEMENTATION, hd95
 
 __all__ = ["METRICS", "Metric", "Score", "score_case"]
-
-_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Score:
     Attributes:
         region: What was scored.
         metric: Name of the metric.
-        value: Dice from 0 to 1, HD95 in mm; finite.
+        value: In the unit of the metric; finite.
         status: How the value came about.
         implementation: What computed measured values, with its version, and the policy that set the others.
     """
@@ -39,37 +35,6 @@ class Score:
     value: float
     status: Status
     implementation: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A way to score a region.
-
-    Attributes:
-        name: What studies and results call it.
-        implementation: What computes it, with its version.
-        measure: Value of two masks that are not empty, from (prediction, truth, spacing in mm).
-        unmeasured: Value of a region by policy, from (policy, status, shape, spacing in mm).
-    """
-
-    name: str
-    implementation: str
-    measure: Callable[[_Mask, _Mask, Sequence[float]], float]
-    unmeasured: Callable[[EmptyPolicy, UnmeasuredStatus, Sequence[int], Sequence[float]], float]
-
-
-_METRICS = (
-    Metric(
-        "dice",
-        DICE_IMPLEMENTATION,
-        measure=lambda prediction, truth, _: dice(prediction, truth),
-        unmeasured=lambda policy, status, _, __: policy.dice(status),
-    ),
-    Metric("hd95", HD95_IMPLEMENTATION, measure=hd95, unmeasured=EmptyPolicy.hd95),
-)
-
-#: Metrics by name.
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _METRICS})
 
 
 def score_case(
@@ -97,53 +62,52 @@ def score_case(
         HarnessError: A metric is unknown, a region has no label, the spacing does not fit, or the prediction is no
             integer label map on the grid of the truth.
     """
-    chosen = [_metric(name) for name in metrics]
+    chosen = [find_metric(name) for name in metrics]
     _check_truth(truth, spacing)
+    _check_regions(regions)
     if prediction is not None:
         _check_prediction(prediction, truth)
-    scores = []
-    for region, labels in regions.items():
-        if not labels:
-            raise HarnessError(f"Region '{region}' has no label.", hint="List the labels it consists of.")
-        real = np.isin(truth, labels)
-        found = None if prediction is None else np.isin(prediction, labels)
-        scores += _score_region(region, found, real, spacing, policy, chosen)
-    return scores
+    if truth.ndim != 3 and (volumetric := [metric.name for metric in chosen if metric.own_rules]):
+        raise HarnessError(
+            f"'{volumetric[0]}' is defined for volumes, not for a slice.", hint="Score the whole volume."
+        )
+    case = CaseMasks(prediction, truth, regions, spacing)
+    return [_score(region, metric, policy) for region in (Region(name, case) for name in regions) for metric in chosen]
 
 
-def _score_region(
-    region: str,
-    prediction: _Mask | None,
-    truth: _Mask,
-    spacing: Sequence[float],
-    policy: EmptyPolicy,
-    metrics: Sequence[Metric],
-) -> list[Score]:
-    status = _status(prediction, truth)
-    scores = []
-    for metric in metrics:
-        if status == "scored":
-            assert prediction is not None
-            value = metric.measure(prediction, truth, spacing)
-        else:
-            value = metric.unmeasured(policy, status, truth.shape, spacing)
-        scores.append(Score(region, metric.name, value, status, f"{metric.implementation}; empty: {policy.name}"))
-    return scores
+def _score(region: Region, metric: Metric, policy: EmptyPolicy) -> Score:
+    status = _status(region)
+    rule = "own rules" if metric.own_rules else policy.name
+    implementation = f"{metric.implementation}; empty: {rule}"
+    if status == "scored" or (metric.own_rules and status != "missing"):
+        return Score(region.name, metric.name, metric.measure(region), status, implementation)
+    value = metric.unmeasured(policy, status, region)
+    skipped = policy.skips and not metric.own_rules and _undefined(region, metric, status)
+    return Score(region.name, metric.name, value, "skipped" if skipped else status, implementation)
 
 
-def _status(prediction: _Mask | None, truth: _Mask) -> Status:
-    if prediction is None:
+def _undefined(region: Region, metric: Metric, status: UnmeasuredStatus) -> bool:
+    """Whether no value follows from the masks alone."""
+    if status == "empty_one":
+        return not metric.overlap and not (metric.name == "ravd" and region.pair.real > 0)
+    return status == "empty_both"
+
+
+def _status(region: Region) -> Literal["scored"] | UnmeasuredStatus:
+    if region.case.missing:
         return "missing"
-    found, real = prediction.any(), truth.any()
+    found, real = (not empty for empty in region.pair.empty)
     if found and real:
         return "scored"
     return "empty_one" if found or real else "empty_both"
 
 
-def _metric(name: str) -> Metric:
-    if name not in METRICS:
-        raise HarnessError(f"There is no metric '{name}'.", hint=did_you_mean(name, METRICS))
-    return METRICS[name]
+def _check_regions(regions: Mapping[str, tuple[int, ...]]) -> None:
+    for region, labels in regions.items():
+        if not labels:
+            raise HarnessError(f"Region '{region}' has no label.", hint="List the labels it consists of.")
+        if 0 in labels:
+            raise HarnessError(f"Region '{region}' holds label 0, the background.", hint="Leave 0 out of its labels.")
 
 
 def _check_truth(truth: NDArray[Any], spacing: Sequence[float]) -> None:

@@ -1,19 +1,36 @@
-"""Distance between the surfaces of two masks."""
+"""Distance between the surfaces of two masks.
+
+A surface voxel is a foreground voxel with a background face neighbour; outside the image is background.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from medpy.metric import binary
 from numpy.typing import NDArray
 
-__all__ = ["HD95_IMPLEMENTATION", "hd95"]
+from harness import __version__
+from harness.evaluation.pair import MaskPair
 
+__all__ = [
+    "ASSD_IMPLEMENTATION",
+    "HD95_IMPLEMENTATION",
+    "HD_IMPLEMENTATION",
+    "assd_of",
+    "hd95",
+    "hd95_of",
+    "hd_of",
+]
+
+_HERE = f"harness {__version__} evaluation.surface"
 #: What computes HD95, for the ``implementation`` column of results.
-HD95_IMPLEMENTATION = f"medpy {version('medpy')} metric.binary.hd95, cropped"
+HD95_IMPLEMENTATION = f"{_HERE}.hd95 (medpy's definition: both directions pooled)"
+#: What computes the Hausdorff distance.
+HD_IMPLEMENTATION = f"{_HERE}.hd_of (medpy's definition)"
+#: What computes the average symmetric surface distance.
+ASSD_IMPLEMENTATION = f"{_HERE}.assd_of (medpy's definition: mean of the two directed means)"
 
 
 def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) -> float:
@@ -21,11 +38,7 @@ def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]
 
     The distances from every surface voxel of one mask to the nearest surface voxel of the other are pooled over both
     directions, and their 95th percentile is taken. (Other tools take the larger of two directed percentiles, which can
-    differ tenfold.) A surface voxel is a foreground voxel with a background face neighbour; outside the image is
-    background.
-
-    Only the box around both masks is computed on. That changes no value: all surface voxels lie inside the box, and
-    what surrounds it is background, exactly as medpy treats what surrounds an image.
+    differ tenfold.)
 
     Args:
         prediction: Mask of any number of dimensions; foreground where not zero.
@@ -38,17 +51,19 @@ def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]
     Raises:
         ValueError: The shapes differ, or a mask is empty: that is for an empty-case policy to decide.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"HD95 needs masks of one shape, not {prediction.shape} and {truth.shape}.")
-    found, real = prediction.astype(bool, copy=False), truth.astype(bool, copy=False)
-    if not (found.any() and real.any()):
-        raise ValueError("HD95 with an empty mask is undefined.")
-    box = _bounding_box(found | real)
-    return float(binary.hd95(found[box], real[box], voxelspacing=tuple(spacing)))
+    return hd95_of(MaskPair(prediction, truth, spacing))
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Returns the smallest box that holds the foreground of a mask that has any."""
-    axes = range(mask.ndim)
-    profiles = (np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes)
-    return tuple(slice(int(profile[0]), int(profile[-1]) + 1) for profile in profiles)
+def hd95_of(pair: MaskPair) -> float:
+    """Returns :func:`hd95` of a pair."""
+    return float(np.percentile(pair.distances.pooled, 95))
+
+
+def hd_of(pair: MaskPair) -> float:
+    """Returns the Hausdorff distance in mm: the largest distance of both directions."""
+    return float(max(side.max() for side in pair.distances))
+
+
+def assd_of(pair: MaskPair) -> float:
+    """Returns medpy's average symmetric surface distance in mm: the mean of the mean distance of each direction."""
+    return float(sum(side.mean() for side in pair.distances) / 2)

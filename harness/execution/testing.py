@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from harness.data import Dataset
 from harness.data.contract import Case
 from harness.data.nifti import write_label
-from harness.evaluation.policy import POLICIES
+from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 from harness.execution.problem import Problem
 from harness.results.overlay import Overlay, choose_slice
 
 __all__ = ["test_cases"]
 
-_METRICS = ("dice", "hd95")
+#: What every cell is scored by, whatever the dataset is; comparisons across datasets need it.
+_ALWAYS = ("dice", "hd95")
 
 
 def test_cases(
@@ -54,7 +55,10 @@ def test_cases(
 
 
 def _score(dataset: Dataset, prediction: NDArray[np.uint8], case: Case) -> list[Score]:
-    return score_case(prediction, case.label, dataset.regions, case.spacing, POLICIES[dataset.empty_policy], _METRICS)
+    metrics = tuple(dict.fromkeys((*_ALWAYS, *dataset.metrics)))
+    return score_case(
+        prediction, case.label, dataset.regions, case.spacing, empty_policy(dataset.empty_policy), metrics
+    )
 
 
 def _rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:

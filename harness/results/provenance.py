@@ -22,7 +22,7 @@ _PACKAGES = (
     "nnunetv2",
     "dynamic-network-architectures",
     "batchgeneratorsv2",
-    "medpy",
+    "surface-distance",
     "scipy",
     "pandas",
     "mlflow",

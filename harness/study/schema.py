@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from harness.evaluation.names import MetricName
 from harness.settings import Settings
 
 __all__ = ["DatasetEntry", "Matrix", "Metric", "ModelEntry", "ReportSettings", "Study"]
 
-Metric = Literal["dice", "hd95"]
+Metric = MetricName
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 

@@ -15,11 +15,12 @@ images = st.integers(2, 3).flatmap(
 
 
 def test_presets():
-    assert set(POLICIES) == {"worst", "brats"}
+    assert set(POLICIES) == {"worst", "brats", "nan_skip"}
+    assert [policy.name for policy in POLICIES.values() if policy.skips] == ["nan_skip"]
     assert all(policy.name == name and policy.source for name, policy in POLICIES.items())
 
 
-@pytest.mark.parametrize("name", ["worst", "brats"])
+@pytest.mark.parametrize("name", sorted(POLICIES))
 def test_absent_in_both_is_right_and_absent_in_one_is_wrong(name):
     policy = empty_policy(name)
     assert (policy.dice("empty_both"), policy.dice("empty_one"), policy.dice("missing")) == (1, 0, 0)

@@ -6,12 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from harness.data import DATASETS
 from harness.errors import HarnessError
+from harness.evaluation.names import METRIC_NAMES
 from harness.evaluation.overlap import dice
 from harness.evaluation.policy import POLICIES
 from harness.evaluation.scoring import METRICS, Score, score_case
 from harness.evaluation.status import STATUSES
 from harness.evaluation.surface import HD95_IMPLEMENTATION, hd95
+from harness.report.metrics import METRICS as METRIC_STYLES
 
 WORST = POLICIES["worst"]
 REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
@@ -133,8 +136,19 @@ def test_the_implementation_names_metric_version_and_policy():
     assert score == Score("ET", "hd95", 0.0, "scored", f"{HD95_IMPLEMENTATION}; empty: worst")
 
 
-def test_metrics_are_known_by_their_names():
-    assert {name: metric.name for name, metric in METRICS.items()} == {"dice": "dice", "hd95": "hd95"}
+def test_metrics_are_known_by_their_names_everywhere():
+    assert tuple(METRICS) == METRIC_NAMES == tuple(METRIC_STYLES)
+    for name, metric in METRICS.items():
+        style = METRIC_STYLES[name]
+        assert (metric.name, metric.unit, metric.higher_is_better) == (name, style.unit, style.higher_is_better)
+        assert any(character.isdigit() for character in metric.implementation)
+
+
+def test_every_dataset_is_scored_by_metrics_and_a_policy_that_exist():
+    for name in DATASETS.names():
+        dataset = DATASETS.get(name)
+        assert set(dataset.metrics) <= set(METRICS)
+        assert dataset.empty_policy in POLICIES
 
 
 @pytest.mark.parametrize(
@@ -149,6 +163,7 @@ def test_metrics_are_known_by_their_names():
         ({"spacing": (1.0, 1.0, 0.0)}, "spacing"),
         ({"spacing": (1.0, 1.0, math.nan)}, "spacing"),
         ({"regions": {"WT": ()}}, "'WT' has no label"),
+        ({"regions": {"WT": (0, 1)}}, "background"),
         ({"metrics": ["dise"]}, "Did you mean 'dice'"),
     ],
 )

@@ -22,6 +22,7 @@ DATASET = Dataset(
     reader="harness.data.brats2019.reader:open_folder",
     generator="harness.data.brats.generate:brats2019",
     typical_spacing=(1.0, 1.0, 1.0),
+    metrics=("dice", "hd95", "sensitivity"),
     empty_policy="brats",
     licence="registered users of the challenge only; terms on the request form",
     access="the CBICA image processing portal (ipp.cbica.upenn.edu), on request",

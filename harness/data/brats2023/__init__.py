@@ -21,6 +21,7 @@ DATASET = Dataset(
     reader="harness.data.brats2023.reader:open_folder",
     generator="harness.data.brats.generate:brats2023",
     typical_spacing=(1.0, 1.0, 1.0),
+    metrics=("dice", "hd95", "lesion_dice_2023", "lesion_hd95_2023"),
     empty_policy="brats",
     licence="registered users of the challenge only; terms on Synapse",
     access="Synapse, syn51156910 (BraTS 2023, adult glioma), on request",

@@ -27,6 +27,7 @@ DATASET = Dataset(
     reader="harness.data.brats2024.reader:open_folder",
     generator="harness.data.brats.generate:brats2024",
     typical_spacing=(1.0, 1.0, 1.0),
+    metrics=("dice", "hd95", "lesion_dice_2024", "lesion_hd95_2024"),
     empty_policy="worst",
     licence="CC BY-NC-SA 4.0, as far as known; see the terms on Synapse",
     access="Synapse, syn53708249 (BraTS 2024, adult glioma post treatment), on request",

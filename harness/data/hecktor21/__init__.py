@@ -23,6 +23,7 @@ DATASET = Dataset(
     modality_normalisation={"ct": "ct"},
     crop=False,
     typical_spacing=(1.0, 1.0, 1.0),
+    metrics=("dice", "hd95", "precision", "sensitivity"),
     licence="end-user agreement of the challenge",
     access="AIcrowd, 'MICCAI 2021: HECKTOR', after signing the end-user agreement",
     notes=(
