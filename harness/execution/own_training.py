@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
 from torch import nn
 
 from harness.data.batches import TrainingBatches
@@ -20,10 +18,10 @@ from harness.data.cache import PreparedCase
 from harness.data.contract import Case
 from harness.data.normalisation import Normaliser
 from harness.data.prepare import prepare
-from harness.errors import HarnessError
 from harness.execution.peers import lead
 from harness.execution.problem import Problem, Trained, open_problem
 from harness.execution.reporter import Reporter
+from harness.execution.weights import load_weights, save_weights
 from harness.inference.native_grid import segment_native
 from harness.randomness import derive
 from harness.results.store import CellFolder
@@ -79,7 +77,7 @@ def train_network(
     history: list[Epoch] = []
     if spec.weights_file is not None:
         reporter.say("loading weights")
-        _load_weights(network, spec.weights_file)
+        load_weights(network, spec.weights_file)
     else:
 
         def validate(current: nn.Module) -> float:
@@ -115,7 +113,7 @@ def train_network(
             )
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Trained(predict, lambda path: _save_weights(network, path), history, parameters)
+    return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters)
 
 
 def train_beside(
@@ -204,26 +202,3 @@ def _loader_workers(wanted: int | None, device: torch.device) -> int:
         return 0  # the cores are busy with the network itself
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores // max(torch.cuda.device_count(), 1) - 1))
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    """Puts imported weights into the network that is tested.
-
-    Raises:
-        HarnessError: They are another network's, or of another task.
-    """
-    try:
-        load_model(network, str(path))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        first_lines = " ".join(str(error).split()[:60])
-        raise HarnessError(
-            f"The weights {path} do not fit: {first_lines}",
-            hint="Options, modalities, classes and patch size must be those the weights were trained with.",
-        ) from error
-    network.eval()
-
-
-def _save_weights(network: nn.Module, path: str) -> None:
-    """Writes the weights; those that several names share (nnU-Net's encoder stands in its decoder too) once."""
-    network.to(memory_format=torch.contiguous_format)
-    save_model(network, path)

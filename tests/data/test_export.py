@@ -1,0 +1,188 @@
+"""Challenge files: official names, values and geometry; our own are accepted, what a challenge would refuse is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from harness.data import DATASETS
+from harness.data.contract import OfficialGrid
+from harness.data.export import check_export, exporter_of, pack, write_prediction
+from harness.data.nifti import write_label
+from harness.errors import DataError, HarnessError
+
+GENERATED = [name for name in DATASETS.names() if DATASETS.get(name).generator]
+
+
+def generate(dataset, folder):
+    module, _, function = dataset.generator.partition(":")
+    getattr(importlib.import_module(module), function)(folder, 6, 0, 0.1)
+    return dataset.open(folder)
+
+
+def drawing(dataset, shape):
+    """Every label as a slab, so that a value or an axis that is mistaken shows."""
+    label = np.zeros(shape, np.uint8)
+    for value in dataset.labels:
+        label[value::7, : shape[1] // 2, 1:] = value
+    return label
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_our_own_export_is_accepted_and_holds_the_official_values(name, tmp_path):
+    dataset = DATASETS.get(name)
+    reader = generate(dataset, tmp_path / "data")
+    cases = (reader.unlabelled() or reader.cases())[:2]
+    for case in cases:
+        content = reader.load(case)
+        write_prediction(
+            dataset, reader, case, drawing(dataset, content.label.shape), content.affine, tmp_path / "made"
+        )
+    assert check_export(dataset, reader, tmp_path / "made", cases) == []
+    pack(tmp_path / "made", tmp_path / "made.zip")
+    assert check_export(dataset, reader, tmp_path / "made.zip", cases) == []
+    with zipfile.ZipFile(tmp_path / "made.zip") as archive:
+        assert set(archive.namelist()) == {file for case in cases for file in exporter_of(dataset).files(reader, case)}
+
+
+@pytest.fixture(scope="module")
+def brats(tmp_path_factory):
+    return generate(DATASETS.get("brats2019"), tmp_path_factory.mktemp("brats2019"))
+
+
+@pytest.fixture
+def made(brats, tmp_path):
+    """A sound export of the validation cases."""
+    dataset = DATASETS.get("brats2019")
+    for case in brats.unlabelled():
+        content = brats.load(case)
+        write_prediction(dataset, brats, case, drawing(dataset, content.label.shape), content.affine, tmp_path / "made")
+    return tmp_path / "made"
+
+
+def file_of(made, index=0):
+    return sorted(made.iterdir())[index]
+
+
+def test_enhancing_tumour_is_4_in_brats_2019_and_the_grid_is_the_files(brats, made):
+    case = brats.unlabelled()[0]
+    image = nib.load(made / f"{case}.nii.gz")
+    content = brats.load(case)
+    written = np.asarray(image.dataobj)
+    assert written.dtype == np.uint8
+    assert set(np.unique(written)) == {0, 1, 2, 4}
+    assert np.array_equal(written == 4, drawing(DATASETS.get("brats2019"), written.shape) == 3)
+    assert np.allclose(image.affine, content.affine)
+
+
+def test_the_official_validators_exact_header_is_kept(tmp_path):
+    """BraTS 2023 compares the qform with its own, entry by entry."""
+    affine = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1]])
+    write_label(tmp_path / "a.nii.gz", np.zeros((24, 24, 15), np.uint8), affine)
+    assert (nib.load(tmp_path / "a.nii.gz").header.get_qform() == affine).all()
+
+
+def rewrite(path, change):
+    image = nib.load(path)
+    label, affine = change(np.array(image.dataobj), image.affine.copy())
+    write_label(path, label, affine)
+
+
+def crop(made):
+    rewrite(file_of(made), lambda label, affine: (label[:-1], affine))
+
+
+def shift(made):
+    def moved(label, affine):
+        affine[0, 3] += 5
+        return label, affine
+
+    rewrite(file_of(made), moved)
+
+
+def use_our_values(made):
+    rewrite(file_of(made), lambda label, affine: (np.where(label == 4, 3, label).astype(np.uint8), affine))
+
+
+def rename(made):
+    file_of(made).rename(made / "case_000.nii.gz")
+
+
+def remove(made):
+    file_of(made).unlink()
+
+
+def add(made):
+    (made / "notes.txt").write_text("hello")
+
+
+def truncate(made):
+    file_of(made).write_bytes(file_of(made).read_bytes()[:100])
+
+
+def link(made):
+    target = file_of(made).rename(made.parent / "elsewhere.nii.gz")
+    (made / "linked.nii.gz").symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (crop, "has shape"),
+        (shift, "lies elsewhere than its case"),
+        (use_our_values, "label values [3]"),
+        (rename, "case_000.nii.gz is no file of BraTS 2019"),
+        (remove, "is missing"),
+        (add, "notes.txt is no file of BraTS 2019"),
+        (truncate, "cannot be read"),
+        (link, "is a link"),
+    ],
+)
+def test_what_a_challenge_refuses_is_said(brats, made, damage, words):
+    damage(made)
+    problems = check_export(DATASETS.get("brats2019"), brats, made)
+    assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.nii.gz", "/evil.nii.gz", "a/../../evil.nii.gz", "C:/evil.nii.gz", "..\\evil"]
+)
+def test_an_archive_member_that_leaves_the_folder_is_refused(brats, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
+        archive.writestr(name, b"x")
+    problems = check_export(DATASETS.get("brats2019"), brats, tmp_path / "made.zip")
+    assert len(problems) == 1
+    assert "leads out of the archive" in problems[0]
+
+
+def test_nothing_and_no_archive_are_refused(brats, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert check_export(DATASETS.get("brats2019"), brats, tmp_path / "empty") == ["There is no prediction."]
+    with pytest.raises(DataError, match="neither a folder nor a ZIP archive"):
+        check_export(DATASETS.get("brats2019"), brats, tmp_path / "missing.zip")
+
+
+def test_hecktor_is_handed_in_on_the_ct_grid(tmp_path):
+    dataset = DATASETS.get("hecktor21")
+    reader = generate(dataset, tmp_path / "data")
+    assert isinstance(reader, OfficialGrid)
+    case = reader.unlabelled()[0]
+    content = reader.load(case)
+    write_prediction(dataset, reader, case, np.ones(content.label.shape, np.uint8), content.affine, tmp_path / "made")
+    image = nib.load(tmp_path / "made" / "predictions" / f"{case}.nii.gz")
+    ct = nib.load(next((tmp_path / "data").rglob(f"{case}_ct.nii*")))
+    assert image.shape == ct.shape
+    assert np.allclose(image.affine, ct.affine, atol=1e-4)
+    inside = np.asarray(image.dataobj).mean()
+    assert 0 < inside < 1, "nothing is predicted outside the box"
+
+
+def test_an_exporter_that_cannot_be_imported_is_named():
+    broken = dataclasses.replace(DATASETS.get("brats2019"), exporter="harness.data.export:nothing")
+    with pytest.raises(HarnessError, match="exporter of 'brats2019'"):
+        exporter_of(broken)

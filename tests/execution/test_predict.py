@@ -1,0 +1,108 @@
+"""``harness predict``: a finished cell predicts a validation set and writes what the challenge takes."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from harness.cli import main
+from harness.data import DATASETS
+from harness.data.brats.generate import brats2019
+from harness.data.cache import Moments
+from harness.data.export import check_export
+from harness.data.normalisation import Normaliser, Window
+from harness.execution.cell import run_cell
+from harness.execution.run import register
+from harness.execution.weights import read_normaliser, save_weights
+from harness.results.store import Store
+from harness.study.expansion import load_study
+
+DATASET = DATASETS.get("brats2019")
+
+
+@pytest.fixture
+def trained(project, write_study, toys, monkeypatch):
+    """A study of two variants, one of them trained on generated BraTS 2019 cases."""
+    brats2019(project / "brats", 6, 0, 0.15)
+    path = write_study(
+        matrix={"dataset": [{"name": "brats2019", "root": "brats"}], "model": [{"name": "toy", "label": "A"}]}
+    )
+    train(path)
+    return project
+
+
+def train(path):
+    """Trains in this process: no engine is needed."""
+    loaded, store = load_study(path), Store(path.parent / "results")
+    store.create()
+    register(loaded, store, path)
+    for cell in loaded.cells:
+        run_cell(cell.spec, store.cell(cell.spec.id), path.parent / "cache", "cpu")
+
+
+def predict(*words):
+    return main(["predict", "micro", "--export", "brats2019", "--out", "out", "--cpu", "--workers", "0", *words])
+
+
+def test_a_validation_set_is_predicted_packed_and_accepted(trained, capsys):
+    assert predict() == 0
+    archive = next((trained / "out").glob("*.zip"))
+    assert str(archive.relative_to(trained)) in capsys.readouterr().out.replace("\n", "")
+    reader = DATASET.open(trained / "brats")
+    assert check_export(DATASET, reader, archive) == []
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.namelist() == [f"{case}.nii.gz" for case in reader.unlabelled()]
+    for case in reader.unlabelled():
+        found = nib.load(archive.with_suffix("") / f"{case}.nii.gz")
+        assert set(np.unique(np.asarray(found.dataobj))) <= {0, 1, 2, 4}
+        assert np.allclose(found.affine, reader.load(case).affine)
+
+
+def test_a_prediction_is_the_one_the_cells_own_test_wrote(trained, capsys):
+    """The validation set taken away, the test cases are predicted: as when they were scored, but for the labels."""
+    shutil.rmtree(trained / "brats" / "MICCAI_BraTS_2019_Data_Validation")
+    path = trained / "micro.yaml"
+    train(path)
+    cell = Store(trained / "results").cell(load_study(path).cells[0].spec.id)
+    assert main(["predict", cell.id, "--export", "brats2019", "--out", "out", "--cpu", "--workers", "0"]) == 0
+    written = sorted((trained / "out" / cell.id).iterdir())
+    assert written
+    for file in written:
+        mine, scored = (np.asarray(nib.load(one).dataobj) for one in (file, cell.result / "predictions" / file.name))
+        assert np.array_equal(mine == 4, scored == 3)
+        assert np.array_equal(mine == 1, scored == 1)
+
+
+def test_nothing_is_written_over_and_mistakes_are_named(trained, capsys):
+    assert predict() == 0
+    capsys.readouterr()
+    assert predict() == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["predict", "micro", "--export", "brats2023", "--out", "other"]) == 2
+    assert "no cell that was trained on brats2023" in capsys.readouterr().err
+    assert predict("--label", "B") == 2
+    assert "no variant 'B'" in capsys.readouterr().err
+    assert main(["predict", "micrro", "--export", "brats2019", "--out", "other"]) == 2
+    assert "micro" in capsys.readouterr().err
+
+
+def test_a_bad_case_leaves_no_half_written_folder(trained, capsys):
+    broken = next((trained / "brats").rglob("*Validation*/*/*_t1.nii.gz"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    assert predict() == 2
+    assert broken.name in capsys.readouterr().err.replace("\n", "")
+    assert not list((trained / "out").glob("*"))
+
+
+def test_weights_carry_how_intensities_are_normalised(tmp_path):
+
+    given = Normaliser(
+        ("zscore_case", "ct"), (Moments(3, 1.5, 2.25), Moments(0, 0.0, 0.0)), (None, Window(-1, 2, 0.1, 3))
+    )
+    save_weights(torch.nn.Conv2d(2, 2, 1), tmp_path / "weights.safetensors", given)
+    assert read_normaliser(tmp_path / "weights.safetensors") == given
