@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "HarnessError", "StudyError", "TrainingError", "did_you_mean"]
+__all__ = ["DataError", "HarnessError", "NotFiniteError", "StudyError", "TrainingError", "did_you_mean"]
 
 
 class HarnessError(Exception):
@@ -36,7 +36,11 @@ class DataError(HarnessError):
 
 
 class TrainingError(HarnessError):
-    """Training cannot go on: the loss is not finite, or the network breaks its contract."""
+    """Training cannot go on: the network breaks its contract, or asks for what the protocol or the device denies."""
+
+
+class NotFiniteError(TrainingError):
+    """The training loss is no number any more."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 
 __all__ = ["main"]
 
@@ -15,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.cli.app import app
     from harness.errors import HarnessError
 
+    sys.excepthook = _unforeseen
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
@@ -35,13 +37,24 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Shows the traceback of what nobody foresaw, without the secrets its texts may hold."""
+    import traceback
+
+    from harness.redaction import without_secrets
+
+    print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
 def _complain(message: str, hint: str) -> None:
     from rich.console import Console
 
+    from harness.redaction import without_secrets
+
     console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {_plain(message)}")
+    console.print(f"[bold red]error:[/] {_plain(without_secrets(message))}")
     if hint:
-        console.print(f"[bold]what to do:[/] {_plain(hint)}")
+        console.print(f"[bold]what to do:[/] {_plain(without_secrets(hint))}")
 
 
 def _plain(text: str) -> str:

@@ -60,8 +60,7 @@ def read_document(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} cannot be read: {error}") from error
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        node, values = _parse(text)
     except yaml.YAMLError as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -100,6 +99,16 @@ def validate(model: type[Model], document: Document) -> Model:
         given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
         message = first["msg"].removeprefix("Value error, ")
         raise document.error(path, f"'{name}': {message}{given}.") from error
+
+
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+    """Returns the nodes, which know their lines, and the values; parsed once, by the safe loader's form in C."""
+    loader = yaml.CSafeLoader(text) if yaml.__with_libyaml__ else yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node is not None else None
+    finally:
+        loader.dispose()
 
 
 def _collect(node: yaml.Node | None, path: Key, lines: dict[Key, int], source: str) -> None:

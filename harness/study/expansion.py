@@ -183,6 +183,7 @@ def _cells(
         data = reader.fingerprint()
         own_splits = (beside / entry.splits).resolve() if entry.splits is not None else None
         splits = _splits(reader, dataset, own_splits, study.matrix.fold, document, where)
+        split_hashes = {fold: split.hash for fold, split in splits.items()}
         leadings = _leadings(study, dataset, document)
         for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
             total += 1
@@ -197,7 +198,7 @@ def _cells(
                 options=variant.options,
                 leading=leading if variant.segmenter.uses_leading else NO_LEADING,
                 fold=fold,
-                split=splits[fold].hash,
+                split=split_hashes[fold],
                 seed=seed,
                 protocol=variant.protocol,
                 weights=variant.weights,

@@ -7,7 +7,6 @@ store, so that the tracking database can be thrown away and written again (``Mlf
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from harness.errors import HarnessError
+from harness.redaction import without_secrets
 from harness.results.overlay import draw
 from harness.results.store import CellFolder, Store, StudyFolder
 
@@ -73,7 +73,7 @@ class MlflowView:
             self._find_runs()
         except (MlflowException, OSError) as error:
             raise HarnessError(
-                f"MLflow cannot be reached at {tracking_place()}: {_without_secrets(error)}",
+                f"MLflow cannot be reached at {tracking_place()}: {without_secrets(error)}",
                 hint="Correct MLFLOW_TRACKING_URI, or run with --no-mlflow and mirror the study later.",
             ) from error
 
@@ -94,7 +94,7 @@ class MlflowView:
             self.sync()
             self.trouble = ""
         except (MlflowException, OSError) as error:
-            self.trouble = _without_secrets(error)
+            self.trouble = without_secrets(error)
             self._looked = time.monotonic()
 
     def sync(self) -> None:
@@ -201,12 +201,18 @@ class MlflowView:
 
     def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]]) -> None:
         now = int(time.time() * 1000)
-        names = {"loss": "train/loss", "lr": "train/lr", "seconds": "train/epoch_seconds", "val_dice": "val/dice"}
+        names = {
+            "loss": "train/loss",
+            "lr": "train/lr",
+            "seconds": "train/epoch_seconds",
+            "waiting": "train/waiting_for_data",
+            "val_dice": "val/dice",
+        }
         metrics = []
         for row in history:
             if row["epoch"] <= mirror.epochs:
                 continue
-            values = {names[key]: row[key] for key in names} | {"train/epoch": row["epoch"]}
+            values = {names[key]: row.get(key) for key in names} | {"train/epoch": row["epoch"]}
             metrics += [
                 Metric(name, float(value), now, int(row["epoch"]))
                 for name, value in values.items()
@@ -248,11 +254,6 @@ def tracking_place() -> str:
         return str(uri)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
-
-
-def _without_secrets(error: Exception) -> str:
-    """Returns an error's text with user names and passwords cut out of addresses."""
-    return re.sub(r"://[^/@\s]*@", "://", str(error))
 
 
 def _final_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:

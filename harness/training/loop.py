@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from harness.data.batches import Batch, TrainingBatches, stream
-from harness.errors import TrainingError
+from harness.errors import NotFiniteError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import find_in_backward, naming_operators
@@ -150,7 +150,8 @@ class Trainer:
 
         Raises:
             Interrupted: ``should_stop`` said so; a checkpoint was written.
-            TrainingError: The loss is not finite.
+            NotFiniteError: The loss is not finite.
+            TrainingError: An operator is refused under strict determinism.
         """
         self._resume()
         self._ranks.agree(True)  # nobody trains, and writes checkpoints, before all have read theirs
@@ -238,7 +239,7 @@ class Trainer:
         loss = float(self._loss_sum) / self._settings.steps_per_epoch  # the epoch's one host synchronisation
         self._loss_sum.zero_()
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise NotFiniteError(
                 f"The training loss of epoch {number} is {loss}.",
                 hint="Lower `training.optimiser.lr` or set `training.precision: fp32` in the protocol.",
             )

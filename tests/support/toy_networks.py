@@ -76,6 +76,15 @@ def build_crashing(task, options):
     return _misbehaving(task, options, act)
 
 
+def build_leaking(task, options):
+    def act(module, logits):
+        if module.training:
+            raise RuntimeError(f"leaked {os.environ.get('HARNESS_TEST_SECRET')}")
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
 def build_exploding(task, options):
     return _misbehaving(task, options, lambda module, logits: logits * float("nan") if module.training else logits)
 
@@ -129,6 +138,7 @@ TOY = _segmenter(
 GROUP = _segmenter("toy_group", "build_group")
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
+LEAKING = _segmenter("toy_leaking", "build_leaking")
 EXPLODING = _segmenter("toy_exploding", "build_exploding")
 DYING = _segmenter("toy_dying", "build_dying")
 UNBUILDABLE = _segmenter("toy_unbuildable", "build_unbuildable")
