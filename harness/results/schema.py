@@ -87,6 +87,7 @@ HISTORY_COLUMNS: Mapping[str, str] = {
     "val_dice": "mean Dice over regions on the validation cases",
     "lr": "learning rate of the epoch's last step",
     "seconds": "wall time of the epoch",
+    "waiting": "share of that time (0 to 1) in which training waited for its next batch; absent where it is not known",
 }
 
 #: What a trivial method scores on the same test cases (e.g. copying the mirrored labels of the other hemisphere).
