@@ -55,7 +55,7 @@ def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str
     base = patients if first.n_cases == first.n_patients else f"{count(first.n_cases, 'case')} of {patients}"
     sentences = [
         f"On {view.title}, {names} {'has' if len(winners) == 1 else 'share'} the {extreme} {style.title}{over}: "
-        f"{_spread(first, style)} ({base})."
+        f"{_spread(first, style)} ({'; '.join([*_interval(first.mean_interval, style), base])})."
     ]
     if len(winners) == 1:
         seconds = [variant for variant in found if marks.get(variant) == "second"]
@@ -65,7 +65,7 @@ def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str
 
 def _spread(summary: Summary, style: MetricStyle) -> str:
     spread = "" if math.isnan(summary.sd) else f" ± {style.text(summary.sd)}"
-    return f"{style.text(summary.mean)}{spread}{_interval(summary.mean_interval, style)}"
+    return f"{style.text(summary.mean)}{spread}"
 
 
 def _margin(
@@ -85,9 +85,7 @@ def _margin(
 
 def _delta(found: Comparison, style: MetricStyle) -> str:
     unit = f" {style.unit}" if style.unit else ""
-    words = []
-    if found.mean_interval is not None:
-        words.append(_interval(found.mean_interval, style, signed=True).strip(" ()"))
+    words = _interval(found.mean_interval, style, signed=True)
     if found.p_holm is not None:
         p = "p < 0.001" if found.p_holm < 0.001 else f"p = {found.p_holm:.3f}"
         words.append(f"{p} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
@@ -97,11 +95,11 @@ def _delta(found: Comparison, style: MetricStyle) -> str:
     return f"{style.signed(found.mean_difference)}{unit}{said}"
 
 
-def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> str:
+def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> list[str]:
     if ends is None:
-        return ""
+        return []
     low, high = (style.signed(each) if signed else style.text(each) for each in ends)
-    return f" (95 % interval {low} to {high})"
+    return [f"95 % interval {low} to {high}"]
 
 
 def _stability(analysis: Analysis) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import DataError, did_you_mean
+from harness.evaluation.names import METRIC_NAMES
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
 __all__ = ["NEEDED", "read_imported"]
@@ -80,8 +81,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFrame:
     for column in ("dataset", "metric", "status"):
-        known = {"dataset": beside.datasets, "metric": beside.metrics, "status": STATUSES}[column]
+        known = {"dataset": beside.datasets, "metric": METRIC_NAMES, "status": STATUSES}[column]
         _refuse(~rows[column].isin(list(known)), rows, path, column, did_you_mean("", known))
+    # A file may hold more metrics than the study reports; row numbers in messages stay those of the file.
+    rows = rows[rows["metric"].isin(beside.metrics)]
+    if rows.empty:
+        raise DataError(f"{path} has no row of {', '.join(beside.metrics)}.", hint="These are what the study reports.")
     for dataset, group in rows.groupby("dataset"):
         regions = beside.datasets[str(dataset)].regions
         _refuse(~group["region"].isin(regions), group, path, "region", f"Regions of {dataset}: {', '.join(regions)}.")

@@ -55,6 +55,9 @@ _ESCAPES = {
     "\n": " ",
 }
 
+#: A document of tables with more columns than this is turned, so that they can be read.
+_WIDE = 10
+
 #: Characters of a row name that still fit on one line.
 _LONG_NAME = 24
 
@@ -70,7 +73,7 @@ _HEAD = r"""% Needs in your preamble:
   \usepackage[utf8]{inputenc}
   \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
   \usepackage{textcomp,amssymb,array,booktabs,adjustbox}
-  \usepackage[a4paper,margin=2cm]{geometry}
+  \usepackage[a4paper,%smargin=2cm]{geometry}
   \def\harnessend{\end{document}}
   \begin{document}
 \fi
@@ -85,7 +88,9 @@ def escape_latex(text: str) -> str:
 def latex_document(tables: list[Table]) -> str:
     r"""Sets all tables; ``\input`` it inside a document, or compile it as it is."""
     floats = "\n".join(_float(table) for table in tables)
-    return f"{_HEAD}\n{floats}\n\\harnessend\n"
+    widest = max((len(table.columns) for table in tables), default=0)
+    head = _HEAD.replace("%s", "landscape," if widest > _WIDE else "")
+    return f"{head}\n{floats}\n\\harnessend\n"
 
 
 def _settable(character: str) -> str:

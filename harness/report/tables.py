@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.report.computed import Computed, DatasetView
 from harness.report.forms.ablation import ablation_tables
 from harness.report.forms.across import across_table
-from harness.report.forms.comparisons import comparison_tables, difference_table
+from harness.report.forms.comparisons import comparison_tables, difference_tables
 from harness.report.forms.efficiency import efficiency_table
 from harness.report.forms.leading import leading_tables
 from harness.report.forms.means import mean_table, median_table
@@ -25,8 +25,7 @@ def build_tables(computed: Computed) -> list[Table]:
 
 def _of_dataset(computed: Computed, view: DatasetView) -> Iterator[Table]:
     yield mean_table(computed, view)
-    if (differences := difference_table(computed, view)) is not None:
-        yield differences
+    yield from difference_tables(computed, view)
     yield from comparison_tables(computed, view)
     yield from ablation_tables(computed, view)
     yield from leading_tables(computed, view)

@@ -182,6 +182,33 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
 
 
 @pytest.fixture(scope="session")
+def every_form() -> StudyResults:
+    """A study that every form of table has something to say about: two datasets, an ablation, two leading modalities.
+
+    Twenty patients, one network that failed and one that lacks a result.
+    """
+    random, builder = np.random.default_rng(0), StudyBuilder()
+    people = [f"p{number:02d}" for number in range(20)]
+    for dataset, regions in (("brats2019", ("WT", "TC", "ET")), ("hecktor21", ("tumor",))):
+        builder.dataset(dataset, title=dataset, kind="real", unit="patient", regions=regions)
+        hard = random.normal(0.75, 0.08, (20, len(regions)))
+        for label, leading, gain in (
+            ("AAHN", "t1", 0.08), ("AAHN", "epi", 0.05), ("w/o T-CFAF", "t1", 0.03), ("nnU-Net_v2 & more", "-", 0.02),
+        ):  # fmt: skip
+            for seed in (0, 1):
+                dice = np.clip(hard + gain + random.normal(0, 0.02, hard.shape), 0, 1)
+                scores = [tuple(map(float, each)) for each in dice]
+                if label.startswith("nn") and seed:
+                    scores = scores[:-1]
+                builder.cell(label, scores, dataset=dataset, leading=leading, seed=seed, patients=people, epochs=3)
+        builder.cell("broken", dataset=dataset, leading="-", status="failed", reason="the loss is not finite")
+    results = builder.build()
+    switches = results.cells["label"].map({"w/o T-CFAF": '{"tcfaf": "none"}', "AAHN": '{"tcfaf": "full"}'})
+    model = results.cells["label"].map({"nnU-Net_v2 & more": "nnunet", "broken": "unetr"}).fillna("aahn")
+    return replace(results, cells=results.cells.assign(options=switches.fillna("{}"), model=model))
+
+
+@pytest.fixture(scope="session")
 def report(ablation: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """The whole report of the ablation, written once: its folder and the files named as written."""
     folder = tmp_path_factory.mktemp("report") / "new" / "folder"

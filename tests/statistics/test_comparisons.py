@@ -113,7 +113,7 @@ def test_friedman_by_hand() -> None:
 
 
 def test_mean_ranks_and_omnibus_are_autorank_s(scores: pd.DataFrame) -> None:
-    autorank = pytest.importorskip("autorank", reason="a cross-check only: pip install autorank")
+    autorank = pytest.importorskip("autorank", reason="autorank is not installed: pip install -e '.[dev]'")
     skewed = scores**9  # not normal, so that autorank takes Friedman's test
     expected = autorank.autorank(skewed, alpha=0.05, verbose=False)
     found = friedman(skewed)

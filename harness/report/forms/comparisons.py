@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.forms.common import provenance, refused, row_heads, score_columns, sentence
+from harness.report.forms.common import provenance, refused, row_heads, sentence
 from harness.report.layout import Column, Entry, Row, Table, word
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.variants import Variant
@@ -15,7 +15,7 @@ from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.rankings import AGGREGATE, RANK, TEST
 
-__all__ = ["comparison_tables", "difference_table"]
+__all__ = ["comparison_tables", "difference_tables"]
 
 _NONE = Entry("–")
 #: Marks a difference that is significant after correction.
@@ -143,33 +143,42 @@ def _words(analysis: Analysis) -> list[str]:
     return [*notes, *(sentence(text[0].upper() + text[1:]) for text in said)]
 
 
-def difference_table(computed: Computed, view: DatasetView) -> Table | None:
-    """Mean paired differences by region; ``None`` without a reference, or where methods may not be compared."""
-    found = {key: {each.method: each for each in analysis.comparisons} for key, analysis in view.analyses.items()}
-    if not view.references or not any(found.values()):
-        return None
-    columns = score_columns(computed, view)
-    heads, names = row_heads(view)
-    rows = []
-    for variant in view.references:
-        entries = []
-        for column in columns:
-            comparison = found.get((column.metric, column.region), {}).get(view.names[variant])
-            entries.append(_difference(view, variant, comparison, metric_style(column.metric)))
-        rows.append(Row(names[variant], tuple(entries)))
-    better = ", ".join(
-        f"{style.title}: {'positive' if style.higher_is_better else 'negative'} is better"
-        for style in map(metric_style, computed.results.metrics)
+def difference_tables(computed: Computed, view: DatasetView) -> list[Table]:
+    """One table a metric: mean paired differences by region; none where nothing is compared with a reference."""
+    compared = {metric for (metric, _), analysis in view.analyses.items() if analysis.comparisons}
+    return [_difference_table(computed, view, metric) for metric in computed.results.metrics if metric in compared]
+
+
+def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Table:
+    style = metric_style(metric)
+    columns = tuple(
+        Column(style.heading, "Mean over regions" if region == MEAN_REGION else region, metric, region)
+        for region in view.shown
     )
+    found = {
+        column: {each.method: each for each in view.analyses[metric, column.region].comparisons}
+        for column in columns
+        if (metric, column.region) in view.analyses
+    }
+    heads, names = row_heads(view)
+    rows = [
+        Row(
+            names[variant],
+            tuple(
+                _difference(view, variant, found.get(column, {}).get(view.names[variant]), style) for column in columns
+            ),
+        )
+        for variant in view.references
+    ]
     return Table(
-        kind="differences",
+        kind=f"differences-{metric}",
         dataset=view.name,
-        title=f"{view.title}: difference to {computed.results.reference}",
+        title=f"{view.title}: {style.title}, difference to {computed.results.reference}",
         caption=(
-            f"Difference to {computed.results.reference}: {view.title}.",
+            f"{style.title}, difference to {computed.results.reference}: {view.title}.",
             "Variant minus reference: mean of the patients' differences and its 95 % interval (BCa bootstrap), over "
             f"{view.evidence.base}. {_STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
-            f"{better}.",
+            f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
             *refused(computed, view),
         ),
         heads=heads,

@@ -19,6 +19,7 @@ from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["published_table", "verdict"]
 
+_PARTIAL = "no verdict (results are missing)"
 _COLUMNS = (
     Column("", "Metric", plain="Metric"),
     Column("", "Region", plain="Region"),
@@ -109,7 +110,7 @@ def _entries(
         ),
         Entry(style.signed(ours.mean - mean), sort=ours.mean - mean),
         Entry(_printed(style, interval)),
-        word(verdict(computed.results.datasets[view.name].kind, mean, interval)),
+        word(verdict(computed.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
     )
 
 
