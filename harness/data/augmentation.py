@@ -49,7 +49,7 @@ class Augmenter:
         }
         kept = np.random.get_state()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone: the other way prepares CUDA each time
             np.random.seed(seed % 2**32)
             try:
                 data = self._transform(**data)

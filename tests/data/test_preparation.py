@@ -258,6 +258,37 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+_KILLED_WITH_WORKERS = """
+import sys, time
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[2])
+from test_preparation import Drawn, drawn
+load = Drawn.load
+def slow(self, case):
+    print(case, flush=True)
+    time.sleep(0.3)
+    return load(self, case)
+Drawn.load = slow
+drawn(Path(sys.argv[1]), [f"case{'x' * number}" for number in range(30)], workers=2)
+"""
+
+
+def test_a_killed_preparation_takes_its_processes_along_and_is_gone_on_with(tmp_path):
+    """SIGKILL hits the parent only; what its processes finished is kept, and nobody holds a lock for ever."""
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", _KILLED_WITH_WORKERS, str(tmp_path), here]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for _ in range(4):
+        assert child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    made = drawn(tmp_path, [f"case{'x' * number}" for number in range(30)])
+    assert [case.images.shape for case in made] == [(2, 22, 20, 18)] * 30
+    child.stdout.close()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 _ONE_OF_TWO = """
 import sys, time
 from pathlib import Path
