@@ -9,13 +9,18 @@ import typer
 from harness import __version__
 from harness.cli.bench import bench
 from harness.cli.check import check
+from harness.cli.clean import clean
 from harness.cli.data import data
+from harness.cli.doctor import doctor
+from harness.cli.evaluate import evaluate
 from harness.cli.import_checkpoint import import_checkpoint
+from harness.cli.logs import logs
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
 from harness.cli.plan import plan
 from harness.cli.predict import predict
 from harness.cli.report import report
+from harness.cli.retry import retry
 from harness.cli.run import run
 from harness.cli.status import status
 
@@ -51,11 +56,18 @@ def _global(
 app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile demo")(plan)
 app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
+app.command(epilog="Example: harness logs cortex_aahn_lead-t1_f0_s0 --follow")(logs)
+app.command(epilog="Example: harness retry ablation_tcfaf --retries 2")(retry)
+app.command(epilog="Example: harness clean --failed")(clean)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
 app.command(epilog="Example: harness predict my_study --export brats2023 --input ~/validation --out to_hand_in")(
     predict
 )
+app.command(
+    epilog="Example: harness evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv"
+)(evaluate)
 app.command(epilog="Example: harness check aahn")(check)
+app.command(epilog="Example: harness doctor")(doctor)
 app.command(epilog="Example: harness bench aahn unetr nnunet --batch 4")(bench)
 app.command("import-checkpoint", epilog="Example: harness import-checkpoint aahn model_final_checkpoint.model")(
     import_checkpoint

@@ -1,0 +1,85 @@
+"""``harness evaluate``: scores a folder of label maps predicted elsewhere; no model, no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Option(help="Folder of predicted label maps (NIfTI).", show_default=False)],
+    reference: Annotated[Path, typer.Option(help="Folder of true label maps (NIfTI).", show_default=False)],
+    dataset: Annotated[
+        str | None, typer.Option(help="Registered dataset: its labels, regions, metrics.", show_default=False)
+    ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead of a dataset: a region and its labels, WT=1,2,3; repeat.", show_default=False),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="What to score; repeat. Default: Dice, HD95 and the dataset's own.", show_default=False),
+    ] = None,
+    empty: Annotated[
+        str | None,
+        typer.Option(help="Policy for empty regions: worst, brats, nan_skip; default: the dataset's."),
+    ] = None,
+    method: Annotated[str, typer.Option(help="Name of the method in the table.")] = "evaluated",
+    patient: Annotated[
+        str | None,
+        typer.Option(help="Regular expression whose group is the patient in a case's name; default: the case."),
+    ] = None,
+    harness_labels: Annotated[
+        bool, typer.Option("--harness-labels", help="Files hold the harness's label values, as in results/.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write one row a score (csv).")] = None,
+) -> None:
+    """Score label maps against the truth, by case and region. A missing prediction counts as worst and is listed."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from harness.execution.evaluate import convention_of, pair_files, parse_regions, summarise, to_rows
+    from harness.execution.evaluate import evaluate as score
+
+    console = Console()
+    convention = convention_of(
+        dataset, parse_regions(regions or []), metrics=metric or (), policy=empty, harness_labels=harness_labels
+    )
+    pairing = pair_files(predictions, reference)
+    running = track(
+        score(pairing, convention, jobs), "Scoring", total=len(pairing.cases), console=console, transient=True
+    )
+    rows = to_rows(list(running), convention, method=method, patient=patient)
+    console.print(_table(summarise(rows)))
+    console.print(f"{len(pairing.cases)} cases; policy for empty regions: {convention.policy}", markup=False)
+    if pairing.missing:
+        console.print(f"Missing, counted as worst: {', '.join(pairing.missing)}", style="yellow", markup=False)
+    if pairing.extra:
+        names = ", ".join(path.name for path in pairing.extra)
+        console.print(f"Without a truth, not scored: {names}", style="yellow", markup=False)
+    if out is not None:
+        rows.to_csv(out, index=False)
+        console.print(f"Written: {out}. Beside a study: harness report STUDY --with {out}", markup=False)
+
+
+def _table(summary: pd.DataFrame) -> Table:
+    from harness.cli.words import table
+    from harness.evaluation.metrics import find_metric
+
+    listing = table("region", "metric", "n", "mean", "SD", "median", "missing", "empty", "skipped")
+    for row in summary.to_dict("records"):
+        metric = find_metric(row["metric"])
+        title = f"{row['metric']} ({metric.unit})" if metric.unit else row["metric"]
+        numbers = (f"{row[key]:.3f}" for key in ("mean", "sd", "median"))
+        counts = (str(row[key]) for key in ("missing", "empty", "skipped"))
+        listing.add_row(row["region"], title, str(row["n"]), *numbers, *counts)
+    return listing

@@ -1,0 +1,188 @@
+"""Folders of predictions made elsewhere: matched by name, checked, scored, and never better for a file less."""
+
+from __future__ import annotations
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.cli import main
+from harness.errors import DataError, HarnessError
+from harness.evaluation.metrics import METRICS
+from harness.evaluation.names import METRIC_NAMES
+from harness.evaluation.scoring import Score
+from harness.execution.evaluate import convention_of, evaluate, pair_files, parse_regions, summarise, to_rows
+
+SHAPE = (9, 10, 8)
+WHOLE = {"WT": (1, 2, 3), "ET": (3,)}
+
+
+def label_map(seed, labels=(0, 0, 0, 1, 2, 3)):
+    return np.random.default_rng(seed).choice(labels, SHAPE).astype(np.uint8)
+
+
+def write(path, label, affine=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(label, np.diag([1.0, 1.0, 2.0, 1.0]) if affine is None else affine), path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for number in range(3):
+        write(tmp_path / "truth" / f"case{number}.nii.gz", label_map(number))
+        write(tmp_path / "found" / f"case{number}.nii.gz", label_map(10 + number))
+    return tmp_path / "found", tmp_path / "truth"
+
+
+def scores(found, truth, **changes):
+    convention = convention_of(None, WHOLE, **changes)
+    return to_rows(list(evaluate(pair_files(found, truth), convention)), convention, method="theirs")
+
+
+def test_every_case_region_and_metric_has_a_row_that_the_report_reads(folders):
+    from harness.report.imported import NEEDED
+
+    rows = scores(*folders)
+    assert set(NEEDED) <= set(rows.columns)
+    assert len(rows) == 3 * 2 * 2
+    assert set(rows["status"]) == {"scored"}
+    assert not rows.duplicated(["case", "region", "metric"]).any()
+
+
+def test_processes_change_nothing(folders):
+    convention, pairing = convention_of(None, WHOLE), pair_files(*folders)
+    assert list(evaluate(pairing, convention, jobs=2)) == list(evaluate(pairing, convention))
+
+
+def test_a_missing_file_counts_as_worst_and_a_surplus_one_is_named(folders, capsys):
+    found, truth = folders
+    (found / "case1.nii.gz").rename(found / "other.nii.gz")
+    pairing = pair_files(found, truth)
+    assert pairing.missing == ("case1",)
+    assert [path.name for path in pairing.extra] == ["other.nii.gz"]
+    rows = scores(found, truth)
+    lost = rows[rows["case"] == "case1"]
+    assert set(lost["status"]) == {"missing"}
+    assert set(lost[lost["metric"] == "dice"]["value"]) == {0.0}
+    assert set(summarise(rows)["missing"]) == {1}
+    assert set(summarise(rows)["n"]) == {3}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    truth=st.integers(0, 50),
+    kind=st.sampled_from([(0,), (0, 0, 0, 1), (0, 1, 2, 3), (3,)]),
+    real=st.sampled_from([(0,), (0,) * 40 + (3,), (0, 1, 2, 3), (1,)]),
+    policy=st.sampled_from(["worst", "brats", "nan_skip"]),
+)
+def test_deleting_a_file_never_raises_a_score(tmp_path_factory, truth, kind, real, policy):
+    folder = tmp_path_factory.mktemp("folders")
+    regions = {"WT": (1, 2, 3), "NETC": (1,), "SNFH": (2,), "ET": (3,)}
+    for number in range(2):
+        write(folder / "truth" / f"{number}.nii", label_map(truth + number, real))
+        write(folder / "found" / f"{number}.nii", label_map(100 + truth + number, kind))
+    convention = convention_of(None, regions, metrics=METRIC_NAMES, policy=policy)
+
+    def table():
+        pairing = pair_files(folder / "found", folder / "truth")
+        return to_rows(list(evaluate(pairing, convention)), convention, method="m")
+
+    before = table()
+    (folder / "found" / "1.nii").unlink()
+    after = table()
+    for row, other in zip(before.itertuples(), after.itertuples(), strict=True):
+        higher = METRICS[row.metric].higher_is_better
+        assert (other.value <= row.value) if higher else (other.value >= row.value), (row, other)
+    if policy != "nan_skip":  # where nothing is skipped, means cannot rise either
+        for row, other in zip(summarise(before).itertuples(), summarise(after).itertuples(), strict=True):
+            higher = METRICS[row.metric].higher_is_better
+            assert (other.mean <= row.mean + 1e-9) if higher else (other.mean >= row.mean - 1e-9)
+
+
+def test_official_label_values_and_names_of_a_dataset(tmp_path):
+    truth = label_map(0, (0, 0, 1, 2, 3))
+    official = np.where(truth == 3, 4, truth).astype(np.uint8)
+    write(tmp_path / "truth" / "HGG" / "BraTS19_A_1" / "BraTS19_A_1_seg.nii.gz", official)
+    write(tmp_path / "truth" / "HGG" / "BraTS19_A_1" / "BraTS19_A_1_flair.nii.gz", official)
+    write(tmp_path / "official" / "BraTS19_A_1.nii.gz", official)
+    write(tmp_path / "own" / "BraTS19_A_1.nii.gz", truth)
+    convention = convention_of("brats2019", {})
+    scored = dict(evaluate(pair_files(tmp_path / "official", tmp_path / "truth"), convention))
+    assert {score.value for score in scored["BraTS19_A_1"] if score.metric == "dice"} == {1.0}
+    assert {score.metric for score in scored["BraTS19_A_1"]} == {"dice", "hd95", "sensitivity"}
+    with pytest.raises(DataError, match=r"label values \[3\]"):
+        list(evaluate(pair_files(tmp_path / "own", tmp_path / "truth"), convention))
+    own = convention_of("brats2019", {}, harness_labels=True)
+    assert list(evaluate(pair_files(tmp_path / "own", tmp_path / "own"), own))
+
+
+def test_the_patient_of_a_timepoint_by_a_pattern():
+    convention = convention_of(None, {"WT": (1,)})
+    score = Score("WT", "dice", 1.0, "scored", "by hand")
+    cases = [("BraTS-GLI-00008-000", [score]), ("BraTS-GLI-00008-001", [score])]
+    rows = to_rows(cases, convention, method="m", patient=r"(BraTS-GLI-\d+)-\d+")
+    assert list(rows["patient"]) == ["BraTS-GLI-00008"] * 2
+    assert list(to_rows(cases, convention, method="m")["patient"]) == [name for name, _ in cases]
+    for pattern, said in ((r"(UPENN-\d+)", "does not fit"), (r"BraTS", "does not name"), (r"(", "does not name")):
+        with pytest.raises(HarnessError, match=said):
+            to_rows(cases, convention, method="m", patient=pattern)
+
+
+@pytest.mark.parametrize(
+    ("affine", "shape", "said"),
+    [
+        (np.diag([1.0, 1.0, 2.1, 1.0]), SHAPE, "corners are up to 0.70 mm apart"),
+        (np.diag([-1.0, 1.0, 2.0, 1.0]), SHAPE, "lies elsewhere"),
+        (np.diag([1.0, 1.0, 2.0, 1.0]), (9, 10, 7), "has shape"),
+    ],
+)
+def test_another_grid_is_refused(folders, affine, shape, said):
+    found, truth = folders
+    write(found / "case2.nii.gz", np.zeros(shape, np.uint8), affine)
+    with pytest.raises(DataError, match=said):
+        scores(found, truth)
+
+
+def test_an_affine_in_single_precision_is_the_same_grid(folders):
+    found, truth = folders
+    write(found / "case2.nii.gz", label_map(2), np.diag([1.0, 1.0, 2.0, 1.0]) + 1e-6)
+    assert len(scores(found, truth)) == 12
+
+
+def test_mistakes_are_refused(folders, tmp_path):
+    found, truth = folders
+    for wrong in (["WT"], ["WT=0"], ["WT=1,2", "WT=3"], ["WT=300"]):
+        with pytest.raises(HarnessError, match="is no region"):
+            parse_regions(wrong)
+    with pytest.raises(HarnessError, match="Either a dataset or regions"):
+        convention_of(None, {})
+    with pytest.raises(HarnessError, match="Did you mean 'dice'"):
+        convention_of(None, WHOLE, metrics=["dise"])
+    with pytest.raises(DataError, match="There is no folder"):
+        pair_files(tmp_path / "nothing", truth)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no"):
+        pair_files(found, tmp_path / "empty")
+    shutil.copy(found / "case0.nii.gz", found / "case0.nii")
+    with pytest.raises(DataError, match="twice"):
+        pair_files(found, truth)
+
+
+def test_the_verb_writes_the_table_and_names_what_is_missing(folders, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "160")
+    found, truth = folders
+    (found / "case0.nii.gz").unlink()
+    arguments = ["--predictions", str(found), "--reference", str(truth), "--regions", "WT=1,2,3", "--method", "Theirs"]
+    out = tmp_path / "scores.csv"
+    assert main(["evaluate", *arguments, "--metric", "dice", "--metric", "nsd", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "Missing, counted as worst: case0" in shown
+    rows = pd.read_csv(out)
+    assert set(rows["metric"]) == {"dice", "nsd"}
+    assert set(rows["method"]) == {"Theirs"}
+    assert len(rows) == 6
