@@ -164,6 +164,7 @@ class Dataset:
         licence: Licence of the data.
         access: Where it is had.
         home: Folder of data that ships with the harness; ``None`` where the user downloads it.
+        same_files_as: Dataset whose folder this one reads in another way; it is looked for where that one is.
         notes: Caveats printed with every result.
         revision: Raised whenever a change of the reader alters what it returns; part of a cell's identity.
     """
@@ -195,6 +196,7 @@ class Dataset:
     licence: str = ""
     access: str = ""
     home: Path | None = None
+    same_files_as: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
     revision: int = 1
 
@@ -204,9 +206,14 @@ class Dataset:
         return tuple(self.modality_normalisation.get(name, self.normalisation) for name in self.modalities)
 
     @property
+    def files(self) -> str:
+        """Name under which the folder is looked for."""
+        return self.same_files_as or self.name
+
+    @property
     def variable(self) -> str:
         """Environment variable that names the folder of this dataset."""
-        return f"HARNESS_DATA_{self.name.upper().replace('-', '_')}"
+        return f"HARNESS_DATA_{self.files.upper().replace('-', '_')}"
 
     def locate(self, root: Path | None = None) -> Path:
         """Returns the folder to read.
@@ -224,7 +231,7 @@ class Dataset:
                     hint=f"Correct `root` in the study's dataset entry, or the variable {self.variable}.",
                 )
             return named
-        usual = Path("data") / self.name
+        usual = Path("data") / self.files
         if usual.is_dir():
             return usual
         if self.home is not None and self.home.is_dir():
