@@ -1,8 +1,8 @@
 """Gliomas of invented patients, and what four MR sequences show of them.
 
-No sequence suffices, and none can be spared: enhancement shows on contrast-enhanced T1 only; blood is as bright there,
-and only the plain T1 tells it apart; the core is like grey matter on all but T2; old infarcts are like oedema on all
-but FLAIR. A cavity is fluid: bright on T2, dark on FLAIR.
+No sequence suffices, and none can be spared: enhancement shows on contrast-enhanced T1 only and is like oedema
+elsewhere; blood is as bright there, and only the plain T1 tells it apart; the core is like grey matter on all but T2;
+old infarcts are like oedema on all but FLAIR. A cavity is fluid: bright on T2, dark on FLAIR.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _NORMAL: Mapping[str, tuple[float, float, float]] = {
     "flair": (20, 90, 72),
 }
 _LESION: Mapping[str, Mapping[int, float]] = {
-    "t1": {CORE: 58, OEDEMA: 72, ENHANCING: 66, CAVITY: 25, _BLOOD: 128, _INFARCT: 68, _VESSEL: 60},
+    "t1": {CORE: 58, OEDEMA: 72, ENHANCING: 70, CAVITY: 25, _BLOOD: 128, _INFARCT: 68, _VESSEL: 60},
     "t1c": {CORE: 62, OEDEMA: 76, ENHANCING: 155, CAVITY: 28, _BLOOD: 150, _INFARCT: 72, _VESSEL: 160},
-    "t2": {CORE: 160, OEDEMA: 138, ENHANCING: 108, CAVITY: 185, _BLOOD: 112, _INFARCT: 140, _VESSEL: 60},
-    "flair": {CORE: 94, OEDEMA: 150, ENHANCING: 112, CAVITY: 22, _BLOOD: 106, _INFARCT: 48, _VESSEL: 60},
+    "t2": {CORE: 160, OEDEMA: 138, ENHANCING: 134, CAVITY: 185, _BLOOD: 136, _INFARCT: 140, _VESSEL: 60},
+    "flair": {CORE: 94, OEDEMA: 150, ENHANCING: 144, CAVITY: 22, _BLOOD: 128, _INFARCT: 48, _VESSEL: 60},
 }
 
 #: Spread of the means between patients, of texture within a tissue, and of noise (grey matter is about 80).
-_BETWEEN, _TEXTURE, _NOISE, _BIAS = 0.05, 0.03, 3.5, 0.06
+_BETWEEN, _TEXTURE, _NOISE, _BIAS = 0.08, 0.05, 6.0, 0.08
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def draw_lesions(brain: NDArray[np.float32], grid: Grid, glioma: Glioma, rng: np
         aside = streams[4].normal(size=3)
         away = centre + radii * aside / np.linalg.norm(aside) * 0.9
         label[blob(grid.shape, away, radii * streams[4].uniform(0.55, 0.8), 0.06, streams[4]) & inside] = CAVITY
-    blood = blob(grid.shape, centre + radii * streams[5].uniform(-0.4, 0.4, 3), radii * 0.4, 0.2, streams[5])
+    blood = blob(grid.shape, centre + radii * streams[5].uniform(-0.4, 0.4, 3), radii * 0.5, 0.2, streams[5])
     healthy = parenchyma & (label == 0)
     return Lesions(
         label,

@@ -25,7 +25,7 @@ _Place = NDArray[np.float64]
 EXTENT_MM = (220, 240, 260)
 
 #: Density in Hounsfield units.
-_AIR, _FAT, _MUSCLE, _SWELLING, _BRAIN, _BONE = -1000.0, -95.0, 50.0, 68.0, 35.0, 700.0
+_AIR, _FAT, _MUSCLE, _SWELLING, _BRAIN, _BONE = -1000.0, -95.0, 50.0, 82.0, 35.0, 700.0
 
 #: Uptake (SUV).
 _UPTAKE = {"body": 0.6, "muscle": 1.1, "brain": 8.0, "gland": 3.0}
@@ -97,7 +97,7 @@ def draw_head_neck(voxel_mm: float, rng: np.random.Generator) -> HeadNeck:
         (tonsil, _SWELLING, _UPTAKE["gland"] * rng.uniform(0.8, 1.4)),
         (swellings, _SWELLING, _UPTAKE["muscle"]),
         (nodes, _SWELLING, rng.uniform(4, 9)),
-        (tumour, _SWELLING + rng.uniform(-4, 8), rng.uniform(6, 14)),
+        (tumour, _SWELLING + rng.uniform(-6, 10), rng.uniform(6, 14)),
         (brain & body, _BRAIN, _UPTAKE["brain"]),
         (bone, _BONE, _UPTAKE["body"]),
         (air, _AIR, 0.1),
