@@ -1,8 +1,8 @@
 """The four scores of the CHAOS challenge, each from 0 to 100, and their mean.
 
 Source: Kavur et al., CHAOS challenge, Medical Image Analysis 69 (2021), and its evaluation code (emrekavur/
-CHAOS-evaluation). Three things differ from the plain metrics: the mean surface distance pools both directions, the side
-of the image is no surface (what lies outside counts as foreground), and a value beyond a threshold scores nothing.
+CHAOS-evaluation). Two things differ from the plain metrics: the side of the image is no surface (what lies outside is
+taken to go on as the side), and a value beyond a threshold scores nothing.
 """
 
 from __future__ import annotations

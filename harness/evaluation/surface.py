@@ -30,7 +30,7 @@ HD95_IMPLEMENTATION = f"{_HERE}.hd95 (medpy's definition: both directions pooled
 #: What computes the Hausdorff distance.
 HD_IMPLEMENTATION = f"{_HERE}.hd_of (medpy's definition)"
 #: What computes the average symmetric surface distance.
-ASSD_IMPLEMENTATION = f"{_HERE}.assd_of (medpy's definition: mean of the two directed means)"
+ASSD_IMPLEMENTATION = f"{_HERE}.assd_of (medpy's definition: both directions pooled)"
 
 
 def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) -> float:
@@ -65,5 +65,5 @@ def hd_of(pair: MaskPair) -> float:
 
 
 def assd_of(pair: MaskPair) -> float:
-    """Returns medpy's average symmetric surface distance in mm: the mean of the mean distance of each direction."""
-    return float(sum(side.mean() for side in pair.distances) / 2)
+    """Returns medpy's average symmetric surface distance in mm: the mean of the distances of both directions."""
+    return float(pair.distances.pooled.mean())

@@ -1,0 +1,211 @@
+"""The other metrics against medpy, DeepMind's surface-distance and worked values; the presets for empty regions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import surface_distance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from medpy.metric import binary
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from harness.evaluation.boxes import bounding_box
+from harness.evaluation.chaos import assd_score, dice_score, mean_score, mssd_score, ravd_score
+from harness.evaluation.metrics import METRICS
+from harness.evaluation.names import METRIC_NAMES
+from harness.evaluation.overlap import precision_of, ravd_of, sensitivity_of
+from harness.evaluation.pair import MaskPair
+from harness.evaluation.policy import POLICIES
+from harness.evaluation.scoring import score_case
+from harness.evaluation.surface import assd_of, hd_of
+from harness.evaluation.surfels import NSD_TOLERANCE_MM, nsd_of, robust_hausdorff
+
+PLAIN = tuple(name for name in METRIC_NAMES if not name.startswith("lesion"))
+
+
+@st.composite
+def pairs(draw, dims=(2, 3)):
+    """Two masks that are not empty, noise or a blob, with anisotropic spacing."""
+    shape = draw(hnp.array_shapes(min_dims=dims[0], max_dims=dims[1], min_side=1, max_side=11))
+    random = np.random.default_rng(draw(st.integers(0, 10_000)))
+    masks = []
+    for _ in range(2):
+        mask = random.random(shape) < draw(st.sampled_from([0.02, 0.3, 0.9]))
+        if draw(st.booleans()):
+            mask = ndimage.binary_closing(ndimage.binary_dilation(mask))
+        mask.flat[random.integers(mask.size)] = True
+        masks.append(mask)
+    return masks[0], masks[1], tuple(draw(st.floats(0.3, 6)) for _ in shape)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pairs())
+def test_overlap_volume_and_surface_metrics_are_medpys(scene):
+    found, real, spacing = scene
+    pair = MaskPair(found, real, spacing)
+    assert sensitivity_of(pair) == pytest.approx(binary.sensitivity(found, real), abs=1e-12)
+    assert precision_of(pair) == pytest.approx(binary.precision(found, real), abs=1e-12)
+    assert ravd_of(pair) == pytest.approx(abs(binary.ravd(found, real)), abs=1e-12)
+    assert hd_of(pair) == pytest.approx(binary.hd(found, real, voxelspacing=spacing), abs=1e-9)
+    assert assd_of(pair) == pytest.approx(binary.assd(found, real, voxelspacing=spacing), abs=1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(pairs(), st.floats(0.1, 8))
+def test_surface_elements_are_those_of_deepminds_package(scene, tolerance):
+    found, real, spacing = scene
+    pair = MaskPair(found, real, spacing)
+    theirs = surface_distance.compute_surface_distances(real, found, spacing)
+    if (
+        np.abs(np.concatenate([theirs["distances_gt_to_pred"], theirs["distances_pred_to_gt"]]) - tolerance).min()
+        > 1e-9
+    ):
+        expected = surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance)
+        assert nsd_of(pair, tolerance) == pytest.approx(expected, abs=1e-9)
+    assert robust_hausdorff(pair) == pytest.approx(surface_distance.compute_robust_hausdorff(theirs, 95), abs=1e-9)
+
+
+def test_the_tolerance_stands_in_the_implementation():
+    assert f"tolerance {NSD_TOLERANCE_MM:g} mm" in METRICS["nsd"].implementation
+
+
+def chaos_by_hand(found, real, spacing):
+    """Scores after the official code: the image goes on beyond its sides, distances of both directions are pooled."""
+    points = []
+    for mask in (found, real):
+        border = mask ^ ndimage.binary_erosion(mask, ndimage.generate_binary_structure(mask.ndim, 1), border_value=1)
+        points.append(np.argwhere(border) * np.asarray(spacing))
+    distances = cdist(*points)
+    pooled = np.concatenate([distances.min(axis=0), distances.min(axis=1)])
+    dice = 2 * (found & real).sum() / (found.sum() + real.sum())
+    volume = 100 * abs(int(found.sum()) - int(real.sum())) / real.sum()
+    return (
+        100 * dice if dice >= 0.8 else 0,
+        100 - 20 * volume if volume <= 5 else 0,
+        100 - 20 / 3 * pooled.mean() if pooled.mean() <= 15 else 0,
+        100 - 5 / 3 * pooled.max() if pooled.max() <= 60 else 0,
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(pairs(dims=(3, 3)))
+def test_chaos_scores_are_those_of_the_official_rules(scene):
+    found, real, spacing = scene
+    if found.all() or real.all():  # no surface by these rules
+        return
+    pair = MaskPair(found, real, spacing)
+    expected = chaos_by_hand(found, real, spacing)
+    mine = dice_score(pair), ravd_score(pair), assd_score(pair), mssd_score(pair)
+    assert mine == pytest.approx(expected, abs=1e-9)
+    assert mean_score(pair) == pytest.approx(np.mean(expected), abs=1e-9)
+
+
+def test_chaos_thresholds_worked_by_hand():
+    real = np.zeros((50, 20, 20), bool)
+    real[10:20, 5:15, 5:15] = True
+    longer = np.zeros_like(real)
+    longer[10:21, 5:15, 5:15] = True  # 1100 voxels against 1000: 10 % more, Dice 2000 / 2100
+    pair = MaskPair(longer, real, (1.0, 1.0, 1.0))
+    assert dice_score(pair) == pytest.approx(100 * 2000 / 2100)
+    assert ravd_score(pair) == 0
+    assert mssd_score(pair) == pytest.approx(100 - 5 / 3)
+    far = np.roll(real, 25, axis=0)
+    pair = MaskPair(far, real, (3.0, 1.0, 1.0))
+    assert (dice_score(pair), ravd_score(pair), mssd_score(pair)) == (0, 100, 0)
+
+
+SHAPE, SPACING = (6, 8, 7), (1.0, 0.5, 3.0)
+DIAGONAL = math.hypot(6, 4, 21)
+
+
+def by_metric(prediction, truth, policy):
+    found = score_case(prediction, truth, {"WT": (1,)}, SPACING, POLICIES[policy], PLAIN)
+    return {score.metric: (score.value, score.status) for score in found}
+
+
+def block():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[1:4, 2:6, 2:5] = 1
+    return labels
+
+
+def test_one_empty_mask_is_the_worst_overlap_and_the_diagonal():
+    for prediction, truth in ((np.zeros(SHAPE, np.uint8), block()), (block(), np.zeros(SHAPE, np.uint8))):
+        values = by_metric(prediction, truth, "worst")
+        assert {status for _, status in values.values()} == {"empty_one"}
+        for name in ("dice", "nsd", "sensitivity", "precision", "chaos_score", "chaos_mssd"):
+            assert values[name][0] == 0
+        for name in ("hd", "hd95", "assd"):
+            assert values[name][0] == pytest.approx(DIAGONAL)
+        assert values["ravd"][0] == (1 if truth.any() else 6 * 8 * 7)
+
+
+def test_two_empty_masks_are_right():
+    empty = np.zeros(SHAPE, np.uint8)
+    for name, (value, status) in by_metric(empty, empty, "worst").items():
+        best = (100 if name.startswith("chaos") else 1) if METRICS[name].higher_is_better else 0
+        assert (value, status) == (best, "empty_both")
+
+
+def test_nan_skip_leaves_out_what_cannot_be_computed_but_keeps_a_value():
+    empty = np.zeros(SHAPE, np.uint8)
+    both, strict = by_metric(empty, empty, "nan_skip"), by_metric(empty, empty, "worst")
+    assert {status for _, status in both.values()} == {"skipped"}
+    assert {name: value for name, (value, _) in both.items()} == {name: value for name, (value, _) in strict.items()}
+    lost = by_metric(empty, block(), "nan_skip")
+    assert {name for name, (_, status) in lost.items() if status == "skipped"} == {"hd", "hd95", "assd"}
+    invented = by_metric(block(), empty, "nan_skip")
+    assert {name for name, (_, status) in invented.items() if status == "skipped"} == {"hd", "hd95", "assd", "ravd"}
+    assert {status for _, status in by_metric(None, block(), "nan_skip").values()} == {"missing"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)), hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)))
+def test_a_missing_prediction_is_worst_by_every_metric(prediction, truth):
+    for policy in POLICIES:
+        present, missing = by_metric(prediction, truth, policy), by_metric(None, truth, policy)
+        for name, (value, status) in missing.items():
+            assert status == "missing"
+            assert math.isfinite(value)
+            other = present[name][0]
+            assert value <= other if METRICS[name].higher_is_better else value >= other, name
+
+
+@settings(max_examples=40, deadline=None)
+@given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)), st.permutations(range(3)))
+def test_memory_order_and_orientation_change_nothing(prediction, order):
+    truth = block()
+    plain = score_case(prediction, truth, {"WT": (1,)}, SPACING, POLICIES["worst"], PLAIN)
+    fortran = score_case(
+        np.asfortranarray(prediction), np.asfortranarray(truth), {"WT": (1,)}, SPACING, POLICIES["worst"], PLAIN
+    )
+    assert plain == fortran
+    turned = score_case(
+        prediction.transpose(order),
+        truth.transpose(order),
+        {"WT": (1,)},
+        [SPACING[axis] for axis in order],
+        POLICIES["worst"],
+        PLAIN,
+    )
+    for one, other in zip(plain, turned, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-9), one.metric
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.integers(0, 1)))
+def test_the_bounding_box_is_the_smallest(mask):
+    for array in (mask, np.asfortranarray(mask), mask.astype(bool)):
+        box = bounding_box(array)
+        if not mask.any():
+            assert box is None
+        else:
+            places = np.argwhere(mask)
+            assert box == tuple(
+                slice(low, high + 1) for low, high in zip(places.min(axis=0), places.max(axis=0), strict=True)
+            )
