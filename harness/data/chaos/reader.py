@@ -99,7 +99,7 @@ class ChaosReader:
         return Case(np.stack(images), label, affine)
 
     def concerns(self, case: str, content: Case) -> list[str]:
-        """Says where slices are out of order or unevenly spaced, an organ is missing, or organs lie on the wrong side."""
+        """Says where slices are out of order or uneven, an organ is missing, or organs lie on the wrong side."""
         folder = self._folder(case)
         found = _spacing_concerns("T1 in phase", read_positions(self._slices(folder / _IN)))
         if self._with_t2:

@@ -48,5 +48,6 @@ DATASET_PZ1 = replace(
     same_files_as="prostate158",
     file_labels={1: 2, 2: 1},
     reader="harness.data.prostate158.reader:open_pz_first",
+    generator="harness.data.prostate158.generate:generate_pz_first",
     notes=(_CONVENTION.format(values="1 = peripheral zone, 2 = transition zone", other="prostate158"), *_NOTES),
 )

@@ -53,7 +53,7 @@ class Prostate158Reader:
         self._rows = self._tables.rows
 
     def fingerprint(self) -> str:
-        """Returns a hash of the tables and of all files they name; one that is missing is refused when its case is read."""
+        """Returns a hash of the tables and of the files they name; a missing one is refused when its case is read."""
         files = {file for row in self._rows.values() for file in (*row.images, row.label) if file is not None}
         return files_hash(self._root, [*self._tables.files, *(file for file in files if file.is_file())])
 
