@@ -154,11 +154,13 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             dice, distance = f"{means['dice']:.3f}", f"{means['hd95']:.2f}"
             note = f"{duration(cell.summary()['train_seconds'])} of training"
         elif state == "running":
-            note = _progress_note(cell.progress())
+            owner = cell.owner()
+            note = _progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
         elif state == "interrupted":
             note = f"continues from step {cell.progress().get('step', '?')}"
         elif failure := cell.failure():
-            note = f"{failure['reason']} {failure['hint']}".strip()
+            tried = f" ({failure['attempt']} attempts failed)" if failure.get("attempt", 1) > 1 else ""
+            note = f"{failure['reason']} {failure['hint']}{tried}".strip()
         axes = [str(spec[axis]) for axis in varying]
         listing.add_row(escape(entry["label"]), *axes, _COLOURED[state], dice, distance, escape(note))
     return listing

@@ -7,83 +7,142 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.engines import (
+    AddressOption,
+    CellsPerGpuOption,
+    CpuOption,
+    EngineOption,
+    FailFastOption,
+    GpusPerCellOption,
+    MlflowOption,
+    Place,
+    RetriesOption,
+    SbatchOption,
+    SlurmOption,
+    ThreadsOption,
+    TimeoutOption,
+    WorkersOption,
+    make_policy,
+)
 from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.execution.engine import Engine
+    from harness.execution.schedule import Policy
     from harness.results.store import Store, StudyFolder
     from harness.tracking.mlflow_view import MlflowView
+    from harness.tracking.shared import SharedView
 
-__all__ = ["run"]
+__all__ = ["run", "run_registered"]
 
 
 def run(
     study: StudyFile,
     profile: ProfileOption = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time; default: one a GPU, or one a core.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads a cell; default: one, or an equal share beside GPUs.")
-    ] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.")] = False,
-    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Show the runs in MLflow.")] = True,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    cpu: CpuOption = False,
+    cells_per_gpu: CellsPerGpuOption = "1",
+    gpus_per_cell: GpusPerCellOption = 1,
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    sbatch: SbatchOption = None,
+    retries: RetriesOption = 0,
+    timeout: TimeoutOption = None,
+    fail_fast: FailFastOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With Slurm: only print the batch script.")] = False,
+    mlflow: MlflowOption = True,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
     """Train and score every cell of a study that is not done yet.
 
-    Run it again after an interruption: finished cells are skipped, others continue from their last checkpoint.
+    Run it again after an interruption: finished cells are skipped, others continue from their last checkpoint. Run it
+    twice at once, on one machine or several: they share the cells.
     """
     from rich.console import Console
 
-    from harness.cli.progress import ProgressDisplay
-    from harness.execution.local import LocalEngine, cores, detect_gpus, plan_slots
-    from harness.execution.run import Observer, measure_variants, register, run_study
+    from harness.execution.run import measure_variants, register
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
     console = Console()
     loaded = load_study(study, profile)
+    place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
+    policy = make_policy(retries, timeout, fail_fast)
+    if dry_run:
+        _print_batch_script(place, len(loaded.cells), results, loaded.study.name)
+        return
     store = Store(results)
     measure_variants(loaded)  # builds every network once: what cannot be built is refused before anything runs
     store.create()
     folder = register(loaded, store, study)
-
-    gpus = [] if cpu else detect_gpus()
-    if not gpus:
-        console.print("No CUDA device is used." if cpu else "No CUDA device was found: running on the CPU.")
-    slots = plan_slots(gpus, workers, threads)
-    if (wanted := sum(slot.threads for slot in slots)) > cores():
-        console.print(f"[yellow]{wanted} threads on {cores()} cores:[/] they will slow each other down.")
-    engine = LocalEngine(slots)
+    opened = place.open(console, results, loaded.study.name)
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
-    console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {engine.describe()}.")
+    console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
+    run_registered(console, folder, store, opened, cache, policy, mlflow)
 
-    display = ProgressDisplay(console, folder, store, parallel=len(slots))
+
+def run_registered(
+    console: Console,
+    folder: StudyFolder,
+    store: Store,
+    engine: Engine,
+    cache: Path,
+    policy: Policy,
+    mlflow: bool,
+    only_failed: bool = False,
+) -> None:
+    """Runs a study of the store with everything a person wants to see.
+
+    Raises:
+        typer.Exit: With 1 where cells failed, 130 where the user stopped.
+    """
+    from harness.cli.progress import ProgressDisplay
+    from harness.execution.run import Observer, run_study
+
+    display = ProgressDisplay(console, folder, store, parallel=engine.parallel)
     observers: list[Observer] = [display]
-    view = _open_view(store, folder) if mlflow else None
-    if view is not None:
-        observers.append(view)
+    shared = _share_view(store, folder) if mlflow else None
+    if shared is not None:
+        observers.append(shared)
+        if shared.view is None:
+            console.print("Another run works on this study too and shows it in MLflow; the cells are shared.")
     try:
         with display:
-            outcome = run_study(loaded, store, folder, engine, cache, observers)
+            outcome = run_study(folder, store, engine, cache, observers, policy, only_failed)
     except KeyboardInterrupt:
         display.print_summary()
         console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
         raise typer.Exit(130) from None
     display.print_summary()
-    _say_what_next(console, loaded.study.name, loaded.profile, results, view)
+    _say_what_next(console, folder.study, folder.profile, store.root, shared.view if shared else None)
+    for cell, text in outcome.unwritten.items():
+        console.print(f"[red]{cell}[/]: {text}", highlight=False)
     if outcome.failed:
-        console.print(f"[bold red]{len(outcome.failed)} of {len(loaded.cells)} cells failed.[/]")
+        console.print(f"[bold red]{len(outcome.failed)} of {len(outcome.failed) + len(outcome.done)} cells failed.[/]")
         raise typer.Exit(1)
 
 
-def _open_view(store: Store, folder: StudyFolder) -> MlflowView:
-    from harness.tracking.mlflow_view import MlflowView
+def _print_batch_script(place: Place, cells: int, results: Path, name: str) -> None:
+    """Prints what sbatch would be given; Slurm need not be here."""
+    from harness.errors import HarnessError
 
-    return MlflowView(store, folder)
+    if place.engine != "slurm":
+        raise HarnessError("--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run.")
+    from harness.execution.slurm_engine import batch_script
+
+    typer.echo(batch_script(place.slurm_settings(), results.resolve() / "slurm" / name, name, cells))
+
+
+def _share_view(store: Store, folder: StudyFolder) -> SharedView:
+    from harness.tracking.mlflow_view import MlflowView
+    from harness.tracking.shared import SharedView
+
+    return SharedView(folder.lease(), lambda: MlflowView(store, folder))
 
 
 def _say_what_next(console: Console, name: str, profile: str, results: Path, view: MlflowView | None) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-__all__ = ["constant_axes", "duration", "table"]
+from harness.errors import HarnessError
+
+__all__ = ["constant_axes", "duration", "parse_duration", "table"]
 
 
 def duration(seconds: float) -> str:
@@ -21,6 +23,25 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours / 24:.0f} days"
+
+
+def parse_duration(text: str) -> float:
+    """Returns seconds of e.g. '45', '45s', '90m', '2h', '1.5d'.
+
+    Raises:
+        HarnessError: It is no duration.
+    """
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise HarnessError(f"'{text}' is no duration.", hint="Write e.g. 90m, 2h or 1.5d.")
+    return seconds
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def table(*columns: str, wrap: Sequence[str] = ("variant", "note", "what it does", "title", "regions")) -> Table:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, StudyError
-from harness.execution.local import CPU_ALLOCATOR
+from harness.execution.process import CPU_ALLOCATOR
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.segmenters.size import measure
 from harness.training.device import Arithmetic, choose_device, describe_device

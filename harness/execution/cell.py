@@ -34,6 +34,7 @@ def run_cell(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     ranks: int = 1,
+    accumulate: int = 1,
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
 
@@ -44,6 +45,7 @@ def run_cell(
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
         ranks: Processes that train together, one a GPU; frameworks that train by themselves use one.
+        accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -53,12 +55,12 @@ def run_cell(
     where = choose_device(device)
     set_determinism(spec.protocol.training.determinism, where)
     problem = open_problem(spec)
-    reporter = Reporter(folder, spec)
+    reporter = Reporter(folder, spec, accumulate)
     if problem.segmenter.runner:
         ranks = 1
         trained = train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop, ranks=ranks)
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, ranks)
     reporter.say("testing")
     with folder.writing_result() as result:
         scores, floors = test_cases(problem, trained.predict, result)

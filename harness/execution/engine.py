@@ -1,35 +1,93 @@
-"""What an engine is: it runs cells somewhere and calls back while they run."""
+"""What an engine is: it runs attempts at cells somewhere, each in a process of its own.
+
+An engine only starts, watches and stops. What to start next, what a failure means and who shares the work is decided
+once for all of them in :mod:`harness.execution.schedule`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from harness.results.store import CellFolder
 
-__all__ = ["Engine"]
+__all__ = ["Attempt", "Ending", "Engine", "Job"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a cell.
+
+    Attributes:
+        cell: Its folder, on a file system that all machines see.
+        cache: Folder of prepared data.
+        timeout: Seconds it may take; None for any.
+        accumulate: Parts each training batch is cut into, where the whole did not fit in GPU memory.
+    """
+
+    cell: CellFolder
+    cache: Path
+    timeout: float | None = None
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended.
+
+    Attributes:
+        state: ``done``; ``failed`` (the folder says why); ``stopped`` (asked to, a checkpoint is kept); ``busy``
+            (somebody else computes the cell); ``lost`` (nobody knows: the machine is gone).
+        detail: What is known of a loss, or of a failure that could not be written down.
+    """
+
+    state: Literal["done", "failed", "stopped", "busy", "lost"]
+    detail: str = ""
+
+
+class Job(Protocol):
+    """An attempt under way."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """What is tried."""
+        ...
+
+    def poll(self) -> Ending | None:
+        """Returns how it ended; None while it has not."""
+        ...
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint and end; returns at once."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it now."""
+        ...
 
 
 class Engine(Protocol):
-    """Runs cells, each in a process of its own.
+    """Runs attempts somewhere."""
 
-    Whatever happens to a cell, it leaves a result or a failure in its folder, and the others go on.
-    """
-
-    def run(self, cells: Sequence[CellFolder], cache: Path, watch: Callable[[], None]) -> None:
-        """Runs all cells and returns when the last one has ended.
-
-        Args:
-            cells: Their folders, each with a ``cell.json``.
-            cache: Folder of prepared data.
-            watch: Called about twice a second.
-
-        Raises:
-            KeyboardInterrupt: The user stopped; every running cell has left a checkpoint.
-        """
+    @property
+    def parallel(self) -> int:
+        """How many run at a time, for the time to go."""
         ...
 
     def describe(self) -> str:
         """Returns where cells run, in words."""
+        ...
+
+    def room(self) -> int:
+        """Returns how many attempts it might take now."""
+        ...
+
+    def submit(self, attempts: Sequence[Attempt]) -> list[Job]:
+        """Takes those of the attempts it has a place for now, not necessarily the first ones."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds; no job is under way."""
         ...

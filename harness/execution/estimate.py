@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.execution.local import Slot
+from harness.execution.process import Slot
 from harness.results.store import Store
 from harness.segmenters.size import Size
 from harness.study.expansion import LoadedStudy

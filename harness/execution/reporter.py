@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import time
 from collections.abc import Sequence
@@ -29,12 +30,19 @@ class Reporter:
     Args:
         folder: The cell's folder.
         spec: The cell.
+        accumulate: Parts each training batch is cut into.
     """
 
-    def __init__(self, folder: CellFolder, spec: CellSpec) -> None:
+    def __init__(self, folder: CellFolder, spec: CellSpec, accumulate: int = 1) -> None:
         self._folder = folder
         self._training = spec.protocol.training
-        self._values: dict[str, object] = {"cell": spec.id, "pid": os.getpid(), "phase": "starting"}
+        self._accumulate = accumulate
+        self._values: dict[str, object] = {
+            "cell": spec.id,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "phase": "starting",
+        }
         self._written = 0.0
         self._first: tuple[int, float] | None = None
 
@@ -90,6 +98,9 @@ class Reporter:
                 "attempt_seconds": seconds,
                 "device": describe_device(device),
                 "ranks": ranks,
+                "accumulate": self._accumulate,
+                "attempts": self._folder.failures() + 1,
+                "failures": self._folder.attempts(),
                 "determinism": self._training.determinism,
                 "precision": arithmetic.precision,
                 "compile": self._training.compile,

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from filelock import Timeout
-
 from harness.data import DATASETS, Dataset
 from harness.data.generated import kind_of
-from harness.errors import HarnessError, StudyError
+from harness.errors import StudyError
 from harness.execution.engine import Engine
-from harness.files import write_json
+from harness.execution.schedule import Policy, compute
 from harness.results.schema import DatasetFacts
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.size import Size, measure
-from harness.study.expansion import LoadedStudy, StudyCell, make_task
+from harness.study.expansion import LoadedStudy, make_task
 
 __all__ = ["Observer", "Outcome", "measure_variants", "register", "run_study"]
-
-
-#: Seconds a worker has to notice that the run that started it is gone.
-_ORPHANS_STOP_WITHIN = 60.0
 
 
 class Observer(Protocol):
@@ -44,17 +35,19 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """How a run ended; cells by their identities.
 
     Attributes:
         done: Cells with a result, skipped ones included.
         skipped: Cells that had a result before.
         failed: Cells without one.
+        unwritten: Failures that could not be written to the store, by cell.
     """
 
-    done: tuple[StudyCell, ...]
-    skipped: tuple[StudyCell, ...]
-    failed: tuple[StudyCell, ...]
+    done: tuple[str, ...]
+    skipped: tuple[str, ...]
+    failed: tuple[str, ...]
+    unwritten: Mapping[str, str]
 
 
 def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
@@ -98,39 +91,48 @@ def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
 
 
 def run_study(
-    loaded: LoadedStudy, store: Store, folder: StudyFolder, engine: Engine, cache: Path, observers: Sequence[Observer]
+    study: StudyFolder,
+    store: Store,
+    engine: Engine,
+    cache: Path,
+    observers: Sequence[Observer],
+    policy: Policy | None = None,
+    only_failed: bool = False,
 ) -> Outcome:
-    """Computes every cell of the study that has no result.
+    """Computes every cell of a registered study that has no result; other runs may work on the same study meanwhile.
+
+    Args:
+        study: The study.
+        store: Its store.
+        engine: Where cells run.
+        cache: Folder of prepared data.
+        observers: Who watches.
+        policy: What to do about failures.
+        only_failed: Leave out cells that were not tried yet.
 
     Raises:
-        HarnessError: Another run works on the same study.
         KeyboardInterrupt: The user stopped; running cells have left checkpoints.
     """
-    cells = {cell.spec.id: store.cell(cell.spec.id) for cell in loaded.cells}
-    with _alone(folder):
-        skipped = {identity for identity, cell in cells.items() if cell.status() == "done"}
-        pending = [cell for identity, cell in cells.items() if identity not in skipped]
-        _wait_for_others(pending)
+    root = store.root.resolve()  # a worker's working directory may be another one
+    identities = [entry["cell"] for entry in study.manifest()["cells"]]
+    cells = {identity: CellFolder(root / "cells" / identity) for identity in identities}
+    states = {identity: cell.status() for identity, cell in cells.items()}
+    if only_failed:
+        cells = {identity: cell for identity, cell in cells.items() if states[identity] == "failed"}
+    skipped = tuple(identity for identity in cells if states[identity] == "done")
 
-        def watch() -> None:
-            for observer in observers:
-                observer.update()
+    def watch() -> None:
+        for observer in observers:
+            observer.update()
 
-        try:
-            engine.run(pending, cache.resolve(), watch)
-        finally:
-            for observer in observers:
-                observer.finish()
-    return _outcome(loaded, cells, skipped)
-
-
-def _outcome(loaded: LoadedStudy, cells: Mapping[str, CellFolder], skipped: set[str]) -> Outcome:
-    done = tuple(cell for cell in loaded.cells if cells[cell.spec.id].status() == "done")
-    return Outcome(
-        done=done,
-        skipped=tuple(cell for cell in loaded.cells if cell.spec.id in skipped),
-        failed=tuple(cell for cell in loaded.cells if cell not in done),
-    )
+    pending = [cell for identity, cell in cells.items() if identity not in set(skipped)]
+    try:
+        unwritten = compute(engine, pending, cache.resolve(), policy or Policy(), watch)
+    finally:
+        for observer in observers:
+            observer.finish()
+    done = tuple(identity for identity, cell in cells.items() if cell.status() == "done")
+    return Outcome(done, skipped, tuple(identity for identity in cells if identity not in set(done)), unwritten)
 
 
 def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:
@@ -145,38 +147,3 @@ def _facts_of(one: Dataset, folders: Iterable[Path]) -> DatasetFacts:
     kinds = {kind_of(one, folder) for folder in folders}
     kind = "generated" if "generated" in kinds else one.kind
     return DatasetFacts(one.name, one.title, kind, one.unit, one.modalities, tuple(one.regions), one.notes)
-
-
-def _wait_for_others(pending: Sequence[CellFolder]) -> None:
-    """Waits for workers whose run was killed (they stop at their next step), refuses where somebody computes on."""
-    deadline = time.monotonic() + _ORPHANS_STOP_WITHIN
-    while busy := [cell.id for cell in pending if cell.is_locked()]:
-        if time.monotonic() > deadline:
-            raise HarnessError(
-                f"Another process computes {len(busy)} of these cells now (first: {busy[0]}).",
-                hint="Wait for it; `harness status` shows how far it is.",
-            )
-        time.sleep(0.5)
-
-
-class _alone:
-    """Holds the study's lock; refuses where another run has it."""
-
-    def __init__(self, folder: StudyFolder) -> None:
-        self._folder = folder
-        self._lock = folder.lock()
-
-    def __enter__(self) -> None:
-        note = self._folder.path / "run.json"
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            who = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-            raise HarnessError(
-                f"Another `harness run` works on {self._folder.study} ({self._folder.profile}) already. {who}".strip(),
-                hint=f"Wait for it, or stop it; `harness status {self._folder.study}` shows how far it is.",
-            ) from None
-        write_json(note, {"pid": os.getpid(), "host": platform.node()})
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.release()

@@ -1,6 +1,7 @@
 """The process of one cell: ``python -m harness.execution.worker CELL_FOLDER``.
 
-It ends with status 0 (done), 3 (failed; ``failure.json`` says why) or 130 (stopped; a checkpoint is kept).
+It ends with status 0 (done), 3 (failed; ``failure.json`` says why), 4 (another process computes the cell) or 130
+(stopped; a checkpoint is kept).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["DONE", "FAILED", "STOPPED", "main"]
+__all__ = ["BUSY", "DONE", "FAILED", "STOPPED", "main"]
 
-DONE, FAILED, STOPPED = 0, 3, 130
+DONE, FAILED, BUSY, STOPPED = 0, 3, 4, 130
 
-#: Seconds to wait for the cell's lock: somebody may just be asking whether it is held.
-_LOCK_WAIT = 5
+#: Seconds to wait for the cell's lease: the worker of a run that was killed ends with its step.
+_LEASE_WAIT = 5
 
 
 class _Stop:
@@ -49,13 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--device")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--accumulate", type=int, default=1, help="Parts a training batch is cut into.")
+    parser.add_argument("--ranks", type=int, default=1, help="Processes that train the cell together.")
     given = parser.parse_args(arguments)
 
     should_stop = _Stop()  # before the slow imports, so that an early signal is not lost
 
     import torch
-    from filelock import Timeout
 
+    from harness.execution.failures import explain
+    from harness.redaction import without_secrets
+    from harness.results.lease import Held
     from harness.results.store import CellFolder
     from harness.study.cell import CellSpec
     from harness.training.loop import Interrupted
@@ -64,38 +69,34 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(given.threads)
     folder = CellFolder(given.folder)
     try:
-        with folder.lock().acquire(timeout=_LOCK_WAIT):
+        with folder.lease(_LEASE_WAIT) as lease:
+            if folder.status() == "done":  # by another run, since this one was planned
+                return DONE
             folder.clear_failure()
-            from harness.execution.cell import run_cell
+            try:
+                from harness.execution.cell import run_cell
 
-            run_cell(CellSpec.from_json(folder.spec()), folder, given.cache, given.device, should_stop)
-    except Timeout:
-        print(f"{folder.id}: another process computes this cell", file=sys.stderr)
-        return FAILED
-    except Interrupted:
-        return STOPPED
-    except Exception as error:  # failure is data: whatever happens here must reach the table
-        reason, hint = _explain(error, folder.log)
-        traceback.print_exc()  # into the log
-        folder.fail(reason, hint, traceback.format_exc())
-        return FAILED
+                spec = CellSpec.from_json(folder.spec())
+                run_cell(
+                    spec,
+                    folder,
+                    given.cache,
+                    given.device,
+                    lambda: should_stop() or lease.lost,
+                    ranks=given.ranks,
+                    accumulate=given.accumulate,
+                )
+            except Interrupted:
+                return STOPPED
+            except Exception as error:  # failure is data: whatever happens here must reach the table
+                print(without_secrets(traceback.format_exc()), file=sys.stderr)  # into the log
+                reason = explain(error, folder.log)
+                folder.fail(reason.text, reason.hint, traceback.format_exc(), reason.kind, given.accumulate)
+                return FAILED
+    except Held as error:
+        print(error.message, file=sys.stderr)
+        return BUSY
     return DONE
-
-
-def _explain(error: Exception, log: Path) -> tuple[str, str]:
-    """Returns a failure's reason and what to do, for a person."""
-    import torch
-
-    from harness.errors import HarnessError
-
-    if isinstance(error, HarnessError):
-        return error.message, error.hint
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return "Out of GPU memory.", "Lower `sampling.batch_size` in the protocol or choose a smaller preset."
-    if isinstance(error, MemoryError):
-        return "Out of memory.", "Run fewer cells at once: --workers."
-    first_line = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}", f"The whole log: {log}"
 
 
 if __name__ == "__main__":

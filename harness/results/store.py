@@ -6,7 +6,9 @@
       store.json                     format of the store
       cells/CELL/cell.json           what the cell is
       cells/CELL/work/               progress, log, checkpoints; disposable once there is a result
+      cells/CELL/leases/             who computes it now
       cells/CELL/failure.json        why the last attempt failed
+      cells/CELL/attempts.json       every attempt that failed
       cells/CELL/result/             appears whole: summary.json, cases.parquet, history.parquet, floors.parquet,
                                      overlay.npz, overlay.png, weights.safetensors
       studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them
@@ -15,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,10 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
+from harness.redaction import without_secrets
+from harness.results.lease import Claim, Lease, holder
+from harness.results.provenance import utc_now
 
 __all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
 
@@ -33,6 +37,23 @@ __all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
 FORMAT = 1
 
 Status = Literal["done", "failed", "running", "interrupted", "new"]
+
+#: Names of cells, studies and profiles: none leads elsewhere, on any file system.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+#: Lines and bytes of a log that are kept with a failure.
+_TAIL_LINES, _TAIL_BYTES = 30, 8192
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Returns a direct child of ``folder``; a name that is anything else is refused."""
+    if _NAME.fullmatch(name) is None:
+        raise HarnessError(
+            f"{name!r} cannot be the name of a folder in {folder}.",
+            hint="Names in a results folder have letters, digits, '_' and '-'. Whoever wrote this file meant another "
+            "place: do not trust it.",
+        )
+    return folder / name
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ class CellFolder:
         """Returns what has become of the cell so far."""
         if (self.result / "summary.json").is_file():
             return "done"
-        if self.is_locked():
+        if self.owner() is not None:
             return "running"
         if (self.path / "failure.json").is_file():
             return "failed"
@@ -89,13 +110,48 @@ class CellFolder:
         path = self.path / "failure.json"
         return dict(read_json(path)) if path.is_file() else None
 
-    def fail(self, reason: str, hint: str = "", traceback: str = "") -> None:
-        """Records why an attempt failed."""
-        write_json(self.path / "failure.json", {"reason": reason, "hint": hint, "traceback": traceback})
+    def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
+        """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
+
+        Args:
+            reason: What happened, in a sentence.
+            hint: What to do.
+            traceback: Of the exception, if there was one.
+            kind: What sort of failure; :mod:`harness.execution.failures` lists them.
+            accumulate: Parts each batch was cut into.
+        """
+        attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}
+        said = {"hint": without_secrets(hint), "traceback": without_secrets(traceback)}
+        write_json(
+            self.path / "failure.json",
+            {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1},
+        )
+        write_json(self.path / "attempts.json", [*self.attempts(), attempt])
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Returns every attempt that failed, oldest first: kind, reason, time, accumulate."""
+        try:
+            return list(read_json(self.path / "attempts.json"))
+        except (FileNotFoundError, ValueError):
+            return []
+
+    def failures(self) -> int:
+        """Returns how many attempts failed so far."""
+        return len(self.attempts())
 
     def clear_failure(self) -> None:
-        """Forgets an earlier failure; a new attempt begins."""
+        """Takes an earlier failure for history; a new attempt begins."""
         (self.path / "failure.json").unlink(missing_ok=True)
+
+    def log_tail(self, lines: int = _TAIL_LINES) -> str:
+        """Returns the last lines of the log; empty where there is none."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
 
     def progress(self) -> dict[str, Any]:
         """Returns the last progress the worker wrote; empty before the first."""
@@ -118,14 +174,13 @@ class CellFolder:
             checkpoint.unlink()
         shutil.rmtree(self.work / "external", ignore_errors=True)  # a framework's own copies of the data
 
-    def lock(self) -> FileLock:
-        """Returns the lock a worker holds while it computes the cell; freed by the system when the worker dies."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.work / "lock")
+    def lease(self, wait: float = 0.0) -> Lease:
+        """Returns the lease a worker holds while it computes the cell; others take it over when the worker dies."""
+        return Lease(self.path / "leases", wait)
 
-    def is_locked(self) -> bool:
-        """Returns whether a worker is computing the cell now."""
-        return self.work.is_dir() and _is_held(self.lock())
+    def owner(self) -> Claim | None:
+        """Returns who is computing the cell now, on whichever machine."""
+        return holder(self.path / "leases")
 
     def clear_work(self) -> None:
         """Drops checkpoints and progress: the next attempt starts from nothing."""
@@ -156,14 +211,9 @@ class StudyFolder:
         """Writes the study as resolved."""
         write_json(self.path / "study.json", values)
 
-    def lock(self) -> FileLock:
-        """Returns the lock of a running `harness run`."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.path / "run.lock")
-
-    def is_locked(self) -> bool:
-        """Returns whether a `harness run` works on the study now."""
-        return self.path.is_dir() and _is_held(self.lock())
+    def lease(self) -> Lease:
+        """Returns the lease of the run that shows the study in MLflow; cells are shared by any number of runs."""
+        return Lease(self.path / "leases")
 
 
 class Store:
@@ -214,12 +264,42 @@ class Store:
             ) from error
 
     def cell(self, identity: str) -> CellFolder:
-        """Returns the folder of a cell."""
-        return CellFolder(self.root / "cells" / identity)
+        """Returns the folder of a cell.
+
+        Raises:
+            HarnessError: The name, which may come from somebody else's manifest, leads out of the results folder.
+        """
+        cell = CellFolder(_inside(self.root / "cells", identity))
+        for path in (cell.path, cell.work, cell.result):
+            if path.is_symlink():
+                raise HarnessError(
+                    f"{path} is a link; what is written there would land elsewhere.",
+                    hint="Remove it. To keep results on another disk, link or choose the whole folder: --results.",
+                )
+        return cell
+
+    def find_cell(self, part: str) -> CellFolder:
+        """Returns the one cell whose identity contains ``part``.
+
+        Raises:
+            HarnessError: None does, or several do.
+        """
+        known = [path.name for path in sorted((self.root / "cells").glob("*")) if path.is_dir()]
+        found = [name for name in known if name == part] or [name for name in known if part in name]
+        if len(found) == 1:
+            return self.cell(found[0])
+        if not found:
+            raise HarnessError(f"No cell '{part}' in {self.root}.", hint=did_you_mean(part, known))
+        shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
+        raise HarnessError(f"{len(found)} cells are called like '{part}'.", hint=f"Say more: {shown}")
 
     def study(self, name: str, profile: str) -> StudyFolder:
-        """Returns the folder of a study under a profile."""
-        return StudyFolder(self.root / "studies" / name / profile)
+        """Returns the folder of a study under a profile.
+
+        Raises:
+            HarnessError: A name leads out of the results folder.
+        """
+        return StudyFolder(_inside(_inside(self.root / "studies", name), profile))
 
     def studies(self) -> list[StudyFolder]:
         """Returns all studies, the one run last first."""
@@ -251,11 +331,3 @@ class Store:
                 f"Study '{name}' was not run with profile '{profile}'.", hint=did_you_mean(str(profile), known)
             )
         return matching[0]
-
-
-def _is_held(lock: FileLock) -> bool:
-    try:
-        with lock.acquire(timeout=0):
-            return False
-    except Timeout:
-        return True

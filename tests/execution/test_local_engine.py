@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.execution import local
-from harness.execution.local import Slot, plan_slots
+from harness.execution.local import plan_slots
+from harness.execution.process import Slot
 
 
 @pytest.fixture(autouse=True)

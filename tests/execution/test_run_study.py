@@ -213,19 +213,23 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
     assert run(study) == 0
 
 
-def test_two_runs_of_one_study_do_not_disturb_each_other(write_study, capsys):
-    study = write_study(protocol=LONG_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+def test_two_runs_share_one_study_and_compute_no_cell_twice(write_study, capsys):
+    study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"], "seed": [0, 1]})
     process = start(study, "results")
     try:
         wait_for_step(Store(Path("results")), 1)
-        assert run(study) == 2
-        assert "works on micro (default) already" in capsys.readouterr().err
         assert main(["status", "micro"]) == 0
         assert "running" in capsys.readouterr().out
+        assert run(study) == 0
         process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0
+    logs = [(folder / "work/log.txt").read_text() for folder in cell_folders()]
+    assert len(logs) == 2
+    for folder in cell_folders():
+        assert json.loads((folder / "result/summary.json").read_text())["attempts"] == 1
+        assert not list((folder / "leases").iterdir())
 
 
 def test_what_cannot_be_built_is_refused_before_anything_runs(write_study, capsys):

@@ -77,8 +77,14 @@ def test_a_cell_goes_through_its_states(tmp_path):
     assert cell.status() == "interrupted"
     cell.fail("it fell", "lift it")
     assert cell.status() == "failed"
-    assert cell.failure() == {"reason": "it fell", "hint": "lift it", "traceback": ""}
-    with cell.lock():
+    failure = cell.failure()
+    assert (failure["reason"], failure["hint"], failure["kind"], failure["attempt"]) == (
+        "it fell",
+        "lift it",
+        "error",
+        1,
+    )
+    with cell.lease():
         assert cell.status() == "running"
     with cell.writing_result() as result:
         (result / "summary.json").write_text("{}")

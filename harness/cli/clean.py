@@ -1,0 +1,56 @@
+"""``harness clean``: removes what is not needed any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import CacheOption, ResultsOption
+
+__all__ = ["clean"]
+
+
+def clean(
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Also log, checkpoints and reason of failed cells: they begin anew.")
+    ] = False,
+    unused: Annotated[
+        bool, typer.Option("--cache-entries", help="Also prepared data that no cell in these results uses.")
+    ] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphaned-results", help="Also results of cells that no study asks for any more.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Show what may go and how large it is, ask, and remove it. Results never go unless asked for by name."""
+    from rich.console import Console
+    from rich.filesize import decimal
+
+    from harness.results.cleaning import Removable, find_removable
+    from harness.results.store import Store
+
+    console = Console()
+    store = Store(results)
+    found = find_removable(store, failed, orphans)
+    if unused:
+        from harness.execution.cache_use import unused_entries
+
+        entries, unknown = unused_entries(store, cache)
+        for name in unknown:
+            console.print(f"[yellow]{name} cannot be opened now:[/] its prepared data is kept.")
+        if entries:
+            found.append(Removable("prepared data that no cell uses", tuple(entries)))
+    if not found:
+        console.print("Nothing to remove.")
+        return
+    for one in found:
+        console.print(f"{decimal(one.size):>10}  {len(one.paths)} x {one.what}")
+    if not yes and not typer.confirm("Remove this?", default=False):
+        raise typer.Exit(1)
+    for one in found:
+        one.remove()
+    console.print("Removed.")

@@ -1,0 +1,45 @@
+"""``harness logs``: what a cell's process printed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import ResultsOption
+
+__all__ = ["logs"]
+
+_LOOK_EVERY = 0.5  # seconds
+
+
+def logs(
+    cell: Annotated[str, typer.Argument(help="Identity of a cell, or a part that only one has, e.g. its hash.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the cell ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 30,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Show the end of a cell's log, whichever engine runs it; `harness plan` lists identities."""
+    from harness.results.store import Store
+
+    folder = Store(results).find_cell(cell)
+    typer.echo(f"{folder.id}: {folder.status()}")
+    if text := folder.log_tail(lines):
+        typer.echo(text)
+    if not follow:
+        return
+    place = folder.log.stat().st_size if folder.log.is_file() else 0
+    while True:
+        running = folder.owner() is not None  # asked first, so that the last words are not missed
+        if folder.log.is_file():
+            with folder.log.open("rb") as file:
+                file.seek(place)
+                fresh = file.read()
+            place += len(fresh)
+            typer.echo(fresh.decode("utf-8", errors="replace"), nl=False)
+        if not running:
+            typer.echo(f"{folder.id}: {folder.status()}")
+            return
+        time.sleep(_LOOK_EVERY)

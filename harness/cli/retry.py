@@ -1,0 +1,73 @@
+"""``harness retry``: computes the cells of a study that failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.engines import (
+    AddressOption,
+    CellsPerGpuOption,
+    CpuOption,
+    EngineOption,
+    FailFastOption,
+    GpusPerCellOption,
+    MlflowOption,
+    Place,
+    RetriesOption,
+    SbatchOption,
+    SlurmOption,
+    ThreadsOption,
+    TimeoutOption,
+    WorkersOption,
+    make_policy,
+)
+from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyName
+from harness.cli.run import run_registered
+
+__all__ = ["retry"]
+
+
+def retry(
+    study: StudyName = None,
+    profile: ProfileOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Drop their checkpoints: begin with step 1.")] = False,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    cpu: CpuOption = False,
+    cells_per_gpu: CellsPerGpuOption = "1",
+    gpus_per_cell: GpusPerCellOption = 1,
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    sbatch: SbatchOption = None,
+    retries: RetriesOption = 0,
+    timeout: TimeoutOption = None,
+    fail_fast: FailFastOption = False,
+    mlflow: MlflowOption = True,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Try the failed cells of a study again, from their last checkpoints; needs no study file."""
+    from rich.console import Console
+
+    from harness.results.store import Store
+
+    console = Console()
+    store = Store(results)
+    folder = store.find_study(study, profile)
+    cells = [store.cell(entry["cell"]) for entry in folder.manifest()["cells"]]
+    failed = [cell for cell in cells if cell.status() == "failed"]
+    if not failed:
+        console.print(f"No cell of {folder.study} ({folder.profile}) has failed.")
+        return
+    if fresh:
+        for cell in failed:
+            cell.clear_work()
+    place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
+    policy = make_policy(retries, timeout, fail_fast)
+    opened = place.open(console, results, folder.study)
+    console.print(f"{len(failed)} failed cells of {folder.study} ({folder.profile}), {opened.describe()}.")
+    run_registered(console, folder, store, opened, cache, policy, mlflow, only_failed=True)

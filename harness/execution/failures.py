@@ -1,0 +1,71 @@
+"""What can go wrong with a cell, what to do about it, and whether another attempt may help."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError, NotFiniteError
+
+__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "Reason", "explain"]
+
+#: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
+LOST_RETRIES = 3
+
+#: Ends that are not the cell's fault: its machine went, or somebody stopped it.
+RETRIED_ALWAYS = frozenset({"lost", "stopped"})
+
+#: Ends after which another attempt, from the last checkpoint, may fare better. What is wrong with the study, a loss
+#: that is no number and a full disk stay as they are.
+RETRIED_IF_ASKED = frozenset({"exception", "out_of_memory", "timeout", "killed", *RETRIED_ALWAYS})
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TORCH_CANNOT_WRITE = ("PytorchStreamWriter failed writing", "unexpected pos")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an attempt failed.
+
+    Attributes:
+        kind: ``refused`` (something the user can put right), ``not_finite``, ``exception``, ``out_of_memory``,
+            ``cuda_out_of_memory``, ``disk_full``; beside them ``timeout``, ``killed``, ``stopped`` and ``lost``, which
+            no exception tells.
+        text: What happened, in a sentence.
+        hint: What to do.
+    """
+
+    kind: str
+    text: str
+    hint: str
+
+
+def explain(error: BaseException, log: Path) -> Reason:
+    """Returns a failure's kind, reason and remedy, for a person."""
+    if isinstance(error, NotFiniteError):
+        return Reason("not_finite", error.message, error.hint)
+    if isinstance(error, HarnessError):
+        return Reason("refused", error.message, error.hint)
+    first_line = str(error).partition("\n")[0]
+    if _is_cuda_out_of_memory(error):
+        hint = "Lower `sampling.batch_size` in the protocol, choose a smaller preset or fewer `--cells-per-gpu`."
+        return Reason("cuda_out_of_memory", f"Out of GPU memory. {first_line}", hint)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error):
+        return Reason("out_of_memory", "Out of memory.", "Run fewer cells at once: --workers.")
+    if _is_full_disk(error):
+        return Reason("disk_full", f"The disk is full. {first_line}", "Make room (`harness clean`), then run again.")
+    return Reason("exception", f"{type(error).__name__}: {first_line}", f"The whole log: {log}")
+
+
+def _is_cuda_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA out of memory" in str(error)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    # torch writes its files itself and says no more than this
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_CANNOT_WRITE)

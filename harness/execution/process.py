@@ -1,0 +1,183 @@
+"""The process of one attempt: started, watched, stopped in order, and never gone without a word.
+
+Whichever engine runs a cell, on the machine where it runs this is how.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.execution.engine import Attempt, Ending
+from harness.execution.worker import BUSY, DONE, STOPPED
+from harness.redaction import without_tracking_variables
+
+__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "forsaken"]
+
+#: Seconds a stopped worker has to finish its step and write its checkpoint.
+GRACE = 120.0
+
+_POLL = 0.2  # seconds
+
+#: Environment of processes that train on a CPU: glibc gives every large block back to the system and faults it in anew
+#: each step; with these it keeps it.
+CPU_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
+
+_CONTINUES = "It continues from its last checkpoint when the study is run again."
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where one cell runs at a time.
+
+    Attributes:
+        device: Torch device inside the worker.
+        gpu: Indices of the GPUs the worker sees; None on a CPU, and where somebody else has chosen them already.
+        threads: CPU threads of each process of the worker.
+        ranks: Processes that train the cell together, one a GPU.
+    """
+
+    device: str
+    gpu: str | None
+    threads: int
+    ranks: int = 1
+
+
+class WorkerProcess:
+    """Starts the worker of an attempt.
+
+    Args:
+        attempt: What to try.
+        slot: Where.
+    """
+
+    def __init__(self, attempt: Attempt, slot: Slot) -> None:
+        self.attempt = attempt
+        self.slot = slot
+        self._started = time.monotonic()
+        self._stopped: float | None = None
+        self._timed_out = False
+        self._kills = _out_of_memory_kills()
+        self._failures = attempt.cell.failures()
+        attempt.cell.work.mkdir(parents=True, exist_ok=True)
+        with attempt.cell.log.open("ab") as log:
+            # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                _command(attempt, slot),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=_environment(slot),
+                start_new_session=True,
+            )
+
+    def poll(self) -> Ending | None:
+        """Returns how the attempt ended, None while it has not; sees to its time limit."""
+        code = self._process.poll()
+        if code is not None:
+            return self._end(code)
+        now, limit = time.monotonic(), self.attempt.timeout
+        if limit is not None and self._stopped is None and now - self._started > limit:
+            self._timed_out = True
+            self.stop()
+        if self._stopped is not None and now - self._stopped > GRACE:
+            self.kill()
+        return None
+
+    def wait(self) -> Ending:
+        """Returns how the attempt ended, when it has."""
+        while (ending := self.poll()) is None:
+            time.sleep(_POLL)
+        return ending
+
+    def stop(self) -> None:
+        """Asks the worker to write a checkpoint and end."""
+        if self._stopped is None:
+            self._stopped = time.monotonic()
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends the worker now."""
+        self._process.kill()
+
+    def has_ended(self) -> bool:
+        """Returns whether the worker has ended; may be asked in a signal handler while :meth:`poll` runs."""
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def _end(self, code: int) -> Ending:
+        cell = self.attempt.cell
+        if code == DONE or cell.status() == "done":
+            return Ending("done")
+        if code == BUSY:
+            return Ending("busy")
+        if self._timed_out:
+            limit = self.attempt.timeout or 0
+            text, hint = f"It was stopped after {limit:.0f} s (--timeout).", _CONTINUES
+            return self._fail("timeout", text, hint)
+        if code == STOPPED:
+            return Ending("stopped")
+        if cell.failures() > self._failures:
+            return Ending("failed")
+        if code >= 0:
+            text = f"No result: the process ended with status {code}."
+            return self._fail("exception", text, f"The whole log: {cell.log}")
+        return self._fail(*self._explain_signal(signal.Signals(-code).name))
+
+    def _explain_signal(self, name: str) -> tuple[str, str, str]:
+        if name == "SIGKILL" and _out_of_memory_kills() > self._kills:
+            text = "The system killed the process because memory ran out (SIGKILL)."
+            return "out_of_memory", text, f"Run fewer cells at once: --workers. {_CONTINUES}"
+        hint = f"Perhaps the machine ran out of memory (try --workers 1). {_CONTINUES}"
+        return "killed", f"The process was killed by {name}.", hint if name == "SIGKILL" else _CONTINUES
+
+    def _fail(self, kind: str, text: str, hint: str) -> Ending:
+        """A worker that died without a word leaves a failure all the same."""
+        return forsaken(self.attempt, kind, text, hint)
+
+
+def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
+    """Writes a failure down for an attempt that cannot any more; a disk that takes no more stops nobody."""
+    try:
+        attempt.cell.fail(text, hint, kind=kind, accumulate=attempt.accumulate)
+    except OSError as error:
+        return Ending("failed", f"{text} This could not be written down: {error}")
+    return Ending("failed")
+
+
+def _command(attempt: Attempt, slot: Slot) -> list[str]:
+    command = [sys.executable, "-m", "harness.execution.worker", str(attempt.cell.path), "--cache", str(attempt.cache)]
+    command += ["--device", slot.device, "--threads", str(slot.threads)]
+    return [*command, "--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+
+
+def _environment(slot: Slot) -> dict[str, str]:
+    environment = {
+        **without_tracking_variables(os.environ),
+        "OMP_NUM_THREADS": str(slot.threads),
+        "MKL_NUM_THREADS": str(slot.threads),
+        "OPENBLAS_NUM_THREADS": str(slot.threads),
+        "PYTHONUNBUFFERED": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with it
+    }
+    if slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
+    if slot.device == "cpu":
+        environment |= CPU_ALLOCATOR
+    return environment
+
+
+def _out_of_memory_kills() -> int:
+    """Returns how many processes of this container the kernel has killed for memory; 0 where it does not count them."""
+    events = Path("/sys/fs/cgroup/memory.events")
+    if not events.is_file():
+        return 0
+    counts = dict(line.split() for line in events.read_text(encoding="ascii").splitlines())
+    return int(counts.get("oom_kill", 0))

@@ -1,0 +1,82 @@
+"""What Slurm is asked for, for one cell: from a YAML file, single settings winning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from harness.errors import HarnessError, did_you_mean
+from harness.settings import Settings
+
+__all__ = ["SlurmSettings"]
+
+
+class SlurmSettings(Settings):
+    """Resources of one cell, which is one task of a job array."""
+
+    time: int = Field(1440, ge=1, description="Minutes, or HH:MM:SS or D-HH:MM:SS; then it is requeued.")
+    gpus: int = Field(1, ge=0, description="GPUs a task.")
+    cpus: int = Field(8, ge=1, description="CPU cores a task.")
+    memory_gb: float = Field(32, gt=0, description="Memory a task.")
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    parallel: int = Field(64, ge=1, description="Tasks of an array that run at a time.")
+    requeues: int = Field(20, ge=0, description="How often a cell that reached its time limit goes on.")
+    signal_seconds: int = Field(300, ge=30, description="Time before the limit at which the checkpoint is written.")
+    setup: tuple[str, ...] = Field((), description="Shell lines before the cell starts, e.g. module load cuda.")
+    sbatch: dict[str, str | int | bool] = Field({}, description="Any other options of sbatch.")
+    cluster: Literal["slurm", "local", "debug"] = Field(
+        "slurm", description="submitit's executor; others are for tests."
+    )
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _minutes(cls, value: Any) -> Any:
+        """Accepts Slurm's own notation."""
+        found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{2})(?::\d{2})?", str(value))
+        if found is None:
+            return value
+        days, hours, minutes = (int(part or 0) for part in found.groups())
+        return days * 1440 + hours * 60 + minutes
+
+    @classmethod
+    def load(cls, path: Path | None, given: Sequence[str] = ()) -> SlurmSettings:
+        """Reads a file and single settings, ``KEY=VALUE``; keys that are not ours go to sbatch as they are.
+
+        Raises:
+            HarnessError: Something is not understood.
+        """
+        values: dict[str, Any] = {}
+        if path is not None:
+            try:
+                values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, yaml.YAMLError) as error:
+                raise HarnessError(f"{path} cannot be read: {error}", hint="It must be a YAML file.") from error
+            if not isinstance(values, dict):
+                raise HarnessError(f"{path} holds no settings.", hint="Write lines like `partition: gpu`.")
+            if unknown := set(values) - set(cls.model_fields):
+                near = did_you_mean(min(unknown), cls.model_fields)
+                hint = f"{near} Other options of sbatch belong under `sbatch:`."
+                raise HarnessError(f"{path}: unknown setting '{min(unknown)}'.", hint=hint)
+        more = dict(values.get("sbatch") or {})
+        for one in given:
+            key, equals, value = one.partition("=")
+            if not equals or not re.fullmatch(r"[A-Za-z][\w-]*", key):
+                raise HarnessError(f"--sbatch {one}: no setting.", hint="Write KEY=VALUE, e.g. partition=gpu.")
+            if key in cls.model_fields and key not in {"setup", "sbatch"}:
+                values[key] = value
+            else:
+                more[key] = yaml.safe_load(value) if value else True
+        try:
+            return cls(**{**values, "sbatch": more})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise HarnessError(f"Slurm setting {where}: {first['msg']}.", hint="See docs/engines.md.") from error

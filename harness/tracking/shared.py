@@ -1,0 +1,58 @@
+"""One of the runs that share a study shows it in MLflow; where that one ends, another goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from harness.results.lease import Lease
+from harness.tracking.mlflow_view import MlflowView
+
+__all__ = ["SharedView"]
+
+_TRY_EVERY = 5.0  # seconds
+
+
+class SharedView:
+    """A view that is kept in step while this run holds the study's lease.
+
+    Args:
+        lease: The study's.
+        open_view: Makes the view.
+
+    Raises:
+        HarnessError: The lease was free but MLflow cannot be reached.
+    """
+
+    def __init__(self, lease: Lease, open_view: Callable[[], MlflowView]) -> None:
+        self._lease = lease
+        self._open = open_view
+        self._tried = 0.0
+        self.view: MlflowView | None = None
+        self._try()
+
+    def update(self) -> None:
+        """Mirrors what is new, if it is up to this run."""
+        if self.view is None and time.monotonic() - self._tried > _TRY_EVERY:
+            self._try()
+        if self.view is not None:
+            self.view.update()
+
+    def finish(self) -> None:
+        """Mirrors what the last look missed and lets others go on."""
+        if self.view is None:
+            return
+        try:
+            self.view.finish()
+        finally:
+            self._lease.release()
+
+    def _try(self) -> None:
+        self._tried = time.monotonic()
+        if not self._lease.try_acquire():
+            return
+        try:
+            self.view = self._open()
+        except BaseException:
+            self._lease.release()
+            raise

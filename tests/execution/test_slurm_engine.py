@@ -1,0 +1,128 @@
+"""Slurm: what sbatch is given, and a study through submitit's own executors, requeued from its checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import harness.results
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.execution.slurm_engine import batch_script
+from harness.execution.slurm_settings import SlurmSettings
+
+FOLDER = Path("/shared/results/slurm/micro")
+
+
+def lines(text):
+    return {line.removeprefix("#SBATCH ") for line in text.splitlines() if line.startswith("#SBATCH")}
+
+
+def test_the_batch_script_asks_for_what_was_wanted():
+    asked = SlurmSettings.load(None, ["partition=gpu", "time=1-12:00", "gpus=2", "cpus=16", "memory_gb=48", "nice=100"])
+    script = batch_script(asked, FOLDER, "micro", cells=40)
+    assert lines(script) >= {
+        "--job-name=micro",
+        "--partition=gpu",
+        "--time=2160",
+        "--gpus-per-task=2",
+        "--cpus-per-task=16",
+        "--mem=48GB",
+        "--array=0-39%40",
+        "--signal=USR2@300",
+        "--requeue",
+        "--nice=100",
+        "--open-mode=append",
+    }
+    assert f"{sys.executable} -u -m submitit.core._submit {FOLDER}" in script
+
+
+def test_without_gpus_none_are_asked_for_and_arrays_are_limited():
+    script = batch_script(SlurmSettings.load(None, ["gpus=0", "parallel=8"]), FOLDER, "micro", cells=5000)
+    assert "gpus" not in script
+    assert "--array=0-999%8" in lines(script)
+
+
+def test_a_file_and_single_settings_go_together(tmp_path):
+    path = tmp_path / "slurm.yaml"
+    path.write_text("partition: gpu\ntime: 90\nsetup: [module load cuda]\nsbatch: {mail-type: END}\n")
+    found = SlurmSettings.load(path, ["time=02:30:00"])
+    assert (found.partition, found.time, found.setup, found.sbatch) == (
+        "gpu",
+        150,
+        ("module load cuda",),
+        {"mail-type": "END"},
+    )
+    assert "module load cuda" in batch_script(found, FOLDER, "micro", 2).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "said"),
+    [
+        ("partitoin: gpu", (), "unknown setting 'partitoin'"),
+        ("- gpu", (), "holds no settings"),
+        ("time: soon", (), "Slurm setting time"),
+        ("", ("gpus=-1",), "Slurm setting gpus"),
+        ("", ("partition",), "no setting"),
+        ("", ("a b=1",), "no setting"),
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path, content, given, said):
+    path = tmp_path / "slurm.yaml"
+    path.write_text(content)
+    with pytest.raises(HarnessError, match=said):
+        SlurmSettings.load(path, given)
+
+
+def test_a_dry_run_prints_the_script_and_runs_nothing(write_study, toys, capsys):
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [0, 1, 2]})
+    assert main(["run", str(study), "--engine", "slurm", "--sbatch", "partition=gpu", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "#SBATCH --array=0-2%3" in shown
+    assert not Path("results").exists()
+
+
+def test_without_slurm_the_engine_says_so(write_study, toys, capsys, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert main(["run", str(write_study()), "--engine", "slurm", "--no-mlflow"]) == 2
+    assert "There is no Slurm here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("engine", ["ray", "slurm"])
+def test_an_engine_that_is_not_installed_names_its_extra(write_study, toys, capsys, monkeypatch, engine):
+    monkeypatch.setitem(sys.modules, {"ray": "ray", "slurm": "submitit"}[engine], None)
+    assert main(["run", str(write_study()), "--engine", engine, "--no-mlflow"]) == 2
+    assert f"aahn-harness[{engine}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--address", "auto"], "--address belongs to --engine ray"),
+        (["--sbatch", "partition=gpu"], "--sbatch belongs to --engine slurm"),
+        (["--dry-run"], "--dry-run belongs to --engine slurm"),
+        (["--engine", "ray", "--cells-per-gpu", "2"], "--cells-per-gpu belongs to --engine local"),
+        (["--timeout", "soon"], "'soon' is no duration"),
+    ],
+)
+def test_options_that_contradict_the_engine_are_refused(write_study, toys, capsys, options, said):
+    assert main(["run", str(write_study()), "--no-mlflow", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def numbers(results):
+    found = harness.results.load(results=results)
+    return found.sort_values(["seed", "case", "region", "metric"]).reset_index(drop=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "debug"])
+def test_a_study_through_submitit_gives_the_numbers_of_the_local_engine(write_study, toys, cluster):
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [0, 1]})
+    asked = ["--engine", "slurm", "--sbatch", f"cluster={cluster}", "--sbatch", "gpus=0", "--sbatch", "time=5"]
+    assert main(["run", str(study), *asked, "--no-mlflow", "--results", "through"]) == 0
+    assert main(["run", str(study), "--cpu", "--no-mlflow", "--results", "local"]) == 0
+    pd.testing.assert_frame_equal(numbers("through"), numbers("local"), check_exact=True)
