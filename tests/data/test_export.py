@@ -9,8 +9,10 @@ import zipfile
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data import DATASETS
+from harness.data.chaos.export import ChaosSlices
 from harness.data.contract import OfficialGrid
 from harness.data.export import check_export, exporter_of, pack, write_prediction
 from harness.data.nifti import write_label
@@ -180,6 +182,33 @@ def test_hecktor_is_handed_in_on_the_ct_grid(tmp_path):
     assert np.allclose(image.affine, ct.affine, atol=1e-4)
     inside = np.asarray(image.dataobj).mean()
     assert 0 < inside < 1, "nothing is predicted outside the box"
+
+
+class Slices:
+    """A reader of CHAOS, as far as its exporter asks."""
+
+    def slice_names(self, case):
+        return "IMG-0004-00002", "IMG-0004-00004", "IMG-0004-00006"
+
+
+def test_chaos_is_handed_in_as_one_picture_a_slice(tmp_path):
+    label = np.zeros((5, 4, 3), np.uint8)
+    label[4, 1, 2] = 126
+    ChaosSlices().write(tmp_path, Slices(), "7", label, np.eye(4))
+    files = ChaosSlices().files(Slices(), "7")
+    assert files[2] == "MR/7/T1DUAL/Results/IMG-0004-00006.png"
+    with Image.open(tmp_path / files[2]) as image:
+        grey = np.asarray(image)
+    assert grey.shape == (4, 5), "rows of the picture run along the second axis"
+    assert grey[1, 4] == 126
+    grid, values = (label.shape, np.eye(4)), frozenset({0, 63, 126, 189, 252})
+    assert ChaosSlices().problems(tmp_path, Slices(), "7", grid, values) == []
+    Image.fromarray(np.full((4, 5), 2, np.uint8)).save(tmp_path / files[0])
+    Image.fromarray(np.zeros((5, 4), np.uint8)).save(tmp_path / files[1])
+    (tmp_path / files[2]).write_text("no picture")
+    wrong = ChaosSlices().problems(tmp_path, Slices(), "7", grid, values)
+    expected = ("greys [2]", "shape", "cannot be read")
+    assert all(words in problem for words, problem in zip(expected, wrong, strict=True)), wrong
 
 
 def test_an_exporter_that_cannot_be_imported_is_named():
