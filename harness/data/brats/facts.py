@@ -15,6 +15,6 @@ SPLIT_NOTE = (
 )
 
 SCORE_NOTE = (
-    "Dice and HD95 are of whole regions; the challenge ranks by the lesion-wise scores, which stand beside them and are "
-    "lower where lesions are missed or invented."
+    "Dice and HD95 are of whole regions; the challenge ranks by the lesion-wise scores, which stand beside them and "
+    "are lower where lesions are missed or invented."
 )

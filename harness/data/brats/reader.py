@@ -11,6 +11,7 @@ from harness.data.brats.layout import CaseFolder, Layout, find_cases
 from harness.data.contract import Case, Floor, Split
 from harness.data.folder import files_hash, inside, visible
 from harness.data.generated import is_generated
+from harness.data.grid import check_same_grid
 from harness.data.nifti import read_image, read_label
 from harness.data.splits import standard_split
 from harness.errors import DataError
@@ -19,7 +20,6 @@ __all__ = ["BratsReader"]
 
 _SEGMENTATION = "seg"
 _ENDINGS = (".nii.gz", ".nii")
-_SAME_MM = 1e-3
 
 #: A label that lies outside the brain by more than this share is said to be odd: it may belong to another case.
 _OUTSIDE = 0.02
@@ -77,7 +77,7 @@ class BratsReader:
             path = self._file(folder, case, modality)
             image, own = read_image(path)
             if images:
-                _check_grid(path, image.shape, own, reference, images[0].shape, affine)
+                check_same_grid(path, image.shape, own, reference, images[0].shape, affine)
             else:
                 affine = own
             images.append(image)
@@ -85,7 +85,7 @@ class BratsReader:
             return Case(np.stack(images), np.zeros(images[0].shape, np.uint8), affine)
         path = self._file(folder, case, _SEGMENTATION)
         label, own = read_label(path, frozenset(self._layout.labels))
-        _check_grid(path, label.shape, own, reference, images[0].shape, affine)
+        check_same_grid(path, label.shape, own, reference, images[0].shape, affine)
         return Case(np.stack(images), self._to_harness(label), affine)
 
     def concerns(self, case: str, content: Case) -> list[str]:
@@ -133,23 +133,3 @@ class BratsReader:
             table[in_file] = value
         mapped: NDArray[np.uint8] = table[label]
         return mapped
-
-
-def _check_grid(
-    path: Path,
-    shape: tuple[int, ...],
-    affine: NDArray[np.float64],
-    reference: Path,
-    reference_shape: tuple[int, ...],
-    reference_affine: NDArray[np.float64],
-) -> None:
-    if shape != reference_shape:
-        problem = f"shape {shape} against {reference_shape}"
-    elif not np.allclose(affine, reference_affine, atol=_SAME_MM):
-        problem = f"affine {affine.round(3).tolist()} against {reference_affine.round(3).tolist()}"
-    else:
-        return
-    raise DataError(
-        f"{path} is not on the grid of {reference.name}: {problem}.",
-        hint="Is it a file of another case, or was it resampled? Unpack this case again.",
-    )

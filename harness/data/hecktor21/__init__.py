@@ -29,8 +29,8 @@ DATASET = Dataset(
     notes=(
         "Scored on the 1 mm grid of the official box, on which CT, PET and tumour were brought by the organisers' "
         "recipe; the challenge scores on the CT grid inside that box. Predictions are exported on the CT grid.",
-        "Leading by default: PET, the second channel, which the released AAHN code feeds to its leading stream. The "
-        "paper does not publish its leading modalities.",
+        "Leading by default: PET. The released AAHN network takes the second channel as leading, and its converter "
+        "puts PET second; the paper does not publish its leading modalities.",
         "There is no official split of the 224 labelled patients: fold 0 is the authors' seeded 80:20, folds 1 to 5 "
         "are a cross-validation.",
         "The challenge ranks by mean Dice and median HD95.",

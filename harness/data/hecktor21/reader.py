@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from harness.data.contract import Case, Floor, Split
 from harness.data.folder import files_hash, inside, visible
+from harness.data.grid import check_same_grid
 from harness.data.hecktor21.boxes import SIDE_MM, Box, read_boxes
 from harness.data.hecktor21.grid import box_affine, covered, label_to_box, label_to_files, to_box
 from harness.data.nifti import read_image, read_label
@@ -39,8 +40,6 @@ _DEPTH = 3
 
 #: A box that an image covers by less than this is not that image's.
 _LEAST_COVERED = 0.5
-
-_SAME_MM = 1e-3
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,7 @@ class HecktorReader:
         if part.labelled:
             path = self._file(part, case, "gtvt")
             drawn, affine = read_label(path, frozenset({0, 1}))
-            if drawn.shape != ct.shape or not np.allclose(affine, ct_affine, atol=_SAME_MM):
-                raise DataError(
-                    f"{path} is not on the grid of {ct_path.name}: shape {drawn.shape} against {ct.shape}.",
-                    hint="The tumour is drawn on the CT grid: is it the file of another patient?",
-                )
+            check_same_grid(path, drawn.shape, affine, ct_path, ct.shape, ct_affine)
             label = label_to_box(drawn, affine, box)
         return Case(images, label, box_affine(box))
 
