@@ -20,7 +20,7 @@ def _group() -> None:
 
 @mlflow_app.command(epilog="Example: harness mlflow sync ablation_tcfaf")
 def sync(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
-    """Write what is in the results folder into MLflow; without a name, every study."""
+    """Write what is in the results folder, reports included, into MLflow; without a name, every study."""
     from rich.console import Console
 
     from harness.results.store import Store
@@ -29,5 +29,9 @@ def sync(study: StudyName = None, profile: ProfileOption = None, results: Result
     store = Store(results)
     chosen = [store.find_study(study, profile)] if study or profile else store.studies() or [store.find_study()]
     for one in chosen:
-        MlflowView(store, one).sync()
+        view = MlflowView(store, one)
+        view.sync()
+        report = store.root / "reports" / one.study / one.profile
+        if report.is_dir():
+            view.log_report(report)
         Console().print(f"{one.study} ({one.profile}) is in step with {tracking_place()}")

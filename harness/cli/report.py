@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import ProfileOption, ResultsOption
+
+if TYPE_CHECKING:
+    from harness.results.store import Store, StudyFolder
 
 __all__ = ["report"]
 
@@ -45,6 +49,15 @@ MixedOption = Annotated[
     bool,
     typer.Option("--allow-mixed", help="Rank methods trained under different budgets or splits; every table says so."),
 ]
+MlflowOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--mlflow/--no-mlflow",
+        help="Log the report in MLflow as artifacts of the study's run; default: where there is a tracking database "
+        "(mlflow.db here, or MLFLOW_TRACKING_URI).",
+        show_default=False,
+    ),
+]
 StudyNames = Annotated[
     list[str] | None,
     typer.Argument(help="Names of studies, reported as one; default: the one run last.", show_default=False),
@@ -58,6 +71,7 @@ def report(
     out: OutOption = None,
     imported: WithOption = None,
     allow_mixed: MixedOption = False,
+    mlflow: MlflowOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study or of several as one; without a name, of the one run last."""
@@ -65,7 +79,6 @@ def report(
 
     from harness.report.combine import combine
     from harness.report.imported import read_imported
-    from harness.report.mixing import mixing_of
     from harness.report.write import write_report
     from harness.results.reading import load_study
     from harness.results.store import Store
@@ -77,11 +90,28 @@ def report(
     study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
-    written = write_report(study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed)
+    made = write_report(study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed)
     console = Console(highlight=False)
     console.print(f"[bold]{study.study}[/] ({study.profile}):")
-    for path in written:
+    for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)
-    mixing = mixing_of(study, allowed=allow_mixed)
-    for text in filter(None, map(mixing.sentence, mixing.reasons)):
+    for text in made.warnings:
         console.print(text, style="yellow", markup=False)
+    if len(folders) == 1 and not imported and (mlflow or (mlflow is None and _is_tracked())):
+        _log(store, folders[0], target)
+        console.print("Logged in MLflow, as artifacts of the study's run.")
+    elif mlflow:
+        console.print("Several studies together have no run in MLflow; the report is not logged.", style="yellow")
+
+
+def _is_tracked() -> bool:
+    """Whether there is a tracking database already: a report never makes one unasked."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or Path("mlflow.db").is_file()
+
+
+def _log(store: Store, study: StudyFolder, report: Path) -> None:
+    from harness.tracking.mlflow_view import MlflowView
+
+    view = MlflowView(store, study)
+    view.sync()
+    view.log_report(report)

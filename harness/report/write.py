@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -30,7 +31,7 @@ from harness.report.tables import build_tables
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Analysis
 
-__all__ = ["FORMATS", "Format", "markdown_report", "write_report"]
+__all__ = ["FORMATS", "Format", "Report", "markdown_report", "write_report"]
 
 Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 
@@ -53,9 +54,22 @@ _OF_CASES: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        files: The files.
+        warnings: Why methods are not ranked, or what was mixed on request.
+    """
+
+    files: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
 def write_report(
     results: StudyResults, out: Path, formats: Sequence[Format] = ("all",), *, allow_mixed: bool = False
-) -> list[Path]:
+) -> Report:
     """Writes tables, figures and page.
 
     Args:
@@ -65,7 +79,7 @@ def write_report(
         allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
 
     Returns:
-        The files written.
+        The files written, with what they say in short.
 
     Raises:
         HarnessError: No cell has finished, or a form is not known.
@@ -75,13 +89,15 @@ def write_report(
     computed = compute(results, allow_mixed=allow_mixed)
     drawings = list(_drawings(computed))
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
-    written = []
+    written: list[Path] = []
+    said = answers(computed)
     for name, files in rendered.items():
         written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
     pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, content in _forms(computed, wanted, drawings, pictures):
+    for name, content in _forms(computed, said, wanted, drawings, pictures):
         written.append(_write(out / name, content))
-    return written
+    warnings = tuple(filter(None, map(computed.mixing.sentence, computed.views)))
+    return Report(tuple(written), warnings)
 
 
 def _drawings(computed: Computed) -> Iterator[Drawing]:
@@ -123,9 +139,14 @@ def _require_results(results: StudyResults) -> None:
 
 
 def _forms(
-    computed: Computed, wanted: set[str], drawings: Sequence[Drawing], pictures: Mapping[str, bytes]
+    computed: Computed,
+    said: Sequence[str],
+    wanted: set[str],
+    drawings: Sequence[Drawing],
+    pictures: Mapping[str, bytes],
 ) -> Iterator[tuple[str, bytes]]:
-    results, tables, said = computed.results, build_tables(computed), answers(computed)
+    results, tables = computed.results, build_tables(computed)
+    yield "answer.txt", ("\n\n".join(said) + "\n").encode()
     if "latex" in wanted:
         yield "tables.tex", latex_document(tables).encode()
         yield from ((f"latex/{table.name}.tex", latex_document([table]).encode()) for table in tables)

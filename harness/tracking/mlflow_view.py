@@ -1,4 +1,4 @@
-"""Mirrors a study of the store into MLflow: one experiment a study, one run a cell.
+"""Mirrors a study of the store into MLflow: one experiment a study, one run a cell, and one run above them.
 
 One process writes: the one that runs the study. Workers know nothing of MLflow. Everything logged is read from the
 store, so that the tracking database can be thrown away and written again (``MlflowView.sync``).
@@ -25,10 +25,13 @@ from harness.errors import HarnessError
 from harness.redaction import without_secrets
 from harness.results.overlay import draw
 from harness.results.store import CellFolder, Store, StudyFolder
+from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
+from harness.tracking.study_run import PARENT, StudyRun
 
 __all__ = ["MlflowView", "tracking_place"]
 
 _KEY = "harness.cell"
+_KIND = "custom_model_development"
 _INTERVAL = 2.0  # seconds between looks at the store
 _END = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
@@ -102,7 +105,25 @@ class MlflowView:
         for mirror in self._mirrors:
             if not mirror.finished:
                 self._sync_cell(mirror)
+        self._whole.show("done" if mirror.finished else mirror.cell.status() for mirror in self._mirrors)
         self._looked = time.monotonic()
+
+    def log_report(self, folder: Path) -> None:
+        """Logs what ``harness report`` wrote as artifacts of the study's run.
+
+        Args:
+            folder: The report.
+
+        Raises:
+            HarnessError: The tracking server cannot be written.
+        """
+        try:
+            self._whole.log_report(folder)
+        except (MlflowException, OSError) as error:
+            raise HarnessError(
+                f"The report cannot be logged at {tracking_place()}: {without_secrets(error)}",
+                hint="The report itself is written. Correct MLFLOW_TRACKING_URI, or report with --no-mlflow.",
+            ) from error
 
     @property
     def address(self) -> str:
@@ -112,19 +133,22 @@ class MlflowView:
     def _open_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._study.study)
         if found is None:
-            tags = {"mlflow.note.content": self._manifest["question"]}
+            # The second tag makes the interface that of model training, not that of language models.
+            tags = {"mlflow.note.content": self._manifest["question"], "mlflow.experimentKind": _KIND}
             return str(self._client.create_experiment(self._study.study, tags=tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
     def _find_runs(self) -> None:
-        known = {(run.data.tags.get(_KEY), run.data.tags.get("variant")): run for run in self._runs()}
+        runs = list(self._runs())
+        self._whole = StudyRun(self._client, self._experiment, self._manifest, self._study.profile, runs)
+        known = {(run.data.tags.get(_KEY), run.data.tags.get("variant")): run for run in runs}
         for mirror in self._mirrors:
             run = known.get((mirror.cell.id, mirror.label))
             if run is not None:
                 mirror.run = run.info.run_id
-                mirror.epochs = int(run.data.metrics.get("train/epoch", 0))
+                mirror.epochs = int(run.data.metrics.get(EPOCH, 0))
                 mirror.finished = run.info.status == "FINISHED"
 
     def _runs(self) -> Iterator[Run]:
@@ -162,6 +186,7 @@ class MlflowView:
         name = f"{mirror.label} | {spec['dataset']}{lead} | fold {spec['fold']} seed {spec['seed']}"
         tags = {
             _KEY: mirror.cell.id,
+            PARENT: self._whole.id,
             "variant": mirror.label,
             "profile": self._study.profile,
             "dataset": spec["dataset"],
@@ -201,24 +226,8 @@ class MlflowView:
 
     def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]]) -> None:
         now = int(time.time() * 1000)
-        names = {
-            "loss": "train/loss",
-            "lr": "train/lr",
-            "seconds": "train/epoch_seconds",
-            "waiting": "train/waiting_for_data",
-            "val_dice": "val/dice",
-        }
-        metrics = []
-        for row in history:
-            if row["epoch"] <= mirror.epochs:
-                continue
-            values = {names[key]: row.get(key) for key in names} | {"train/epoch": row["epoch"]}
-            metrics += [
-                Metric(name, float(value), now, int(row["epoch"]))
-                for name, value in values.items()
-                if value is not None and value == value
-            ]
-            mirror.epochs = int(row["epoch"])
+        metrics = [Metric(name, value, now, epoch) for name, value, epoch in epoch_metrics(history, mirror.epochs)]
+        mirror.epochs = max([mirror.epochs, *(metric.step for metric in metrics)])
         assert mirror.run is not None
         for start in range(0, len(metrics), 1000):
             self._client.log_batch(mirror.run, metrics=metrics[start : start + 1000])
@@ -228,13 +237,11 @@ class MlflowView:
         cell, summary = mirror.cell, mirror.cell.summary()
         rows = pd.read_parquet(cell.result / "cases.parquet")
         now = int(time.time() * 1000)
-        metrics = {f"test/{key}": value for key, value in _final_metrics(rows)}
-        metrics |= {"size/parameters": summary["parameters"], "size/gflops": summary["gflops"]}
-        metrics |= {"cost/train_seconds": summary["train_seconds"], "cost/peak_memory_mb": summary["peak_memory_mb"]}
+        metrics = dict(score_metrics(rows)) | cost_metrics(summary)
         tags = {"git.commit": summary["commit"], "device": summary["device"]}
         self._client.log_batch(
             mirror.run,
-            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -254,14 +261,6 @@ def tracking_place() -> str:
         return str(uri)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
-
-
-def _final_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    """Yields means over cases: of each region, and over regions within a case first for the mean."""
-    for metric, part in rows.groupby("metric"):
-        yield f"{metric}/mean", part.groupby("case")["value"].mean().mean()
-        for region, values in part.groupby("region")["value"]:
-            yield f"{metric}/{region}", values.mean()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

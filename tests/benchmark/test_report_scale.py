@@ -77,7 +77,7 @@ from harness.results.store import Store
 store = Store(Path(sys.argv[1]))
 study = load_study(store.find_study("scale"), store)
 loaded = time.perf_counter()
-written = write_report(study, Path(sys.argv[2]))
+written = write_report(study, Path(sys.argv[2])).files
 print(json.dumps({
     "rows": len(study.cases), "seconds": time.perf_counter() - start, "loading": loaded - start, "files": len(written),
     "megabytes": sum(path.stat().st_size for path in written) / 1e6,

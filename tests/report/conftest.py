@@ -212,7 +212,7 @@ def every_form() -> StudyResults:
 def report(ablation: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """The whole report of the ablation, written once: its folder and the files named as written."""
     folder = tmp_path_factory.mktemp("report") / "new" / "folder"
-    return folder, write_report(ablation, folder)
+    return folder, list(write_report(ablation, folder).files)
 
 
 def shuffled(results: StudyResults, seed: int) -> StudyResults:

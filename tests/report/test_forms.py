@@ -225,7 +225,7 @@ def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_every_table_of_every_form_compiles_alone(every_form: StudyResults, tmp_path: Path) -> None:
     """Each file is a document of its own, and none is wider than its page."""
-    written = [path for path in write_report(every_form, tmp_path, ["latex"]) if path.suffix == ".tex"]
+    written = [path for path in write_report(every_form, tmp_path, ["latex"]).files if path.suffix == ".tex"]
     forms = {path.stem.rsplit("-", 1)[0] for path in written}
     assert forms >= {
         "means", "medians", "efficiency", "published", "comparisons-dice", "differences-hd95", "ablation-aahn",
@@ -321,17 +321,17 @@ def test_write_returns_what_it_wrote_and_leaves_nothing_else(report: tuple[Path,
         )
     }
     names = {path.relative_to(folder).as_posix() for path in written}
-    assert names == figures | tables | latex | {"tables.tex", "tables.md", "report.html"}
+    assert names == figures | tables | latex | {"tables.tex", "tables.md", "report.html", "answer.txt"}
 
 
 def test_only_the_forms_asked_for_are_written(builder, tmp_path: Path) -> None:
     builder.cell("A", [(0.5, 0.5)])
-    names = {path.name for path in write_report(builder.build(), tmp_path, ["markdown"])}
-    assert names == {"tables.md", "boxes_cortex.pdf", "boxes_cortex.png"}
+    names = {path.name for path in write_report(builder.build(), tmp_path, ["markdown"]).files}
+    assert names == {"answer.txt", "tables.md", "boxes_cortex.pdf", "boxes_cortex.png"}
 
 
 def test_the_same_results_give_the_same_bytes(ablation: StudyResults, report, shuffle, tmp_path: Path) -> None:
-    again = write_report(shuffle(ablation, 3), tmp_path)
+    again = write_report(shuffle(ablation, 3), tmp_path).files
     for one, other in zip(report[1], again, strict=True):
         assert one.name == other.name
         assert one.read_bytes() == other.read_bytes(), one.name
