@@ -177,3 +177,20 @@ def test_what_cannot_be_scored_is_refused(change, message):
     }
     with pytest.raises(HarnessError, match=message):
         score_case(**(arguments | change))
+
+
+def test_metrics_of_a_region_share_their_work(monkeypatch):
+    """Distances between the surfaces are computed once a region, lesion-wise scores once a year's rules."""
+    from harness.evaluation import pair, region
+
+    calls = []
+    for module, name in ((pair, "distances_both_ways"), (region, "lesion_scores")):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *given, original=original, name=name: (calls.append(name), original(*given))[1]
+        )
+    prediction = np.roll(truth_map(), 1, axis=1)
+    score_case(prediction, truth_map(), {"WT": (1, 2, 4)}, SPACING, WORST, METRIC_NAMES)
+    # Neither mask touches a side of the image; only then CHAOS needs distances of its own.
+    assert calls.count("lesion_scores") == 2
+    assert calls.count("distances_both_ways") == 1
