@@ -21,7 +21,7 @@ def test_help_imports_nothing_heavy():
     assert "Example: harness run studies/ablation_tcfaf.yaml --profile demo" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "models", "data", "mlflow"])
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "evaluate", "models", "data", "mlflow"])
 def test_every_verb_has_help_with_an_example(verb, capsys):
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
