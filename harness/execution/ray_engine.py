@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,12 +32,12 @@ class RayEngine:
 
     def __init__(self, address: str | None, threads: int, gpus: int, workers: int | None = None) -> None:
         self._ray = _import_ray()
-        self._address = address
         try:
+            _knock(address)
             # Whoever wants a dashboard starts the cluster with one; Ray's own default binds it to loopback.
             alone = {"include_dashboard": False} if address is None else {}
             self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **alone)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise HarnessError(
                 f"No Ray cluster answers at {address or 'this machine'}: {str(error).partition(chr(10))[0]}",
                 hint="Start one: `ray start --head` here, `ray start --address=HOST:6379` on the other machines.",
@@ -119,6 +120,13 @@ def _run(attempt: Attempt, slot: Slot) -> dict[str, str]:
     except KeyboardInterrupt:  # how Ray cancels a task
         process.stop()
         return asdict(process.wait())
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError at once where nobody listens; Ray itself waits for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _import_ray() -> Any:

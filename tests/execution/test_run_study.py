@@ -133,6 +133,14 @@ def test_a_crash_of_one_cell_never_stops_the_others(write_study, capsys):
     assert "failed" in "".join(path.read_text() for path in report)
 
 
+def test_what_does_not_fit_in_gpu_memory_is_trained_in_parts_and_says_so(write_study):
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy_large"]})
+    assert run(study) == 0
+    summary = json.loads((cell_folders()[0] / "result/summary.json").read_text())
+    assert summary["accumulate"] == 2
+    assert [one["kind"] for one in summary["failures"]] == ["cuda_out_of_memory"]
+
+
 def progress(store: Store) -> dict:
     folders = list((store.root / "cells").glob("*"))
     return store.cell(folders[0].name).progress() if folders else {}

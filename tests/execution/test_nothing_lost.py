@@ -1,0 +1,149 @@
+"""SIGKILL at random times: the tables in the end are those of an undisturbed run, and nothing is computed twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.cli import main
+from harness.execution import worker
+from harness.results.store import Store
+from harness.study.expansion import load_study
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def protocol(epochs):
+    return {
+        "base": "demo",
+        "patch_size": [64, 64],
+        "sampling": {"batch_size": 2},
+        "training": {"epochs": epochs, "steps_per_epoch": 4, "validate_every": 5, "refresh_batchnorm": 2},
+    }
+
+
+def assert_same_result(one, other):
+    for table in ("cases", "floors"):
+        tables = [pd.read_parquet(cell.result / f"{table}.parquet") for cell in (one, other)]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    histories = [pd.read_parquet(cell.result / "history.parquet") for cell in (one, other)]
+    clocks = ["seconds", "waiting"]
+    pd.testing.assert_frame_equal(*(table.drop(columns=clocks) for table in histories), check_exact=True)
+    first, second = (load_file(cell.result / "weights.safetensors") for cell in (one, other))
+    assert all(torch.equal(first[name], second[name]) for name in second)
+
+
+def run_worker(cell, cache, kill_after=None):
+    """The worker of a cell in a child that has everything imported already; returns its exit status, None if killed."""
+    child = os.fork()
+    if child == 0:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        status = 99
+        try:
+            status = worker.main([str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1"])
+        finally:
+            os._exit(status)
+    deadline = time.monotonic() + (kill_after if kill_after is not None else 120)
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert kill_after is not None, "it took too long"
+    return None
+
+
+def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project):
+    import harness.execution.cell  # noqa: F401 - children are forked with it
+
+    (planned,) = load_study(
+        write_study(protocol=protocol(12), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+    ).cells
+    cells = [Store(project / name).cell(planned.spec.id) for name in ("whole", "killed")]
+    for cell in cells:
+        cell.write_spec(planned.spec.to_json())
+    assert run_worker(cells[0], project / "cache") == worker.DONE
+    chance = random.Random(7)
+    steps = []
+    for _ in range(3):
+        assert run_worker(cells[1], project / "cache", kill_after=chance.uniform(0.3, 1.2)) is None
+        assert cells[1].status() in {"interrupted", "new"}, "a dead worker holds nothing"
+        steps.append(cells[1].progress().get("step", 0))
+    assert run_worker(cells[1], project / "cache") == worker.DONE
+    assert steps[-1] > 4, "what was done before a kill is not done again"
+    assert_same_result(*cells)
+
+
+@pytest.mark.slow
+def test_a_study_killed_twenty_times_ends_with_the_tables_of_one_left_alone(write_study):
+    study = write_study(
+        protocol=protocol(60), matrix={"dataset": ["cortex"], "model": ["toy_slow", "toy"], "seed": [0, 1]}
+    )
+    store, chance, kills = Store(Path("killed")), random.Random(20), 0
+    finished = {}
+
+    def note_finished():
+        for path in (store.root / "cells").glob("*/result/summary.json"):
+            finished.setdefault(path, path.stat().st_mtime_ns)
+
+    while kills < 20:
+        process = start(study)
+        try:
+            pids = wait_for_work(store, process)
+            time.sleep(chance.uniform(0, 1.2))
+            if chance.random() < 0.5:
+                kills += kill(chance.choice(pids))
+                time.sleep(chance.uniform(0, 1.2))
+            kills += kill(process.pid)
+        finally:
+            process.kill()
+            process.wait()
+        note_finished()
+    assert main(["run", str(study), "--workers", "2", "--cpu", "--no-mlflow", "--results", "killed"]) == 0
+    assert main(["run", str(study), "--workers", "2", "--cpu", "--no-mlflow", "--results", "whole"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "no finished cell was computed twice"
+    cells = [path.name for path in (store.root / "cells").iterdir()]
+    assert len(cells) == 4
+    for name in cells:
+        assert_same_result(store.cell(name), Store(Path("whole")).cell(name))
+
+
+def start(study):
+    command = [sys.executable, "-m", "harness", "run", str(study), "--workers", "2", "--cpu", "--no-mlflow"]
+    return subprocess.Popen([*command, "--results", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_work(store, process):
+    """Returns the processes of workers that train."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        cells = [store.cell(path.name) for path in (store.root / "cells").glob("*")]
+        owners = [cell.owner() for cell in cells]
+        pids = [owner.pid for owner in owners if owner is not None]
+        if pids:
+            return pids
+        assert process.poll() is None, "the study ended before it was killed often enough"
+        time.sleep(0.05)
+    raise AssertionError("no worker began")
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return 0
+    return 1
