@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from pydantic import Field
 
@@ -19,6 +20,12 @@ class ToyOptions(Options):
     switch: str = Field("on", description="Something an ablation can flip.")
 
 
+class StartOptions(ToyOptions):
+    """Options of the toy that may start from weights."""
+
+    pretrained: str = Field("none", description="`none`, or a .safetensors file.")
+
+
 def build(task, options):
     """A two-layer network with BatchNorm and dropout, so that a wrong continuation shows."""
     from torch import nn
@@ -30,6 +37,18 @@ def build(task, options):
         nn.ReLU(),
         nn.Conv2d(options.width, task.out_channels, 1),
     )
+
+
+def build_started(task, options):
+    """The toy, with weights to start from."""
+    network = build(task, options)
+    if options.pretrained != "none":
+        import torch
+        from safetensors.numpy import load_file
+
+        arrays = load_file(options.pretrained)  # also when only the size of a network without memory is asked for
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return network
 
 
 def build_group(task, options):
@@ -98,6 +117,31 @@ def build_dying(task, options):
     return _misbehaving(task, options, act)
 
 
+def build_once(task, options):
+    """Falls over unless it did so before."""
+    tried = Path("toy_once_was_tried")
+
+    def act(module, logits):
+        if module.training and not tried.exists():
+            tried.touch()
+            raise RuntimeError("not the first time")
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
+def build_large(task, options):
+    """Needs more memory than there is for more than one image."""
+    import torch
+
+    def act(module, logits):
+        if module.training and len(logits) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 TiB.")
+        return logits
+
+    return _misbehaving(task, options, act)
+
+
 def build_unbuildable(task, options):
     raise StudyError("toy_unbuildable needs patch sides of 7.", hint="The nearest valid patch_size is 63 x 63.")
 
@@ -116,14 +160,14 @@ def translate(released, network):
     return Translation(weights, {mine: (theirs,) for mine, theirs in ours.items()}, frozenset({"spare.weight"}))
 
 
-def _segmenter(name, factory, **more):
+def _segmenter(name, factory, options=ToyOptions, **more):
     return Segmenter(
         name=name,
         title=name,
         summary="A toy.",
         source=Source(paper="none"),
         factory=f"toy_networks:{factory}",
-        options=ToyOptions,
+        options=options,
         presets={"tiny": {}},
         **more,
     )
@@ -135,10 +179,13 @@ TOY = _segmenter(
     translator="toy_networks:translate",
     official_task=Task(("a", "b"), leading=None, out_channels=2, patch_size=(64, 64)),
 )
+STARTED = _segmenter("toy_started", "build_started", StartOptions, pretrained_option="pretrained")
 GROUP = _segmenter("toy_group", "build_group")
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
 LEAKING = _segmenter("toy_leaking", "build_leaking")
 EXPLODING = _segmenter("toy_exploding", "build_exploding")
 DYING = _segmenter("toy_dying", "build_dying")
+ONCE = _segmenter("toy_once", "build_once")
+LARGE = _segmenter("toy_large", "build_large")
 UNBUILDABLE = _segmenter("toy_unbuildable", "build_unbuildable")
