@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.cli.options import ProfileOption, ResultsOption, StudyFile
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.execution.estimate import Estimate
+    from harness.segmenters.size import Size
+    from harness.study.expansion import LoadedStudy
+
 __all__ = ["plan"]
+
+_AXES = ("dataset", "leading", "fold", "seed")
+
+#: A longer list of cells is summed up.
+_MOST_ROWS = 200
 
 
 def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
-    """Check a study and list its cells: done, failed or new, their size and the time they would take."""
+    """Check a study and list its cells: done, failed or new, their size and the time they would take.
+
+    A study of more than 200 cells is summed up by variant and dataset.
+    """
     from rich.console import Console
 
-    from harness.cli.words import constant_axes, duration, table
+    from harness.cli.words import constant_axes, duration
     from harness.execution.estimate import estimate
     from harness.execution.local import detect_gpus, plan_slots
     from harness.execution.run import measure_variants
@@ -27,18 +44,14 @@ def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption
     slots = plan_slots(detect_gpus(), None, None)
     times = estimate(loaded, sizes, store, slots[0])
 
+    states = {cell.spec.id: store.cell(cell.spec.id).status() for cell in loaded.cells}
     specs = [cell.spec for cell in loaded.cells]
     fixed, varying = constant_axes([{axis: getattr(spec, axis) for axis in _AXES} for spec in specs])
-    listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", "identity")
-    remaining = 0.0
-    for cell in loaded.cells:
-        spec, state = cell.spec, store.cell(cell.spec.id).status()
-        size, time = sizes[cell.label, spec.dataset], times[spec.id]
-        if state != "done":
-            remaining += time.seconds
-        needed = f"{'~' if time.estimated else ''}{duration(time.seconds)}"
-        axes = [str(getattr(spec, axis)) for axis in varying]
-        listing.add_row(cell.label, *axes, state, f"{size.parameters:,}", f"{size.gflops:.2f}", needed, spec.hash)
+    if len(specs) <= _MOST_ROWS:
+        listing = _cells(loaded, states, sizes, times, varying)
+    else:
+        listing = _counts(loaded, states, sizes, times)
+    remaining = sum(times[identity].seconds for identity, state in states.items() if state != "done")
     training = loaded.protocol.training
     patch = " x ".join(map(str, loaded.protocol.patch_size))
     kind = slots[0].device.split(":")[0].upper()
@@ -57,4 +70,43 @@ def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
 
 
-_AXES = ("dataset", "leading", "fold", "seed")
+def _cells(
+    loaded: LoadedStudy,
+    states: Mapping[str, str],
+    sizes: Mapping[tuple[str, str], Size],
+    times: Mapping[str, Estimate],
+    varying: Sequence[str],
+) -> Table:
+    """One row a cell."""
+    from harness.cli.words import duration, table
+
+    listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", "identity")
+    for cell in loaded.cells:
+        spec = cell.spec
+        size, time = sizes[cell.label, spec.dataset], times[spec.id]
+        needed = f"{'~' if time.estimated else ''}{duration(time.seconds)}"
+        axes = [str(getattr(spec, axis)) for axis in varying]
+        facts = f"{size.parameters:,}", f"{size.gflops:.2f}", needed
+        listing.add_row(cell.label, *axes, states[spec.id], *facts, spec.hash)
+    return listing
+
+
+def _counts(
+    loaded: LoadedStudy,
+    states: Mapping[str, str],
+    sizes: Mapping[tuple[str, str], Size],
+    times: Mapping[str, Estimate],
+) -> Table:
+    """One row a variant and dataset, where nobody would read one a cell."""
+    from harness.cli.words import duration, table
+
+    groups: dict[tuple[str, str], list[str]] = {}
+    for cell in loaded.cells:
+        groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec.id)
+    listing = table("variant", "dataset", "cells", "done", "parameters", "GFLOPs", "time of all")
+    for (label, dataset), cells in groups.items():
+        size, done = sizes[label, dataset], sum(states[identity] == "done" for identity in cells)
+        whole = f"~{duration(sum(times[identity].seconds for identity in cells))}"
+        facts = f"{size.parameters:,}", f"{size.gflops:.2f}", whole
+        listing.add_row(label, dataset, str(len(cells)), str(done), *facts)
+    return listing
