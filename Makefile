@@ -22,7 +22,8 @@ demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report
 test: $(STAMP)  ## Pass the tests (a few minutes)
 	$(BIN)/python -m pytest -n auto
 
-slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes
+slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]'
 	$(BIN)/python -m pytest -m slow
 
 benchmark: $(STAMP)  ## Measure; on a quiet machine

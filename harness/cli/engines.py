@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from harness.execution.engine import Engine
     from harness.execution.schedule import Policy
+    from harness.execution.slurm_settings import SlurmSettings
 
 __all__ = [
     "AddressOption",
@@ -104,14 +105,14 @@ class Place:
             return SlurmEngine(self.slurm_settings(), results.resolve() / "slurm" / name, name, self.threads)
         return self._open_local(console, results)
 
-    def slurm_settings(self):  # type: ignore[no-untyped-def]
+    def slurm_settings(self) -> SlurmSettings:
         """Returns what Slurm is asked for."""
         from harness.execution.slurm_settings import SlurmSettings
 
         return SlurmSettings.load(self.slurm, self.sbatch)
 
     def _check(self) -> None:
-        only = {
+        only: dict[str, dict[str, object]] = {
             "ray": {"--address": self.address},
             "slurm": {"--slurm": self.slurm, "--sbatch": self.sbatch},
             "local": {"--cells-per-gpu": self.cells_per_gpu if self.cells_per_gpu != "1" else None},
