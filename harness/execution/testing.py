@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +18,8 @@ from harness.data.nifti import write_label
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 from harness.execution.problem import Problem
-from harness.results.overlay import Overlay, choose_slice
+from harness.files import write_json
+from harness.results.overlay import Overlay, choose_slice, write_slices
 
 __all__ = ["test_cases"]
 
@@ -27,7 +30,7 @@ _ALWAYS = ("dice", "hd95")
 def test_cases(
     problem: Problem, predict: Callable[[str, Case], NDArray[np.uint8]], result: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Segments and scores every test case; writes predictions and the overlay of the middle case.
+    """Segments and scores every test case; writes predictions, what the report shows of them, and the latency.
 
     Args:
         problem: Data and split.
@@ -41,16 +44,25 @@ def test_cases(
     scores: list[dict[str, object]] = []
     floors: list[dict[str, object]] = []
     (result / "predictions").mkdir()
+    slices: dict[str, Overlay] = {}
+    seconds: list[float] = []
     for number, name in enumerate(cases):
         case = problem.reader.load(name)
+        began = time.monotonic()
         prediction = predict(name, case)
+        seconds.append(time.monotonic() - began)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
         scores += _rows(problem, name, _score(dataset, prediction, case))
         for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
             found = _rows(problem, name, _score(dataset, floor.prediction, case))
             floors += [{**row, "floor": floor.name} for row in found]
+        overlay = _overlay(dataset, case, prediction, name)
+        slices[name] = overlay.only(problem.spec.leading)
         if number == len(cases) // 2:
-            _overlay(dataset, case, prediction, name).save(result / "overlay.npz")
+            overlay.save(result / "overlay.npz")
+            write_label(result / "truth.nii.gz", case.label, case.affine)
+    write_slices(result / "slices.npz", slices)
+    write_json(result / "testing.json", {"latency_seconds": statistics.median(seconds)})
     return pd.DataFrame(scores), pd.DataFrame(floors)
 
 

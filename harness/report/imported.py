@@ -127,7 +127,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(CELL_COLUMNS, ""),
         **dict.fromkeys(_COSTS, math.nan),
         **{name: row[name] for name in copied},
-        **dict.fromkeys(("split", "data", "protocol", "commit", "device", "start"), _UNKNOWN),
+        **dict.fromkeys(("split", "data", "protocol", "budget", "commit", "device", "start"), _UNKNOWN),
         "status": "done",
         "options": "{}",
     }

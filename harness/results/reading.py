@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.files import read_json
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -136,6 +137,20 @@ def _floors(done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
     return rows.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True)
 
 
+def _budget(protocol: Mapping[str, Any]) -> str:
+    """How much a network was allowed to see: two protocols of one name may differ in it."""
+    training, sampling = protocol.get("training", {}), protocol.get("sampling", {})
+    if not {"epochs", "steps_per_epoch"} <= set(training) or "batch_size" not in sampling:
+        return ""
+    return f"{training['epochs'] * training['steps_per_epoch']} steps of {sampling['batch_size']}"
+
+
+def _testing(cell: CellFolder) -> dict[str, Any]:
+    """What testing cost; a cell of an earlier version did not say."""
+    path = cell.result / "testing.json"
+    return dict(read_json(path)) if path.is_file() else {}
+
+
 def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> dict[str, Any]:
     spec, status = cell.spec(), cell.status()
     failure = cell.failure() if status == "failed" else None
@@ -148,13 +163,19 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -
         "label": entry["label"],
         "status": status,
         "reason": failure["reason"] if failure else "",
+        "log": failure.get("log", "") if failure else "",
+        "attempts": cell.failures() + (status == "done"),
+        "accumulate": 1,
         **{key: spec[key] for key in ("dataset", "model", "leading", "fold", "seed", "split", "data")},
         "protocol": spec["protocol"]["name"],
+        "budget": _budget(spec["protocol"]),
+        "start": spec.get("started_from", "scratch"),  # stores from before knew no other start
         "options": json.dumps(spec["options"], sort_keys=True),
     }
     if status == "done":
         summary = cell.summary()
-        row |= {key: summary.get(key, math.nan) for key in _COSTS}
+        row |= {key: summary.get(key, math.nan) for key in _COSTS} | _testing(cell)
         row |= {key: summary[key] for key in ("device", "commit", "started", "finished")}
+        row["accumulate"] = summary.get("accumulate", 1)
         row["packages"] = json.dumps(summary["packages"], sort_keys=True)
     return row

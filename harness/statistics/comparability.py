@@ -9,7 +9,8 @@ __all__ = ["why_not_comparable"]
 _SHOWN = 3
 #: Column, what it is called, and whether it differs between folds by nature.
 _CONDITIONS = (
-    ("protocol", "training protocols (budgets)", False),
+    ("protocol", "training protocols", False),
+    ("budget", "training budgets", False),
     ("data", "data files", False),
     ("split", "splits", True),
 )
@@ -19,15 +20,15 @@ def why_not_comparable(cells: pd.DataFrame) -> list[str]:
     """Reasons not to rank the methods of one dataset together; none where they are comparable.
 
     Args:
-        cells: Cells of one dataset with column ``method`` and those of the results store. ``start`` (what training
-            started from) is optional: a table without it holds methods trained from scratch.
+        cells: Cells of one dataset with column ``method`` and those of the results store. ``budget`` is optional, and
+            so is ``start`` (what training started from): a table without it holds methods trained from scratch.
 
     Returns:
         One sentence a difference, in a fixed order whatever the order of the rows.
     """
     reasons = []
     for column, called, by_fold in _CONDITIONS:
-        if found := _differing(cells, column, by_fold=by_fold):
+        if column in cells and (found := _differing(cells, column, by_fold=by_fold)):
             reasons.append(f"different {called}: {found}")
     if "start" in cells and (found := _differing(cells.assign(start=cells["start"].map(_start)), "start")):
         reasons.append(f"different starting weights: {found}")

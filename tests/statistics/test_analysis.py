@@ -117,7 +117,11 @@ def test_like_conditions_are_comparable() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"protocol": ["paper", "long"]}, "different training protocols (budgets): long (B); paper (A)"),
+        ({"protocol": ["paper", "long"]}, "different training protocols: long (B); paper (A)"),
+        (
+            {"budget": ["9 steps of 8", "99 steps of 8"]},
+            "different training budgets: 9 steps of 8 (A); 99 steps of 8 (B)",
+        ),
         ({"split": ["s", "t"]}, "different splits: s (A); t (B)"),
         ({"data": ["d", "e"]}, "different data files: d (A); e (B)"),
         ({"start": ["scratch", "pretrained:1"]}, "different starting weights: pretrained (B); scratch (A)"),
