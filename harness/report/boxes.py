@@ -154,7 +154,12 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
     }
     below = any(value < low - reach for value in means.values())
     above = any(value > high + reach for value in means.values())
-    axes.set_ylim(low - room * below, high + room * above)
+    near = [value for value in means.values() if low - reach <= value <= high + reach]
+    pad = 0.03 * (high - low)
+    axes.set_ylim(
+        min([low - room * below, *(value - pad for value in near)]),
+        max([high + room * above, *(value + pad for value in near)]),
+    )
     for (number, place), value in means.items():
         if low - reach <= value <= high + reach:
             ends = [place - 0.46, place + 0.46]

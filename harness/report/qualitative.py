@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.report.chosen import RULE, chosen_cases, slices_of
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, styled
 from harness.report.overlays import label_colour, slice_dice
 from harness.report.variants import Variant
 from harness.results.overlay import Overlay
@@ -25,6 +25,8 @@ __all__ = ["qualitative_grid"]
 _SURPLUS, _MISSED, _CONFUSED = "#E69F00", "#56B4E9", "#F0E442"
 #: Variants a figure; more would make the panels too small to judge.
 _MAX_VARIANTS = 12
+#: Inches along the side of a panel.
+_LARGEST = 1.3
 
 
 def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
@@ -37,14 +39,16 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
     shown = [variant for variant in view.variants if any(variant in slices for *_, slices in rows)]
     left, shown = shown[_MAX_VARIANTS:], shown[:_MAX_VARIANTS]
     windows = {case: _window(list(slices.values())) for _, case, slices in rows}
-    size = DOUBLE / (len(shown) + 1)
+    # Few variants would otherwise give panels of half a page each.
+    size = min(DOUBLE / (len(shown) + 1), _LARGEST)
+    across = DOUBLE if size < _LARGEST else max(SINGLE, size * (len(shown) + 1))
     heights = []
     for _, case, slices in rows:
         first = next(iter(slices.values()))
         height, width = first.truth[windows[case]].shape
         heights += [min(height * first.spacing[0] / (width * first.spacing[1]), 1.5)] * 2
     with styled():
-        figure = new_figure(DOUBLE, 0.75 + sum(size * height + 0.14 for height in heights))
+        figure = new_figure(across, 0.75 + sum(size * height + 0.14 for height in heights))
         grid = figure.subplots(2 * len(rows), len(shown) + 1, squeeze=False, height_ratios=heights)
         for number, (place, case, slices) in enumerate(rows):
             _case_rows(grid[2 * number : 2 * number + 2], place, slices, shown, windows[case])
@@ -55,7 +59,11 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
         )
         names = next(iter(rows[0][2].values())).labels
         figure.legend(
-            handles=_handles(present, names), loc="outside lower center", ncols=4, frameon=False, fontsize=6.5
+            handles=_handles(present, names),
+            loc="outside lower center",
+            ncols=4 if across == DOUBLE else 2,
+            frameon=False,
+            fontsize=6.5,
         )
     title = view.title
     where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)

@@ -40,6 +40,17 @@ def test_floor_lines_stand_at_the_floor_means(ablation: StudyResults) -> None:
     assert [line.get_ydata()[0] for line in dashed] == pytest.approx([0.55, 0.73, 0.64])
 
 
+def test_floors_beyond_the_boxes_are_still_in_the_picture(builder) -> None:
+    builder.cell("A", [(0.5, 0.6), (0.6, 0.7)])
+    builder.floor("near", [(0.63, 0.73), (0.63, 0.73)])
+    builder.floor("far", [(0.99, 0.99), (0.99, 0.99)])
+    drawing = draw(box_plot, builder.build())
+    assert drawing is not None
+    axes = drawing.figure.axes[0]
+    assert axes.get_ylim()[0] < 0.63 < 0.73 < axes.get_ylim()[1] < 0.99
+    assert {text.get_text() for text in axes.texts} == {"▲ 0.990"}
+
+
 def test_a_failed_variant_has_no_box_but_stands_in_the_legend(builder) -> None:
     builder.cell("A", [(0.5, 0.6), (0.7, 0.8)])
     builder.cell("B", [(0.9, 0.9), (0.9, 0.9)], seed=0)
