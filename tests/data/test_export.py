@@ -39,7 +39,7 @@ def drawing(dataset, shape):
 def test_our_own_export_is_accepted_and_holds_the_official_values(name, tmp_path):
     dataset = DATASETS.get(name)
     reader = generate(dataset, tmp_path / "data")
-    cases = (reader.unlabelled() or reader.cases())[:2]
+    cases = (reader.unlabelled() or reader.cases())[:1]
     for case in cases:
         content = reader.load(case)
         write_prediction(
