@@ -29,11 +29,13 @@ class _Stop:
         self._asked = False
         self._parent = os.getppid()
         self._own = os.getpid()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number == signal.SIGUSR2 and os.getpid() != self._own:
+            return  # Slurm sends it to every process before the time limit; loaders go on until the step is done
         if os.getpid() != self._own:  # a process forked from this one dies of the signal, as it would without us
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -321,7 +321,7 @@ class Trainer:
         torch.manual_seed(derive(self._seed, "refresh_batchnorm"))
         batches = self._stream(self.total_steps, self.total_steps + count)
         with torch.no_grad(), self._arithmetic.autocast():
-            update_bn((batch.images for batch in batches), self._network)
+            update_bn((images for batch in batches for images, _ in self._parts(batch)), self._network)
 
 
 def _compiled(network: nn.Module, mode: CompileMode) -> Callable[[Tensor], Tensor | list[Tensor]]:

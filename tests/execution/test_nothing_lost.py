@@ -43,8 +43,8 @@ def assert_same_result(one, other):
     assert all(torch.equal(first[name], second[name]) for name in second)
 
 
-def run_worker(cell, cache, kill_after=None):
-    """The worker of a cell in a child that has everything imported already; returns its exit status, None if killed."""
+def run_worker(cell, cache, kill_after=None, by=signal.SIGKILL):
+    """The worker of a cell in a child that has everything imported already; returns its exit status."""
     child = os.fork()
     if child == 0:
         sink = os.open(os.devnull, os.O_WRONLY)
@@ -61,10 +61,9 @@ def run_worker(cell, cache, kill_after=None):
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.kill(child, by)
     assert kill_after is not None, "it took too long"
-    return None
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project):
@@ -80,12 +79,27 @@ def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone
     chance = random.Random(7)
     steps = []
     for _ in range(3):
-        assert run_worker(cells[1], project / "cache", kill_after=chance.uniform(0.3, 1.2)) is None
+        assert run_worker(cells[1], project / "cache", kill_after=chance.uniform(0.3, 1.2)) == -signal.SIGKILL
         assert cells[1].status() in {"interrupted", "new"}, "a dead worker holds nothing"
         steps.append(cells[1].progress().get("step", 0))
     assert run_worker(cells[1], project / "cache") == worker.DONE
     assert steps[-1] > 4, "what was done before a kill is not done again"
     assert_same_result(*cells)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_worker_that_is_asked_to_stop_leaves_a_checkpoint(write_study, project, number):
+    """SIGUSR2 is what Slurm sends before the time limit."""
+    import harness.execution.cell  # noqa: F401 - children are forked with it
+
+    (planned,) = load_study(
+        write_study(protocol=protocol(99), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+    ).cells
+    cell = Store(project / "results").cell(planned.spec.id)
+    cell.write_spec(planned.spec.to_json())
+    assert run_worker(cell, project / "cache", kill_after=1.0, by=number) == worker.STOPPED
+    assert cell.status() in {"interrupted", "new"}
+    assert cell.failure() is None
 
 
 @pytest.mark.slow

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +14,11 @@ import pytest
 import harness.results
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.execution.slurm_engine import batch_script
+from harness.execution.engine import Attempt
+from harness.execution.slurm_engine import SlurmEngine, batch_script
 from harness.execution.slurm_settings import SlurmSettings
+from harness.results.store import CellFolder, Store
+from harness.study.expansion import load_study
 
 FOLDER = Path("/shared/results/slurm/micro")
 
@@ -116,6 +122,43 @@ def test_options_that_contradict_the_engine_are_refused(write_study, toys, capsy
 def numbers(results):
     found = harness.results.load(results=results)
     return found.sort_values(["seed", "case", "region", "metric"]).reset_index(drop=True)
+
+
+SLOW = {
+    "base": "demo",
+    "patch_size": [64, 64],
+    "sampling": {"batch_size": 2},
+    "training": {"epochs": 30, "steps_per_epoch": 4, "validate_every": 30, "refresh_batchnorm": 2},
+}
+
+
+@pytest.mark.slow
+def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_with_the_same_numbers(write_study, toys):
+    """The signal that Slurm sends before the limit goes to the task of submitit's local executor."""
+    study = write_study(protocol=SLOW, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+    (planned,) = load_study(study).cells
+    cell = Store(Path("through")).cell(planned.spec.id)
+    cell.write_spec(planned.spec.to_json())
+    engine = SlurmEngine(SlurmSettings(cluster="local", gpus=0, time=5), Path("slurm"), "micro", None)
+    (job,) = engine.submit([Attempt(CellFolder(cell.path.resolve()), Path("cache").resolve())])
+    deadline = time.monotonic() + 240
+    while cell.progress().get("step", 0) < 8:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = cell.progress()["pid"]
+    task = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(task, signal.SIGUSR2)
+    while (ending := job.poll()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert ending.state == "done"
+    assert "Requeued job" in "".join(path.read_text() for path in Path("slurm").glob("*_log.*"))
+    assert cell.summary()["attempts"] == 1, "a time limit of Slurm's is no failure"
+    assert main(["run", str(study), "--cpu", "--workers", "1", "--no-mlflow", "--results", "local"]) == 0
+    tables = [
+        pd.read_parquet(one.result / "cases.parquet") for one in (cell, Store(Path("local")).cell(planned.spec.id))
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 @pytest.mark.slow
