@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -11,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "write_json"]
+__all__ = ["atomic_folder", "atomic_path", "hash_of_file", "read_json", "write_json"]
+
+
+def hash_of_file(path: Path) -> str:
+    """Returns the first 16 hexadecimal digits of the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextmanager

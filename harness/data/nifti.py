@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["read_image", "read_label", "write_label"]
+__all__ = ["read_channels", "read_image", "read_label", "write_label"]
 
 #: Labels may be stored this far from a whole number; more means they were interpolated.
 _NEARLY = 0.1
+
+_VOLUME = 3
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -34,6 +36,21 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     image = voxels.astype(np.float32)
     _check_finite(image, path)
     return image, affine
+
+
+def read_channels(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Reads a 3D image, or a 4D one whose last axis is the modality.
+
+    Returns:
+        The voxels (M, X, Y, Z) as float32 and the (4, 4) affine to RAS mm.
+
+    Raises:
+        DataError: As :func:`read_image`.
+    """
+    voxels, affine = _read(path, (3, 4))
+    image = voxels.astype(np.float32)
+    _check_finite(image, path)
+    return (image[None] if image.ndim == _VOLUME else np.moveaxis(image, -1, 0)), affine
 
 
 def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -84,7 +101,7 @@ def write_label(path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64
     nib.save(image, path)
 
 
-def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+def _read(path: Path, dimensions: tuple[int, ...] = (_VOLUME,)) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
     if not path.is_file():
         raise DataError(f"Missing file: {path}", hint="Download or unpack the dataset again; nothing may be renamed.")
     try:
@@ -95,7 +112,7 @@ def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         raise DataError(
             f"{path} cannot be read as NIfTI: {error}", hint="The file is damaged or truncated: download it again."
         ) from error
-    if voxels.ndim != 3:
+    if voxels.ndim not in dimensions:
         raise DataError(f"{path} has shape {voxels.shape}; a 3D volume is expected.", hint="Is this the right file?")
     if not np.isfinite(affine).all() or not np.linalg.det(affine):
         raise DataError(

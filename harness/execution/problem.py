@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import DATASETS, Dataset, Reader, Split
+from harness.data import Dataset, Reader, Split
 from harness.data.contract import Case
 from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError
+from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
@@ -71,7 +72,8 @@ def open_problem(spec: CellSpec) -> Problem:
         HarnessError: Other versions of the packages that compute are installed here, and the cell is strict.
     """
     _check_packages(spec)
-    dataset = DATASETS.get(spec.dataset)
+    _check_start(spec)
+    dataset = spec.facts()
     reader = dataset.open(spec.root)
     if reader.fingerprint() != spec.data:
         raise DataError(
@@ -88,6 +90,15 @@ def open_problem(spec: CellSpec) -> Problem:
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)
     return Problem(spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options), task)
+
+
+def _check_start(spec: CellSpec) -> None:
+    path = spec.start_file
+    if path is not None and (not path.is_file() or hash_of_file(path) != spec.start):
+        raise DataError(
+            f"The pretrained weights {path} are gone or changed since the study was planned.",
+            hint="Put the file back, or run the study again: cells with another start get a new identity.",
+        )
 
 
 def _check_packages(spec: CellSpec) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.data import DATASETS, Dataset
+from harness.data import Dataset
 from harness.data.generated import kind_of
 from harness.errors import StudyError
 from harness.execution.engine import Engine
@@ -61,7 +61,7 @@ def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
         key = (cell.label, cell.spec.dataset)
         if key not in sizes:
             segmenter = SEGMENTERS.get(cell.spec.model)
-            task = make_task(DATASETS.get(cell.spec.dataset), cell.spec.leading, cell.spec.protocol)
+            task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
             try:
                 sizes[key] = measure(segmenter, task, segmenter.parse_options(cell.spec.options))
             except StudyError as error:
@@ -137,9 +137,11 @@ def run_study(
 
 def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:
     roots: dict[str, set[Path]] = {}
+    specs = {}
     for cell in loaded.cells:
         roots.setdefault(cell.spec.dataset, set()).add(cell.spec.root)
-    return [_facts_of(DATASETS.get(name), folders) for name, folders in roots.items()]
+        specs[cell.spec.dataset] = cell.spec
+    return [_facts_of(specs[name].facts(), folders) for name, folders in roots.items()]
 
 
 def _facts_of(one: Dataset, folders: Iterable[Path]) -> DatasetFacts:

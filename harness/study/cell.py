@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.data import Dataset
+from harness.data.layouts import find_dataset
 from harness.study.protocol import Protocol
 
 __all__ = ["NO_LEADING", "NUMERICS", "CellSpec"]
@@ -27,7 +29,7 @@ class CellSpec:
     """Everything a cell needs to be computed.
 
     Attributes:
-        dataset: Registered dataset name.
+        dataset: Registered dataset name, or what a folder of the user's own is called.
         dataset_revision: Revision of its reader.
         data: Hash of its files.
         root: Where its files are; not part of the identity.
@@ -41,9 +43,12 @@ class CellSpec:
         protocol: How it is trained.
         weights: Hash of imported weights, which are tested as they are; empty for a cell that is trained.
         weights_file: Where they are; not part of the identity.
+        start: Hash of the file of pretrained weights that training starts from; empty for a start from scratch.
+        start_file: Where it is. The option that names it has the hash in the identity instead.
         splits_file: Where the user's own folds are; the identity has the split's hash instead.
         packages: Versions of the packages that compute, where the protocol promises bitwise equal results (strict
             determinism); else empty.
+        layout: Layout of a folder of the user's own; empty for a registered dataset.
     """
 
     dataset: str
@@ -60,8 +65,15 @@ class CellSpec:
     protocol: Protocol
     weights: str = ""
     weights_file: Path | None = None
+    start: str = ""
+    start_file: Path | None = None
     splits_file: Path | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    layout: str = ""
+
+    def facts(self) -> Dataset:
+        """Returns the facts of the dataset; a folder of the user's own is asked again what it is."""
+        return find_dataset(self.dataset, self.root, self.layout)
 
     @cached_property
     def id(self) -> str:
@@ -79,13 +91,15 @@ class CellSpec:
     def identity(self) -> dict[str, Any]:
         """Returns all that affects the cell's numbers."""
         imported = {"weights": self.weights} if self.weights else {}
+        own = {"layout": self.layout} if self.layout else {}
         packages = {"packages": dict(self.packages)} if self.packages else {}
         return {
             **imported,
+            **({"start": self.start} if self.start else {}),
             **packages,
             "numerics": NUMERICS,
-            "dataset": {"name": self.dataset, "revision": self.dataset_revision, "data": self.data},
-            "model": {"name": self.model, "revision": self.model_revision, "options": dict(self.options)},
+            "dataset": {"name": self.dataset, "revision": self.dataset_revision, "data": self.data, **own},
+            "model": {"name": self.model, "revision": self.model_revision, "options": self._named_by_content()},
             "leading": self.leading,
             "fold": self.fold,
             "split": self.split,
@@ -93,10 +107,22 @@ class CellSpec:
             "protocol": self.protocol.identity(),
         }
 
+    def _named_by_content(self) -> dict[str, Any]:
+        """Options, with the hash of a weights file in place of its path: another file is another cell, a move is not."""
+        path = str(self.start_file)
+        return {key: self.start if self.start and value == path else value for key, value in self.options.items()}
+
+    def started_from(self) -> str:
+        """Returns what training starts from: ``scratch``, ``pretrained:HASH``, or ``imported:HASH`` (not trained)."""
+        if self.weights:
+            return f"imported:{self.weights}"
+        return f"pretrained:{self.start}" if self.start else "scratch"
+
     def to_json(self) -> dict[str, Any]:
         """Returns the spec as JSON values; :meth:`from_json` reads it back."""
         return {
             "dataset": self.dataset,
+            "layout": self.layout,
             "dataset_revision": self.dataset_revision,
             "data": self.data,
             "root": str(self.root),
@@ -110,6 +136,9 @@ class CellSpec:
             "protocol": self.protocol.model_dump(mode="json"),
             "weights": self.weights,
             "weights_file": str(self.weights_file) if self.weights_file is not None else None,
+            "start": self.start,
+            "start_file": str(self.start_file) if self.start_file is not None else None,
+            "started_from": self.started_from(),
             "splits_file": str(self.splits_file) if self.splits_file is not None else None,
             "packages": dict(self.packages),
             "numerics": NUMERICS,
@@ -123,13 +152,14 @@ class CellSpec:
         Raises:
             ValueError: The identity does not match: the file was changed by hand, or by another version.
         """
-        special = {"protocol", "root", "weights_file", "splits_file"}
+        special = {"protocol", "root", "weights_file", "start_file", "splits_file"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
             root=Path(values["root"]),
             protocol=Protocol.model_validate(values["protocol"]),
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
+            start_file=Path(values["start_file"]) if values["start_file"] else None,
             splits_file=Path(values["splits_file"]) if values["splits_file"] else None,
         )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:

@@ -6,16 +6,17 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from harness.data import DATASETS, Dataset, Reader, Split
+from harness.data import Dataset, Reader, Split
+from harness.data.layouts import find_dataset
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import DataError, HarnessError, StudyError, did_you_mean
+from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
@@ -24,6 +25,9 @@ from harness.study.protocol import Protocol, is_native, load_protocol, native_pr
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
 __all__ = ["LoadedStudy", "StudyCell", "Variant", "load_study", "make_task"]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Variant:
     protocol: Protocol
     weights: str = ""
     weights_file: Path | None = None
+    start: str = ""
+    start_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ def _variants(study: Study, document: Document, protocol: Protocol, beside: Path
         for chosen in _combinations(entry.sweep):
             given = {**study.options.get(entry.name, {}), **entry.options, **chosen}
             try:
-                options = segmenter.parse_options(given).model_dump(mode="json")
+                parsed = segmenter.parse_options(given)
+                start_file = segmenter.pretrained_file(parsed, beside)
             except StudyError as error:
                 raise document.error(where, error.message, error.hint) from error
             label = _label(entry, segmenter, chosen)
@@ -124,7 +131,12 @@ def _variants(study: Study, document: Document, protocol: Protocol, beside: Path
             own = protocol
             if is_native(study.protocol):
                 own = native_protocol(study.protocol, segmenter.native_recipe, beside)
-            yield Variant(label, segmenter, options, own, *weights)
+            options = parsed.model_dump(mode="json")
+            if start_file is None:
+                yield Variant(label, segmenter, options, own, *weights)
+            else:
+                options[segmenter.pretrained_option] = str(start_file)
+                yield Variant(label, segmenter, options, own, *weights, hash_of_file(start_file), start_file)
     for name in study.options:
         if name not in {entry.name for entry in study.matrix.model}:
             raise document.error(
@@ -145,8 +157,7 @@ def _weights(entry: ModelEntry, beside: Path, document: Document, where: Key) ->
             f"there are no weights at {path}.",
             "Write them with `harness import-checkpoint`, or correct the path.",
         )
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16], path
+    return hash_of_file(path), path
 
 
 def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
@@ -176,10 +187,11 @@ def _cells(
 ) -> tuple[tuple[StudyCell, ...], int]:
     found: dict[tuple[str, str], StudyCell] = {}
     total = 0
+    own_folders: dict[str, Path] = {}
     for index, entry in enumerate(study.matrix.dataset):
         where: Key = ("matrix", "dataset", index)
-        dataset = _registered(DATASETS.get, entry.name, document, where)
-        root, reader = _open(dataset, entry, beside, document, where)
+        dataset, root, reader = _open(entry, beside, document, where)
+        _check_name(entry.layout, dataset.name, root, own_folders, document, where)
         data = reader.fingerprint()
         own_splits = (beside / entry.splits).resolve() if entry.splits is not None else None
         splits = _splits(reader, dataset, own_splits, study.matrix.fold, document, where)
@@ -203,19 +215,49 @@ def _cells(
                 protocol=variant.protocol,
                 weights=variant.weights,
                 weights_file=variant.weights_file,
+                start=variant.start,
+                start_file=variant.start_file,
                 splits_file=own_splits,
+                layout=entry.layout,
                 packages=numeric_packages() if variant.protocol.training.determinism == "strict" else {},
             )
             found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
     return tuple(found.values()), total - len(found)
 
 
-def _open(dataset: Dataset, entry: DatasetEntry, beside: Path, document: Document, where: Key) -> tuple[Path, Reader]:
+def _open(entry: DatasetEntry, beside: Path, document: Document, where: Key) -> tuple[Dataset, Path, Reader]:
+    """Returns the dataset of an entry, leading as the entry says, its folder and its reader."""
+    named = beside / entry.folder if entry.folder is not None else None
+    if entry.layout:
+        dataset = _located(lambda: find_dataset(entry.name, named, entry.layout), document, where)
+    else:
+        dataset = _registered(find_dataset, entry.name, document, where)
+    if entry.leading is not None:
+        if entry.leading not in dataset.modalities:
+            raise document.error(
+                (*where, "leading"),
+                f"{dataset.name} has no modality '{entry.leading}'.",
+                did_you_mean(entry.leading, dataset.modalities),
+            )
+        dataset = replace(dataset, default_leading=entry.leading)
+    root = _located(lambda: dataset.locate(named).resolve(), document, where)
+    return dataset, root, _located(lambda: dataset.open(root), document, where)
+
+
+def _located(get: Callable[[], T], document: Document, where: Key) -> T:
+    """Returns what ``get`` returns; its errors name the line of the study."""
     try:
-        root = dataset.locate(beside / entry.root if entry.root is not None else None).resolve()
-        return root, dataset.open(root)
+        return get()
     except HarnessError as error:
         raise type(error)(f"{document.at(where)}: {error.message}", hint=error.hint) from error
+
+
+def _check_name(layout: str, name: str, root: Path, own: dict[str, Path], document: Document, where: Key) -> None:
+    """Refuses two folders of the user's own that tables would call alike."""
+    if layout and own.setdefault(name, root) != root:
+        raise document.error(
+            where, f"two folders are called '{name}': {own[name]} and {root}.", "Give one of them a `name` of its own."
+        )
 
 
 def _splits(

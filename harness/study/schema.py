@@ -22,9 +22,20 @@ def _name_only(value: object) -> object:
 
 
 class DatasetEntry(Settings):
-    """A registered dataset, and where its folder is if that is not the usual place."""
+    """A registered dataset, and where its folder is if that is not the usual place; or a folder of the user's own."""
 
-    name: str
+    name: str = Field("", description="Registered name; of a folder of your own, what to call it.")
+    nnunet_raw: Path | None = Field(
+        None,
+        description="In place of a registered dataset: a folder of your own in nnU-Net v2's raw format (dataset.json, "
+        "imagesTr, labelsTr); relative to the study file.",
+    )
+    msd: Path | None = Field(
+        None, description="Likewise: a folder in the format of the Medical Segmentation Decathlon (4D images)."
+    )
+    leading: str | None = Field(
+        None, description="Modality that 'default' in `leading` stands for; default: the dataset's."
+    )
     root: Path | None = Field(
         None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity."
     )
@@ -33,6 +44,26 @@ class DatasetEntry(Settings):
         description="File of folds in place of the dataset's own, as `harness data splits` writes it; relative to the "
         "study file. Its content is part of a cell's identity.",
     )
+
+    @property
+    def layout(self) -> str:
+        """Layout of a folder of the user's own; empty for a registered dataset."""
+        return "nnunet_raw" if self.nnunet_raw is not None else "msd" if self.msd is not None else ""
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder that is named, if any."""
+        return self.nnunet_raw or self.msd or self.root
+
+    @model_validator(mode="after")
+    def _is_one_dataset(self) -> DatasetEntry:
+        if sum(place is not None for place in (self.root, self.nnunet_raw, self.msd)) > 1:
+            raise ValueError("give one of 'root', 'nnunet_raw' and 'msd'")
+        if not self.layout and not self.name:
+            raise ValueError("name a registered dataset, or a folder of your own by 'nnunet_raw' or 'msd'")
+        if self.layout and self.name and _NAME.fullmatch(self.name) is None:
+            raise ValueError(f"'{self.name}' is no valid name: use lower-case letters, digits, '_' and '-'")
+        return self
 
 
 class ModelEntry(Settings):

@@ -1,8 +1,11 @@
 """``harness data``: what is registered, generated, checked, looked at, prepared and exported; one verb a file."""
 
+from harness.cli.data.check import check
+from harness.cli.data.export import export
 from harness.cli.data.generate import generate
 from harness.cli.data.listing import data
 from harness.cli.data.prepare import prepare
+from harness.cli.data.preview import preview
 from harness.cli.data.splits import splits
 
-__all__ = ["data", "generate", "prepare", "splits"]
+__all__ = ["check", "data", "export", "generate", "prepare", "preview", "splits"]

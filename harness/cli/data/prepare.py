@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness.data import Dataset, Reader
 
-__all__ = ["prepare"]
+__all__ = ["bar", "prepare"]
 
 
 @data.command(epilog="Example: harness data prepare brats2023 --root ~/BraTS2023 --protocol paper --workers 8")
@@ -44,14 +44,14 @@ def prepare(
     """
     from rich.console import Console
 
-    from harness.data import DATASETS
+    from harness.data.layouts import find_dataset
     from harness.data.prepare import entry_folder
     from harness.data.prepare import prepare as prepare_cases
     from harness.execution.local import cores
     from harness.study.protocol import load_protocol
 
     console = Console()
-    dataset, chosen = DATASETS.get(name), load_protocol(protocol)
+    dataset, chosen = find_dataset(name, root), load_protocol(protocol)
     reader = dataset.open(root)
     everything = _cases(dataset, reader)
     cases = everything[:limit]
@@ -60,7 +60,7 @@ def prepare(
         f"[bold]{dataset.title}[/]: {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
         f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
     )
-    with _bar(console) as progress:
+    with bar(console) as progress:
         prepare_cases(dataset, reader, cases, chosen.preparation, chosen.patch_size, cache, progress, processes)
     folder = entry_folder(dataset, reader, chosen.preparation, chosen.patch_size, cache)
     _say_space(console, folder, cases, len(everything))
@@ -73,13 +73,13 @@ def _cases(dataset: Dataset, reader: Reader) -> list[str]:
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+def bar(console: Console, doing: str = "preparing") -> Iterator[Callable[[int, int], None]]:
     """Yields what a preparation calls with (done, total); shows it as a bar with the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as shown:
-        task = shown.add_task("preparing", total=None)
+        task = shown.add_task(doing, total=None)
 
         def progress(done: int, total: int) -> None:
             shown.update(task, completed=done, total=total)

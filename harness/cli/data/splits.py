@@ -28,11 +28,11 @@ def splits(
     from rich.console import Console
 
     from harness.cli.words import table
-    from harness.data import DATASETS
+    from harness.data.layouts import find_dataset
     from harness.data.splits import check_leak, choose_splits, write_splits
     from harness.errors import HarnessError
 
-    dataset = DATASETS.get(name)
+    dataset = find_dataset(name, root)
     if out.exists() and not force:
         raise HarnessError(f"{out} is there already.", hint="Name another file, or replace it with --force.")
     reader = dataset.open(root)

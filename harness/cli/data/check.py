@@ -1,0 +1,86 @@
+"""``harness data check``: reads every case of a folder and lists what must be put right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.data.listing import data
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.data import Dataset, Reader
+
+__all__ = ["check"]
+
+_SHAPES_SHOWN = 3
+
+
+@data.command(epilog="Example: harness data check prostate158 ~/Prostate158")
+def check(
+    name: Annotated[
+        str, typer.Argument(help="Registered name; `nnunet_raw` or `msd` for a folder of your own.", show_default=False)
+    ],
+    path: Annotated[
+        Path | None, typer.Argument(help="The folder; default: where it is usually found.", show_default=False)
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Check predictions of these cases instead: a folder or archive as `harness predict` writes it.",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Also fail on what only should be looked at.")] = False,
+) -> None:
+    """Read every case and list what must be put right: nothing is changed.
+
+    Finds missing and unreadable files, images off their case's grid, wrong label values, empty labels, the same content
+    under two patients, splits that leak, orientations that cannot be right. Ends with status 1 if anything must be put
+    right.
+    """
+    from rich.console import Console
+
+    from harness.cli.data.prepare import bar
+    from harness.cli.words import table
+    from harness.data.checking import check_dataset
+    from harness.data.layouts import find_dataset
+
+    console = Console()
+    dataset = find_dataset(name, path)
+    folder = dataset.locate(path)
+    reader = dataset.open(folder)
+    if export is not None:
+        _check_predictions(console, dataset, reader, export)
+        return
+    with bar(console, "reading") as progress:
+        checked = check_dataset(dataset, reader, progress)
+    shapes = [f"{'x'.join(map(str, shape))} ({count})" for shape, count in checked.shapes.items()]
+    more = f" and {len(shapes) - _SHAPES_SHOWN} more" if len(shapes) > _SHAPES_SHOWN else ""
+    console.print(
+        f"[bold]{dataset.title}[/] in {folder}: {checked.labelled} labelled and {checked.unlabelled} unlabelled cases, "
+        f"{checked.readable} readable; shapes {', '.join(shapes[:_SHAPES_SHOWN]) or 'none'}{more}.",
+        soft_wrap=True,
+    )
+    if checked.findings:
+        listing = table("", "case", "what is wrong", "what to do", wrap=("case", "what is wrong", "what to do"))
+        for one in checked.findings:
+            listing.add_row("fix" if one.severity == "fix" else "look", one.where, one.what, one.remedy)
+        console.print(listing)
+    if checked.must_fix or (strict and checked.findings):
+        raise typer.Exit(1)
+    console.print("Nothing must be put right.")
+
+
+def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place: Path) -> None:
+    from harness.data.export import check_export
+
+    problems = check_export(dataset, reader, place)
+    for problem in problems:
+        console.print(f"- {problem}", soft_wrap=True, markup=False)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"{place} can be handed in.", soft_wrap=True)

@@ -1,0 +1,44 @@
+"""``harness data export``: writes a dataset in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.data.listing import data
+
+__all__ = ["export"]
+
+
+@data.command(epilog="Example: harness data export prostate158 --nnunet-raw nnUNet_raw/Dataset158_Prostate")
+def export(
+    name: Annotated[str, typer.Argument(help="Registered name; `msd` for a Decathlon folder.", show_default=False)],
+    nnunet_raw: Annotated[
+        Path, typer.Option("--nnunet-raw", help="Folder to write, in nnU-Net v2's raw format.", show_default=False)
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+    ] = None,
+) -> None:
+    """Write every case in nnU-Net v2's raw format, with patients and folds beside them.
+
+    The folder can be planned by nnU-Net, or named in a study as `{nnunet_raw: FOLDER, splits: FOLDER/splits.json}`.
+    """
+    from rich.console import Console
+
+    from harness.cli.data.prepare import bar
+    from harness.data.layouts import find_dataset
+    from harness.data.layouts.write_nnunet_raw import write_nnunet_raw
+
+    console = Console()
+    dataset = find_dataset(name, root)
+    folder = dataset.locate(root)
+    reader = dataset.open(folder)
+    with bar(console, "writing") as progress:
+        write_nnunet_raw(dataset, reader, folder, nnunet_raw, progress)
+    console.print(
+        f"Written: {nnunet_raw}, {len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases.",
+        soft_wrap=True,
+    )

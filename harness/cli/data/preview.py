@@ -1,0 +1,35 @@
+"""``harness data preview``: a picture of several cases, to be looked at before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.data.listing import data
+
+__all__ = ["preview"]
+
+
+@data.command(epilog="Example: harness data preview chaos ~/CHAOS --out chaos.png")
+def preview(
+    name: Annotated[
+        str, typer.Argument(help="Registered name; `nnunet_raw` or `msd` for a folder of your own.", show_default=False)
+    ],
+    path: Annotated[
+        Path | None, typer.Argument(help="The folder; default: where it is usually found.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Picture to write (PNG, PDF or SVG).")] = Path("preview.png"),
+    cases: Annotated[int, typer.Option("--cases", min=1, max=20, help="How many cases, evenly from the list.")] = 4,
+) -> None:
+    """Draw all modalities of several cases with their labels in colour, in the slice that shows most of them."""
+    from rich.console import Console
+
+    from harness.data.layouts import find_dataset
+    from harness.data.preview import draw_preview
+
+    dataset = find_dataset(name, path)
+    reader = dataset.open(path)
+    drawn = draw_preview(dataset, reader, out, cases)
+    Console().print(f"Written: {out} (cases {', '.join(drawn)}).", soft_wrap=True)

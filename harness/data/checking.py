@@ -1,0 +1,225 @@
+"""Finds what a user must put right in a dataset's folder before a study stands on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.contract import Case, Dataset, Reader
+from harness.data.splits import check_leak
+from harness.errors import DataError, HarnessError
+
+__all__ = ["Checked", "Finding", "check_dataset"]
+
+#: ``fix``: must be put right. ``look``: may be meant, should be looked at.
+Severity = Literal["fix", "look"]
+
+_MOST_THREADS = 4  # each holds a whole case
+
+#: A voxel size so many times larger or smaller than the median is said to be odd.
+_ODD_SPACING = 3.0
+
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a dataset.
+
+    Attributes:
+        severity: Whether it must be put right.
+        where: Case, cases or fold.
+        what: What is wrong.
+        remedy: What to do.
+    """
+
+    severity: Severity
+    where: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at, and what was found.
+
+    Attributes:
+        labelled: Cases with a label.
+        unlabelled: Cases without.
+        readable: Cases that could be read.
+        shapes: Voxels along each axis to number of cases.
+        findings: The ones to be put right first.
+    """
+
+    labelled: int
+    unlabelled: int
+    readable: int
+    shapes: Mapping[tuple[int, ...], int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def must_fix(self) -> bool:
+        """Whether anything must be put right."""
+        return any(finding.severity == "fix" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is remembered of a case once it was read."""
+
+    case: str
+    findings: tuple[Finding, ...]
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    images: tuple[str, ...] = ()
+    label: str = ""
+
+
+def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int], None] | None = None) -> Checked:
+    """Reads every case and compares all of them.
+
+    Args:
+        dataset: Facts.
+        reader: Of the folder.
+        progress: Called with (done, total).
+    """
+    labelled = set(reader.cases())
+    cases = [*reader.cases(), *reader.unlabelled()]
+    seen: list[_Seen] = []
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        for one in pool.map(lambda case: _look(dataset, reader, case, case in labelled), cases):
+            seen.append(one)
+            if progress is not None:
+                progress(len(seen), len(cases))
+    findings = [finding for one in seen for finding in one.findings]
+    findings += _duplicates(dataset, reader, seen) + _odd_spacings(seen) + _leaks(dataset, reader)
+    shapes: dict[tuple[int, ...], int] = defaultdict(int)
+    for one in seen:
+        if one.shape:
+            shapes[one.shape] += 1
+    return Checked(
+        labelled=len(labelled),
+        unlabelled=len(cases) - len(labelled),
+        readable=sum(1 for one in seen if one.shape),
+        shapes=dict(sorted(shapes.items(), key=lambda item: -item[1])),
+        findings=tuple(sorted(_joined(findings), key=lambda finding: finding.severity)),
+    )
+
+
+def _joined(findings: Iterable[Finding]) -> list[Finding]:
+    """Joins what is the same of several cases into one line."""
+    cases: dict[tuple[Severity, str, str], list[str]] = defaultdict(list)
+    for one in findings:
+        cases[one.severity, one.what, one.remedy].append(one.where)
+    return [Finding(severity, _named(where), what, remedy) for (severity, what, remedy), where in cases.items()]
+
+
+def _named(cases: list[str]) -> str:
+    if len(cases) <= _MOST_NAMED:
+        return ", ".join(cases)
+    return f"{len(cases)} cases: {', '.join(cases[:_MOST_NAMED])}, ..."
+
+
+def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _Seen:
+    try:
+        content = reader.load(case)
+        odd = reader.concerns(case, content)
+    except DataError as error:
+        return _Seen(case, (Finding("fix", case, error.message, error.hint),))
+    findings = [Finding("fix", case, words, "Compare with `harness data preview`.") for words in odd]
+    findings += _content_findings(dataset, case, content, labelled and not odd)
+    return _Seen(
+        case,
+        tuple(findings),
+        tuple(content.label.shape),
+        content.spacing,
+        tuple(_hash(image) for image in content.images),
+        _hash(content.label) if content.label.any() else "",
+    )
+
+
+def _content_findings(dataset: Dataset, case: str, content: Case, labelled: bool) -> Iterable[Finding]:
+    if content.images.shape != (len(dataset.modalities), *content.label.shape):
+        yield Finding("fix", case, f"images of shape {content.images.shape}, label of {content.label.shape}")
+    if surplus := sorted(set(np.unique(content.label).tolist()) - set(dataset.labels)):
+        yield Finding("fix", case, f"label values {surplus} that the dataset does not declare")
+    for name, image in zip(dataset.modalities, content.images, strict=False):
+        if image.size and image.min() == image.max():
+            yield Finding("fix", case, f"{name} has the same value everywhere", "Get the image again.")
+    if labelled and not content.label.any():
+        yield Finding("look", case, "the label is empty", "Is it meant? Nothing can be learned from it.")
+
+
+def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_Seen]) -> list[Finding]:
+    """Returns what stands twice: an image under two patients or two modalities, a label under two patients."""
+    owners: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for one in seen:
+        for name, digest in zip(dataset.modalities, one.images, strict=False):
+            owners[digest].append((one.case, name))
+        if one.label:
+            owners[one.label].append((one.case, "label"))
+    by_cases: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    within: list[Finding] = []
+    for held in owners.values():
+        cases = tuple(dict.fromkeys(case for case, _ in held))
+        names = list(dict.fromkeys(name for _, name in held))
+        if len(cases) == 1 and len(held) > 1:
+            within.append(
+                Finding("fix", cases[0], f"{' and '.join(names)} are the same image", "Get one of them again.")
+            )
+        elif len({reader.patient(case) for case in cases}) > 1:
+            by_cases[cases].update(names)
+    between = [
+        Finding(
+            "fix",
+            ", ".join(cases),
+            f"the same content ({', '.join(sorted(names))}) under {len(cases)} names: one patient would be trained on "
+            "and tested",
+            "Remove all but one, or name one patient for all of them.",
+        )
+        for cases, names in by_cases.items()
+    ]
+    return [*between, *within]
+
+
+def _odd_spacings(seen: Iterable[_Seen]) -> list[Finding]:
+    known = [one for one in seen if one.spacing]
+    if not known:
+        return []
+    median = np.median([one.spacing for one in known], axis=0)
+    return [
+        Finding("look", one.case, f"voxels of {_millimetres(one.spacing)} mm; the median is {_millimetres(median)}")
+        for one in known
+        if (np.maximum(np.array(one.spacing) / median, median / np.array(one.spacing)) > _ODD_SPACING).any()
+    ]
+
+
+def _millimetres(sizes: Iterable[float]) -> str:
+    return " x ".join(f"{size:.3g}" for size in sizes)
+
+
+def _leaks(dataset: Dataset, reader: Reader) -> list[Finding]:
+    findings = []
+    for fold in range(dataset.folds):
+        try:
+            check_leak(reader.split(fold), dataset, reader, f"{dataset.name}, fold {fold}")
+        except HarnessError as error:
+            findings.append(Finding("fix", f"fold {fold}", error.message, error.hint))
+    if len(findings) == dataset.folds and len({finding.what for finding in findings}) == 1:
+        return [Finding("fix", "all folds", findings[0].what, findings[0].remedy)]
+    return findings
+
+
+def _hash(voxels: NDArray[np.generic]) -> str:
+    digest = hashlib.sha256(str(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels).tobytes())
+    return digest.hexdigest()
