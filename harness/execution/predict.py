@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harness.data import DATASETS, Dataset, Reader
+from harness.data import Dataset, Reader
 from harness.data.export import check_export, pack, write_prediction
 from harness.data.normalisation import Normaliser
 from harness.data.prepare import prepare
@@ -112,7 +112,7 @@ def predict_cell(
     target = out / cell.id
     if target.exists():
         raise HarnessError(f"{target} is there already.", hint="Name another folder with --out, or remove it.")
-    dataset = DATASETS.get(spec.dataset)
+    dataset = spec.facts()
     network = _network(spec, dataset, cell.result / "weights.safetensors").to(device)
     normaliser = read_normaliser(cell.result / "weights.safetensors") or _fit(spec, cache, workers, progress)
     reader = dataset.open(folder or spec.root)

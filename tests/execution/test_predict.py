@@ -55,6 +55,8 @@ def test_a_validation_set_is_predicted_packed_and_accepted(trained, capsys):
     assert str(archive.relative_to(trained)) in capsys.readouterr().out.replace("\n", "")
     reader = DATASET.open(trained / "brats")
     assert check_export(DATASET, reader, archive) == []
+    assert main(["data", "check", "brats2019", "brats", "--export", str(archive)]) == 0
+    assert "can be handed in" in capsys.readouterr().out
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == [f"{case}.nii.gz" for case in reader.unlabelled()]
     for case in reader.unlabelled():
@@ -76,6 +78,16 @@ def test_a_prediction_is_the_one_the_cells_own_test_wrote(trained, capsys):
         mine, scored = (np.asarray(nib.load(one).dataobj) for one in (file, cell.result / "predictions" / file.name))
         assert np.array_equal(mine == 4, scored == 3)
         assert np.array_equal(mine == 1, scored == 1)
+
+
+def test_data_check_refuses_a_spoilt_export(trained, capsys):
+    assert predict() == 0
+    folder = next(path for path in (trained / "out").iterdir() if path.is_dir())
+    next(folder.iterdir()).rename(folder / "other.nii.gz")
+    assert main(["data", "check", "brats2019", "brats", "--export", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert "other.nii.gz is no file of BraTS 2019" in shown
+    assert "is missing" in shown
 
 
 def test_nothing_is_written_over_and_mistakes_are_named(trained, capsys):
