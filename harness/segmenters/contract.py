@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -106,6 +107,10 @@ class Segmenter:
             :data:`harness.segmenters.released.Translator`. Empty where no weights of theirs can be taken.
         runner: ``module:function``, a :data:`harness.segmenters.external.Runner`: a framework that trains and predicts
             by itself; ``factory`` then builds a network like the one it plans, for size estimates.
+        pretrained_option: Option that names the file of weights a training starts from, or is ``none``. Empty where
+            there is none. A cell records the file's hash; nothing is ever downloaded.
+        pretrained_finder: ``module:function`` of the options that returns the file where the option is a word instead
+            of a path (``imagenet``).
         native_recipe: Its authors' own training recipe, as what differs from protocol ``paper``; studies ask for it by
             ``protocol: native``.
         notes: Decisions and departures a reader of a table should know.
@@ -128,6 +133,8 @@ class Segmenter:
     official_parameters: int | None = None
     translator: str = ""
     runner: str = ""
+    pretrained_option: str = ""
+    pretrained_finder: str = ""
     native_recipe: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     revision: int = 1
@@ -216,6 +223,31 @@ class Segmenter:
         """
         runner: Runner = self._load(self.runner)
         return runner
+
+    def pretrained_file(self, options: Options, beside: Path) -> Path | None:
+        """Returns the file of weights that a training with these options starts from; ``None`` where from scratch.
+
+        Args:
+            options: Validated options.
+            beside: Folder that a relative path is relative to.
+
+        Raises:
+            StudyError: The file is not on this disk.
+            HarnessError: What finds it cannot be imported.
+        """
+        named = getattr(options, self.pretrained_option) if self.pretrained_option else "none"
+        if named == "none":
+            return None
+        path = (beside / Path(named).expanduser()).resolve()
+        if path.is_file():
+            return path
+        if self.pretrained_finder:
+            finder: Callable[[Options], Path] = self._load(self.pretrained_finder)
+            return finder(options).resolve()
+        raise StudyError(
+            f"{self.name}: there is no file {path} to start from.",
+            hint=f"Nothing is downloaded: put the weights there, correct `{self.pretrained_option}`, or write `none`.",
+        )
 
     def _load(self, place: str) -> Any:
         module_name, _, function_name = place.partition(":")
