@@ -56,7 +56,9 @@ class SlurmSettings(Settings):
         values: dict[str, Any] = {}
         if path is not None:
             try:
-                values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+                # YAML would read 12:00:00 as a number to base 60
+                text = re.sub(r"(?m)^time:[ ]*([\d:-]+)", r'time: "\1"', path.read_text(encoding="utf-8"))
+                values = yaml.safe_load(text) or {}
             except (OSError, yaml.YAMLError) as error:
                 raise HarnessError(f"{path} cannot be read: {error}", hint="It must be a YAML file.") from error
             if not isinstance(values, dict):

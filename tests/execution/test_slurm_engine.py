@@ -66,6 +66,15 @@ def test_a_file_and_single_settings_go_together(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "minutes"), [("90", 90), ("12:00:00", 720), ("1-06:30:00  # a day and more", 1830), ('"00:45:00"', 45)]
+)
+def test_times_are_read_as_slurm_reads_them(tmp_path, text, minutes):
+    path = tmp_path / "slurm.yaml"
+    path.write_text(f"gpus: 1\ntime: {text}\n")
+    assert SlurmSettings.load(path).time == minutes
+
+
+@pytest.mark.parametrize(
     ("content", "given", "said"),
     [
         ("partitoin: gpu", (), "unknown setting 'partitoin'"),
