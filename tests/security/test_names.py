@@ -115,6 +115,7 @@ def test_the_whole_results_folder_may_be_a_link(tmp_path):
     assert (tmp_path / "disk" / "cells" / "cell" / "failure.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toys")
 def test_labels_are_words_and_never_paths(write_study, project):
     """Labels may hold anything; what is written for them stays where results are."""
