@@ -10,6 +10,7 @@ __all__ = ["METRIC_NAMES", "MetricName"]
 MetricName = Literal[
     "dice",
     "hd95",
+    "hd95_medpy",
     "hd",
     "assd",
     "nsd",

@@ -64,6 +64,7 @@ _RATIO, _MM, _POINTS = "from 0 to 1", "in mm", "from 0 to 100"
 _STYLES = (
     MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale=_RATIO),
     MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale=_MM),
+    MetricStyle("hd95_medpy", "HD95 by medpy", "mm", 2, higher_is_better=False, scale=_MM),
     MetricStyle("hd", "HD", "mm", 2, higher_is_better=False, scale=_MM),
     MetricStyle("assd", "ASSD", "mm", 2, higher_is_better=False, scale=_MM),
     MetricStyle("nsd", "NSD at 1 mm", "", 3, higher_is_better=True, scale=_RATIO),

@@ -23,6 +23,7 @@ _PACKAGES = (
     "dynamic-network-architectures",
     "batchgeneratorsv2",
     "surface-distance",
+    "medpy",
     "scipy",
     "pandas",
     "mlflow",

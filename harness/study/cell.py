@@ -108,7 +108,7 @@ class CellSpec:
         }
 
     def _named_by_content(self) -> dict[str, Any]:
-        """Options, with the hash of a weights file in place of its path: another file is another cell, a move is not."""
+        """Options, with the hash of a weights file in place of its path: a moved file is the same cell."""
         path = str(self.start_file)
         return {key: self.start if self.start and value == path else value for key, value in self.options.items()}
 

@@ -140,7 +140,7 @@ def test_one_empty_mask_is_the_worst_overlap_and_the_diagonal():
         assert {status for _, status in values.values()} == {"empty_one"}
         for name in ("dice", "nsd", "sensitivity", "precision", "chaos_score", "chaos_mssd"):
             assert values[name][0] == 0
-        for name in ("hd", "hd95", "assd"):
+        for name in ("hd", "hd95", "hd95_medpy", "assd"):
             assert values[name][0] == pytest.approx(DIAGONAL)
         assert values["ravd"][0] == (1 if truth.any() else 6 * 8 * 7)
 
@@ -158,9 +158,9 @@ def test_nan_skip_leaves_out_what_cannot_be_computed_but_keeps_a_value():
     assert {status for _, status in both.values()} == {"skipped"}
     assert {name: value for name, (value, _) in both.items()} == {name: value for name, (value, _) in strict.items()}
     lost = by_metric(empty, block(), "nan_skip")
-    assert {name for name, (_, status) in lost.items() if status == "skipped"} == {"hd", "hd95", "assd"}
+    assert {name for name, (_, status) in lost.items() if status == "skipped"} == {"hd", "hd95", "hd95_medpy", "assd"}
     invented = by_metric(block(), empty, "nan_skip")
-    assert {name for name, (_, status) in invented.items() if status == "skipped"} == {"hd", "hd95", "assd", "ravd"}
+    assert {name for name, (_, status) in invented.items() if status == "skipped"} == {"hd", "hd95", "hd95_medpy", "assd", "ravd"}
     assert {status for _, status in by_metric(None, block(), "nan_skip").values()} == {"missing"}
 
 
@@ -209,3 +209,15 @@ def test_the_bounding_box_is_the_smallest(mask):
             assert box == tuple(
                 slice(low, high + 1) for low, high in zip(places.min(axis=0), places.max(axis=0), strict=True)
             )
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs(dims=(3, 3)))
+def test_medpys_own_hd95_stands_beside_ours(scene):
+    found, real, spacing = scene
+    scores = score_case(
+        found.astype(np.uint8), real.astype(np.uint8), {"WT": (1,)}, spacing, POLICIES["worst"], ("hd95", "hd95_medpy")
+    )
+    assert scores[1].value == pytest.approx(binary.hd95(found, real, voxelspacing=spacing), abs=1e-12)
+    assert scores[0].value == pytest.approx(scores[1].value, abs=1e-9)
+    assert scores[1].implementation.startswith("medpy ")
