@@ -73,7 +73,7 @@ def _draw_case(row: Sequence[Axes], dataset: Dataset, case: Case, name: str) -> 
     for position, axes in enumerate(row):
         shown = images[min(position, len(images) - 1)]
         plane = _as_seen(np.take(shown, index, dataset.slice_axis), dataset.slice_axis)
-        low, high = np.percentile(plane, _WINDOW)
+        low, high = np.percentile(plane.astype(np.float64), _WINDOW)
         axes.imshow(plane, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect, interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])

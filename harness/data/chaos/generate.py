@@ -75,7 +75,7 @@ def _write(folder: Path, index: int, drawn: bool, rng: np.random.Generator, scal
     step = EXTENT_MM[2] / count
     tissue = draw_abdomen((plane, plane, count * _FINE), (*pixel, step / _FINE), rng)
     series = int(rng.integers(1, 50))
-    heights = (np.arange(count) + 0.5) * step
+    heights: NDArray[np.float64] = (np.arange(count, dtype=np.float64) + 0.5) * step
     dual = _Stack(heights[::-1] if index % 2 else heights, pixel, series + 2)
     in_t1 = _slices(tissue, dual, step)
     for phase, name, offset in (("InPhase", "t1in", 2), ("OutPhase", "t1out", 1)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -104,7 +105,7 @@ class _Tree:
         files: dict[str, NDArray[np.generic]] = {
             name: np.rint(image).astype(np.int16) for name, image in drawn.images.items()
         }
-        label: NDArray[np.generic] = self._values[drawn.zones]
+        label: NDArray[Any] = self._values[drawn.zones]
         if index == _WITH_NOISY_LABEL:
             label = (label * 0.9999).astype(np.float32)
         files["t2_anatomy_reader1"] = label
