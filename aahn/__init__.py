@@ -20,6 +20,8 @@ SEGMENTER = Segmenter(
         licence="Apache-2.0",
     ),
     factory="aahn.network:build",
+    pretrained_option="leading_weights",
+    pretrained_finder="aahn.leading_encoder:pretrained_file",
     options=AAHNOptions,
     presets={
         "paper": {},

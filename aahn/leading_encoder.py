@@ -31,7 +31,7 @@ from aahn.leading_branch import LeadingLevel, native_entries
 from aahn.options import LEVELS, AAHNOptions
 from harness.errors import StudyError, did_you_mean
 
-__all__ = ["EncoderLeadingBranch"]
+__all__ = ["EncoderLeadingBranch", "pretrained_file"]
 
 PREFIX = "smp/"
 PROBE_SIDE = 64  # of the image that finds parameters without a use
@@ -116,6 +116,19 @@ def _build_encoder(name: str, in_channels: int, weights: str) -> nn.Module:
         encoder.set_in_channels(in_channels, pretrained=weights != "none")  # type: ignore[operator]
     _drop_unused(encoder, in_channels)
     return encoder
+
+
+def pretrained_file(options: AAHNOptions) -> Path:
+    """Returns the file of the leading encoder's pretrained weights on this disk.
+
+    Raises:
+        StudyError: It is not there.
+    """
+    from segmentation_models_pytorch.encoders import encoders as known
+
+    name = options.leading_encoder.removeprefix(PREFIX)
+    settings = known.get(name, {}).get("pretrained_settings", {}).get("imagenet", {})
+    return _find_weights(name, options.leading_weights, settings)
 
 
 def _find_weights(name: str, weights: str, settings: Mapping[str, str]) -> Path:

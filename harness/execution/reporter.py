@@ -36,6 +36,7 @@ class Reporter:
     def __init__(self, folder: CellFolder, spec: CellSpec, accumulate: int = 1) -> None:
         self._folder = folder
         self._training = spec.protocol.training
+        self._start = spec.started_from()
         self._accumulate = accumulate
         self._values: dict[str, object] = {
             "cell": spec.id,
@@ -91,6 +92,7 @@ class Reporter:
             result / "summary.json",
             {
                 "cell": self._values["cell"],
+                "start": self._start,
                 "parameters": parameters,
                 "gflops": gflops,
                 "steps": history[-1].step if history else 0,
