@@ -23,6 +23,7 @@ from harness.cli.report import report
 from harness.cli.retry import retry
 from harness.cli.run import run
 from harness.cli.status import status
+from harness.cli.tune import tune
 
 __all__ = ["app"]
 
@@ -55,6 +56,7 @@ def _global(
 
 app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile demo")(plan)
 app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
+app.command(epilog="Example: harness tune studies/tune_baselines.yaml --profile demo")(tune)
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness logs cortex_aahn_lead-t1_f0_s0 --follow")(logs)
 app.command(epilog="Example: harness retry ablation_tcfaf --retries 2")(retry)

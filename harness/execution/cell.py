@@ -12,10 +12,11 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.execution.external_training import train_external
-from harness.execution.own_training import train_network
+from harness.execution.own_training import train_for_validation, train_network
 from harness.execution.problem import open_problem
 from harness.execution.reporter import Reporter
 from harness.execution.testing import test_cases
+from harness.files import write_json
 from harness.results.provenance import utc_now
 from harness.results.store import CellFolder
 from harness.segmenters.size import measure
@@ -24,7 +25,7 @@ from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.loop import Epoch
 
-__all__ = ["run_cell"]
+__all__ = ["run_cell", "run_trial"]
 
 
 def run_cell(
@@ -69,6 +70,38 @@ def run_cell(
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops
         seconds = time.monotonic() - began
         reporter.summarise(result, trained.parameters, gflops, trained.history, where, started, seconds, ranks)
+    reporter.say("done")
+
+
+def run_trial(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    accumulate: int = 1,
+) -> None:
+    """Trains a cell and writes its validation Dice; its test cases are never opened.
+
+    Args:
+        spec: What to train.
+        folder: Where; an interrupted training found there is continued.
+        cache: Folder of prepared data.
+        device: Torch device; default: CUDA if there is any, else the CPU.
+        should_stop: Asked after every training step.
+        accumulate: Parts a training batch is cut into.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    where = choose_device(device)
+    set_determinism(spec.protocol.training.determinism, where)
+    reporter = Reporter(folder, spec, accumulate)
+    history, value = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
+    with folder.writing_result() as result:
+        epochs = [{"epoch": one.epoch, "val_dice": one.val_dice} for one in history if one.val_dice == one.val_dice]
+        write_json(result / "summary.json", {"cell": spec.id, "val_dice": value, "history": epochs})
     reporter.say("done")
 
 

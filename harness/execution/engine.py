@@ -25,12 +25,14 @@ class Attempt:
         cache: Folder of prepared data.
         timeout: Seconds it may take; None for any.
         accumulate: Parts each training batch is cut into, where the whole did not fit in GPU memory.
+        trial: Train and validate only: test cases stay closed (``harness tune``).
     """
 
     cell: CellFolder
     cache: Path
     timeout: float | None = None
     accumulate: int = 1
+    trial: bool = False
 
 
 @dataclass(frozen=True)

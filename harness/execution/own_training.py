@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.ranks import Ranks
 from harness.training.validation import validation_dice
 
-__all__ = ["train_beside", "train_network"]
+__all__ = ["train_beside", "train_for_validation", "train_network"]
 
 
 @dataclass(frozen=True)
@@ -79,25 +79,7 @@ def train_network(
         reporter.say("loading weights")
         load_weights(network, spec.weights_file)
     else:
-
-        def validate(current: nn.Module) -> float:
-            return validation_dice(
-                current,
-                data.parts["val"],
-                problem.dataset.regions,
-                data.normaliser,
-                protocol.patch_size,
-                protocol.inference,
-                device,
-            )
-
-        hooks = Hooks(
-            validate=validate,
-            fresh_weights=lambda: _build(problem, "restart").state_dict(),
-            on_step=reporter.on_step,
-            on_epoch=reporter.on_epoch,
-            should_stop=should_stop,
-        )
+        hooks = _hooks(problem, data, device, reporter, should_stop)
         with lead(ranks, folder.path, cache, device, accumulate) as joined:
             trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
             reporter.begin(trainer.total_steps)
@@ -114,6 +96,36 @@ def train_network(
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters)
+
+
+def train_for_validation(
+    problem: Problem,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+    accumulate: int = 1,
+) -> tuple[list[Epoch], float]:
+    """Trains as :func:`train_network` does, and never opens a test case.
+
+    Returns:
+        One entry an epoch, and the validation Dice of the weights that would be tested.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    reporter.say("preparing data")
+    data = _load(problem, cache, reporter.say, ("train", "val"))
+    network = _build(problem, "init").to(device)
+    hooks = _hooks(problem, data, device, reporter, should_stop)
+    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks())
+    reporter.begin(trainer.total_steps)
+    history = trainer.run()
+    arithmetic = Arithmetic.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
+    with arithmetic.autocast(), naming_operators(network):
+        return history, hooks.validate(network)
 
 
 def train_beside(
@@ -138,9 +150,37 @@ def train_beside(
     _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
 
 
-def _load(problem: Problem, cache: Path, say: Callable[[str], None]) -> _Data:
-    """Prepares training, validation and test cases, with as many processes as the cell may use threads."""
-    protocol, parts = problem.spec.protocol, asdict(problem.split)
+def _hooks(
+    problem: Problem, data: _Data, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+) -> Hooks:
+    protocol = problem.spec.protocol
+
+    def validate(current: nn.Module) -> float:
+        return validation_dice(
+            current,
+            data.parts["val"],
+            problem.dataset.regions,
+            data.normaliser,
+            protocol.patch_size,
+            protocol.inference,
+            device,
+        )
+
+    return Hooks(
+        validate=validate,
+        fresh_weights=lambda: _build(problem, "restart").state_dict(),
+        on_step=reporter.on_step,
+        on_epoch=reporter.on_epoch,
+        should_stop=should_stop,
+    )
+
+
+def _load(
+    problem: Problem, cache: Path, say: Callable[[str], None], wanted: Sequence[str] = ("train", "val", "test")
+) -> _Data:
+    """Prepares the cases of the parts of the split, with as many processes as the cell may use threads."""
+    protocol = problem.spec.protocol
+    parts = {part: names for part, names in asdict(problem.split).items() if part in wanted}
     cases = prepare(
         problem.dataset,
         problem.reader,

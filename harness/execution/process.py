@@ -155,7 +155,8 @@ def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
 def _command(attempt: Attempt, slot: Slot) -> list[str]:
     command = [sys.executable, "-m", "harness.execution.worker", str(attempt.cell.path), "--cache", str(attempt.cache)]
     command += ["--device", slot.device, "--threads", str(slot.threads)]
-    return [*command, "--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+    command += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+    return [*command, "--trial"] if attempt.trial else command
 
 
 def _environment(slot: Slot) -> dict[str, str]:

@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--accumulate", type=int, default=1, help="Parts a training batch is cut into.")
     parser.add_argument("--ranks", type=int, default=1, help="Processes that train the cell together.")
+    parser.add_argument("--trial", action="store_true", help="Train and validate only; test cases stay closed.")
     given = parser.parse_args(arguments)
 
     should_stop = _Stop()  # before the slow imports, so that an early signal is not lost
@@ -76,18 +77,14 @@ def main(arguments: list[str] | None = None) -> int:
                 return DONE
             folder.clear_failure()
             try:
-                from harness.execution.cell import run_cell
+                from harness.execution.cell import run_cell, run_trial
 
                 spec = CellSpec.from_json(folder.spec())
-                run_cell(
-                    spec,
-                    folder,
-                    given.cache,
-                    given.device,
-                    lambda: should_stop() or lease.lost,
-                    ranks=given.ranks,
-                    accumulate=given.accumulate,
-                )
+                place = (spec, folder, given.cache, given.device, lambda: should_stop() or lease.lost)
+                if given.trial:
+                    run_trial(*place, accumulate=given.accumulate)
+                else:
+                    run_cell(*place, ranks=given.ranks, accumulate=given.accumulate)
             except Interrupted:
                 return STOPPED
             except Exception as error:  # failure is data: whatever happens here must reach the table

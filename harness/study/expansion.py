@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
 from harness.study.packages import numeric_packages
-from harness.study.protocol import Protocol, is_native, load_protocol, native_protocol
+from harness.study.protocol import Protocol, is_native, load_protocol, model_protocols, native_protocol
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
 __all__ = ["LoadedStudy", "StudyCell", "Variant", "load_study", "make_task"]
@@ -42,6 +42,11 @@ class Variant:
     weights_file: Path | None = None
     start: str = ""
     start_file: Path | None = None
+    tuned: Mapping[str, Protocol] = field(default_factory=dict)
+
+    def protocol_on(self, dataset: str) -> Protocol:
+        """Returns how the network is trained on a dataset; under a tuned protocol that may differ between datasets."""
+        return self.tuned.get(dataset, self.tuned.get("", self.protocol))
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,14 @@ def _variants(study: Study, document: Document, protocol: Protocol, beside: Path
             own = protocol
             if is_native(study.protocol):
                 own = native_protocol(study.protocol, segmenter.native_recipe, beside)
+            tuned = model_protocols(study.protocol, segmenter.name, beside)
             options = parsed.model_dump(mode="json")
             if start_file is None:
-                yield Variant(label, segmenter, options, own, *weights)
+                yield Variant(label, segmenter, options, own, *weights, tuned=tuned)
             else:
                 options[segmenter.pretrained_option] = str(start_file)
-                yield Variant(label, segmenter, options, own, *weights, hash_of_file(start_file), start_file)
+                start = (hash_of_file(start_file), start_file)
+                yield Variant(label, segmenter, options, own, *weights, *start, tuned=tuned)
     for name in study.options:
         if name not in {entry.name for entry in study.matrix.model}:
             raise document.error(
@@ -199,6 +206,7 @@ def _cells(
         leadings = _leadings(study, dataset, document)
         for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
             total += 1
+            protocol = variant.protocol_on(dataset.name)
             _check_task(variant, dataset, leading, document)
             spec = CellSpec(
                 dataset=dataset.name,
@@ -212,14 +220,14 @@ def _cells(
                 fold=fold,
                 split=split_hashes[fold],
                 seed=seed,
-                protocol=variant.protocol,
+                protocol=protocol,
                 weights=variant.weights,
                 weights_file=variant.weights_file,
                 start=variant.start,
                 start_file=variant.start_file,
                 splits_file=own_splits,
                 layout=entry.layout,
-                packages=numeric_packages() if variant.protocol.training.determinism == "strict" else {},
+                packages=numeric_packages() if protocol.training.determinism == "strict" else {},
             )
             found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
     return tuple(found.values()), total - len(found)
@@ -299,7 +307,7 @@ def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:
 
 def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Document) -> None:
     try:
-        variant.segmenter.check(make_task(dataset, leading, variant.protocol))
+        variant.segmenter.check(make_task(dataset, leading, variant.protocol_on(dataset.name)))
     except StudyError as error:
         raise document.error(("matrix", "model"), error.message, error.hint) from error
 

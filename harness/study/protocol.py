@@ -1,7 +1,8 @@
 """A protocol: how every network of a study is trained, whatever the network.
 
 Protocols are YAML files: those shipped in ``harness/study/protocols`` and a user's own, beside the study file in a
-folder ``protocols/``. One may build on another by ``base: NAME`` and give only what differs.
+folder ``protocols/``. One may build on another by ``base: NAME`` and give only what differs. One that ``harness tune``
+wrote says under ``per_model`` what differs for each network on each dataset, and under ``tuning`` how that was found.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ from harness.settings import Settings
 from harness.study.document import Document, merge, read_document, validate
 from harness.training.settings import TrainingSettings
 
-__all__ = ["NATIVE", "Protocol", "is_native", "load_protocol", "native_protocol", "protocol_names"]
+__all__ = [
+    "NATIVE",
+    "Protocol",
+    "is_native",
+    "load_protocol",
+    "model_protocols",
+    "native_protocol",
+    "protocol_names",
+]
 
 #: The protocol under which every network is trained by its authors' own recipe.
 NATIVE = "native"
 
+_PER_MODEL, _TUNING = "per_model", "tuning"
 _SHIPPED = Path(__file__).parent / "protocols"
 
 
@@ -64,9 +74,53 @@ def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> 
     """
     if isinstance(request, str):
         return _from_name(request, beside)
-    values = _resolve(dict(request), beside, seen=())
+    values = _common(_resolve(dict(request), beside, seen=()))
     values.setdefault("name", f"{request.get('base', 'custom')} (modified)")
     return validate(Protocol, Document(values, {}, "protocol"))
+
+
+def model_protocols(request: str | dict[str, Any], model: str, beside: Path | None = None) -> dict[str, Protocol]:
+    """Returns the protocols a tuned protocol holds for one network, by dataset; empty where it is not tuned.
+
+    A network is laid over in this order: the common protocol, its own values, the study's words. Its protocol's name
+    says by how many trials it was tuned, or that it was not, so that reports show it and rank no tuned network
+    together with an untuned one.
+
+    Args:
+        request: What the study says under ``protocol``.
+        model: Registered name of the network.
+        beside: Folder of the study file.
+
+    Returns:
+        Protocols by dataset; ``""`` holds the one for datasets the network was not tuned on.
+
+    Raises:
+        StudyError: A value is refused, or ``per_model`` is no mapping of models to datasets to values.
+    """
+    name = request if isinstance(request, str) else str(request.get("base", ""))
+    if not name:
+        return {}
+    over = {key: value for key, value in request.items() if key != "base"} if isinstance(request, dict) else {}
+    values = _resolve(_read(name, beside).values, beside, seen=(name,))
+    tuned, facts = values.get(_PER_MODEL), values.get(_TUNING, {})
+    if tuned is None:
+        return {}
+    own = tuned.get(model, {}) if isinstance(tuned, dict) else None
+    if not isinstance(own, dict) or not all(isinstance(one, dict) for one in own.values()):
+        raise StudyError(
+            f"Protocol '{name}': '{_PER_MODEL}' must say which values each dataset has for each model.",
+            hint="Write the file with `harness tune`.",
+        )
+    title = f"{over.pop('name', name)}{' (modified)' if over else ''}"
+    trials = facts.get("trials", "?") if isinstance(facts, dict) else "?"
+    named = dict.fromkeys(own, f"{title}, tuned by {trials} trials") | {"": f"{title}, not tuned"}
+    return {
+        dataset: validate(
+            Protocol,
+            Document({**merge(merge(_common(values), own.get(dataset, {})), over), "name": called}, {}, name),
+        )
+        for dataset, called in named.items()
+    }
 
 
 def native_protocol(request: str | dict[str, Any], recipe: Mapping[str, Any], beside: Path | None = None) -> Protocol:
@@ -93,7 +147,7 @@ def is_native(request: str | dict[str, Any]) -> bool:
 
 def _from_name(name: str, beside: Path | None) -> Protocol:
     document = _read(name, beside)
-    values = _resolve(document.values, beside, seen=(name,))
+    values = _common(_resolve(document.values, beside, seen=(name,)))
     values["name"] = name
     return validate(Protocol, Document(values, document.lines, document.source))
 
@@ -106,6 +160,11 @@ def _resolve(values: dict[str, Any], beside: Path | None, seen: tuple[str, ...])
         raise StudyError(f"Protocol '{seen[0]}' builds on itself through {' -> '.join([*seen, base])}.")
     parent = _resolve(_read(str(base), beside).values, beside, (*seen, base))
     return merge(parent, values)
+
+
+def _common(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a protocol says for all networks."""
+    return {key: value for key, value in values.items() if key not in {_PER_MODEL, _TUNING}}
 
 
 def _read(name: str, beside: Path | None) -> Document:

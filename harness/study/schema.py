@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.evaluation.names import MetricName
 from harness.settings import Settings
+from harness.study.tuning import TuningSettings
 
 __all__ = ["DatasetEntry", "Matrix", "Metric", "ModelEntry", "ReportSettings", "Study"]
 
@@ -127,6 +128,7 @@ class Study(Settings):
         default_factory=dict, description="Model name to options that all its variants share (a profile's size, say)."
     )
     report: ReportSettings = ReportSettings()
+    tuning: TuningSettings = Field(TuningSettings(), description="How `harness tune` searches; part of no cell.")
     profiles: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Profile name to what it changes: mappings are merged, lists replaced."
     )

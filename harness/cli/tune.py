@@ -1,0 +1,183 @@
+"""``harness tune``: searches a protocol for each network on each dataset of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.engines import (
+    AddressOption,
+    CpuOption,
+    EngineOption,
+    MlflowOption,
+    Place,
+    ThreadsOption,
+    TimeoutOption,
+    WorkersOption,
+    make_policy,
+)
+from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from harness.execution.engine import Engine
+    from harness.study.expansion import LoadedStudy
+    from harness.tuning.search import Search
+
+__all__ = ["tune"]
+
+
+def tune(
+    study: StudyFile,
+    profile: ProfileOption = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials for each network on each dataset; default: the study's.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database of the trials, e.g. postgresql://HOST/DATABASE; default: a SQLite file in the results.",
+            envvar="HARNESS_TUNING_STORAGE",
+        ),
+    ] = None,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    cpu: CpuOption = False,
+    address: AddressOption = None,
+    timeout: TimeoutOption = None,
+    mlflow: MlflowOption = True,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Search a protocol for each network on each dataset, with equal effort and on the validation cases only.
+
+    Run it again after an interruption: trials that are over count, others continue from their last checkpoint. What is
+    found is written to protocols/tuned_STUDY.yaml beside the study; name it under `protocol` of the same study.
+    """
+    from rich.console import Console
+
+    from harness.errors import HarnessError
+    from harness.execution.run import measure_variants
+    from harness.results.lease import Held, Lease
+    from harness.results.store import Store
+    from harness.study.expansion import load_study
+    from harness.tuning.outcome import check_target, protocol_name
+    from harness.tuning.search import open_searches
+
+    console = Console()
+    loaded = load_study(study, profile)
+    if trials is not None:
+        loaded = _with_trials(loaded, trials)
+    target = study.parent / "protocols" / f"{protocol_name(loaded)}.yaml"
+    check_target(target)
+    measure_variants(loaded)
+    Store(results).create()
+    folder = results.resolve() / "tuning" / loaded.study.name / loaded.profile
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with Lease(folder / "leases"):
+            searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
+            place = Place(engine, workers, threads, cpu, "1", 1, address, None, ())
+            opened = place.open(console, results, loaded.study.name)
+            _describe(console, loaded, searches, opened)
+            limit = make_policy(0, timeout, fail_fast=False).timeout
+            _search(console, searches, opened, folder, cache.resolve(), limit)
+            _write(console, loaded, searches, folder, target, mlflow)
+    except Held as error:
+        raise HarnessError(
+            f"{loaded.study.name} ({loaded.profile}) is being tuned already: {error.message}",
+            hint="Wait for that run; it may use more places: --workers.",
+        ) from error
+
+
+def _with_trials(loaded: LoadedStudy, trials: int) -> LoadedStudy:
+    from dataclasses import replace
+
+    tuning = loaded.study.tuning.model_copy(update={"trials": trials})
+    return replace(loaded, study=loaded.study.model_copy(update={"tuning": tuning}))
+
+
+def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search], engine: Engine) -> None:
+    settings = loaded.study.tuning
+    count = len(searches)
+    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): tuning protocol {loaded.protocol.name}")
+    console.print(
+        f"{count} search{'es' * (count > 1)} of {settings.trials} trials each over {', '.join(settings.space)}; "
+        f"{engine.describe()}. Test cases stay closed.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    taken = sum(search.take_up() for search in searches)
+    if taken:
+        console.print(f"{taken} trial{'s' * (taken > 1)} of an interrupted run are taken up again.")
+    first = searches[0].spec
+    if len({cell.spec.fold for cell in loaded.cells}) > 1:
+        console.print(
+            f"[yellow]Trials use fold {first.fold} only:[/] its validation cases may be test cases of other folds. "
+            f"Compare tuned networks on fold {first.fold}, or tune a study of each fold."
+        )
+
+
+def _search(
+    console: Console, searches: Sequence[Search], engine: Engine, folder: Path, cache: Path, timeout: float | None
+) -> None:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from harness.tuning.conduct import conduct
+
+    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
+    try:
+        with Progress(*columns, console=console) as bar:
+            total = sum(search.settings.trials for search in searches)
+            task = bar.add_task("trials", total=total)
+
+            def watch() -> None:
+                bar.update(task, completed=min(total, sum(search.over() for search in searches)))
+
+            conduct(engine, searches, folder / "cells", cache, timeout, watch)
+    except KeyboardInterrupt:
+        console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
+        raise typer.Exit(130) from None
+
+
+def _write(
+    console: Console,
+    loaded: LoadedStudy,
+    searches: Sequence[Search],
+    folder: Path,
+    target: Path,
+    mlflow: bool,
+) -> None:
+    from harness.tuning.outcome import draw_pictures, write_protocol, write_trials
+
+    write_trials(folder, searches)
+    for search in searches:
+        best, count = search.best(), search.count()
+        drawn = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items() if isinstance(value, float))
+        console.print(
+            f"{search.title}: validation Dice {best.value:.3f} in trial {best.number} ({drawn}); {count['complete']} "
+            f"trials came to their end, {count['pruned']} were ended early, {count['fail']} failed.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    write_protocol(target, loaded, searches)
+    draw_pictures(folder / "pictures", searches)
+    console.print(
+        f"Protocol:  {target}   (a study uses it by `protocol: {target.stem}`)", highlight=False, soft_wrap=True
+    )
+    console.print(f"Pictures:  {folder / 'pictures'}", highlight=False, soft_wrap=True)
+    if mlflow:
+        from harness.tracking.tuning_run import log_tuning
+
+        settings = loaded.study.tuning
+        params = {"protocol": loaded.protocol.name, "trials": str(settings.trials), "pruner": settings.pruner}
+        metrics = {f"val_dice.{one.spec.model}.{one.spec.dataset}": float(one.best().value or 0) for one in searches}
+        files = [target, folder / "trials.csv", folder / "pictures"]
+        log_tuning(loaded.study.name, loaded.profile, params, metrics, files)

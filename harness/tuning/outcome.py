@@ -1,0 +1,136 @@
+"""What a search leaves: a protocol file with its provenance, tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import TrialState
+
+from harness.errors import HarnessError
+from harness.files import atomic_path
+from harness.results.provenance import code_version, utc_now
+from harness.study.document import read_document
+from harness.study.expansion import LoadedStudy
+from harness.tuning.search import Search
+
+__all__ = ["check_target", "draw_pictures", "protocol_name", "write_protocol", "write_trials"]
+
+_HEADER = (
+    "# Written by `harness tune`. `per_model` holds what the best trial on the validation cases changed, for each\n"
+    "# network on each dataset; `tuning` says how it was found. A study uses it by `protocol: {name}`.\n"
+)
+
+
+def protocol_name(loaded: LoadedStudy) -> str:
+    """Returns what the tuned protocol is called."""
+    return f"tuned_{loaded.study.name}" + (f"_{loaded.profile}" if loaded.profile != "default" else "")
+
+
+def check_target(path: Path) -> None:
+    """Refuses to write over a protocol that somebody wrote by hand.
+
+    Raises:
+        HarnessError: There is one.
+    """
+    if path.is_file() and "tuning" not in read_document(path).values:
+        raise HarnessError(
+            f"{path} was not written by `harness tune` and is left alone.", hint="Move it, or rename the study."
+        )
+
+
+def write_protocol(path: Path, loaded: LoadedStudy, searches: Sequence[Search]) -> None:
+    """Writes the protocol that studies can name.
+
+    Args:
+        path: ``protocols/NAME.yaml`` beside the study.
+        loaded: The study.
+        searches: The searches, each with all its trials.
+
+    Raises:
+        HarnessError: A search has no trial that came to its end.
+    """
+    settings, request = loaded.study.tuning, loaded.study.protocol
+    base: Mapping[str, Any] = {"base": request} if isinstance(request, str) else request
+    per_model: dict[str, dict[str, Any]] = {}
+    evidence: dict[str, dict[str, Any]] = {}
+    for search in searches:
+        model, dataset = search.spec.model, search.spec.dataset
+        per_model.setdefault(model, {})[dataset] = search.found()
+        evidence.setdefault(model, {})[dataset] = {"val_dice": round(search.best().value or 0.0, 4), **search.count()}
+    epochs = settings.epochs or loaded.protocol.training.epochs
+    first = searches[0].spec
+    values = {
+        **{key: value for key, value in base.items() if key not in {"name", "description", "source"}},
+        "description": f"{loaded.protocol.name}, tuned for each network on each dataset: {settings.trials} trials of "
+        f"at most {epochs} epochs each, chosen on the validation cases.",
+        "source": f"harness tune, study {loaded.study.name}, profile {loaded.profile}",
+        "tuning": {
+            "trials": settings.trials,
+            "epochs": epochs,
+            "settings": settings.model_dump(mode="json", exclude_none=True),
+            "fold": first.fold,
+            "seed": first.seed,
+            "written": utc_now(),
+            "commit": code_version(),
+            "optuna": optuna.__version__,
+            "found": evidence,
+        },
+        "per_model": per_model,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = _HEADER.replace("{name}", path.stem) + yaml.safe_dump(values, sort_keys=False, width=110)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_trials(folder: Path, searches: Sequence[Search]) -> None:
+    """Writes every trial of every search to ``trials.csv``."""
+    import pandas as pd
+
+    rows = [
+        {
+            "model": search.spec.model,
+            "dataset": search.spec.dataset,
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "val_dice": trial.value,
+            **trial.params,
+            **trial.user_attrs,
+        }
+        for search in searches
+        for trial in search.optuna.get_trials(deepcopy=False)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+
+
+def draw_pictures(folder: Path, searches: Sequence[Search]) -> None:
+    """Draws history and importance of every search as PNG; importance needs trials that differ in their result."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import warnings
+
+    from matplotlib import pyplot as plt
+    from optuna.visualization import matplotlib as pictures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for search in searches:
+        kinds = {"history": pictures.plot_optimization_history}
+        ended = search.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len({trial.value for trial in ended}) > 1:
+            kinds["importance"] = pictures.plot_param_importances
+        for kind, plot in kinds.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                axes = plot(search.optuna)
+            axes.set_title(f"{search.title}: {kind}, validation Dice")
+            axes.figure.set_size_inches(8, 4.5)
+            axes.figure.savefig(
+                folder / f"{search.spec.model}_{search.spec.dataset}_{kind}.png", dpi=120, bbox_inches="tight"
+            )
+            plt.close(axes.figure)
