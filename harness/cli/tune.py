@@ -86,7 +86,8 @@ def tune(
             searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
             place = Place(engine, workers, threads, cpu, "1", 1, address, None, ())
             opened = place.open(console, results, loaded.study.name)
-            _describe(console, loaded, searches, opened)
+            taken = sum(search.take_up() for search in searches)
+            _describe(console, loaded, searches, opened, taken)
             limit = make_policy(0, timeout, fail_fast=False).timeout
             _search(console, searches, opened, folder, cache.resolve(), limit)
             _write(console, loaded, searches, folder, target, mlflow)
@@ -104,7 +105,7 @@ def _with_trials(loaded: LoadedStudy, trials: int) -> LoadedStudy:
     return replace(loaded, study=loaded.study.model_copy(update={"tuning": tuning}))
 
 
-def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search], engine: Engine) -> None:
+def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search], engine: Engine, taken: int) -> None:
     settings = loaded.study.tuning
     count = len(searches)
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): tuning protocol {loaded.protocol.name}")
@@ -114,7 +115,6 @@ def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search],
         highlight=False,
         soft_wrap=True,
     )
-    taken = sum(search.take_up() for search in searches)
     if taken:
         console.print(f"{taken} trial{'s' * (taken > 1)} of an interrupted run are taken up again.")
     first = searches[0].spec

@@ -39,7 +39,12 @@ def log_tuning(
     try:
         client = MlflowClient()
         found = client.get_experiment_by_name(study)
-        experiment = found.experiment_id if found is not None else client.create_experiment(study)
+        if found is None:  # the tag makes the interface that of model training
+            experiment = client.create_experiment(study, tags={"mlflow.experimentKind": "custom_model_development"})
+        else:
+            experiment = found.experiment_id
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment)
         runs = client.search_runs([experiment], f"tags.`{_KEY}` = '{profile}'", max_results=1)
         name = f"tuning {study} ({profile})"
         run = (

@@ -32,6 +32,7 @@ class _Training:
     search: Search
     trial: optuna.Trial
     job: Job
+    last: int  # epoch
     epochs: set[int] = field(default_factory=set)
     pruned: bool = False
     lost: int = 0
@@ -122,7 +123,7 @@ class _Run:
                 search.optuna.enqueue_trial(trial.params, user_attrs={"instead_of": trial.number})
                 search.optuna.tell(trial, state=TrialState.FAIL)
                 return
-            self._under_way.append(_Training(search, trial, jobs[0]))
+            self._under_way.append(_Training(search, trial, jobs[0], spec.protocol.training.epochs))
 
     def _report(self, one: _Training) -> None:
         """Tells Optuna what a trial reached; ends it where it lags behind."""
@@ -134,7 +135,7 @@ class _Run:
                 continue
             one.epochs.add(number)
             one.trial.report(float(value), number)
-            if one.trial.should_prune():
+            if number < one.last and one.trial.should_prune():
                 one.pruned = True
                 one.job.stop()
                 return
@@ -147,6 +148,8 @@ class _Run:
             study.tell(one.trial, float(cell.summary()["val_dice"]))
         elif one.pruned:
             study.tell(one.trial, state=TrialState.PRUNED)
+            for checkpoint in cell.work.glob("*.pt"):  # nobody goes on with it
+                checkpoint.unlink()
         elif one.lost < LOST_RETRIES and _may_be_mended(cell, ending) and self._again(one):
             return
         else:
@@ -157,7 +160,7 @@ class _Run:
     def _again(self, one: _Training) -> bool:
         jobs = self._engine.submit([one.job.attempt])
         if jobs:
-            self._under_way.append(_Training(one.search, one.trial, jobs[0], one.epochs, lost=one.lost + 1))
+            self._under_way.append(_Training(one.search, one.trial, jobs[0], one.last, one.epochs, lost=one.lost + 1))
         return bool(jobs)
 
 

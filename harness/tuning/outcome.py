@@ -109,28 +109,32 @@ def write_trials(folder: Path, searches: Sequence[Search]) -> None:
 
 
 def draw_pictures(folder: Path, searches: Sequence[Search]) -> None:
-    """Draws history and importance of every search as PNG; importance needs trials that differ in their result."""
+    """Draws history and importance of every search as PNG; importance needs more trials that ended than keys."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import warnings
 
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator
     from optuna.visualization import matplotlib as pictures
 
     folder.mkdir(parents=True, exist_ok=True)
     for search in searches:
         kinds = {"history": pictures.plot_optimization_history}
         ended = search.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len({trial.value for trial in ended}) > 1:
+        if len({trial.value for trial in ended}) > len(search.settings.space):
             kinds["importance"] = pictures.plot_param_importances
         for kind, plot in kinds.items():
-            with warnings.catch_warnings():
+            # Optuna changes matplotlib's style for good, and says that its pictures may change.
+            with warnings.catch_warnings(), plt.rc_context():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                axes = plot(search.optuna)
-            axes.set_title(f"{search.title}: {kind}, validation Dice")
-            axes.figure.set_size_inches(8, 4.5)
-            axes.figure.savefig(
-                folder / f"{search.spec.model}_{search.spec.dataset}_{kind}.png", dpi=120, bbox_inches="tight"
-            )
-            plt.close(axes.figure)
+                axes = plot(search.optuna, target_name="validation Dice")
+                axes.set_title("", loc="left")
+                axes.set_title(f"{search.title}: {kind}")
+                if kind == "history":
+                    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+                axes.figure.set_size_inches(8, 4.5)
+                name = f"{search.spec.model}_{search.spec.dataset}_{kind}.png"
+                axes.figure.savefig(folder / name, dpi=120, bbox_inches="tight")
+                plt.close(axes.figure)

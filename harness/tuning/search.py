@@ -80,18 +80,23 @@ class Search:
         trial.set_user_attr("cell", spec.id)
         return trial, spec
 
+    def counted(self) -> list[FrozenTrial]:
+        """Returns the trials to choose from: as many for every network, also where a longer search was begun before."""
+        return [trial for trial in self.trials() if trial.state in _OVER][: self.settings.trials]
+
     def best(self) -> FrozenTrial:
-        """Returns the trial with the highest validation Dice.
+        """Returns the trial with the highest validation Dice, the earlier one of equals.
 
         Raises:
             HarnessError: No trial was trained to its end.
         """
-        if not self.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        ended = [trial for trial in self.counted() if trial.state == TrialState.COMPLETE]
+        if not ended:
             raise HarnessError(
                 f"No trial of {self.title} came to its end, so that nothing was found.",
                 hint="Their logs are under results/tuning/STUDY/PROFILE/cells/*/work/log.txt.",
             )
-        return self.optuna.best_trial
+        return max(ended, key=lambda trial: trial.value or 0.0)
 
     def found(self) -> dict[str, Any]:
         """Returns what the best trial changes in the protocol."""
@@ -99,7 +104,7 @@ class Search:
 
     def count(self) -> dict[str, int]:
         """Returns how many trials came to their end, were ended early, failed."""
-        states = [trial.state for trial in self.trials()]
+        states = [trial.state for trial in self.counted()]
         return {state.name.lower(): states.count(state) for state in _OVER}
 
 
