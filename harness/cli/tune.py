@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from harness.execution.engine import Engine
     from harness.study.expansion import LoadedStudy
+    from harness.study.tuning import Range
     from harness.tuning.search import Search
 
 __all__ = ["tune"]
@@ -147,6 +148,12 @@ def _search(
         raise typer.Exit(130) from None
 
 
+def _say(key: str, value: object, one: Range) -> str:
+    """Returns e.g. 'training.optimiser.lr x 1.5'."""
+    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{key} {'x ' if one.factor is not None else ''}{number}"
+
+
 def _write(
     console: Console,
     loaded: LoadedStudy,
@@ -160,10 +167,10 @@ def _write(
     write_trials(folder, searches)
     for search in searches:
         best, count = search.best(), search.count()
-        drawn = ", ".join(f"{key} {value:.3g}" for key, value in best.params.items() if isinstance(value, float))
+        drawn = ", ".join(_say(key, value, search.settings.space[key]) for key, value in best.params.items())
         console.print(
-            f"{search.title}: validation Dice {best.value:.3f} in trial {best.number} ({drawn}); {count['complete']} "
-            f"trials came to their end, {count['pruned']} were ended early, {count['fail']} failed.",
+            f"{search.title}: validation Dice {best.value:.3f} in trial {best.number} ({drawn}); "
+            f"trials: {count['complete']} whole, {count['pruned']} ended early, {count['fail']} failed.",
             highlight=False,
             soft_wrap=True,
         )

@@ -120,6 +120,8 @@ def draw_pictures(folder: Path, searches: Sequence[Search]) -> None:
     from optuna.visualization import matplotlib as pictures
 
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("*.png"):
+        earlier.unlink()
     for search in searches:
         kinds = {"history": pictures.plot_optimization_history}
         ended = search.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
