@@ -94,7 +94,7 @@ class Search:
         if not ended:
             raise HarnessError(
                 f"No trial of {self.title} came to its end, so that nothing was found.",
-                hint="Their logs are under results/tuning/STUDY/PROFILE/cells/*/work/log.txt.",
+                hint="Their logs are under results/tuning/STUDY/PROFILE/cells/CELL/work/log.txt.",
             )
         return max(ended, key=lambda trial: trial.value or 0.0)
 
