@@ -160,7 +160,13 @@ def test_nan_skip_leaves_out_what_cannot_be_computed_but_keeps_a_value():
     lost = by_metric(empty, block(), "nan_skip")
     assert {name for name, (_, status) in lost.items() if status == "skipped"} == {"hd", "hd95", "hd95_medpy", "assd"}
     invented = by_metric(block(), empty, "nan_skip")
-    assert {name for name, (_, status) in invented.items() if status == "skipped"} == {"hd", "hd95", "hd95_medpy", "assd", "ravd"}
+    assert {name for name, (_, status) in invented.items() if status == "skipped"} == {
+        "hd",
+        "hd95",
+        "hd95_medpy",
+        "assd",
+        "ravd",
+    }
     assert {status for _, status in by_metric(None, block(), "nan_skip").values()} == {"missing"}
 
 
