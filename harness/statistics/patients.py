@@ -22,7 +22,7 @@ __all__ = ["MEAN_REGION", "Counts", "Grid", "Patients", "build_grid", "patient_t
 MEAN_REGION = "Mean"
 
 _PLACE = ("fold", "seed")
-_ABSENT, _SCORED, _EMPTY, _MISSING = range(4)
+_ABSENT, _SCORED, _EMPTY, _MISSING, _SKIPPED = range(5)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Grid:
         regions: Region names, sorted.
         values: Results, methods x folds x seeds x cases x regions; NaN where there is none.
         origin: How each result came about: 0 absent, 1 scored, 2 set by the empty-region policy, 3 no prediction.
+        skipped: Tests (fold, seed and case) left out for every method, by region: the policy ``nan_skip`` skips them
+            for one method at least, and means over different cases are not compared.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class Grid:
     regions: tuple[str, ...]
     values: NDArray[np.float64]
     origin: NDArray[np.uint8]
+    skipped: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,9 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         )
     grid = np.full(origin.shape, np.nan)
     grid[flat] = values
+    grid, origin = grid.reshape(shape), origin.reshape(shape)
+    skipped = (origin == _SKIPPED).any(axis=0)
+    grid[:, skipped], origin[:, skipped] = np.nan, _ABSENT
     return Grid(
         dataset,
         metric,
@@ -150,8 +156,9 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         tuple(str(each) for each in patients),
         np.asarray(pairs // len(names), dtype=np.intp),
         tuple(str(each) for each in regions),
-        grid.reshape(shape),
-        origin.reshape(shape),
+        grid,
+        origin,
+        skipped.reshape(-1, len(regions)).sum(axis=0),
     )
 
 
@@ -179,6 +186,10 @@ def patient_table(
     wanted, caveats = _wanted(grid, region, regions)
     places = [grid.regions.index(each) for each in wanted]
     values, origin = grid.values[..., places], grid.origin[..., places]
+    if skipped := int(grid.skipped[places].sum()):
+        caveats.append(
+            f"{skipped} tests cannot be computed for at least one method (policy nan_skip) and are left out for all"
+        )
     finished = [number for number, name in enumerate(grid.methods) if name not in unfinished]
     # What any finished method has, every ranked method must have: places by fold, seed, case and region.
     expected = (origin[finished] != _ABSENT).any(axis=0)
@@ -187,6 +198,11 @@ def patient_table(
     excluded |= _incomplete(grid, values, expected, finished)
     if dropped := int((expected.any(axis=-1) & ~whole).sum()):
         caveats.append(f"{dropped} results lack a region for every method and are left out of the mean over regions")
+    if finished and not whole.any():
+        raise DataError(
+            f"Dataset '{grid.dataset}': no test has a value of '{grid.metric}' that counts in {', '.join(wanted)}.",
+            hint="Score with a policy that gives empty regions a value, e.g. 'worst'.",
+        )
     # Cases that no method has in full are left out; every other case has the same runs for every complete method.
     cases = whole.reshape(-1, whole.shape[-1]).any(axis=0)
     runs = values[finished].mean(axis=-1)[..., cases]
@@ -279,7 +295,7 @@ def _origins(rows: pd.DataFrame) -> NDArray[np.uint8] | int:
     if "status" not in rows:
         return _SCORED
     names, codes = _codes(rows["status"])
-    known = {"scored": _SCORED, "missing": _MISSING}
+    known = {"scored": _SCORED, "missing": _MISSING, "skipped": _SKIPPED}
     return np.array([known.get(str(name), _EMPTY) for name in names], dtype=np.uint8)[codes]
 
 

@@ -54,6 +54,23 @@ def test_an_unfinished_method_has_no_value_and_asks_nothing_of_others() -> None:
     assert list(found.partial) == []
 
 
+def test_what_is_skipped_for_one_method_is_left_out_for_all_and_counted() -> None:
+    table = rows(
+        ("A", 0, 0, "p0", "c0", "WT", 1.0), ("A", 0, 0, "p1", "c1", "WT", 373.0, "skipped"),
+        ("B", 0, 0, "p0", "c0", "WT", 3.0), ("B", 0, 0, "p1", "c1", "WT", 50.0),
+    )  # fmt: skip
+    found = patient_table(build_grid(table, "d", "hd95"))
+    assert found.values.to_dict() == {"A": {"p0": 1.0}, "B": {"p0": 3.0}}
+    assert found.excluded == {}
+    assert found.caveats[0].startswith("1 tests cannot be computed for at least one method")
+
+
+def test_nothing_but_skipped_results_is_refused() -> None:
+    table = rows(("A", 0, 0, "p0", "c0", "WT", 373.0, "skipped"))
+    with pytest.raises(DataError, match="no test has a value of 'hd95' that counts"):
+        patient_table(build_grid(table, "d", "hd95"))
+
+
 def test_an_infinite_value_stops_the_mean() -> None:
     table = rows(("A", 0, 0, "p0", "c0", "WT", np.inf), ("B", 0, 0, "p0", "c0", "WT", 1.0))
     assert "infinite" in patient_table(build_grid(table, "d", "hd95")).excluded["A"]
