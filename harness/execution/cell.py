@@ -23,6 +23,7 @@ from harness.segmenters.size import measure
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
+from harness.training.energy import EnergyMeter
 from harness.training.loop import Epoch
 
 __all__ = ["run_cell", "run_trial"]
@@ -54,6 +55,7 @@ def run_cell(
     """
     started, began = utc_now(), time.monotonic()
     where = choose_device(device)
+    meter = EnergyMeter(where)
     set_determinism(spec.protocol.training.determinism, where)
     problem = open_problem(spec)
     reporter = Reporter(folder, spec, accumulate)
@@ -69,7 +71,9 @@ def run_cell(
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops
         seconds = time.monotonic() - began
-        reporter.summarise(result, trained.parameters, gflops, trained.history, where, started, seconds, ranks)
+        reporter.summarise(
+            result, trained.parameters, gflops, trained.history, where, started, seconds, ranks, meter.wh()
+        )
     reporter.say("done")
 
 

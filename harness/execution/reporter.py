@@ -85,8 +85,9 @@ class Reporter:
         started: str,
         seconds: float,
         ranks: int = 1,
+        energy_wh: float | None = None,
     ) -> None:
-        """Writes the facts of the finished cell."""
+        """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
         arithmetic = Arithmetic.choose(device, self._training, spatial_dims=2)
         write_json(
             result / "summary.json",
@@ -107,12 +108,16 @@ class Reporter:
                 "precision": arithmetic.precision,
                 "compile": self._training.compile,
                 "peak_memory_mb": _peak_memory(device),
+                **({"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}),
                 "commit": code_version(),
                 "packages": package_versions(),
                 "started": started,
                 "finished": utc_now(),
             },
         )
+
+    def _whole(self) -> bool:
+        return self._first is None or self._first[0] <= 1
 
     def _write(self) -> None:
         self._written = time.monotonic()
