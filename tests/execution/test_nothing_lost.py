@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from forked_worker import server, work
 from safetensors.torch import load_file
 
 from harness.cli import main
@@ -44,31 +45,19 @@ def assert_same_result(one, other):
 
 
 def run_worker(cell, cache, kill_after=None, by=signal.SIGKILL):
-    """The worker of a cell in a child that has everything imported already; returns its exit status."""
-    child = os.fork()
-    if child == 0:
-        sink = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, 1)
-        os.dup2(sink, 2)
-        status = 99
-        try:
-            status = worker.main([str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1"])
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + (kill_after if kill_after is not None else 120)
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, by)
-    assert kill_after is not None, "it took too long"
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """The worker of a cell in a process that has everything imported already; returns its exit status."""
+    arguments = [str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1"]
+    process = server().Process(target=work, args=(arguments,))
+    process.start()
+    process.join(timeout=kill_after if kill_after is not None else 120)
+    if process.is_alive():
+        os.kill(process.pid, by)
+        assert kill_after is not None, "it took too long"
+        process.join()
+    return process.exitcode
 
 
 def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project):
-    import harness.execution.cell  # noqa: F401 - children are forked with it
-
     (planned,) = load_study(
         write_study(protocol=protocol(12), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     ).cells
@@ -90,8 +79,6 @@ def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_a_worker_that_is_asked_to_stop_leaves_a_checkpoint(write_study, project, number):
     """SIGUSR2 is what Slurm sends before the time limit."""
-    import harness.execution.cell  # noqa: F401 - children are forked with it
-
     (planned,) = load_study(
         write_study(protocol=protocol(99), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     ).cells

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.errors import DataError, StudyError
 from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study
@@ -219,9 +220,18 @@ def test_every_shipped_protocol_is_valid_and_described(name):
     assert load_protocol(name).description
 
 
+@pytest.fixture(scope="module")
+def invented_gliomas(tmp_path_factory):
+    """A tree that stands for the archive a user would have downloaded."""
+    folder = tmp_path_factory.mktemp("gliomas") / "brats2023"
+    assert main(["data", "generate", "brats2023", "--out", str(folder), "--patients", "6", "--scale", "0.1"]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_shipped_study_and_profile_is_valid(path, monkeypatch):
+def test_every_shipped_study_and_profile_is_valid(path, monkeypatch, invented_gliomas):
     monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
+    monkeypatch.setenv("HARNESS_DATA_BRATS2023", str(invented_gliomas))
     monkeypatch.chdir(ROOT)
     loaded = load_study(path)
     assert loaded.study.question
