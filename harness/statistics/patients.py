@@ -39,9 +39,8 @@ class Grid:
         patient_of: Index into ``patients`` for each case.
         regions: Region names, sorted.
         values: Results, methods x folds x seeds x cases x regions; NaN where there is none.
-        origin: How each result came about: 0 absent, 1 scored, 2 set by the empty-region policy, 3 no prediction.
-        skipped: Tests (fold, seed and case) left out for every method, by region: the policy ``nan_skip`` skips them
-            for one method at least, and means over different cases are not compared.
+        origin: How each result came about: 0 absent, 1 scored, 2 set by the empty-region policy, 3 no prediction,
+            4 skipped by the policy ``nan_skip``.
     """
 
     dataset: str
@@ -54,7 +53,6 @@ class Grid:
     regions: tuple[str, ...]
     values: NDArray[np.float64]
     origin: NDArray[np.uint8]
-    skipped: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -144,9 +142,6 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         )
     grid = np.full(origin.shape, np.nan)
     grid[flat] = values
-    grid, origin = grid.reshape(shape), origin.reshape(shape)
-    skipped = (origin == _SKIPPED).any(axis=0)
-    grid[:, skipped], origin[:, skipped] = np.nan, _ABSENT
     return Grid(
         dataset,
         metric,
@@ -156,9 +151,8 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
         tuple(str(each) for each in patients),
         np.asarray(pairs // len(names), dtype=np.intp),
         tuple(str(each) for each in regions),
-        grid,
-        origin,
-        skipped.reshape(-1, len(regions)).sum(axis=0),
+        grid.reshape(shape),
+        origin.reshape(shape),
     )
 
 
@@ -186,11 +180,14 @@ def patient_table(
     wanted, caveats = _wanted(grid, region, regions)
     places = [grid.regions.index(each) for each in wanted]
     values, origin = grid.values[..., places], grid.origin[..., places]
-    if skipped := int(grid.skipped[places].sum()):
-        caveats.append(
-            f"{skipped} tests cannot be computed for at least one method (policy nan_skip) and are left out for all"
-        )
     finished = [number for number, name in enumerate(grid.methods) if name not in unfinished]
+    # A test that is skipped for one finished method is left out for all: means over different cases are not compared.
+    skipped = (origin[finished] == _SKIPPED).any(axis=(0, -1))
+    if count := int(skipped.sum()):
+        values, origin = values.copy(), origin.copy()
+        values[:, skipped], origin[:, skipped] = np.nan, _ABSENT
+        tests = "1 test of a case" if count == 1 else f"{count} tests of cases"
+        caveats.append(f"left out for every method, because one cannot be computed (policy nan_skip): {tests}")
     # What any finished method has, every ranked method must have: places by fold, seed, case and region.
     expected = (origin[finished] != _ABSENT).any(axis=0)
     whole = expected.all(axis=-1)

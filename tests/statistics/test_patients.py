@@ -62,7 +62,27 @@ def test_what_is_skipped_for_one_method_is_left_out_for_all_and_counted() -> Non
     found = patient_table(build_grid(table, "d", "hd95"))
     assert found.values.to_dict() == {"A": {"p0": 1.0}, "B": {"p0": 3.0}}
     assert found.excluded == {}
-    assert found.caveats[0].startswith("1 tests cannot be computed for at least one method")
+    assert found.caveats == (
+        "left out for every method, because one cannot be computed (policy nan_skip): 1 test of a case",
+    )
+
+
+def test_what_an_unfinished_method_skips_is_left_out_for_nobody() -> None:
+    table = rows(("A", 0, 0, "p0", "c0", "WT", 1.0), ("B", 0, 0, "p0", "c0", "WT", 373.0, "skipped"))
+    found = patient_table(build_grid(table, "d", "hd95"), unfinished=["B"])
+    assert found.values.to_dict() == {"A": {"p0": 1.0}}
+    assert found.caveats == ()
+
+
+def test_a_test_skipped_in_one_region_has_no_mean_over_regions_and_is_counted_once() -> None:
+    table = rows(
+        ("A", 0, 0, "p0", "c0", "WT", 1.0), ("A", 0, 0, "p0", "c0", "ET", 2.0),
+        ("A", 0, 0, "p1", "c1", "WT", 1.0), ("A", 0, 0, "p1", "c1", "ET", 373.0, "skipped"),
+    )  # fmt: skip
+    found = patient_table(build_grid(table, "d", "hd95"))
+    assert found.values.to_dict() == {"A": {"p0": 1.5}}
+    assert len(found.caveats) == 1
+    assert patient_table(build_grid(table, "d", "hd95"), "WT").values["A"].to_dict() == {"p0": 1.0, "p1": 1.0}
 
 
 def test_nothing_but_skipped_results_is_refused() -> None:
