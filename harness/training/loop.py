@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from harness.data.batches import Batch, TrainingBatches, stream
-from harness.errors import NotFiniteError
+from harness.errors import NotFiniteError, TrainingError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import find_in_backward, naming_operators
@@ -310,8 +310,15 @@ class Trainer:
         self._hooks.on_epoch(self._state.history)
 
     def _choose_weights(self) -> None:
-        if self._settings.checkpoint.select == "best" and (best := self._checkpoints.load_best()) is not None:
-            self._network.load_state_dict(best)
+        if self._settings.checkpoint.select != "best" or self._state.best < 0:  # nothing was ever chosen
+            return
+        best = self._checkpoints.load_best()
+        if best is None:
+            raise TrainingError(
+                "The weights that were best on the validation cases are damaged or gone.",
+                hint="Remove the cell's folder `work` and run the study again: it is trained anew.",
+            )
+        self._network.load_state_dict(best)
 
     def _refresh_batchnorm(self) -> None:
         """Estimates BatchNorm statistics with the final weights, on batches that training did not use."""

@@ -191,6 +191,19 @@ def test_the_best_weights_are_tested_where_the_protocol_says_so(batches, tmp_pat
     assert all(torch.equal(value, kept[0][name]) for name, value in net.state_dict().items())
 
 
+def test_damaged_best_weights_are_an_error_and_never_the_last_ones_instead(batches, tmp_path):
+    scores = iter([0.9, 0.1])
+
+    def validate(_):
+        for file in tmp_path.glob("*best*"):
+            file.write_bytes(b"cut off")
+        return next(scores)
+
+    given = settings(epochs=2, validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best"))
+    with pytest.raises(TrainingError, match="damaged or gone"):
+        train(batches, tmp_path, given, validate=validate)
+
+
 def test_validation_happens_when_the_protocol_says_and_at_the_end(batches, tmp_path):
     _, history = train(batches, tmp_path, settings(epochs=5, validate_every=2))
     assert [not math.isnan(epoch.val_dice) for epoch in history] == [False, True, False, True, True]
