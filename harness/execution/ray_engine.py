@@ -34,8 +34,8 @@ class RayEngine:
         self._ray = _import_ray()
         try:
             _knock(address)
-            # Whoever wants a dashboard starts the cluster with one; Ray's own default binds it to loopback.
-            alone = {"include_dashboard": False} if address is None else {}
+            # Whoever wants a dashboard starts the cluster with one, and says where it listens.
+            alone = {"include_dashboard": False, "dashboard_host": "127.0.0.1"} if address is None else {}
             self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **alone)
         except (OSError, RuntimeError, ValueError) as error:
             raise HarnessError(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 
 import harness.results
 from harness.cli import main
+from harness.execution.ray_engine import RayEngine
 from harness.results.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toys")]
@@ -111,6 +113,24 @@ def test_without_an_address_ray_is_started_and_ended_here(write_study, capsys):
     import ray
 
     assert not ray.is_initialized()
+
+
+def command_lines():
+    """What runs on this machine now; processes that end meanwhile are passed over."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def test_a_cluster_started_here_has_no_dashboard_and_one_asked_for_is_on_loopback():
+    engine = RayEngine(None, threads=1, gpus=0)
+    assert [line for line in command_lines() if "raylet" in line], "Ray runs"
+    assert not [line for line in command_lines() if "dashboard/dashboard.py" in line]
+    engine.close()
+    import ray
+
+    with ray.init("local", include_dashboard=True, log_to_driver=False, logging_level="ERROR") as context:
+        assert context.dashboard_url.startswith("127.0.0.1:")
 
 
 def test_ctrl_c_leaves_checkpoints(write_study, cluster):
