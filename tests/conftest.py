@@ -1,4 +1,4 @@
-"""What many tests share: a small copy of the embedded person, toy networks, and a project folder to run studies in."""
+"""What many tests share: a small copy of the embedded person, generated trees, toy networks, a project folder."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ def small_cortex(tmp_path_factory: pytest.TempPathFactory) -> Path:
         affine = image.affine @ np.diag([2, 2, 2, 1])
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2], affine), folder / f"{name}.nii.gz")
     return folder
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns a function from a dataset's name to a generated tree of it, which nobody may change.
+
+    Six patients at a tenth of the official size: a few seconds for all of them together.
+    """
+    from harness.data import DATASETS
+    from harness.data.generated import generate
+
+    made: dict[str, Path] = {}
+
+    def tree(name: str) -> Path:
+        if name not in made:
+            out = tmp_path_factory.mktemp("generated") / name
+            generate(DATASETS.get(name), out, patients=6, seed=0, scale=0.1)
+            made[name] = out
+        return made[name]
+
+    return tree
 
 
 @pytest.fixture

@@ -239,7 +239,13 @@ class Dataset:
         raise DataError(
             f"No data for '{self.name}'.",
             hint=f"Get it from {self.access or 'its owners'}, then set {self.variable}=FOLDER, put it at {usual}, "
-            f"or write `- {{name: {self.name}, root: FOLDER}}` in the study.",
+            f"or write `- {{name: {self.name}, root: FOLDER}}` in the study."
+            + (
+                f" To try it on invented patients first: `harness data generate {self.name}`, or `harness data "
+                "generate --all` for every dataset."
+                if self.generator
+                else ""
+            ),
         )
 
     def open(self, root: Path | None = None) -> Reader:

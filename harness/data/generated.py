@@ -5,17 +5,33 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from harness.data import DATASETS
 from harness.data.contract import Dataset
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder, read_json, write_json
 
-__all__ = ["LEAST_PATIENTS", "MARKER", "generate", "is_generated", "kind_of", "mark_generated"]
+__all__ = [
+    "LEAST_PATIENTS",
+    "MARKER",
+    "describe",
+    "generatable",
+    "generate",
+    "is_generated",
+    "kind_of",
+    "mark_generated",
+]
 
 #: Written into the folder of generated data, and into the folders that its archives unpack to.
 MARKER = "GENERATED.json"
 
 #: Fewer cannot be split into five folds.
 LEAST_PATIENTS = 5
+
+
+def generatable() -> list[Dataset]:
+    """Returns the datasets a tree can be drawn of; of several that read the same files, the one they are named after."""
+    every = (DATASETS.get(name) for name in DATASETS.names())
+    return [dataset for dataset in every if dataset.generator and not dataset.same_files_as]
 
 
 def generate(dataset: Dataset, out: Path, patients: int, seed: int, scale: float) -> None:
@@ -79,6 +95,22 @@ def is_generated(root: Path) -> bool:
                 raise DataError(f"{marker} is damaged: {error}", hint="Generate the data again.") from error
             return True
     return False
+
+
+def describe(root: Path) -> str:
+    """Says in words what a folder holds that is not empty: which generated patients, or something else.
+
+    Raises:
+        DataError: There is a marker that cannot be read.
+    """
+    marker = root / MARKER
+    if not marker.is_file():
+        return "files that were not generated"
+    try:
+        drawn = read_json(marker)
+        return f"{drawn['patients']} generated patients (seed {drawn['seed']}, scale {drawn['scale']:g})"
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{marker} is damaged: {error}", hint="Generate the data again.") from error
 
 
 def kind_of(dataset: Dataset, root: Path | None) -> str:

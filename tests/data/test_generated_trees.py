@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -87,6 +88,37 @@ def test_the_command_writes_a_tree_that_is_listed_as_generated(project, capsys, 
     assert "generated" in row
     assert main(words) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_one_command_writes_every_tree_where_studies_look_and_touches_none_that_is_there(project, capsys):
+    kept = project / "data" / "prostate158"
+    kept.mkdir(parents=True)
+    (kept / "mine.txt").write_text("real")
+    words = ["data", "generate", "--all", "--patients", "5", "--scale", "0.07"]
+    assert main(words) == 0
+    assert "data/prostate158 holds files that were not generated; left as it is" in capsys.readouterr().out
+    assert [path.name for path in kept.iterdir()] == ["mine.txt"]
+    names = sorted(path.name for path in (project / "data").iterdir())
+    assert names == ["brats2019", "brats2023", "brats2024", "chaos", "hecktor21", "prostate158"]
+    assert {kind_of(DATASETS.get(name), None) for name in names if name != "prostate158"} == {"generated"}
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("5 generated patients (seed 0, scale 0.07); left as it is") == 5
+
+
+@pytest.mark.parametrize(("words", "said"), [([], "Name one dataset, or give --all"), (["chaos", "--all"], "not both")])
+def test_either_one_dataset_is_named_or_all(words, said, project, capsys):
+    assert main(["data", "generate", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (project / "data").exists()
+
+
+def test_who_lacks_the_data_is_told_how_to_try_without(project):
+    for name, invents in [("chaos", True), ("cortex", False)]:
+        lacking = dataclasses.replace(DATASETS.get(name), home=None, name=name)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError) as error:
+            patch.delenv(lacking.variable, raising=False)
+            lacking.locate()
+        assert (f"harness data generate {name}" in error.value.hint) == invents
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,33 @@
-"""``harness data generate``: phantoms of patients in a dataset's official layout."""
+"""``harness data generate``: phantoms of patients in a dataset's official layout, or in those of all datasets."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.data.listing import data
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.data import Dataset
+
 __all__ = ["generate"]
 
 
-@data.command(epilog="Example: harness data generate brats2023 --out data/brats2023 --patients 12 --seed 0")
+@data.command(epilog="Examples: harness data generate brats2023 --patients 12 --seed 0; harness data generate --all")
 def generate(
-    name: Annotated[str, typer.Argument(help="Registered name.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to fill; must not hold anything.", show_default=False)],
+    name: Annotated[str | None, typer.Argument(help="Registered name; or --all.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to fill; must not hold anything. Default: data/NAME.", show_default=False),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dataset that can be generated, each in its folder OUT/NAME.")
+    ] = False,
     patients: Annotated[int, typer.Option(help="Labelled patients; at least 5.")] = 12,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     scale: Annotated[float, typer.Option(help="Size of the image matrix against the official one, up to 1.")] = 0.25,
@@ -24,21 +35,48 @@ def generate(
     """Write generated patients under the official names, with the traps of the real archives.
 
     Good for trying a study, a network or a reader before the real data is there. The folder is marked, and every table
-    of a study on it says `generated data`.
+    of a study on it says `generated data`. With --all, OUT is by default `data`, where studies look for datasets, and
+    folders that hold something are left as they are.
     """
     from rich.console import Console
 
-    from harness.cli.words import duration
     from harness.data import DATASETS
-    from harness.data.generated import generate as write
+    from harness.data.generated import describe, generatable
+    from harness.errors import HarnessError
 
     console = Console()
-    dataset = DATASETS.get(name)
+    if (name is None) == (not every):
+        raise HarnessError(
+            "Name one dataset, or give --all." if name is None else "Give a dataset's name or --all, not both.",
+            hint="`harness data` lists the datasets.",
+        )
+    if name is not None:
+        dataset = DATASETS.get(name)
+        folder = out or Path("data") / dataset.files
+        _write(console, dataset, folder, patients, seed, scale)
+        if folder != Path("data") / dataset.files:
+            console.print(
+                f"Next: {dataset.variable}={folder} harness run STUDY, or `root: {folder}` in the study.",
+                soft_wrap=True,
+            )
+        return
+    for dataset in generatable():
+        folder = (out or Path("data")) / dataset.name
+        if folder.is_dir() and any(folder.iterdir()):
+            console.print(f"{dataset.title}: {folder} holds {describe(folder)}; left as it is.", soft_wrap=True)
+        else:
+            _write(console, dataset, folder, patients, seed, scale)
+
+
+def _write(console: Console, dataset: Dataset, folder: Path, patients: int, seed: int, scale: float) -> None:
+    """Generates one tree and says what is in it."""
+    from harness.cli.words import duration
+    from harness.data.generated import generate as write
+
     start = time.monotonic()
     with console.status(f"Drawing {patients} patients of {dataset.title} at scale {scale:g} ..."):
-        write(dataset, out, patients, seed, scale)
-    reader = dataset.open(out)
+        write(dataset, folder, patients, seed, scale)
+    reader = dataset.open(folder)
     cases = f"{len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases"
     taken = duration(time.monotonic() - start)
-    console.print(f"[bold]{dataset.title}[/], generated: {cases} in {out}, {taken}.", soft_wrap=True)
-    console.print(f"Next: {dataset.variable}={out} harness run STUDY, or `root: {out}` in the study.", soft_wrap=True)
+    console.print(f"[bold]{dataset.title}[/], generated: {cases} in {folder}, {taken}.", soft_wrap=True)
