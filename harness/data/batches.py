@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from harness.data.absent import draw_absent, mark_absent
 from harness.data.augmentation import Augmenter
 from harness.data.cache import PreparedCase
 from harness.data.normalisation import Normaliser
@@ -22,7 +23,7 @@ __all__ = ["Batch", "TrainingBatches", "stream"]
 
 
 class Batch(NamedTuple):
-    """Images (B, M, *spatial) float32 and labels (B, *spatial) int64."""
+    """Images (B, M, *spatial) float32, NaN where a modality is absent, and labels (B, *spatial) int64."""
 
     images: Tensor
     labels: Tensor
@@ -60,6 +61,7 @@ class TrainingBatches(TorchDataset[Batch]):
         # As nnU-Net: the last third of the batch, rounded, but at least one patch, shows foreground.
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
         self._first_forced = sampling.batch_size - forced
+        self._dropout = sampling.modality_dropout
         self._augment = Augmenter(augmentation, patch_size)
         self._seed = seed
 
@@ -70,7 +72,11 @@ class TrainingBatches(TorchDataset[Batch]):
     def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
         rng = generator(self._seed, "patch", step, index)
         image, label = draw_patch(self._cases, self._normaliser, self._patch_size, index >= self._first_forced, rng)
-        return self._augment(image, label, derive(self._seed, "augment", step, index))
+        images, labels = self._augment(image, label, derive(self._seed, "augment", step, index))
+        if self._dropout is None:
+            return images, labels
+        drawn = generator(self._seed, "modality_dropout", step, index)
+        return mark_absent(images, draw_absent(len(images), self._dropout.p, drawn)), labels
 
 
 def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_memory: bool) -> Iterator[Batch]:

@@ -8,11 +8,14 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from harness.settings import Settings
 
-__all__ = ["AugmentationSettings", "PreparationSettings", "SamplingSettings"]
+__all__ = ["AugmentationSettings", "Fill", "ModalityDropoutSettings", "PreparationSettings", "SamplingSettings"]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 Millimetres = Annotated[float, Field(gt=0)]
+
+#: What stands for an absent modality: 0 in normalised units, its mean over the training cases, or a learned value.
+Fill = Literal["zeros", "mean", "token"]
 
 
 class PreparationSettings(Settings):
@@ -35,6 +38,19 @@ class PreparationSettings(Settings):
         return {key: value for key, value in values(self).items() if value is not None}
 
 
+class ModalityDropoutSettings(Settings):
+    """Training patches that lack modalities, so that a network learns to do without."""
+
+    p: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.3, description="Probability that a modality of a patch is absent; never are all of them."
+    )
+    fill: Fill = Field(
+        "zeros",
+        description="What stands for an absent modality, in normalised units: 'zeros', 'mean' (of its images over the "
+        "training cases), or 'token' (one value a modality, learned with the network).",
+    )
+
+
 class SamplingSettings(Settings):
     """How batches are drawn."""
 
@@ -47,6 +63,17 @@ class SamplingSettings(Settings):
         ge=0,
         description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
+    modality_dropout: ModalityDropoutSettings | None = Field(
+        None, description="Modalities are left out of training patches at random; default: none ever is."
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_set(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keeps the identity of cells that were computed before modalities could be dropped."""
+        given: dict[str, Any] = values(self)
+        if self.modality_dropout is None:
+            given.pop("modality_dropout", None)
+        return given
 
 
 class AugmentationSettings(Settings):

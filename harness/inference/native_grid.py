@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.data.absent import mark_absent
 from harness.data.cache import PreparedCase
 from harness.data.geometry import Geometry, resize_planes
 from harness.data.normalisation import Normaliser
@@ -26,9 +29,13 @@ def segment(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     device: torch.device,
+    absent: Sequence[int] = (),
 ) -> Tensor:
-    """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid."""
-    images = torch.from_numpy(normaliser(case.images, case))
+    """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid.
+
+    Channels that are ``absent`` are NaN, for a network that fills them (:class:`harness.training.absent.FillsAbsent`).
+    """
+    images = mark_absent(torch.from_numpy(normaliser(case.images, case)), absent)
     return predict_probabilities(network, images.to(device), patch_size, settings)
 
 
@@ -39,6 +46,7 @@ def segment_native(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     device: torch.device,
+    absent: Sequence[int] = (),
 ) -> NDArray[np.uint8]:
     """Returns the label map (X, Y, Z) of a case on the grid of its files.
 
@@ -49,8 +57,9 @@ def segment_native(
         patch_size: The one of training.
         settings: How to infer.
         device: Where.
+        absent: Channels the network is not given.
     """
-    return restore(segment(network, case, normaliser, patch_size, settings, device), case.geometry)
+    return restore(segment(network, case, normaliser, patch_size, settings, device, absent), case.geometry)
 
 
 def restore(probabilities: Tensor, geometry: Geometry) -> NDArray[np.uint8]:

@@ -91,7 +91,12 @@ def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
         protocol = load_protocol(study.protocol, path.parent)
     except StudyError as error:
         raise document.error(("protocol",), error.message, error.hint) from error
-    variants = tuple(_variants(study, document, protocol, path.parent))
+    seen: set[str] = set()
+    variants = tuple(
+        variant
+        for words, request in _ways(study)
+        for variant in _variants(study, document, words, request, path.parent, seen)
+    )
     _check_reference(study, variants, document)
     cells, collapsed = _cells(study, document, variants, path.parent)
     return LoadedStudy(study, profile or "default", protocol, variants, cells, collapsed)
@@ -114,8 +119,24 @@ def _with_profile(document: Document, profile: str | None) -> Document:
     return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
 
 
-def _variants(study: Study, document: Document, protocol: Protocol, beside: Path) -> Iterator[Variant]:
-    seen: dict[str, int] = {}
+def _ways(study: Study) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    """Yields the ways of training: what labels say of each, and what it asks of protocols."""
+    base = {"base": study.protocol} if isinstance(study.protocol, str) else study.protocol
+    name = base.get("name", base.get("base", "custom"))
+    for words, changes in study.matrix.protocol.items():
+        yield words, merge(merge(base, changes), {"name": f"{name}, {words}"})
+    if not study.matrix.protocol:
+        yield "", study.protocol
+
+
+def _variants(
+    study: Study, document: Document, words: str, request: str | dict[str, Any], beside: Path, seen: set[str]
+) -> Iterator[Variant]:
+    """Yields the networks with their switches, trained in one way; ``seen`` holds the labels so far."""
+    try:
+        protocol = load_protocol(request, beside)
+    except StudyError as error:
+        raise document.error(("matrix", "protocol", words), error.message, error.hint) from error
     for index, entry in enumerate(study.matrix.model):
         where: Key = ("matrix", "model", index)
         segmenter = _registered(SEGMENTERS.get, entry.name, document, where)
@@ -127,16 +148,16 @@ def _variants(study: Study, document: Document, protocol: Protocol, beside: Path
                 start_file = segmenter.pretrained_file(parsed, beside)
             except StudyError as error:
                 raise document.error(where, error.message, error.hint) from error
-            label = _label(entry, segmenter, chosen)
+            label = ", ".join(filter(None, [_label(entry, segmenter, chosen), words]))
             if label in seen:
                 raise document.error(
                     where, f"the label '{label}' stands twice.", "Give each variant a `label` of its own."
                 )
-            seen[label] = index
+            seen.add(label)
             own = protocol
-            if is_native(study.protocol):
-                own = native_protocol(study.protocol, segmenter.native_recipe, beside)
-            tuned = model_protocols(study.protocol, segmenter.name, beside)
+            if is_native(request):
+                own = native_protocol(request, segmenter.native_recipe, beside)
+            tuned = model_protocols(request, segmenter.name, beside)
             options = parsed.model_dump(mode="json")
             if start_file is None:
                 yield Variant(label, segmenter, options, own, *weights, tuned=tuned)
@@ -310,6 +331,20 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
         variant.segmenter.check(make_task(dataset, leading, variant.protocol_on(dataset.name)))
     except StudyError as error:
         raise document.error(("matrix", "model"), error.message, error.hint) from error
+    if variant.protocol_on(dataset.name).sampling.modality_dropout is None:
+        return
+    if variant.segmenter.runner:
+        raise document.error(
+            ("matrix", "model"),
+            f"{variant.segmenter.name} trains by itself, so no modality can be dropped.",
+            "Leave it out, or leave `sampling.modality_dropout` out of its protocol.",
+        )
+    if len(dataset.modalities) < 2:
+        raise document.error(
+            ("matrix", "dataset"),
+            f"{dataset.name} has one modality, which is never dropped.",
+            "Leave `sampling.modality_dropout` out of the protocol.",
+        )
 
 
 def make_task(dataset: Dataset, leading: str, protocol: Protocol) -> Task:

@@ -104,6 +104,11 @@ class Matrix(Settings):
         ["default"],
         description="Modality names, 'default' (the dataset's), 'all' (each in turn) or 'none' (no discrimination).",
     )
+    protocol: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Words to what differs from the study's protocol: every model is trained in each of these ways, "
+        "and its label says which. Default: one way, the protocol's.",
+    )
     fold: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([0], description="Fold indices.")
     seed: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = Field(
         [0], description="Training seeds."

@@ -120,6 +120,11 @@ def open_searches(loaded: LoadedStudy, storage: str) -> list[Search]:
         HarnessError: The database cannot be opened.
     """
     settings = loaded.study.tuning
+    if loaded.study.matrix.protocol:
+        raise StudyError(
+            "The study trains every network in several ways (`matrix.protocol`); a search tunes one.",
+            hint="Tune from a study without it.",
+        )
     if is_native(loaded.study.protocol):
         raise StudyError(
             "Under the protocol 'native' every network has its authors' own recipe; there is nothing to tune.",

@@ -71,6 +71,40 @@ def test_a_sweep_makes_one_labelled_variant_per_combination(study):
     ]
 
 
+WAYS = """\
+  protocol:
+    complete: {}
+    dropout: {sampling: {modality_dropout: {p: 0.5, fill: token}}}
+"""
+
+
+def test_every_model_is_trained_in_every_way_and_its_label_says_which(study):
+    text = GOOD.replace("  seed: [0, 1]\n", WAYS).replace("reference: A", "reference: 'A, dropout'")
+    loaded = load_study(study(text))
+    ways = {cell.label: cell.spec.protocol for cell in loaded.cells}
+    assert list(ways) == ["A, complete", "B, complete", "A, dropout", "B, dropout"]
+    assert ways["A, dropout"].sampling.modality_dropout.fill == "token"
+    assert ways["A, dropout"].name == "demo, dropout"
+    assert ways["A, complete"].identity() == load_protocol("demo").identity()
+    assert len({cell.spec.id for cell in loaded.cells}) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("p: 0.5", "p: 1.5", 11, "less than 1"),
+        ("p: 0.5", "q: 0.5", 11, "Known: fill, p."),
+        ("fill: token", "fill: noise", 11, "zeros"),
+    ],
+)
+def test_a_way_that_cannot_be_is_refused_with_its_line(study, old, new, line, words):
+    text = GOOD.replace("  seed: [0, 1]\n", WAYS).replace("report: {reference: A}\n", "").replace(old, new)
+    with pytest.raises(StudyError) as error:
+        load_study(study(text))
+    assert f"study.yaml:{line}:" in error.value.message
+    assert words in error.value.message + error.value.hint
+
+
 def test_models_without_a_leading_modality_are_not_computed_once_for_each(study):
     loaded = load_study(study(GOOD.replace("seed: [0, 1]", "leading: [all, none]")))
     assert len(loaded.cells) == 2
