@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint slow benchmark docs-check clean help
+.PHONY: demo test lint slow benchmark docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ lint: $(STAMP)  ## Style, types and layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## Build the documentation's site in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
 
 clean:  ## Remove the environment and caches; results are kept
 	rm -rf $(VENV) cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

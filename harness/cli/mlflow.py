@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from harness.cli.options import ProfileOption, ResultsOption, StudyName
+from harness.cli.options import ProfileOption, ResultsOption
 
 __all__ = ["mlflow_app"]
 
 mlflow_app = typer.Typer(help="Keep MLflow in step with the results.", no_args_is_help=True)
 
 
-@mlflow_app.callback()
+@mlflow_app.callback(epilog="Example: harness mlflow sync")
 def _group() -> None:
     """Keep MLflow in step with the results."""
 
 
 @mlflow_app.command(epilog="Example: harness mlflow sync ablation_tcfaf")
-def sync(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
+def sync(
+    study: Annotated[
+        str | None, typer.Argument(help="Name of a study; default: every study.", show_default=False)
+    ] = None,
+    profile: ProfileOption = None,
+    results: ResultsOption = Path("results"),
+) -> None:
     """Write what is in the results folder, reports included, into MLflow; without a name, every study."""
     from rich.console import Console
 
