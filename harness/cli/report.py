@@ -49,6 +49,13 @@ MixedOption = Annotated[
     bool,
     typer.Option("--allow-mixed", help="Rank methods trained under different budgets or splits; every table says so."),
 ]
+FiguresOption = Annotated[
+    bool,
+    typer.Option(
+        "--figures/--no-figures",
+        help="Figures take most of the time of a report; page and tables say where they were left out.",
+    ),
+]
 MlflowOption = Annotated[
     bool | None,
     typer.Option(
@@ -71,6 +78,7 @@ def report(
     out: OutOption = None,
     imported: WithOption = None,
     allow_mixed: MixedOption = False,
+    figures: FiguresOption = True,
     mlflow: MlflowOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -90,7 +98,9 @@ def report(
     study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
-    made = write_report(study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed)
+    made = write_report(
+        study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed, figures=figures
+    )
     console = Console(highlight=False)
     console.print(f"[bold]{study.study}[/] ({study.profile}):")
     for path in made.files:

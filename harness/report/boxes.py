@@ -182,8 +182,7 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
 
 
 def _label(axes: Axes, style: MetricStyle, regions: Sequence[str]) -> None:
-    arrow = "↑" if style.higher_is_better else "↓"
-    axes.set_ylabel(f"{style.heading} {arrow}")
+    axes.set_ylabel(style.pointed)
     axes.set_xlim(-0.5, len(regions) - 0.5)
     axes.set_xticks(range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else each for each in regions])
     axes.tick_params(axis="x", length=0)

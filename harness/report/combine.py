@@ -40,6 +40,7 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
     cases = cases.drop_duplicates(["cell", "label", "case", "region", "metric"], ignore_index=True)
     floors = pd.concat([study.floors for study in named], ignore_index=True)
     history = pd.concat([study.history for study in named], ignore_index=True)
+    subsets = pd.concat([study.subsets for study in named], ignore_index=True)
     return StudyResults(
         study=" + ".join(dict.fromkeys(study.study for study in named)),
         profile=", ".join(dict.fromkeys(study.profile for study in named)),
@@ -54,6 +55,10 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
         datasets=_datasets(named),
         overlays={cell: path for study in named for cell, path in study.overlays.items()},
         manifest={"studies": [dict(study.manifest) for study in named]},
+        subsets=subsets.drop_duplicates(
+            ["cell", "label", "present", "fill", "case", "region", "metric"], ignore_index=True
+        ),
+        subset_failures={cell: reason for study in named for cell, reason in study.subset_failures.items()},
     )
 
 
@@ -83,6 +88,7 @@ def _rename(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
         labels=tuple(names.get(label, label) for label in study.labels),
         cases=study.cases.assign(label=study.cases["label"].replace(dict(names))),
         cells=study.cells.assign(label=study.cells["label"].replace(dict(names))),
+        subsets=study.subsets.assign(label=study.subsets["label"].replace(dict(names))),
     )
 
 

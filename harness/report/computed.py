@@ -26,7 +26,7 @@ from harness.report.variants import (
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
 from harness.statistics.comparability import why_not_comparable
-from harness.statistics.patients import MEAN_REGION, build_grid, patient_table
+from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
 __all__ = ["Computed", "DatasetView", "compute"]
 
@@ -45,7 +45,8 @@ class DatasetView:
         references: What each variant is compared with.
         cells: Cells, with column ``method``: the name of the variant.
         evidence: What stands behind the numbers, in words.
-        analyses: By metric and region, the mean over regions included; a metric without results is absent.
+        analyses: By metric and region, the mean over regions included; a metric without results is absent, and so is
+            one whose policy leaves out every test.
         floors: Summaries of trivial methods by name, metric and region; never ranked.
     """
 
@@ -140,20 +141,24 @@ def _view(
     references = references_of(results, variants)
     regions = tuple(regions_of(results, dataset))
     declared = [region for region in results.datasets[dataset].regions if region in regions]
-    analyses = {}
+    analyses: dict[tuple[str, str], Analysis] = {}
+    uncounted: list[tuple[str, str]] = []
     for metric, rows in groups.items():
         grid = build_grid(_with_methods(rows, names), dataset, metric)
         for region in [*grid.regions, *([MEAN_REGION] if len(regions) > 1 else [])]:
-            analyses[metric, region] = analyse(
-                grid,
-                region,
-                higher_is_better=metric_style(metric).higher_is_better,
-                references={names[mine]: names[theirs] for mine, theirs in references.items()},
-                regions=declared,
-                unfinished=[names[variant] for variant in variants if status[variant] != "complete"],
-                unlike=mixing.reasons[dataset],
-                allow_mixed=mixing.allowed,
-            )
+            try:
+                analyses[metric, region] = analyse(
+                    grid,
+                    region,
+                    higher_is_better=metric_style(metric).higher_is_better,
+                    references={names[mine]: names[theirs] for mine, theirs in references.items()},
+                    regions=declared,
+                    unfinished=[names[variant] for variant in variants if status[variant] != "complete"],
+                    unlike=mixing.reasons[dataset],
+                    allow_mixed=mixing.allowed,
+                )
+            except NothingCounts:
+                uncounted.append((metric, region))
     main = analyses.get((results.metrics[0], MEAN_REGION if len(regions) > 1 else regions[0]))
     return DatasetView(
         name=dataset,
@@ -162,7 +167,7 @@ def _view(
         status=status,
         references=references,
         cells=cells,
-        evidence=collect_evidence(results, dataset, names, groups, main.untested if main else None),
+        evidence=collect_evidence(results, dataset, names, groups, main.untested if main else None, uncounted),
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
     )
@@ -205,7 +210,11 @@ def _floors(
             continue
         grid = build_grid(rows, dataset, metric)
         for region in [*grid.regions, *([MEAN_REGION] if len(grid.regions) > 1 else [])]:
-            for name, summary in summaries_of(patient_table(grid, region, regions=declared)).items():
+            try:
+                found = patient_table(grid, region, regions=declared)
+            except NothingCounts:
+                continue
+            for name, summary in summaries_of(found).items():
                 yield (name, metric, region), summary
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, INK, Drawing, legend, new_figure, palette, styled
-from harness.report.metrics import MetricStyle, metric_style
+from harness.report.metrics import metric_style
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
@@ -39,7 +39,7 @@ def cost_plot(computed: Computed, view: DatasetView) -> Drawing | None:
                     if summary is not None:
                         cost = _cost(sizes, view.names[variant], column) * scale
                         _point(axes, cost, summary, colours[variant], marks[variant])
-            _labels(row[0], metric_style(metric))
+            row[0].set_ylabel(metric_style(metric).pointed)
         for axes, (*_, title) in zip(grid[-1], _COSTS, strict=True):
             _logarithmic(axes)
             axes.set_xlabel(title)
@@ -64,10 +64,6 @@ def _point(axes: Axes, cost: float, summary: Summary, colour: tuple[float, float
     axes.plot(
         cost, summary.mean, mark, color=colour, markeredgecolor=INK, markeredgewidth=0.6, markersize=6.5, zorder=3
     )
-
-
-def _labels(axes: Axes, style: MetricStyle) -> None:
-    axes.set_ylabel(f"{style.heading} {'↑' if style.higher_is_better else '↓'}")
 
 
 def _logarithmic(axes: Axes) -> None:

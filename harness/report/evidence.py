@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from harness.report.metrics import metric_style
 from harness.report.variants import Variant
 from harness.results.schema import DatasetFacts, StudyResults
+from harness.statistics.patients import MEAN_REGION
 
 __all__ = [
     "Evidence",
@@ -89,6 +90,7 @@ def collect_evidence(
     names: Mapping[Variant, str],
     groups: Mapping[str, pd.DataFrame],
     refusal: str | None,
+    uncounted: Sequence[tuple[str, str]] = (),
 ) -> Evidence:
     """Collects what a dataset's tables must say under them.
 
@@ -98,16 +100,15 @@ def collect_evidence(
         names: Name of each variant.
         groups: Per-case rows of the dataset by metric.
         refusal: Why no significance test is made.
+        uncounted: Metrics and regions of which the policy leaves out every test.
     """
     facts = results.datasets[dataset]
     cells = results.cells[results.cells["dataset"] == dataset]
     return Evidence(
         name=data_name(facts),
         base=_base(facts, groups, cells),
-        scales="; ".join(
-            f"{style.title} {style.scale}, {style.direction}" for style in map(metric_style, results.metrics)
-        ),
-        policies=_policies(groups),
+        scales=_scales(results.metrics),
+        policies=_policies(groups, uncounted),
         implementations=_implementations(results, groups),
         notes=facts.notes,
         failures=_failures(cells, names),
@@ -148,15 +149,34 @@ def _base(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.Dat
     return "; ".join(part for part in parts if part)
 
 
-def _policies(groups: Mapping[str, pd.DataFrame]) -> str:
+def _scales(metrics: Sequence[str]) -> str:
+    """Scale and direction of the metrics, those that share both named together."""
+    alike: dict[str, list[str]] = {}
+    for style in map(metric_style, metrics):
+        alike.setdefault(f"{style.scale}, {style.direction}", []).append(style.title)
+    return "; ".join(f"{', '.join(titles)} {said}" for said, titles in alike.items())
+
+
+def _policies(groups: Mapping[str, pd.DataFrame], uncounted: Sequence[tuple[str, str]]) -> str:
     states = [rows["status"].astype(str) if rows.empty else rows["status"] for rows in groups.values()]
     total = sum(len(each) for each in states)
     missing = sum(int((each == "missing").sum()) for each in states)
     empty = sum(int(each.isin(["empty_both", "empty_one"]).sum()) for each in states)
+    skipped = sum(int((each == "skipped").sum()) for each in states)
+    left_out = f", {skipped:,} cannot be computed and are left out (policy nan_skip)" if skipped else ""
     return (
         f"Of {total:,} results {missing:,} had no prediction and count as worst, "
-        f"{empty:,} had an empty region and follow the empty-case policy"
+        f"{empty:,} had an empty region and follow the empty-case policy{left_out}{_nothing_counts(uncounted)}"
     )
+
+
+def _nothing_counts(uncounted: Sequence[tuple[str, str]]) -> str:
+    regions: dict[str, list[str]] = {}
+    for metric, region in uncounted:
+        place = "the mean over regions" if region == MEAN_REGION else region
+        regions.setdefault(metric_style(metric).title, []).append(place)
+    said = "; ".join(f"{title} in {', '.join(places)}" for title, places in regions.items())
+    return f". No result at all counts, so there is no mean: {said}" if said else ""
 
 
 def _implementations(results: StudyResults, groups: Mapping[str, pd.DataFrame]) -> str:

@@ -34,6 +34,7 @@ def html_page(
     tables: Sequence[Table],
     drawings: Sequence[Drawing],
     pictures: Mapping[str, bytes],
+    remark: str = "",
 ) -> str:
     """Writes the page.
 
@@ -43,6 +44,7 @@ def html_page(
         tables: Tables in order.
         drawings: Figures in order.
         pictures: PNG of each figure by its name.
+        remark: Why there are no figures.
     """
     figures = [
         _Picture(
@@ -65,6 +67,7 @@ def html_page(
             failures=_failures(computed),
             tables=tables,
             figures=figures,
+            remark=remark,
             provenance=provenance_of(computed),
             differences=cell_differences(computed),
             mixed=[text for name in computed.views if (text := computed.mixing.sentence(name))],

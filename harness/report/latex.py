@@ -3,6 +3,7 @@ r"""LaTeX: one file that compiles alone and can also be ``\input`` into a paper.
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 from harness.report.layout import CHECK, MARKED, Entry, Row, Table
 
@@ -30,13 +31,14 @@ _ESCAPES = {
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "→": r"$\rightarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
     "∞": r"$\infty$",
     "†": r"\textsuperscript{\dag}",
     "✓": r"$\checkmark$",
     "·": r"\textperiodcentered{}",
     "°": r"\textdegree{}",
-    "²": r"\textsuperscript{2}",
-    "³": r"\textsuperscript{3}",
+    **{raised: rf"\textsuperscript{{{number}}}" for number, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     "µ": r"$\mu$",
     "μ": r"$\mu$",
     "α": r"$\alpha$",
@@ -55,8 +57,10 @@ _ESCAPES = {
     "\n": " ",
 }
 
-#: A document of tables with more columns than this is turned, so that they can be read.
-_WIDE = 10
+#: Characters across a page on which a table is still set in 7 pt: upright, and turned. A wider table comes in parts.
+_UPRIGHT, _TURNED = 140, 210
+#: What stands between two columns, in characters.
+_BETWEEN = 2.4
 
 #: Characters of a row name that still fit on one line.
 _LONG_NAME = 24
@@ -85,12 +89,14 @@ def escape_latex(text: str) -> str:
     return "".join(_ESCAPES[each] if each in _ESCAPES else _settable(each) for each in text)
 
 
-def latex_document(tables: list[Table]) -> str:
-    r"""Sets all tables; ``\input`` it inside a document, or compile it as it is."""
-    floats = "\n".join(_float(table) for table in tables)
-    widest = max((len(table.columns) for table in tables), default=0)
-    head = _HEAD.replace("%s", "landscape," if widest > _WIDE else "")
-    return f"{head}\n{floats}\n\\harnessend\n"
+def latex_document(tables: list[Table], remark: str = "") -> str:
+    r"""Sets all tables; ``\input`` it inside a document, or compile it as it is; the remark becomes a comment."""
+    parts = [part for table in tables for part in _parts(table)]
+    floats = "\n".join(_float(part) for part in parts)
+    widest = max((_names_width(part) + sum(_widths(part)) for part in parts), default=0)
+    head = _HEAD.replace("%s", "landscape," if widest > _UPRIGHT else "")
+    said = f"% {remark}\n" if remark else ""
+    return f"{said}{head}\n{floats}\n\\harnessend\n"
 
 
 def _settable(character: str) -> str:
@@ -99,6 +105,50 @@ def _settable(character: str) -> str:
         return character
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or f"[U+{ord(character):04X}]"
+
+
+def _parts(table: Table) -> list[Table]:
+    """The table, in parts of whole groups of columns where it is wider than a page; the notes stand under the last."""
+    room = _TURNED - _names_width(table)
+    widths = _widths(table)
+    parts: list[list[int]] = [[]]
+    start = 0
+    for _, width in table.groups:
+        group = list(range(start, start + width))
+        start += width
+        together = sum(widths[place] for place in group) <= room
+        # A group that no page holds is broken like any row of columns.
+        for block in [group] if together else [[place] for place in group]:
+            if parts[-1] and sum(widths[place] for place in [*parts[-1], *block]) > room:
+                parts.append([])
+            parts[-1] += block
+    if len(parts) == 1:
+        return [table]
+    return [_part(table, number, len(parts), places) for number, places in enumerate(parts, start=1)]
+
+
+def _part(table: Table, number: int, of: int, places: list[int]) -> Table:
+    return replace(
+        table,
+        kind=table.kind if number == 1 else f"{table.kind}-{number}",
+        caption=(*(table.caption if number == 1 else table.caption[:1]), f"Part {number} of {of}."),
+        columns=tuple(table.columns[place] for place in places),
+        rows=tuple(replace(row, entries=tuple(row.entries[place] for place in places)) for row in table.rows),
+        notes=table.notes if number == of else (),
+    )
+
+
+def _widths(table: Table) -> list[float]:
+    """Width of each column in characters."""
+    return [
+        _BETWEEN + max([len(column.title), *(len(row.entries[place].text) for row in table.rows)])
+        for place, column in enumerate(table.columns)
+    ]
+
+
+def _names_width(table: Table) -> float:
+    longest = [max(map(len, names)) for names in zip(table.heads, *(row.heads for row in table.rows), strict=True)]
+    return sum(_BETWEEN + min(each, _LONG_NAME) for each in longest)
 
 
 def _float(table: Table) -> str:

@@ -49,7 +49,7 @@ def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
                     yticklabels=["none" if variant.leading == "-" else variant.leading for variant in variants],
                     cbar_kws={"label": style.heading, "shrink": 0.9},
                 )
-                axes.set_title(f"{label}: {style.heading} {'↑' if style.higher_is_better else '↓'}", loc="left")
+                axes.set_title(f"{label}: {style.pointed}", loc="left")
                 axes.tick_params(length=0, labelrotation=0)
                 axes.set_facecolor("#ffffff")
                 for text in axes.texts:

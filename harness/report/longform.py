@@ -13,6 +13,7 @@ import pyarrow.csv
 
 from harness.report.computed import Computed, DatasetView
 from harness.report.evidence import kind_words
+from harness.report.metrics import metric_style
 from harness.report.variants import Variant
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -151,7 +152,9 @@ def _kinds(computed: Computed) -> dict[str, str]:
 
 
 def _told(table: pd.DataFrame, computed: Computed) -> pd.DataFrame:
-    """Puts study, kind of data and refusals into every row."""
+    """Puts study, kind of data, refusals, unit and direction into every row."""
+    # Variants without a mean leave gaps, which would make fractions of whole numbers.
+    table = table.astype({name: "Int64" for name in table.columns if name.startswith("n_")})
     refusals = {name: view.evidence.refusal or "" for name, view in computed.views.items()}
     told = table.assign(
         study=computed.results.study,
@@ -159,6 +162,8 @@ def _told(table: pd.DataFrame, computed: Computed) -> pd.DataFrame:
         data_kind=table["dataset"].map(_kinds(computed)),
         significance=table["dataset"].map(refusals),
         comparability=table["dataset"].map(computed.mixing.sentence),
+        unit=table["metric"].map(lambda metric: metric_style(metric).unit or metric_style(metric).scale),
+        better=table["metric"].map(lambda metric: "higher" if metric_style(metric).higher_is_better else "lower"),
     )
     first = ["study", "profile", "dataset", "data_kind"]
     return told[[*first, *(column for column in told.columns if column not in first)]]

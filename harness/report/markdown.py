@@ -17,9 +17,12 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
-def markdown_document(study: str, question: str, answers: Sequence[str], tables: Sequence[Table]) -> str:
-    """The study's question, its answers and every table."""
+def markdown_document(
+    study: str, question: str, answers: Sequence[str], tables: Sequence[Table], remark: str = ""
+) -> str:
+    """The study's question, its answers, a remark about the report and every table."""
     head = [f"# {escape_markdown(study)}", escape_markdown(question), *(escape_markdown(text) for text in answers)]
+    head += [escape_markdown(remark)] if remark else []
     return "\n\n".join([*head, *(_section(table) for table in tables)]) + "\n"
 
 

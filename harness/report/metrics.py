@@ -11,6 +11,10 @@ from harness.errors import HarnessError, did_you_mean
 
 __all__ = ["METRICS", "MetricStyle", "metric_style"]
 
+#: From here on three digits say more than all of them: a volume difference to an empty truth runs to millions.
+_HUGE = 10_000
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True)
 class MetricStyle:
@@ -38,16 +42,29 @@ class MetricStyle:
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
+    def arrow(self) -> str:
+        """Points to better."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def pointed(self) -> str:
+        """Heading with its arrow, e.g. ``HD95 (mm) ↓``."""
+        return f"{self.heading} {self.arrow}"
+
+    @property
     def direction(self) -> str:
         """Which way is better, in words."""
         return "higher is better" if self.higher_is_better else "lower is better"
 
     def text(self, value: float) -> str:
-        """Prints a value; ``–`` for one that does not exist."""
+        """Prints a value, a huge one as a power of ten; ``–`` for one that does not exist."""
         if math.isnan(value):
             return "–"
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
+        if abs(value) >= _HUGE:
+            digits, power = f"{value:.2e}".split("e+")
+            return f"{digits}×10{str(int(power)).translate(_RAISED)}".replace("-", "−")
         return f"{value:z.{self.decimals}f}".replace("-", "−")
 
     def signed(self, value: float) -> str:
@@ -57,7 +74,7 @@ class MetricStyle:
 
     def rounded(self, value: float) -> float:
         """The value as a reader of the table knows it."""
-        return float(f"{value:z.{self.decimals}f}")
+        return float(f"{value:.2e}" if abs(value) >= _HUGE else f"{value:z.{self.decimals}f}")
 
 
 _RATIO, _MM, _POINTS = "from 0 to 1", "in mm", "from 0 to 100"

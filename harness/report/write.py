@@ -31,12 +31,15 @@ from harness.report.tables import build_tables
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Analysis
 
-__all__ = ["FORMATS", "Format", "Report", "markdown_report", "write_report"]
+__all__ = ["FORMATS", "NO_FIGURES", "Format", "Report", "markdown_report", "write_report"]
 
 Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 
 #: The forms themselves, ``all`` left out.
 FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
+
+#: What a report without figures says in their place.
+NO_FIGURES = "Figures were left out on request (--no-figures)."
 
 #: Drawn once a dataset, and once a dataset and metric.
 _OF_DATASET: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (box_plot, cost_plot, leading_map)
@@ -60,7 +63,7 @@ class Report:
 
     Attributes:
         files: The files.
-        warnings: Why methods are not ranked, or what was mixed on request.
+        warnings: Why methods are not ranked, what was mixed on request, and figures that are older than the tables.
     """
 
     files: tuple[Path, ...]
@@ -68,15 +71,21 @@ class Report:
 
 
 def write_report(
-    results: StudyResults, out: Path, formats: Sequence[Format] = ("all",), *, allow_mixed: bool = False
+    results: StudyResults,
+    out: Path,
+    formats: Sequence[Format] = ("all",),
+    *,
+    allow_mixed: bool = False,
+    figures: bool = True,
 ) -> Report:
     """Writes tables, figures and page.
 
     Args:
         results: Results of one study.
         out: Folder; made if it does not exist. Files of an earlier report in it are replaced.
-        formats: Forms to write; ``all`` for every one. Figures are always written.
+        formats: Forms to write; ``all`` for every one.
         allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
+        figures: Draw figures too, which takes most of the time; page and tables say where there are none.
 
     Returns:
         The files written, with what they say in short.
@@ -87,17 +96,19 @@ def write_report(
     wanted = _wanted(formats)
     _require_results(results)
     computed = compute(results, allow_mixed=allow_mixed)
-    drawings = list(_drawings(computed))
+    drawings = list(_drawings(computed)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     written: list[Path] = []
     said = answers(computed)
     for name, files in rendered.items():
         written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
     pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, content in _forms(computed, said, wanted, drawings, pictures):
+    for name, content in _forms(computed, said, wanted, drawings, pictures, "" if figures else NO_FIGURES):
         written.append(_write(out / name, content))
-    warnings = tuple(filter(None, map(computed.mixing.sentence, computed.views)))
-    return Report(tuple(written), warnings)
+    warnings = [text for name in computed.views if (text := computed.mixing.sentence(name))]
+    if not figures and (out / "figures").is_dir():
+        warnings.append(f"The figures in {out / 'figures'} are those of an earlier report.")
+    return Report(tuple(written), tuple(warnings))
 
 
 def _drawings(computed: Computed) -> Iterator[Drawing]:
@@ -144,18 +155,19 @@ def _forms(
     wanted: set[str],
     drawings: Sequence[Drawing],
     pictures: Mapping[str, bytes],
+    remark: str,
 ) -> Iterator[tuple[str, bytes]]:
     results, tables = computed.results, build_tables(computed)
     yield "answer.txt", ("\n\n".join(said) + "\n").encode()
     if "latex" in wanted:
-        yield "tables.tex", latex_document(tables).encode()
-        yield from ((f"latex/{table.name}.tex", latex_document([table]).encode()) for table in tables)
+        yield "tables.tex", latex_document(tables, remark).encode()
+        yield from ((f"latex/{table.name}.tex", latex_document([table], remark).encode()) for table in tables)
     if "markdown" in wanted:
-        yield "tables.md", markdown_document(results.study, results.question, said, tables).encode()
+        yield "tables.md", markdown_document(results.study, results.question, said, tables, remark).encode()
     if "csv" in wanted:
         yield from ((f"csv/{name}", content) for name, content in long_tables(computed))
     if "html" in wanted:
-        yield "report.html", html_page(computed, said, tables, drawings, pictures).encode()
+        yield "report.html", html_page(computed, said, tables, drawings, pictures, remark).encode()
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -48,7 +48,7 @@ class Summary:
         n_empty: Results whose value the policy for empty regions set.
         complete: The method has every result, so it may be compared.
         mean: Mean.
-        sd: Standard deviation between patients; NaN for one value.
+        sd: Standard deviation between patients; NaN for one value and beside an infinite one.
         mean_interval: BCa interval of the mean over patients; ``None`` for too few patients.
         median: Median.
         median_interval: Percentile interval of it; ``None`` for too few patients.
@@ -251,16 +251,21 @@ def _summary(
         n_empty=counts.empty,
         complete=name not in found.excluded,
         mean=float(values.mean()),
-        sd=float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        sd=_sd(values),
         mean_interval=ends[0],
         median=median,
         median_interval=ends[1],
         q1=q1,
         q3=q3,
         mean_scored=counts.mean_scored,
-        seed_sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else np.nan,
+        seed_sd=_sd(seeds),
         n_seeds=len(seeds),
     )
+
+
+def _sd(values: NDArray[np.float64]) -> float:
+    """NaN for one value, and beside an infinite one."""
+    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else np.nan
 
 
 def _bootstrap(found: Patients, resamples: int) -> NDArray[np.float64] | None:

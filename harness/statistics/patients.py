@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["MEAN_REGION", "Counts", "Grid", "Patients", "build_grid", "patient_table"]
+__all__ = ["MEAN_REGION", "Counts", "Grid", "NothingCounts", "Patients", "build_grid", "patient_table"]
 
 #: The region that stands for the mean over the regions of a case, taken within the case.
 MEAN_REGION = "Mean"
 
 _PLACE = ("fold", "seed")
 _ABSENT, _SCORED, _EMPTY, _MISSING, _SKIPPED = range(5)
+
+
+class NothingCounts(DataError):
+    """The policy left out every test there is: the metric has no mean here, and the others are not touched by that."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,7 @@ def patient_table(
 
     Raises:
         DataError: The region is not in the results.
+        NothingCounts: No test has a value that counts in it.
     """
     wanted, caveats = _wanted(grid, region, regions)
     places = [grid.regions.index(each) for each in wanted]
@@ -196,7 +201,7 @@ def patient_table(
     if dropped := int((expected.any(axis=-1) & ~whole).sum()):
         caveats.append(f"{dropped} results lack a region for every method and are left out of the mean over regions")
     if finished and not whole.any():
-        raise DataError(
+        raise NothingCounts(
             f"Dataset '{grid.dataset}': no test has a value of '{grid.metric}' that counts in {', '.join(wanted)}.",
             hint="Score with a policy that gives empty regions a value, e.g. 'worst'.",
         )

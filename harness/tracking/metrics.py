@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.statistics.patients import MEAN_REGION, build_grid, patient_table
+from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
 __all__ = ["EPOCH", "cost_metrics", "epoch_metrics", "score_metrics"]
 
@@ -50,7 +50,10 @@ def score_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     for metric, part in rows.assign(method="cell").groupby("metric", observed=True):
         grid = build_grid(part, "", str(metric))
         for region in (MEAN_REGION, *grid.regions):
-            found = patient_table(grid, region).values
+            try:
+                found = patient_table(grid, region).values
+            except NothingCounts:  # the policy left out every test: there is no mean to show
+                continue
             name = "mean" if region == MEAN_REGION else region
             if "cell" in found:
                 yield f"{metric}/{name}", float(found["cell"].mean())

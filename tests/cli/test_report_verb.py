@@ -59,7 +59,7 @@ def store(project: Path) -> Store:
 
 def test_studies_under_one_protocol_are_one_report(store: Store, capsys) -> None:
     write_study(store, "more", [write_cell(store, "C", 0.1)])
-    assert main(["report", "ours", "more", "--format", "markdown"]) == 0
+    assert main(["report", "ours", "more", "--format", "markdown", "--no-figures"]) == 0
     text = Path("results/reports/ours+more/default/tables.md").read_text()
     assert "C has the highest Dice" in text
     assert "Holm" in text
@@ -67,7 +67,7 @@ def test_studies_under_one_protocol_are_one_report(store: Store, capsys) -> None
 
 def test_other_budgets_or_splits_are_not_ranked_unless_asked(store: Store, capsys) -> None:
     write_study(store, "more", [write_cell(store, "C", 0.1, protocol="long", split="t")])
-    assert main(["report", "ours", "more", "--format", "markdown", "--out", "refused"]) == 0
+    assert main(["report", "ours", "more", "--format", "markdown", "--out", "refused", "--no-figures"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "different training protocols: long (C); paper (A, B)" in said
     assert "different splits" in said
@@ -75,7 +75,7 @@ def test_other_budgets_or_splits_are_not_ranked_unless_asked(store: Store, capsy
     assert "no answer" in refused
     assert "**0." not in refused
 
-    assert main(["report", "ours", "more", "--allow-mixed", "--format", "all", "--out", "mixed"]) == 0
+    assert main(["report", "ours", "more", "--allow-mixed", "--out", "mixed", "--no-figures"]) == 0
     mixed = Path("mixed/tables.md").read_text()
     assert "C has the highest Dice" in mixed
     tables = mixed.split("\n## ")[1:]
@@ -91,14 +91,13 @@ def test_results_of_another_group_stand_beside_ours_and_are_ranked_only_on_reque
         "region": "WT", "metric": "dice", "value": 0.99,
     })  # fmt: skip
     rows.to_csv("theirs.csv", index=False)
-    assert main(["report", "ours", "--with", "theirs.csv", "--format", "markdown", "--out", "out"]) == 0
+    assert main(["report", "ours", "--with", "theirs.csv", "--format", "markdown", "--out", "out", "--no-figures"]) == 0
     text = Path("out/tables.md").read_text()
     assert "Theirs" in text
     assert "0.990" in text
     assert "Methods are not ranked or tested against each other (--allow-mixed would)" in text
-    assert (
-        main(["report", "ours", "--with", "theirs.csv", "--allow-mixed", "--format", "markdown", "--out", "out"]) == 0
-    )
+    beside = ["report", "ours", "--with", "theirs.csv", "--no-figures"]
+    assert main([*beside, "--allow-mixed", "--format", "markdown", "--out", "out"]) == 0
     assert "Theirs has the highest Dice" in Path("out/tables.md").read_text()
 
 

@@ -164,6 +164,12 @@ class StudyBuilder:
         )
 
 
+@pytest.fixture(scope="session")
+def new_study() -> type[StudyBuilder]:
+    """Begins studies, for fixtures that live longer than one test."""
+    return StudyBuilder
+
+
 @pytest.fixture
 def builder() -> StudyBuilder:
     """An empty study on the embedded dataset."""

@@ -61,12 +61,12 @@ def hostile(builder) -> StudyResults:
 def test_layout_of_the_means(ablation: StudyResults) -> None:
     means, deltas, *_ = build_tables(compute(ablation))
     assert [column.name for column in means.columns] == [
-        "Dice Cortex",
-        "Dice White",
-        "HD95 (mm) Cortex",
-        "HD95 (mm) White",
-        "Mean Dice",
-        "Mean HD95 (mm)",
+        "Dice Cortex ↑",
+        "Dice White ↑",
+        "HD95 (mm) Cortex ↓",
+        "HD95 (mm) White ↓",
+        "Mean Dice ↑",
+        "Mean HD95 (mm) ↓",
     ]
     assert [row.heads[0] for row in means.rows] == ["w/o T-CFAF", "+ CA", "+ CMA", "AAHN", "mirror copy (floor)"]
     assert [row.is_floor for row in means.rows] == [False] * 4 + [True]
@@ -113,7 +113,7 @@ def test_one_region_has_no_mean_columns(builder) -> None:
     builder.dataset("one", regions=("tumor",), kind="generated", title="One")
     builder.cell("A", [(0.5,), (0.7,)], dataset="one")
     (table, *_) = build_tables(compute(builder.build()))
-    assert [column.name for column in table.columns] == ["Dice tumor", "HD95 (mm) tumor"]
+    assert [column.name for column in table.columns] == ["Dice tumor ↑", "HD95 (mm) tumor ↓"]
     assert "generated data" in table.title
 
 
@@ -225,7 +225,9 @@ def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_every_table_of_every_form_compiles_alone(every_form: StudyResults, tmp_path: Path) -> None:
     """Each file is a document of its own, and none is wider than its page."""
-    written = [path for path in write_report(every_form, tmp_path, ["latex"]).files if path.suffix == ".tex"]
+    written = [
+        path for path in write_report(every_form, tmp_path, ["latex"], figures=False).files if path.suffix == ".tex"
+    ]
     forms = {path.stem.rsplit("-", 1)[0] for path in written}
     assert forms >= {
         "means", "medians", "efficiency", "published", "comparisons-dice", "differences-hd95", "ablation-aahn",
@@ -322,6 +324,22 @@ def test_write_returns_what_it_wrote_and_leaves_nothing_else(report: tuple[Path,
     }
     names = {path.relative_to(folder).as_posix() for path in written}
     assert names == figures | tables | latex | {"tables.tex", "tables.md", "report.html", "answer.txt"}
+
+
+def test_a_report_without_figures_says_so(builder, tmp_path: Path) -> None:
+    builder.cell("A", [(0.5, 0.5)])
+    made = write_report(builder.build(), tmp_path, figures=False)
+    assert not (tmp_path / "figures").exists()
+    assert made.warnings == ()
+    for name in ("report.html", "tables.md", "tables.tex", "latex/means-cortex.tex"):
+        assert "Figures were left out on request (--no-figures)" in (tmp_path / name).read_text().replace("\\", "")
+
+
+def test_figures_of_an_earlier_report_are_not_taken_for_those_of_this_one(builder, tmp_path: Path) -> None:
+    builder.cell("A", [(0.5, 0.5)])
+    (tmp_path / "figures").mkdir()
+    (said,) = write_report(builder.build(), tmp_path, ["markdown"], figures=False).warnings
+    assert "those of an earlier report" in said
 
 
 def test_only_the_forms_asked_for_are_written(builder, tmp_path: Path) -> None:

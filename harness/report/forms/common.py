@@ -30,10 +30,14 @@ __all__ = [
 def score_columns(computed: Computed, view: DatasetView) -> tuple[Column, ...]:
     """Regions of each metric, then the means; a dataset with one region has nothing to average."""
     styles = [metric_style(metric) for metric in computed.results.metrics]
-    columns = [Column(style.heading, region, style.name, region) for style in styles for region in view.regions]
+    columns = [
+        Column(style.pointed, region, style.name, region, f"{style.heading} {region} {style.arrow}")
+        for style in styles
+        for region in view.regions
+    ]
     if len(view.regions) > 1:
         columns += [
-            Column("Mean over regions", style.heading, style.name, MEAN_REGION, f"Mean {style.heading}")
+            Column("Mean over regions", style.pointed, style.name, MEAN_REGION, f"Mean {style.pointed}")
             for style in styles
         ]
     return tuple(columns)
@@ -110,14 +114,15 @@ def fewer(view: DatasetView, variants: Sequence[Variant] | None = None) -> list[
     notes = []
     for variant in variants or view.variants:
         name = view.names[variant]
-        found = [each.summaries[name] for each in view.analyses.values() if name in each.summaries]
-        short = [each for each in found if not each.complete]
-        if short:
-            least = min(short, key=lambda each: each.n_results)
-            notes.append(
-                f"{DAGGER} {name}: {least.n_results:,} of {least.n_expected:,} results "
-                f"({count(least.n_cases, 'case')}); not ranked."
-            )
+        found = [each for each in view.analyses.values() if name in each.summaries]
+        short = [each.summaries[name] for each in found if not each.summaries[name].complete]
+        if not short:
+            continue
+        least = min(short, key=lambda each: each.n_results)
+        counted = f"{least.n_results:,} of {least.n_expected:,} results ({count(least.n_cases, 'case')})"
+        infinite = any(math.isinf(each.mean) for each in short)
+        said = "results are infinite, so there is no mean that could be compared" if infinite else counted
+        notes.append(f"{DAGGER} {name}: {said}; not ranked.")
     return notes
 
 

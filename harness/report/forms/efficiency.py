@@ -64,7 +64,7 @@ def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
         return None
     over = ", mean over regions" if view.main == MEAN_REGION else ""
     styles = [metric_style(metric) for metric in computed.results.metrics]
-    scores = [Column("Score", each.heading, each.name, view.main, f"{each.heading}{over}") for each in styles]
+    scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
     marks = {column: marks_of(computed, view, column, view.variants) for column in scores}
     heads, names = row_heads(view)
     rows = []
