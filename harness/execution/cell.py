@@ -25,8 +25,9 @@ from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.energy import EnergyMeter
 from harness.training.loop import Epoch
+from harness.training.validation import validation_dice
 
-__all__ = ["run_cell", "run_trial"]
+__all__ = ["run_cell", "run_rung", "run_trial"]
 
 
 def run_cell(
@@ -102,11 +103,49 @@ def run_trial(
     where = choose_device(device)
     set_determinism(spec.protocol.training.determinism, where)
     reporter = Reporter(folder, spec, accumulate)
-    history, value = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
+    history, scores = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
     with folder.writing_result() as result:
         epochs = [{"epoch": one.epoch, "val_dice": one.val_dice} for one in history if one.val_dice == one.val_dice]
-        write_json(result / "summary.json", {"cell": spec.id, "val_dice": value, "history": epochs})
+        summary = {"cell": spec.id, "val_dice": validation_dice(scores), "history": epochs}
+        write_json(result / "summary.json", summary)
     reporter.say("done")
+
+
+def run_rung(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    until: int,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    accumulate: int = 1,
+) -> None:
+    """Trains a cell until an epoch and writes its validation scores there; its test cases are never opened.
+
+    The checkpoint stays, so that a later call with a later epoch goes on from it.
+
+    Args:
+        spec: What to train.
+        folder: Where; an interrupted training found there is continued.
+        cache: Folder of prepared data.
+        until: Epoch to stop after.
+        device: Torch device; default: CUDA if there is any, else the CPU.
+        should_stop: Asked after every training step.
+        accumulate: Parts a training batch is cut into.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    where = choose_device(device)
+    set_determinism(spec.protocol.training.determinism, where)
+    reporter = Reporter(folder, spec, accumulate)
+    problem = open_problem(spec)
+    history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate, until)
+    rows = [{**asdict(score), "patient": problem.reader.patient(score.case)} for score in scores]
+    losses = [{"epoch": one.epoch, "loss": one.loss, "seconds": one.seconds} for one in history]
+    folder.write_rung(until, {"cell": spec.id, "epoch": until, "scores": rows, "history": losses})
+    reporter.say("waiting")
 
 
 def _write_tables(result: Path, history: Sequence[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:

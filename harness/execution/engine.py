@@ -26,6 +26,7 @@ class Attempt:
         timeout: Seconds it may take; None for any.
         accumulate: Parts each training batch is cut into, where the whole did not fit in GPU memory.
         trial: Train and validate only: test cases stay closed (``harness tune``).
+        until: As ``trial``, and only until this epoch; a later attempt goes on from there (``harness lead``).
     """
 
     cell: CellFolder
@@ -33,6 +34,7 @@ class Attempt:
     timeout: float | None = None
     accumulate: int = 1
     trial: bool = False
+    until: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,18 @@ from harness.data.prepare import prepare
 from harness.execution.peers import lead
 from harness.execution.problem import Problem, Trained, open_problem
 from harness.execution.reporter import Reporter
-from harness.execution.weights import load_weights, save_weights
+from harness.execution.weights import load_weights, read_filling, save_weights
 from harness.inference.native_grid import segment_native
 from harness.randomness import derive
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
+from harness.training.absent import FillsAbsent, filling_for
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import naming_operators, set_determinism
 from harness.training.device import Arithmetic
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.ranks import Ranks
-from harness.training.validation import validation_dice
+from harness.training.validation import RegionDice, validation_dice, validation_scores
 
 __all__ = ["train_beside", "train_for_validation", "train_network"]
 
@@ -73,12 +74,12 @@ def train_network(
     spec, protocol = problem.spec, problem.spec.protocol
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say)
-    network = _build(problem, "init").to(device)
     history: list[Epoch] = []
     if spec.weights_file is not None:
         reporter.say("loading weights")
-        load_weights(network, spec.weights_file)
+        network = _imported(problem, spec.weights_file).to(device)
     else:
+        network = _build(problem, data, "init").to(device)
         hooks = _hooks(problem, data, device, reporter, should_stop)
         with lead(ranks, folder.path, cache, device, accumulate) as joined:
             trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
@@ -106,11 +107,12 @@ def train_for_validation(
     reporter: Reporter,
     should_stop: Callable[[], bool],
     accumulate: int = 1,
-) -> tuple[list[Epoch], float]:
-    """Trains as :func:`train_network` does, and never opens a test case.
+    until: int | None = None,
+) -> tuple[list[Epoch], list[RegionDice]]:
+    """Trains as :func:`train_network` does, to the end or until an epoch, and never opens a test case.
 
     Returns:
-        One entry an epoch, and the validation Dice of the weights that would be tested.
+        One entry an epoch, and the validation scores of the weights that would be tested if training ended here.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -118,14 +120,14 @@ def train_for_validation(
     """
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say, ("train", "val"))
-    network = _build(problem, "init").to(device)
+    network = _build(problem, data, "init").to(device)
     hooks = _hooks(problem, data, device, reporter, should_stop)
     trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks())
     reporter.begin(trainer.total_steps)
-    history = trainer.run()
+    history = trainer.run(until)
     arithmetic = Arithmetic.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
     with arithmetic.autocast(), naming_operators(network):
-        return history, hooks.validate(network)
+        return history, _validate(problem, data, network, device)
 
 
 def train_beside(
@@ -138,40 +140,40 @@ def train_beside(
     """
     set_determinism(spec.protocol.training.determinism, device)
     problem = open_problem(spec)
-    network = _build(problem, "init").to(device)
+    data = _load(problem, cache, lambda _: None)
+    network = _build(problem, data, "init").to(device)
     hooks = Hooks(
         validate=lambda _: math.nan,
-        fresh_weights=lambda: _build(problem, "restart").state_dict(),
+        fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=lambda _: None,
         on_epoch=lambda _: None,
         should_stop=lambda: False,
     )
-    data = _load(problem, cache, lambda _: None)
     _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
 
 
 def _hooks(
     problem: Problem, data: _Data, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
 ) -> Hooks:
-    protocol = problem.spec.protocol
-
-    def validate(current: nn.Module) -> float:
-        return validation_dice(
-            current,
-            data.parts["val"],
-            problem.dataset.regions,
-            data.normaliser,
-            protocol.patch_size,
-            protocol.inference,
-            device,
-        )
-
     return Hooks(
-        validate=validate,
-        fresh_weights=lambda: _build(problem, "restart").state_dict(),
+        validate=lambda current: validation_dice(_validate(problem, data, current, device)),
+        fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=reporter.on_step,
         on_epoch=reporter.on_epoch,
         should_stop=should_stop,
+    )
+
+
+def _validate(problem: Problem, data: _Data, network: nn.Module, device: torch.device) -> list[RegionDice]:
+    protocol = problem.spec.protocol
+    return validation_scores(
+        network,
+        data.parts["val"],
+        problem.dataset.regions,
+        data.normaliser,
+        protocol.patch_size,
+        protocol.inference,
+        device,
     )
 
 
@@ -196,9 +198,22 @@ def _load(
     return _Data(prepared, Normaliser.fit(problem.dataset.normalisations, prepared["train"]))
 
 
-def _build(problem: Problem, purpose: str) -> nn.Module:
+def _build(problem: Problem, data: _Data, purpose: str) -> nn.Module:
+    """Returns the network to be trained; where modalities are dropped, with what stands for them."""
     torch.manual_seed(derive(problem.spec.seed, purpose))
-    return problem.segmenter.build(problem.task, problem.options)
+    network = problem.segmenter.build(problem.task, problem.options)
+    dropout = problem.spec.protocol.sampling.modality_dropout
+    if dropout is None:
+        return network
+    return FillsAbsent(network, filling_for(dropout.fill, data.normaliser, data.parts["train"]))
+
+
+def _imported(problem: Problem, weights: Path) -> nn.Module:
+    """Returns a network with weights that somebody else trained, with what stood for absent modalities if any did."""
+    network = problem.segmenter.build(problem.task, problem.options)
+    load_weights(network, weights)
+    filling = read_filling(weights)
+    return network if filling is None else FillsAbsent(network, filling).eval()
 
 
 def _trainer(

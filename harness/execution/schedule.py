@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.execution.engine import Attempt, Ending, Engine, Job
@@ -17,7 +17,7 @@ from harness.execution.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_
 from harness.execution.process import GRACE, forsaken
 from harness.results.store import CellFolder
 
-__all__ = ["Policy", "compute"]
+__all__ = ["Policy", "compute", "train_until"]
 
 _POLL = 0.4  # seconds
 _LOOK_ELSEWHERE = 2.0  # seconds between looks at cells that other runs compute
@@ -56,27 +56,64 @@ def compute(
     Raises:
         KeyboardInterrupt: The user stopped; every running cell has left a checkpoint.
     """
-    schedule = _Schedule(engine, cells, cache, policy, watch)
+    try:
+        return _run(_Schedule(engine, cells, cache, policy, watch))
+    finally:
+        engine.close()
+
+
+def train_until(
+    engine: Engine,
+    cells: Sequence[CellFolder],
+    epoch: int,
+    cache: Path,
+    policy: Policy,
+    watch: Callable[[], None],
+) -> dict[str, str]:
+    """Trains cells until an epoch, on their training and validation cases alone; the engine stays open.
+
+    Args:
+        engine: Where.
+        cells: Their folders, each with a ``cell.json`` and without scores of this epoch.
+        epoch: Until when; a later call with a later epoch goes on from there.
+        cache: Folder of prepared data.
+        policy: What to do about failures.
+        watch: Called about twice a second.
+
+    Returns:
+        Failures that could not be written to the store, by cell.
+
+    Raises:
+        KeyboardInterrupt: The user stopped; every running cell has left a checkpoint.
+    """
+    return _run(_Schedule(engine, cells, cache, policy, watch, epoch))
+
+
+def _run(schedule: _Schedule) -> dict[str, str]:
     try:
         schedule.run()
     except BaseException:
         schedule.stop()
         raise
-    finally:
-        engine.close()
     return schedule.unwritten
 
 
 class _Schedule:
-    """The state of one run; see :func:`compute`."""
+    """The state of one run; see :func:`compute` and :func:`train_until`."""
 
     def __init__(
-        self, engine: Engine, cells: Sequence[CellFolder], cache: Path, policy: Policy, watch: Callable[[], None]
+        self,
+        engine: Engine,
+        cells: Sequence[CellFolder],
+        cache: Path,
+        policy: Policy,
+        watch: Callable[[], None],
+        until: int | None = None,
     ) -> None:
         self._engine = engine
         self._policy = policy
         self._watch = watch
-        self._waiting = deque(Attempt(cell, cache, policy.timeout, _accumulate(cell)) for cell in cells)
+        self._waiting = deque(Attempt(cell, cache, policy.timeout, _accumulate(cell), until=until) for cell in cells)
         self._jobs: list[Job] = []
         self._elsewhere: list[Attempt] = []
         self._looked = 0.0
@@ -167,7 +204,7 @@ class _Schedule:
         kind = failure["kind"]
         if kind == "cuda_out_of_memory":
             parts = 2 * attempt.accumulate
-            return Attempt(cell, attempt.cache, attempt.timeout, parts) if parts <= _batch_size(cell) else None
+            return replace(attempt, accumulate=parts) if parts <= _batch_size(cell) else None
         spent, allowed = self._failed, self._policy.retries if kind in RETRIED_IF_ASKED else 0
         if kind in RETRIED_ALWAYS:
             spent, allowed = self._lost, max(LOST_RETRIES, self._policy.retries)

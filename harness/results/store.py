@@ -5,18 +5,22 @@
     results/
       store.json                     format of the store
       cells/CELL/cell.json           what the cell is
-      cells/CELL/work/               progress, log, checkpoints; disposable once there is a result
+      cells/CELL/work/               progress, log, checkpoints, room for a failure; disposable once there is a result
       cells/CELL/leases/             who computes it now
       cells/CELL/failure.json        why the last attempt failed
       cells/CELL/attempts.json       every attempt that failed
+      cells/CELL/rungs/              validation scores at some epochs, of cells trained by `harness lead`
       cells/CELL/result/             appears whole: summary.json, cases.parquet, history.parquet, floors.parquet,
                                      overlay.npz, overlay.png, weights.safetensors
+      cells/CELL/subsets/            results with fewer modalities; see :mod:`harness.results.subsets`
       studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them
       reports/STUDY/PROFILE/         what `harness report` wrote
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,12 +30,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder, read_json, write_json
+from harness.files import atomic_folder, atomic_path, read_json, write_json
 from harness.redaction import without_secrets
 from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
 
-__all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
+__all__ = ["DISK_FULL", "CellFolder", "Status", "Store", "StudyFolder"]
 
 #: Version of the layout above; a store of another version is refused, never guessed at.
 FORMAT = 1
@@ -43,6 +47,23 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 #: Lines and bytes of a log that are kept with a failure.
 _TAIL_LINES, _TAIL_BYTES = 30, 8192
+
+#: What the system says when a disk, or a user's share of it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: Bytes set aside for a failure: traceback, the end of the log, and the attempts before.
+_ROOM = 1 << 16
+
+#: What is known of a failure for which there was no room at all.
+_NO_ROOM = {
+    "kind": "disk_full",
+    "reason": "The disk is full, and not even the reason of the failure could be written.",
+    "hint": "Make room (`harness clean`), then run again.",
+    "traceback": "",
+    "log": "",
+    "time": "",
+    "accumulate": 1,
+}
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -108,7 +129,9 @@ class CellFolder:
     def failure(self) -> dict[str, Any] | None:
         """Returns why the last attempt failed, or None."""
         path = self.path / "failure.json"
-        return dict(read_json(path)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return dict(read_json(path)) if path.stat().st_size else {**_NO_ROOM, "attempt": self.failures() + 1}
 
     def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
         """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
@@ -122,11 +145,36 @@ class CellFolder:
         """
         attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}
         said = {"hint": without_secrets(hint), "traceback": without_secrets(traceback)}
-        write_json(
-            self.path / "failure.json",
-            {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1},
-        )
+        failure = {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1}
+        try:
+            self._write_failure(failure, attempt)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self._room.unlink(missing_ok=True)
+            try:
+                self._write_failure(failure, attempt)
+            except OSError:
+                # Somebody took the room at once. An empty file needs none, and `failure` knows what it means.
+                (self.path / "failure.json").touch()
+
+    def _write_failure(self, failure: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
+        write_json(self.path / "failure.json", failure)
         write_json(self.path / "attempts.json", [*self.attempts(), attempt])
+
+    @property
+    def _room(self) -> Path:
+        return self.work / "room"
+
+    def set_room_aside(self) -> None:
+        """Takes some room on the disk, which :meth:`fail` gives back where the disk has become full.
+
+        Raises:
+            OSError: There is none.
+        """
+        if not self._room.is_file():
+            with atomic_path(self._room) as temporary:
+                temporary.write_bytes(os.urandom(_ROOM))  # nothing that a file system could store in less
 
     def attempts(self) -> list[dict[str, Any]]:
         """Returns every attempt that failed, oldest first: kind, reason, time, accumulate."""
@@ -164,14 +212,28 @@ class CellFolder:
         """Tells whoever watches how far the cell is."""
         write_json(self.work / "progress.json", values)
 
+    def rung(self, epoch: int) -> dict[str, Any] | None:
+        """Returns the validation scores after an epoch, or None where training has not come to it."""
+        try:
+            return dict(read_json(self._rung(epoch)))
+        except FileNotFoundError:
+            return None
+
+    def write_rung(self, epoch: int, values: Mapping[str, Any]) -> None:
+        """Writes the validation scores after an epoch; checkpoints stay, so that training can go on."""
+        write_json(self._rung(epoch), values)
+
+    def _rung(self, epoch: int) -> Path:
+        return self.path / "rungs" / f"{epoch:05d}.json"
+
     @contextmanager
     def writing_result(self) -> Iterator[Path]:
         """Yields a folder that becomes the result when the block ends without error; checkpoints are dropped then."""
         with atomic_folder(self.result) as temporary:
             yield temporary
         self.clear_failure()
-        for checkpoint in self.work.glob("*.pt"):
-            checkpoint.unlink()
+        for disposable in (*self.work.glob("*.pt"), self._room):
+            disposable.unlink(missing_ok=True)
         shutil.rmtree(self.work / "external", ignore_errors=True)  # a framework's own copies of the data
 
     def lease(self, wait: float = 0.0) -> Lease:

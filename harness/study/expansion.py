@@ -24,7 +24,7 @@ from harness.study.packages import numeric_packages
 from harness.study.protocol import Protocol, is_native, load_protocol, model_protocols, native_protocol
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
-__all__ = ["LoadedStudy", "StudyCell", "Variant", "load_study", "make_task"]
+__all__ = ["LoadedStudy", "StudyCell", "Variant", "expand_study", "load_study", "make_task"]
 
 
 T = TypeVar("T")
@@ -85,21 +85,35 @@ def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
         StudyError: Something in the file cannot be; the message names file and line.
         DataError: A dataset's folder is missing or not what it should be.
     """
-    document = _with_profile(read_document(path), profile)
+    return expand_study(_with_profile(read_document(path), profile), path.parent, profile or "default")
+
+
+def expand_study(document: Document, beside: Path, profile: str = "default") -> LoadedStudy:
+    """Validates and expands a study that was read, or made, already.
+
+    Args:
+        document: The study, its profile merged in.
+        beside: Where relative paths begin, and whose ``protocols/`` is searched first.
+        profile: Name of the profile.
+
+    Raises:
+        StudyError: Something in the study cannot be.
+        DataError: A dataset's folder is missing or not what it should be.
+    """
     study = validate(Study, document)
     try:
-        protocol = load_protocol(study.protocol, path.parent)
+        protocol = load_protocol(study.protocol, beside)
     except StudyError as error:
         raise document.error(("protocol",), error.message, error.hint) from error
     seen: set[str] = set()
     variants = tuple(
         variant
         for words, request in _ways(study)
-        for variant in _variants(study, document, words, request, path.parent, seen)
+        for variant in _variants(study, document, words, request, beside, seen)
     )
     _check_reference(study, variants, document)
-    cells, collapsed = _cells(study, document, variants, path.parent)
-    return LoadedStudy(study, profile or "default", protocol, variants, cells, collapsed)
+    cells, collapsed = _cells(study, document, variants, beside)
+    return LoadedStudy(study, profile, protocol, variants, cells, collapsed)
 
 
 def _with_profile(document: Document, profile: str | None) -> Document:

@@ -135,6 +135,7 @@ class Trainer:
         self._optimiser = make_optimiser(self._network.parameters(), settings.optimiser)
         self._scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.needs_scaler)
         self._state = _State()
+        self._last_step = self.total_steps
         self._loss_sum = torch.zeros((), device=arithmetic.device)
 
     @property
@@ -142,8 +143,12 @@ class Trainer:
         """Optimiser steps of the whole training."""
         return self._settings.epochs * self._settings.steps_per_epoch
 
-    def run(self) -> list[Epoch]:
+    def run(self, until: int | None = None) -> list[Epoch]:
         """Trains to the end, from the last checkpoint if there is one; leaves the weights to be tested in the network.
+
+        Args:
+            until: Epoch to stop after; default: the last one. The learning rate and all else are as in the whole
+                training, and another call goes on from the checkpoint as if there had been no stop.
 
         Returns:
             The history, one entry an epoch.
@@ -157,7 +162,8 @@ class Trainer:
         self._ranks.agree(True)  # nobody trains, and writes checkpoints, before all have read theirs
         self._network.train()
         started = time.monotonic()
-        for batch in self._timed(self._stream(self._state.step, self.total_steps)):
+        self._last_step = (until or self._settings.epochs) * self._settings.steps_per_epoch
+        for batch in self._timed(self._stream(self._state.step, self._last_step)):
             with naming_operators(self._network, lambda batch=batch: self._find_in_backward(batch)):  # type: ignore[misc]
                 self._step(batch)
             self._state.step += 1
@@ -250,10 +256,10 @@ class Trainer:
         self._state.epoch_seconds = self._state.epoch_waiting = 0.0
         if self._dead(epoch):
             self._restart()
-        if number % self._settings.checkpoint.every_epochs == 0 or self._state.step == self.total_steps:
+        if number % self._settings.checkpoint.every_epochs == 0 or self._state.step == self._last_step:
             self._save()
         self._hooks.on_epoch(self._state.history)
-        if self._asked_to_stop() and self._state.step < self.total_steps:
+        if self._asked_to_stop() and self._state.step < self._last_step:
             self._save()
             raise Interrupted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -15,10 +16,24 @@ from harness.evaluation.overlap import dice
 from harness.inference.native_grid import segment
 from harness.inference.settings import InferenceSettings
 
-__all__ = ["validation_dice"]
+__all__ = ["RegionDice", "validation_dice", "validation_scores"]
 
 
-def validation_dice(
+@dataclass(frozen=True)
+class RegionDice:
+    """Dice of one region of one validation case."""
+
+    case: str
+    region: str
+    dice: float
+
+
+def validation_dice(scores: Sequence[RegionDice]) -> float:
+    """Returns the mean over cases and regions: what training shows, and what weights are chosen by."""
+    return fmean(score.dice for score in scores)
+
+
+def validation_scores(
     network: nn.Module,
     cases: Sequence[PreparedCase],
     regions: Mapping[str, tuple[int, ...]],
@@ -26,8 +41,8 @@ def validation_dice(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     device: torch.device,
-) -> float:
-    """Returns mean Dice over cases and regions, on the network's grid, without mirroring.
+) -> list[RegionDice]:
+    """Returns Dice of every case and region, on the network's grid, without mirroring.
 
     A region absent in truth and prediction counts 1, absent in one of them 0.
     """
@@ -37,7 +52,8 @@ def validation_dice(
     for case in cases:
         prediction = segment(network, case, normaliser, patch_size, plain, device).argmax(dim=0).cpu().numpy()
         label = case.label
-        for labels in regions.values():
+        for region, labels in regions.items():
             truth, found = np.isin(label, labels), np.isin(prediction, labels)
-            scores.append(dice(found, truth) if truth.any() or found.any() else 1.0)
-    return fmean(scores)
+            value = dice(found, truth) if truth.any() or found.any() else 1.0
+            scores.append(RegionDice(case.name, region, value))
+    return scores

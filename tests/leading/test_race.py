@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ def test_the_cost_that_is_planned_is_the_cost_that_is_run(values, epochs, count,
     assert spent == planned_epochs(len(names), marks, finalists) <= len(names) * epochs
     best = max(range(len(values)), key=lambda index: values[index])
     assert rungs[-1].onward == (names[best],)
-    assert all(set(later.runners) == set(rung.onward) for rung, later in zip(rungs, rungs[1:], strict=False))
+    assert all(set(later.runners) == set(rung.onward) for rung, later in pairwise(rungs))
 
 
 @pytest.mark.parametrize("finalists", [2, 3])

@@ -1,0 +1,236 @@
+"""From what the user asks to the trainings of a race: one for each leading modality and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.data import Dataset, Reader, Split
+from harness.data.generated import kind_of
+from harness.data.layouts import find_dataset
+from harness.data.splits import choose_splits, make_split, write_splits
+from harness.errors import DataError, HarnessError, StudyError
+from harness.leading.race import rung_epochs
+from harness.randomness import generator
+from harness.segmenters import SEGMENTERS
+from harness.statistics.bootstrap import LEAST_PATIENTS
+from harness.study.cell import CellSpec
+from harness.study.document import Document
+from harness.study.expansion import LoadedStudy, expand_study
+from harness.study.protocol import Protocol, load_protocol
+
+__all__ = ["MOST_EPOCHS", "NONE", "Plan", "Request", "make_plan", "parse_option"]
+
+#: The runner without a leading modality.
+NONE = "none"
+
+#: Epochs of the last rung, unless the protocol has fewer or the user says otherwise.
+MOST_EPOCHS = 40
+
+#: Where a protocol of the user's own is looked for, in a folder `protocols`.
+_BESIDE = (Path(), Path("studies"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks.
+
+    Attributes:
+        dataset: Registered name; with ``nnunet_raw``, what to call the folder.
+        root: Folder of a registered dataset; None where it is usually found.
+        nnunet_raw: Folder of the user's own in nnU-Net v2's raw format.
+        splits: File of folds in place of the dataset's own.
+        fold: Whose training and validation cases are used.
+        model: Registered segmenter with a leading modality.
+        options: Of the segmenter, a preset among them.
+        protocol: Name of the protocol.
+        epochs: Of the last rung; None for the protocol's, at most :data:`MOST_EPOCHS`.
+        seeds: Trainings of each runner, seeds 0 and on.
+        with_none: Whether training without a leading modality takes part.
+        rungs: How many.
+        finalists: As many go on to the last rung, at least.
+    """
+
+    dataset: str
+    root: Path | None = None
+    nnunet_raw: Path | None = None
+    splits: Path | None = None
+    fold: int = 0
+    model: str = "aahn"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str = "paper"
+    epochs: int | None = None
+    seeds: int = 3
+    with_none: bool = False
+    rungs: int = 3
+    finalists: int = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trainings of a race.
+
+    Attributes:
+        request: What was asked.
+        dataset: Facts.
+        kind: ``real``, ``embedded`` or ``generated``: what lies in the folder.
+        runners: Leading modalities in channel order, and perhaps ``none``.
+        rungs: Epochs, ascending.
+        specs: (runner, seed) to what is trained.
+        validation: Cases that are scored.
+        own_split: Whether validation patients were drawn by this command, because the fold has too few.
+        full_epochs: Epochs of the protocol itself.
+        loaded: The same as a study.
+    """
+
+    request: Request
+    dataset: Dataset
+    kind: str
+    runners: tuple[str, ...]
+    rungs: tuple[int, ...]
+    specs: Mapping[tuple[str, int], CellSpec]
+    validation: tuple[str, ...]
+    own_split: bool
+    full_epochs: int
+    loaded: LoadedStudy
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of each runner."""
+        return range(self.request.seeds)
+
+    @property
+    def name(self) -> str:
+        """Readable and unique name of the race: another model, budget, rule or other data is another race."""
+        asked = self.request
+        rules = [self.runners, self.rungs, asked.finalists, sorted(spec.id for spec in self.specs.values())]
+        mark = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:8]
+        words = [asked.model, str(asked.options.get("preset", "")), asked.protocol, f"{self.rungs[-1]}ep", mark]
+        return "_".join(re.sub(r"[^A-Za-z0-9-]+", "-", word) for word in words if word)
+
+
+def make_plan(request: Request, folder: Path) -> Plan:
+    """Plans a race; trains nothing.
+
+    Args:
+        request: What the user asks.
+        folder: Where a split of this command's own is written, if one is needed.
+
+    Raises:
+        StudyError: The model has no leading modality, or an option, the protocol or the fold cannot be.
+        DataError: The dataset has one modality, or its folder is not what it should be.
+    """
+    _check_model(request.model)
+    layout = "nnunet_raw" if request.nnunet_raw is not None else ""
+    named = request.nnunet_raw or request.root
+    dataset = find_dataset(request.dataset, named, layout)
+    root = dataset.locate(named).resolve()
+    if len(dataset.modalities) < 2:
+        raise DataError(
+            f"{dataset.title} has one modality, {dataset.modalities[0]}: there is nothing to choose.",
+            hint="Train it as it is; a leading modality needs others to lead.",
+        )
+    reader = dataset.open(root)
+    split, own = _choose_split(request, dataset, reader)
+    splits = request.splits.resolve() if request.splits is not None else None
+    fold = request.fold
+    if own:
+        splits, fold = folder.resolve() / f"split_{split.hash[:12]}.json", 0
+        write_splits(splits, [split])
+    entry = {"name": request.dataset, "nnunet_raw" if layout else "root": str(root)}
+    if splits is not None:
+        entry["splits"] = str(splits)
+    protocol = load_protocol(request.protocol, _beside(request.protocol))
+    loaded = expand_study(_study(request, entry, fold, protocol), _beside(request.protocol))
+    specs = {(cell.spec.leading, cell.spec.seed): cell.spec for cell in loaded.cells}
+    last = next(iter(specs.values())).protocol.training.epochs
+    runners = (*dataset.modalities, *([NONE] if request.with_none else []))
+    kind = kind_of(dataset, root)
+    rungs = rung_epochs(last, request.rungs)
+    full = max(protocol.training.epochs, last)
+    return Plan(request, dataset, kind, runners, rungs, specs, split.val, own, full, loaded)
+
+
+def _check_model(name: str) -> None:
+    segmenter = SEGMENTERS.get(name)
+    if not segmenter.uses_leading or segmenter.runner:
+        leading = [one for one in SEGMENTERS.names() if SEGMENTERS.get(one).uses_leading]
+        raise StudyError(f"{name} has no leading modality.", hint=f"Models that have one: {', '.join(leading)}.")
+
+
+def _choose_split(request: Request, dataset: Dataset, reader: Reader) -> tuple[Split, bool]:
+    """Returns the fold's split, and whether its validation patients were drawn anew.
+
+    A ranking over a handful of patients says nothing. Where the dataset's own fold validates on fewer than 6, a third
+    of its training and validation patients validates; test patients stay what they are.
+    """
+    folds = choose_splits(dataset, reader, request.splits)
+    if request.fold >= len(folds):
+        raise StudyError(
+            f"{dataset.name} has {len(folds)} folds, so there is no fold {request.fold}.",
+            hint=f"Valid: {', '.join(map(str, range(len(folds))))}.",
+        )
+    split = folds[request.fold]
+    if not split.val and (request.splits is not None or dataset.split_within_patient):
+        raise DataError(f"Fold {request.fold} of {dataset.name} has no validation cases.", hint="Name some in `val`.")
+    patients = {case: reader.patient(case) for case in (*split.train, *split.val, *split.test)}
+    few = len({patients[case] for case in split.val}) < LEAST_PATIENTS
+    if not few or request.splits is not None or dataset.split_within_patient:
+        return split, False
+    test = {patients[case] for case in split.test}
+    others = sorted(set(patients.values()) - test)
+    count = min(max(math.ceil(len(others) / 3), LEAST_PATIENTS), len(others) // 2)
+    chosen = generator(request.fold, "lead", "validation").choice(len(others), count, replace=False)
+    return make_split(patients, test, {others[index] for index in chosen}), True
+
+
+def _study(request: Request, dataset: Mapping[str, Any], fold: int, protocol: Protocol) -> Document:
+    """Returns the race as a study: every modality leads, with every seed, under one protocol of one length."""
+    epochs = request.epochs or min(protocol.training.epochs, MOST_EPOCHS)
+    training: dict[str, Any] = {"epochs": epochs}
+    if protocol.training.checkpoint.select == "final":
+        training["validate_every"] = epochs  # rungs are scored by themselves; other looks would only cost time
+    values = {
+        "name": "lead",
+        "question": "Which modality should lead?",
+        "protocol": {"base": request.protocol, "name": request.protocol, "training": training},
+        "matrix": {
+            "dataset": [dict(dataset)],
+            "model": [{"name": request.model, **request.options}],
+            "leading": ["all", *([NONE] if request.with_none else [])],
+            "fold": [fold],
+            "seed": list(range(request.seeds)),
+        },
+    }
+    return Document(values, {}, "harness lead")
+
+
+def _beside(protocol: str) -> Path:
+    """Returns the folder whose ``protocols/`` holds a protocol of the user's own."""
+    for folder in _BESIDE:
+        if (folder / "protocols" / f"{protocol}.yaml").is_file():
+            return folder
+    return _BESIDE[0]
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Returns name and value of e.g. ``auxiliary=others``.
+
+    Raises:
+        HarnessError: There is no ``=``.
+    """
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise HarnessError(f"--option {text}: it must read KEY=VALUE.", hint="E.g. --option auxiliary=others")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise HarnessError(f"--option {text}: {error}") from error

@@ -1,0 +1,116 @@
+"""The trainings of a race, as far as they came; everything is read from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.leading.plan import Plan
+from harness.leading.race import Rung, run_so_far
+from harness.results.store import CellFolder
+
+__all__ = ["Trainings"]
+
+
+class Trainings:
+    """One cell for each runner and seed.
+
+    Args:
+        plan: What is trained.
+        folder: Of the cells; races that share a training share its folder.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self._cells = {key: CellFolder(folder.resolve() / spec.id) for key, spec in plan.specs.items()}
+        self._read: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def write_specs(self) -> None:
+        """Writes what each cell is."""
+        for key, cell in self._cells.items():
+            cell.write_spec(self.plan.specs[key].to_json())
+
+    def race(self) -> list[Rung]:
+        """Returns the rungs up to the first one that lacks a score, or all of them."""
+        return run_so_far(self.plan.runners, self.plan.rungs, self.plan.request.finalists, self.score)
+
+    def missing(self, runners: Sequence[str], epoch: int) -> list[CellFolder]:
+        """Returns the cells of some runners that have no scores of an epoch, the first seed of each runner first."""
+        wanted = [self._cells[runner, seed] for seed in self.plan.seeds for runner in runners]
+        return [cell for cell in wanted if self._rung(cell, epoch) is None]
+
+    def score(self, runner: str, epoch: int) -> float | None:
+        """Returns mean validation Dice over seeds, patients and regions; None where a seed is missing."""
+        if self.missing([runner], epoch):
+            return None
+        return float(self.scores(runner, epoch).mean())
+
+    def scores(self, runner: str, epoch: int) -> NDArray[np.float64]:
+        """Returns Dice (seeds x units), each the mean over a unit's cases and regions.
+
+        A unit is a patient; where all cases are parts of one patient, it is a case.
+        """
+        rows = self.rows([runner], epoch)
+        table = rows.groupby(["seed", "unit"], sort=True)["dice"].mean().unstack("unit")
+        return table.to_numpy(dtype=float)
+
+    def regions(self, runner: str, epoch: int) -> dict[str, float]:
+        """Returns mean Dice of each region, in the dataset's order."""
+        means = self.rows([runner], epoch).groupby(["region", "seed", "unit"])["dice"].mean().groupby("region").mean()
+        return {region: float(means[region]) for region in self.plan.dataset.regions}
+
+    def rows(self, runners: Sequence[str], epoch: int) -> pd.DataFrame:
+        """Returns one row a runner, seed, case and region."""
+        frames = []
+        for runner in runners:
+            for seed in self.plan.seeds:
+                found = self._rung(self._cells[runner, seed], epoch)
+                assert found is not None  # only asked once it is there
+                frames.append(pd.DataFrame(found["scores"]).assign(leading=runner, seed=seed, epoch=epoch))
+        rows = pd.concat(frames, ignore_index=True)
+        rows["unit"] = rows["case"] if self.plan.dataset.split_within_patient else rows["patient"]
+        return rows[["leading", "seed", "epoch", "patient", "case", "unit", "region", "dice"]]
+
+    def units(self) -> int:
+        """Returns over how many patients, or parts of one patient, scores are averaged."""
+        dataset = self.plan.dataset
+        reader = dataset.open(next(iter(self.plan.specs.values())).root)
+        cases = self.plan.validation
+        return len(set(cases) if dataset.split_within_patient else {reader.patient(case) for case in cases})
+
+    def seconds(self, runner: str, epoch: int) -> float:
+        """Returns the training time of a runner's seeds until an epoch, without validation."""
+        found = [self._rung(self._cells[runner, seed], epoch) for seed in self.plan.seeds]
+        return sum(float(one["seconds"]) for rung in found if rung is not None for one in rung["history"])
+
+    def epochs_done(self) -> float:
+        """Returns the epochs trained so far, of all cells."""
+        return sum(self._epochs_of(cell) for cell in self._cells.values())
+
+    def failures(self, cells: Sequence[CellFolder]) -> list[tuple[CellFolder, str]]:
+        """Returns those of the cells that failed, and why."""
+        found = [(cell, cell.failure()) for cell in cells]
+        return [(cell, f"{failure['reason']} {failure['hint']}".strip()) for cell, failure in found if failure]
+
+    def drop_checkpoints(self) -> None:
+        """Removes what nobody goes on from."""
+        for cell in self._cells.values():
+            for checkpoint in cell.work.glob("*.pt"):
+                checkpoint.unlink()
+
+    def _epochs_of(self, cell: CellFolder) -> float:
+        reached = [epoch for epoch in self.plan.rungs if self._rung(cell, epoch) is not None]
+        seen = cell.progress()
+        under_way = seen.get("step", 0) * seen["epochs"] / seen["total"] if seen.get("total") else 0.0
+        return max([under_way, *reached])
+
+    def _rung(self, cell: CellFolder, epoch: int) -> dict[str, Any] | None:
+        key = (cell.id, epoch)
+        if key not in self._read and (found := cell.rung(epoch)) is not None:
+            self._read[key] = found
+        return self._read.get(key)
