@@ -33,6 +33,16 @@ SEGMENTER = Segmenter(
             "vit_head_dim": 32,
             "vit_mlp_dim": 256,
         },
+        # At most 30 M parameters and 15 GFLOPs at 4 x 128 x 128; docs/aahn.md argues each number.
+        "lite": {
+            "width": 48,
+            "token_patch": 2,
+            "vit_depth": 4,
+            "vit_dim": 192,
+            "vit_heads": 6,
+            "vit_head_dim": 32,
+            "vit_mlp_dim": 384,
+        },
         "tiny": {
             "width": 16,
             "leading_depths": (1, 1, 1, 1),
