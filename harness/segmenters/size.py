@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.segmenters.contract import Options, Segmenter, Task
@@ -35,7 +36,8 @@ def measure(segmenter: Segmenter, task: Task, options: Options) -> Size:
     counter = FlopCounterMode(display=False)
     with FakeTensorMode():
         network = segmenter.build(task, options).eval()
-        with counter, torch.no_grad():
+        # Written out as matrix products: torch counts nothing for the fused attention of CPUs.
+        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             network(torch.empty(1, task.in_channels, *task.patch_size))
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Size(parameters, counter.get_total_flops() / 1e9)
