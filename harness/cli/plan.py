@@ -56,6 +56,8 @@ def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption
     patch = " x ".join(map(str, loaded.protocol.patch_size))
     kind = slots[0].device.split(":")[0].upper()
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    if loaded.study.answers:
+        console.print(f"answers: {loaded.study.answers}")
     console.print(fixed)
     console.print(
         f"protocol {loaded.protocol.name}: {training.epochs} epochs x {training.steps_per_epoch} steps, "

@@ -29,7 +29,7 @@ LEAST_PATIENTS = 5
 
 
 def generatable() -> list[Dataset]:
-    """Returns the datasets a tree can be drawn of; of several that read the same files, the one they are named after."""
+    """Returns the datasets a tree can be drawn of; of several readings of the same files, the first."""
     every = (DATASETS.get(name) for name in DATASETS.names())
     return [dataset for dataset in every if dataset.generator and not dataset.same_files_as]
 

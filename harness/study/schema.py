@@ -127,6 +127,7 @@ class Study(Settings):
 
     name: str = Field(description="Letters, digits, '_' and '-'; names the experiment and the folders.")
     question: str = Field("", description="What the study asks, in one sentence.")
+    answers: str = Field("", description="What of a publication it answers, e.g. Table I of the paper.")
     protocol: str | dict[str, Any] = Field(description="Name of a protocol, or {base: NAME, ...} with what differs.")
     matrix: Matrix
     options: dict[str, dict[str, Any]] = Field(

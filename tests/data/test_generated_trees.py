@@ -112,13 +112,13 @@ def test_either_one_dataset_is_named_or_all(words, said, project, capsys):
     assert not (project / "data").exists()
 
 
-def test_who_lacks_the_data_is_told_how_to_try_without(project):
-    for name, invents in [("chaos", True), ("cortex", False)]:
-        lacking = dataclasses.replace(DATASETS.get(name), home=None, name=name)
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError) as error:
-            patch.delenv(lacking.variable, raising=False)
-            lacking.locate()
-        assert (f"harness data generate {name}" in error.value.hint) == invents
+@pytest.mark.parametrize(("name", "invents"), [("chaos", True), ("cortex", False)])
+def test_who_lacks_the_data_is_told_how_to_try_without(name, invents, project, monkeypatch):
+    lacking = dataclasses.replace(DATASETS.get(name), home=None)
+    monkeypatch.delenv(lacking.variable, raising=False)
+    with pytest.raises(DataError) as error:
+        lacking.locate()
+    assert (f"harness data generate {name}" in error.value.hint) == invents
 
 
 @pytest.mark.parametrize(
