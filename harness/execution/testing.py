@@ -21,7 +21,7 @@ from harness.execution.problem import Problem
 from harness.files import write_json
 from harness.results.overlay import Overlay, choose_slice, write_slices
 
-__all__ = ["test_cases"]
+__all__ = ["score_prediction", "score_rows", "test_cases"]
 
 #: What every cell is scored by, whatever the dataset is; comparisons across datasets need it.
 _ALWAYS = ("dice", "hd95")
@@ -52,9 +52,9 @@ def test_cases(
         prediction = predict(name, case)
         seconds.append(time.monotonic() - began)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
-        scores += _rows(problem, name, _score(dataset, prediction, case))
+        scores += score_rows(problem, name, score_prediction(dataset, prediction, case))
         for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
-            found = _rows(problem, name, _score(dataset, floor.prediction, case))
+            found = score_rows(problem, name, score_prediction(dataset, floor.prediction, case))
             floors += [{**row, "floor": floor.name} for row in found]
         overlay = _overlay(dataset, case, prediction, name)
         slices[name] = overlay.only(problem.spec.leading)
@@ -66,14 +66,16 @@ def test_cases(
     return pd.DataFrame(scores), pd.DataFrame(floors)
 
 
-def _score(dataset: Dataset, prediction: NDArray[np.uint8], case: Case) -> list[Score]:
+def score_prediction(dataset: Dataset, prediction: NDArray[np.uint8], case: Case) -> list[Score]:
+    """Returns the scores of a prediction (X, Y, Z) in every region and metric of the dataset."""
     metrics = tuple(dict.fromkeys((*_ALWAYS, *dataset.metrics)))
     return score_case(
         prediction, case.label, dataset.regions, case.spacing, empty_policy(dataset.empty_policy), metrics
     )
 
 
-def _rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:
+def score_rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:
+    """Returns a case's scores as rows of the cell's result."""
     spec = problem.spec
     place = {
         "dataset": spec.dataset,

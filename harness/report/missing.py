@@ -135,7 +135,9 @@ def missing_groups(
         return ()
     full = results.cases[(results.cases["dataset"] == dataset) & (results.cases["metric"] == metric)]
     study = _Study(results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full))
-    return tuple(study.group(str(how), allow_mixed) for how in sorted(rows["dropout"].astype(str).unique(), reverse=True))
+    return tuple(
+        study.group(str(how), allow_mixed) for how in sorted(rows["dropout"].astype(str).unique(), reverse=True)
+    )
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:

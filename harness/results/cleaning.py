@@ -74,6 +74,7 @@ def _checkpoints(cell: CellFolder) -> Iterator[Path]:
 def _halves(cell: CellFolder) -> Iterator[Path]:
     yield from cell.path.glob(".*.tmp")
     yield from cell.work.glob(".*.tmp")
+    yield from (cell.path / "subsets").glob(".*.tmp")
 
 
 def _size(path: Path) -> int:

@@ -19,10 +19,12 @@ from harness.results.schema import (
     CELL_COLUMNS,
     FLOOR_COLUMNS,
     HISTORY_COLUMNS,
+    SUBSET_COLUMNS,
     DatasetFacts,
     StudyResults,
 )
 from harness.results.store import CellFolder, Store, StudyFolder
+from harness.results.subsets import CellSubsets, in_words
 
 __all__ = ["load", "load_study"]
 
@@ -74,6 +76,10 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         datasets=datasets,
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
         manifest=manifest,
+        subsets=_subsets(folder, done),
+        subset_failures={
+            cell.id: failure["reason"] for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
+        },
     )
 
 
@@ -94,16 +100,42 @@ def _all_cases(folder: StudyFolder, done: list[tuple[dict[str, Any], CellFolder]
     """Joins the cells' rows with each name stored once, so that millions of rows stay small."""
     if not done:
         return pd.DataFrame(columns=list(CASE_COLUMNS))
-    tables = [_cases(folder, entry, cell) for entry, cell in done]
+    return _joined([_cases(folder, entry, cell) for entry, cell in done], CASE_COLUMNS)
+
+
+def _joined(tables: list[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
     rows: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().to_pandas()
-    return rows[list(CASE_COLUMNS)]
+    return rows[list(columns)]
 
 
 def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> pa.Table:
-    path = cell.result / "cases.parquet"
+    known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
+    return _named(cell.result / "cases.parquet", known, CASE_COLUMNS)
+
+
+def _subsets(folder: StudyFolder, done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
+    """Joins what the cells score with fewer modalities."""
+    tables = []
+    for entry, cell in done:
+        for facts, path in CellSubsets(cell).results():
+            known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
+            known |= {"present": in_words(facts["present"]), "fill": facts["fill"], "dropout": _dropout(facts)}
+            known |= {"default_leading": facts["default_leading"]}
+            tables.append(_named(path, known, SUBSET_COLUMNS))
+    return _joined(tables, SUBSET_COLUMNS) if tables else pd.DataFrame(columns=list(SUBSET_COLUMNS))
+
+
+def _dropout(facts: Mapping[str, Any]) -> str:
+    dropout = facts["dropout"]
+    if dropout is None:
+        return "never dropped"
+    return "dropped, imported weights" if dropout["p"] is None else f"dropped with p {dropout['p']:g}"
+
+
+def _named(path: Path, known: Mapping[str, str], columns: Mapping[str, str]) -> pa.Table:
+    """Reads rows and adds columns of one value each."""
     names = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
     rows = pq.ParquetFile(path, read_dictionary=names).read()
-    known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
     rows = rows.drop_columns([name for name in known if name in rows.column_names])
     nothing = pa.array(np.zeros(len(rows), dtype=np.int32))
     for name, value in known.items():
@@ -111,7 +143,7 @@ def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> p
     # One kind of text, whatever wrote the file.
     text = pa.dictionary(pa.int32(), pa.string())
     fields = [pa.field(each.name, text if pa.types.is_dictionary(each.type) else each.type) for each in rows.schema]
-    return rows.cast(pa.schema(fields)).select(list(CASE_COLUMNS))
+    return rows.cast(pa.schema(fields)).select(list(columns))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "FLOOR_COLUMNS",
     "HISTORY_COLUMNS",
     "STATUSES",
+    "SUBSET_COLUMNS",
     "DatasetFacts",
     "StudyResults",
 ]
@@ -45,6 +46,15 @@ CASE_COLUMNS: Mapping[str, str] = {
     "value": "float; never absent",
     "status": f"one of {', '.join(STATUSES)}",
     "implementation": "function and version that computed the value",
+}
+
+#: Per-case results with fewer modalities, as `harness missing` computes them; those with all of them are in ``cases``.
+SUBSET_COLUMNS: Mapping[str, str] = {
+    **CASE_COLUMNS,
+    "present": "modalities the network was given, in channel order, joined by '+'",
+    "fill": "what stood for the others: zeros, mean or token",
+    "dropout": "'never dropped', or how modalities were dropped in training, e.g. 'dropped with p 0.3'",
+    "default_leading": "the dataset's own leading modality",
 }
 
 #: One row a cell of the study, whatever became of it.
@@ -150,6 +160,8 @@ class StudyResults:
         datasets: Facts by dataset name.
         overlays: Cell to the file of its :class:`harness.results.overlay.Overlay`.
         manifest: The study as resolved, for provenance.
+        subsets: Rows of :data:`SUBSET_COLUMNS`; empty where no cell was tested with fewer modalities.
+        subset_failures: Cell to the reason why its test with fewer modalities failed.
     """
 
     study: str
@@ -165,3 +177,5 @@ class StudyResults:
     datasets: Mapping[str, DatasetFacts]
     overlays: Mapping[str, Path]
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    subsets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUBSET_COLUMNS)))
+    subset_failures: Mapping[str, str] = field(default_factory=dict)

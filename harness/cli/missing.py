@@ -1,0 +1,153 @@
+"""``harness missing``: what finished cells score when modalities are missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.engines import CpuOption, ThreadsOption, WorkersOption
+from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyName
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.execution.missing_run import Work
+
+__all__ = ["missing"]
+
+_LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+
+
+def missing(
+    study: StudyName = None,
+    profile: ProfileOption = None,
+    fill: Annotated[
+        Literal["zeros", "mean", "token"] | None,
+        typer.Option(
+            help="What stands for an absent modality; default: what each training saw, zeros where it saw none absent.",
+            show_default=False,
+        ),
+    ] = None,
+    subsets: Annotated[
+        Literal["all", "leave-one-out", "single"],
+        typer.Option(help="Every subset, those that lack one modality, or those that hold one."),
+    ] = "all",
+    label: Annotated[
+        str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
+    ] = None,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    cpu: CpuOption = False,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Test the finished cells of a study on every subset of the modalities, with the weights they have.
+
+    Nothing is trained. Run it again after an interruption: subsets that are done are not computed twice.
+    `harness report` then shows them.
+    """
+    from rich.console import Console
+
+    from harness.execution.local import detect_gpus, plan_slots
+    from harness.execution.missing_run import Asked, plan_missing, run_missing
+    from harness.results.store import Store
+
+    console = Console(highlight=False)
+    store = Store(results)
+    folder = store.find_study(study, profile)
+    asked = Asked(subsets, fill)
+    works = plan_missing(folder, store, asked, label)
+    total, left = (sum(numbers) for numbers in zip(*((len(work.subsets), work.left) for work in works), strict=True))
+    console.print(
+        f"[bold]{folder.study}[/] ({folder.profile}): {total} subsets of modalities, {total - left} done before."
+    )
+    slots = plan_slots([] if cpu else detect_gpus(), workers, threads)
+    with _Display(console, works) as display:
+        try:
+            lacking = run_missing(works, slots, asked, cache, display.update)
+        except KeyboardInterrupt:
+            console.print("Stopped. What is done is kept: the same command goes on.")
+            raise typer.Exit(130) from None
+    console.print(_table(works))
+    chosen = "" if folder.profile == "default" else f" --profile {folder.profile}"
+    where = "" if results == Path("results") else f" --results {results}"
+    console.print(f"Tables and figures:  harness report {folder.study}{chosen}{where}")
+    if lacking:
+        console.print(f"[bold red]{len(lacking)} of {len(works)} cells lack results.[/]")
+        raise typer.Exit(1)
+
+
+class _Display:
+    """Shows how many test cases of all subsets are done, and the time to go."""
+
+    def __init__(self, console: Console, works: Sequence[Work]) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console, self._works = console, [work for work in works if work.left]
+        self._before = sum(work.done for work in works)
+        self._total = sum(len(work.subsets) for work in works)
+        self._began = self._spoke = time.monotonic()
+        self._looked = 0.0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("subsets", total=self._total, completed=self._before)
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self) -> None:
+        """Shows what is new, about once a second."""
+        now = time.monotonic()
+        if now - self._looked < 1:
+            return
+        self._looked = now
+        done = self._total - sum(work.left for work in self._works)
+        self._progress.update(self._task, completed=done)
+        if self._console.is_terminal or now - self._spoke < _LINE_EVERY:
+            return
+        self._spoke = now
+        self._console.print(f"{done}/{self._total} subsets done{self._to_go(now)}")
+
+    def _to_go(self, now: float) -> str:
+        """Time to go by the cases done so far in what is under way."""
+        from harness.cli.words import duration
+        from harness.results.subsets import CellSubsets
+
+        seen = [(CellSubsets(work.cell).progress(), work) for work in self._works]
+        shares = [one["cases"] / one["of"] for one, _ in seen if one.get("of")]
+        if not sum(shares):
+            return ""
+        left = len(self._works) - sum(shares)
+        return f", about {duration((now - self._began) * left / sum(shares))} to go"
+
+
+def _table(works: Sequence[Work]) -> Table:
+    from rich.markup import escape
+
+    from harness.cli.words import constant_axes, table
+    from harness.results.subsets import CellSubsets
+
+    axes = ("dataset", "leading", "fold", "seed")
+    specs = [{axis: str(work.cell.spec()[axis]) for axis in axes} for work in works]
+    fixed, varying = constant_axes(specs)
+    listing = table("variant", *varying, "filled by", "subsets", "note")
+    listing.title, listing.title_justify = fixed, "left"
+    for work, spec in zip(works, specs, strict=True):
+        note, failure = work.refusal, CellSubsets(work.cell).failure()
+        if not note and work.left and failure:
+            note = f"[red]failed[/] {escape(failure['reason'])} {escape(failure['hint'])}"
+        elif not note and work.left:
+            note = "another process evaluates it" if CellSubsets(work.cell).owner() else "stopped"
+        filled = work.subsets[0].fill if work.subsets else "–"
+        counted = f"{work.done}/{len(work.subsets)}" if work.subsets else "–"
+        listing.add_row(escape(work.label), *(spec[axis] for axis in varying), filled, counted, note)
+    return listing

@@ -1,0 +1,94 @@
+"""Heat map of missing modalities: rows are what is present, columns are networks, one panel a way of training."""
+
+from __future__ import annotations
+
+import numpy as np
+import seaborn as sns
+
+from harness.report.computed import Computed, DatasetView
+from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.metrics import metric_style
+from harness.report.missing import MissingGroup, Tested
+
+__all__ = ["missing_map"]
+
+#: Inches of a column, and of what stands beside the columns.
+_COLUMN, _BESIDE = 0.62, 2.2
+#: A name longer than this is written aslant.
+_LEVEL = 9
+
+
+def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws one panel a way of training, all on one scale; ``None`` where no subset was tested."""
+    del computed
+    groups = view.missing
+    if not groups:
+        return None
+    style = metric_style(groups[0].metric)
+    means = [_means(group) for group in groups]
+    known = np.concatenate([each[~np.isnan(each)] for each in means])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    columns = max(len(group.tested) for group in groups)
+    rows = max(len(group.subsets) for group in groups)
+    with styled():
+        figure = new_figure(
+            max(DOUBLE / 2, min(DOUBLE, _BESIDE + columns * _COLUMN)), 0.4 + len(groups) * (1.5 + 0.26 * rows)
+        )
+        panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+        for axes, group, values in zip(panels, groups, means, strict=True):
+            words = [
+                [
+                    _word(one) if np.isnan(value) else style.text(value)
+                    for one, value in zip(group.tested, line, strict=True)
+                ]
+                for line in values
+            ]
+            sns.heatmap(
+                values,
+                ax=axes,
+                # Light is better in both directions, as in the map of leading modalities.
+                cmap="Greys_r" if style.higher_is_better else "Greys",
+                vmin=low,
+                vmax=high if high > low else low + 1,
+                annot=np.array(words, dtype=object),
+                fmt="",
+                linewidths=0.8,
+                linecolor="white",
+                annot_kws={"fontsize": 7},
+                xticklabels=[one.name for one in group.tested],
+                yticklabels=[
+                    "all" if present == group.modalities else " + ".join(present) for present in group.subsets
+                ],
+                cbar_kws={"label": style.heading, "shrink": 0.9},
+            )
+            axes.set_title(f"In training {group.dropout}: {style.pointed}", loc="left")
+            aslant = any(len(one.name) > _LEVEL for one in group.tested)
+            axes.tick_params(axis="y", length=0, labelrotation=0)
+            axes.tick_params(axis="x", length=0, labelrotation=35 if aslant else 0)
+            if aslant:
+                for label in axes.get_xticklabels():
+                    label.set_horizontalalignment("right")
+                    label.set_rotation_mode("anchor")
+            axes.set_ylabel("Present")
+            axes.set_facecolor("#ffffff")
+            for text, value in zip(axes.texts, values.ravel(), strict=False):
+                if np.isnan(value):
+                    text.set_color(INK)
+    caption = (
+        f"{view.title}: {style.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
+        "that are present, mean over patients; lighter is better, all panels on one scale. A word stands for no mean."
+    )
+    return Drawing(f"missing_{view.name}", f"Missing modalities: {view.title}", caption, figure)
+
+
+def _means(group: MissingGroup) -> np.ndarray:
+    return np.array([[_mean(one, present) for one in group.tested] for present in group.subsets])
+
+
+def _mean(one: Tested, present: tuple[str, ...]) -> float:
+    summary = one.summary(present)
+    return np.nan if summary is None else summary.mean
+
+
+def _word(one: Tested) -> str:
+    return one.status if one.status != "complete" else "failed" if one.failure else "not tested"
