@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 import yaml
+from documented import PAGES, ROOT, documented_commands
 
 from harness.cli import main
 from harness.study.expansion import load_study
-
-ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")]
-)
 
 
 def names(paths):
@@ -33,12 +28,10 @@ def test_links_lead_somewhere(page):
 
 
 def commands():
-    for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
-            for line in block.splitlines():
-                words = shlex.split(line.split("#")[0])
-                if words[:1] == ["harness"]:
-                    yield pytest.param(words[1:], id=" ".join(words[1:]))
+    for command in dict.fromkeys(command for _, command in documented_commands()):
+        words = shlex.split(command)
+        if words[:1] == ["harness"]:
+            yield pytest.param(words[1:], id=" ".join(words[1:]))
 
 
 @pytest.mark.parametrize("words", list(commands()))
