@@ -88,7 +88,7 @@ class Engine(Protocol):
         """Returns how many attempts it might take now."""
         ...
 
-    def submit(self, attempts: Sequence[Attempt]) -> list[Job]:
+    def submit(self, attempts: Sequence[Attempt]) -> Sequence[Job]:
         """Takes those of the attempts it has a place for now, not necessarily the first ones."""
         ...
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, NotFiniteError
+from harness.results.store import DISK_FULL
 
-__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "Reason", "explain"]
+__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "PeerFailed", "Reason", "explain"]
 
 #: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
 LOST_RETRIES = 3
@@ -20,7 +20,6 @@ RETRIED_ALWAYS = frozenset({"lost", "stopped"})
 #: that is no number and a full disk stay as they are.
 RETRIED_IF_ASKED = frozenset({"exception", "out_of_memory", "timeout", "killed", *RETRIED_ALWAYS})
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TORCH_CANNOT_WRITE = ("PytorchStreamWriter failed writing", "unexpected pos")
 
 
@@ -41,8 +40,22 @@ class Reason:
     hint: str
 
 
+class PeerFailed(Exception):
+    """One of the processes that train a cell together failed, and took the others along.
+
+    Args:
+        reason: Why it failed.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
 def explain(error: BaseException, log: Path) -> Reason:
     """Returns a failure's kind, reason and remedy, for a person."""
+    if isinstance(error, PeerFailed):
+        return error.reason
     if isinstance(error, NotFiniteError):
         return Reason("not_finite", error.message, error.hint)
     if isinstance(error, HarnessError):
@@ -66,6 +79,6 @@ def _is_cuda_out_of_memory(error: BaseException) -> bool:
 
 def _is_full_disk(error: BaseException) -> bool:
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return error.errno in DISK_FULL
     # torch writes its files itself and says no more than this
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_CANNOT_WRITE)

@@ -147,7 +147,7 @@ class _LocalJob:
 
     def __init__(self, attempt: Attempt, slot: Slot, engine: LocalEngine) -> None:
         self.attempt = attempt
-        self._process = WorkerProcess(attempt, slot)
+        self._process = WorkerProcess(attempt, slot, fork=True)
         self._engine = engine
 
     def poll(self) -> Ending | None:

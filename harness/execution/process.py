@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.engine import Attempt, Ending
-from harness.execution.worker import BUSY, DONE, STOPPED
+from harness.execution.failures import explain
+from harness.execution.nursery import Forked, shared_nursery
+from harness.execution.worker import BUSY, DONE, FAILED, STOPPED, UNWRITTEN
 from harness.redaction import without_tracking_variables
 
-__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "forsaken"]
+__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "forsaken", "worker_environment"]
 
 #: Seconds a stopped worker has to finish its step and write its checkpoint.
 GRACE = 120.0
@@ -54,9 +56,10 @@ class WorkerProcess:
     Args:
         attempt: What to try.
         slot: Where.
+        fork: On a CPU fork it from a nursery, which has everything imported, instead of starting it from nothing.
     """
 
-    def __init__(self, attempt: Attempt, slot: Slot) -> None:
+    def __init__(self, attempt: Attempt, slot: Slot, fork: bool = False) -> None:
         self.attempt = attempt
         self.slot = slot
         self._started = time.monotonic()
@@ -64,20 +67,20 @@ class WorkerProcess:
         self._timed_out = False
         self._kills = _out_of_memory_kills()
         self._failures = attempt.cell.failures()
-        attempt.cell.work.mkdir(parents=True, exist_ok=True)
-        with attempt.cell.log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                _command(attempt, slot),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=_environment(slot),
-                start_new_session=True,
-            )
+        self._process: Forked | _Fresh | None = None
+        self._refusal: OSError | None = None
+        try:
+            attempt.cell.set_room_aside()
+            self._process = _start(attempt, slot, fork and slot.device == "cpu")
+        except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
+            self._refusal = error
 
     def poll(self) -> Ending | None:
         """Returns how the attempt ended, None while it has not; sees to its time limit."""
+        if self._process is None:
+            assert self._refusal is not None
+            reason = explain(self._refusal, self.attempt.cell.log)
+            return self._fail(reason.kind, reason.text, reason.hint)
         code = self._process.poll()
         if code is not None:
             return self._end(code)
@@ -99,18 +102,17 @@ class WorkerProcess:
         """Asks the worker to write a checkpoint and end."""
         if self._stopped is None:
             self._stopped = time.monotonic()
-            self._process.terminate()
+            if self._process is not None:
+                self._process.terminate()
 
     def kill(self) -> None:
         """Ends the worker now."""
-        self._process.kill()
+        if self._process is not None:
+            self._process.kill()
 
     def has_ended(self) -> bool:
         """Returns whether the worker has ended; may be asked in a signal handler while :meth:`poll` runs."""
-        try:
-            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
+        return self._process is None or self._process.has_ended()
 
     def _end(self, code: int) -> Ending:
         cell = self.attempt.cell
@@ -124,8 +126,11 @@ class WorkerProcess:
             return self._fail("timeout", text, hint)
         if code == STOPPED:
             return Ending("stopped")
-        if cell.failures() > self._failures:
+        if cell.failures() > self._failures or (code == FAILED and cell.failure() is not None):
             return Ending("failed")
+        if code == UNWRITTEN:
+            text = "The disk is full, and not even the reason of a failure could be written."
+            return self._fail("disk_full", text, "Make room (`harness clean`), then run again.")
         if code >= 0:
             text = f"No result: the process ended with status {code}."
             return self._fail("exception", text, f"The whole log: {cell.log}")
@@ -152,14 +157,48 @@ def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
     return Ending("failed")
 
 
+class _Fresh(subprocess.Popen[bytes]):
+    """A worker started from nothing."""
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended, and takes no note of it."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+
+def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
+    environment = worker_environment(slot)
+    with attempt.cell.log.open("ab") as log:
+        if fork:
+            return shared_nursery(environment).fork(_arguments(attempt, slot), environment, attempt.cell.log)
+        # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
+        return _Fresh(  # our own module, no shell
+            _command(attempt, slot),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+
+
 def _command(attempt: Attempt, slot: Slot) -> list[str]:
-    command = [sys.executable, "-m", "harness.execution.worker", str(attempt.cell.path), "--cache", str(attempt.cache)]
-    command += ["--device", slot.device, "--threads", str(slot.threads)]
-    command += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
-    return [*command, "--trial"] if attempt.trial else command
+    return [sys.executable, "-m", "harness.execution.worker", *_arguments(attempt, slot)]
 
 
-def _environment(slot: Slot) -> dict[str, str]:
+def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
+    arguments = [str(attempt.cell.path), "--cache", str(attempt.cache)]
+    arguments += ["--device", slot.device, "--threads", str(slot.threads)]
+    arguments += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+    if attempt.until is not None:
+        return [*arguments, "--until", str(attempt.until)]
+    return [*arguments, "--trial"] if attempt.trial else arguments
+
+
+def worker_environment(slot: Slot) -> dict[str, str]:
+    """Returns the environment of a process that computes in a place."""
     environment = {
         **without_tracking_variables(os.environ),
         "OMP_NUM_THREADS": str(slot.threads),

@@ -17,7 +17,7 @@ from harness.execution.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_
 from harness.execution.process import GRACE, forsaken
 from harness.results.store import CellFolder
 
-__all__ = ["Policy", "compute", "train_until"]
+__all__ = ["Policy", "compute", "first_attempt", "train_until"]
 
 _POLL = 0.4  # seconds
 _LOOK_ELSEWHERE = 2.0  # seconds between looks at cells that other runs compute
@@ -98,6 +98,11 @@ def _run(schedule: _Schedule) -> dict[str, str]:
     return schedule.unwritten
 
 
+def first_attempt(cell: CellFolder, cache: Path, policy: Policy, until: int | None = None) -> Attempt:
+    """Returns the first attempt of a run at a cell; what earlier runs learnt of its needs is not forgotten."""
+    return Attempt(cell, cache, policy.timeout, _accumulate(cell), until=until)
+
+
 class _Schedule:
     """The state of one run; see :func:`compute` and :func:`train_until`."""
 
@@ -113,7 +118,7 @@ class _Schedule:
         self._engine = engine
         self._policy = policy
         self._watch = watch
-        self._waiting = deque(Attempt(cell, cache, policy.timeout, _accumulate(cell), until=until) for cell in cells)
+        self._waiting = deque(first_attempt(cell, cache, policy, until) for cell in cells)
         self._jobs: list[Job] = []
         self._elsewhere: list[Attempt] = []
         self._looked = 0.0

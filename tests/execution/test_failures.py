@@ -11,9 +11,13 @@ import torch
 
 from harness.errors import DataError, NotFiniteError
 from harness.execution import process as module
+from harness.execution import stop_request, worker
 from harness.execution.engine import Attempt
 from harness.execution.failures import explain
+from harness.execution.local import FixedPlaces, LocalEngine
 from harness.execution.process import Slot, WorkerProcess
+from harness.execution.schedule import Policy, compute
+from harness.results import lease
 from harness.results.store import Store
 
 
@@ -108,3 +112,97 @@ def test_an_old_failure_is_not_taken_for_a_new_one(monkeypatch, tmp_path):
     process.wait()
     assert "status 1" in cell.failure()["reason"]
     assert cell.failure()["attempt"] == 2
+
+
+@pytest.fixture
+def cell(tmp_path):
+    made = Store(tmp_path).cell("cell")
+    made.write_spec({"protocol": {"sampling": {"batch_size": 2}}})
+    return made
+
+
+class FullDisk:
+    """A disk that takes no bytes: files can be opened and removed, and those that are there can be read.
+
+    Args:
+        room_in: Where there is room once this file is gone; None for nowhere.
+    """
+
+    def __init__(self, monkeypatch, room_in=None):
+        self._room_in = room_in
+        monkeypatch.setattr(Path, "write_text", self._refusing(Path.write_text))
+        monkeypatch.setattr(Path, "write_bytes", self._refusing(Path.write_bytes))
+
+    def _refusing(self, write):
+        def refuse(path, content, **more):
+            if self._room_in is None or self._room_in.exists():
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(path, content, **more)
+
+        return refuse
+
+
+def work(cell, tmp_path):
+    return worker.main([str(cell.path), "--cache", str(tmp_path), "--device", "cpu"])
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """The claim was written while there was room; then training fills the disk."""
+    monkeypatch.setattr(lease, "write_json", lambda path, values: (path.parent.mkdir(exist_ok=True), path.touch()))
+    monkeypatch.setattr(stop_request.signal, "signal", lambda number, handler: None)
+
+
+def test_a_failure_on_a_full_disk_is_written_into_the_room_set_aside(cell, tmp_path, monkeypatch, held):
+    cell.set_room_aside()
+    FullDisk(monkeypatch, cell.work / "room")
+    assert work(cell, tmp_path) == worker.FAILED  # the cell is no cell: that is refused, and must be said
+    assert cell.status() == "failed"
+    assert cell.failure()["traceback"]
+    assert cell.failures() == 1
+
+
+def test_where_there_is_no_room_at_all_the_cell_has_failed_all_the_same(cell, tmp_path, monkeypatch, held):
+    cell.set_room_aside()
+    FullDisk(monkeypatch)
+    assert work(cell, tmp_path) == worker.FAILED
+    assert cell.status() == "failed"
+    failure = cell.failure()
+    assert failure["kind"] == "disk_full"
+    assert "disk is full" in failure["reason"]
+    assert failure["attempt"] == 1
+    assert "harness clean" in failure["hint"]
+
+
+def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeypatch):
+    monkeypatch.setattr(stop_request.signal, "signal", lambda number, handler: None)
+    cell.set_room_aside()
+    FullDisk(monkeypatch, cell.work / "room")
+    assert work(cell, tmp_path) == worker.FAILED
+    assert cell.failure()["kind"] == "disk_full"
+
+
+def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp_path, monkeypatch):
+    other = Store(tmp_path).cell("other")
+    other.write_spec({})
+    other.set_room_aside()
+    monkeypatch.setattr(module, "_arguments", lambda attempt, slot: [])
+    monkeypatch.setattr(module, "_start", lambda attempt, slot, fork: module._Fresh(["/bin/true"]))
+    FullDisk(monkeypatch)
+    attempts = [Attempt(one, tmp_path) for one in (cell, other)]
+    compute(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), [one.cell for one in attempts], tmp_path, Policy(), print)
+    assert cell.failure()["kind"] == "disk_full"
+    assert other.failure() is None
+
+
+def test_a_worker_that_could_write_nothing_is_spoken_for(monkeypatch, tmp_path):
+    cell, process = start(monkeypatch, tmp_path, f"raise SystemExit({worker.UNWRITTEN})")
+    assert process.wait().state == "failed"
+    assert cell.failure()["kind"] == "disk_full"
+
+
+def test_the_room_is_given_back_with_the_result(cell):
+    cell.set_room_aside()
+    with cell.writing_result() as result:
+        (result / "summary.json").write_text("{}")
+    assert not (cell.work / "room").exists()

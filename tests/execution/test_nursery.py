@@ -1,0 +1,149 @@
+"""Processes of cells forked from one that has everything imported: as good as processes started from nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.execution import nursery as module
+from harness.execution import process as starting
+from harness.execution.engine import Attempt
+from harness.execution.nursery import Nursery
+from harness.execution.process import Slot, WorkerProcess, worker_environment
+from harness.execution.worker import STOPPED
+from harness.results.store import Store
+
+#: Stands for the worker: does what its first argument says.
+WORKER = """
+import os, signal, sys, time
+
+def main(arguments):
+    print("at work", os.environ.get("MARK"), os.getcwd(), flush=True)
+    {
+        "end": lambda: None,
+        "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "raise": lambda: 1 / 0,
+        "wait": lambda: time.sleep(60),
+        "watch": lambda: watch(),
+    }[arguments[0]]()
+    return int(arguments[1])
+
+def watch():
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.02)
+    print("left alone", flush=True)
+"""
+
+
+@pytest.fixture
+def nursery(tmp_path):
+    """A nursery whose workers do what they are told; it imports nothing heavy."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types, importlib\n"
+        "import harness.execution\n"
+        f"worker = types.ModuleType('harness.execution.worker'); exec({WORKER!r}, worker.__dict__)\n"
+        "harness.execution.worker = sys.modules['harness.execution.worker'] = worker\n"
+        "sys.modules['harness.execution.cell'] = sys.modules['torch'] = sys.modules['torch._dynamo'] = worker\n"
+    )
+    made = Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
+    yield made
+    made.close()
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "seen"), [("end", 0, 0), ("end", 4, 4), ("die", 0, -signal.SIGKILL), ("raise", 0, 1)]
+)
+def test_how_a_worker_ends_is_seen(nursery, tmp_path, what, status, seen):
+    worker = nursery.fork([what, str(status)], dict(os.environ), tmp_path / "log.txt")
+    wait_for(worker.has_ended)
+    assert worker.poll() == seen
+    assert ("ZeroDivisionError" in (tmp_path / "log.txt").read_text()) == (what == "raise")
+
+
+def test_a_worker_has_the_environment_and_the_folder_of_who_asked_for_it(nursery, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text("an earlier attempt\n")
+    worker = nursery.fork(["end", "0"], {**os.environ, "MARK": "here"}, Path("log.txt"))
+    wait_for(worker.has_ended)
+    assert (tmp_path / "log.txt").read_text() == f"an earlier attempt\nat work here {tmp_path}\n"
+
+
+def test_signals_reach_the_one_worker_they_are_for(nursery, tmp_path):
+    one, other = (nursery.fork(["wait", "0"], dict(os.environ), tmp_path / name) for name in "ab")
+    one.terminate()
+    wait_for(one.has_ended)
+    assert one.poll() == -signal.SIGTERM
+    assert other.poll() is None
+    other.kill()
+    wait_for(other.has_ended)
+    assert other.poll() == -signal.SIGKILL
+
+
+def test_workers_notice_that_the_nursery_is_gone_and_whoever_asked_too(nursery, tmp_path):
+    worker = nursery.fork(["watch", "0"], dict(os.environ), tmp_path / "log.txt")
+    wait_for(lambda: (tmp_path / "log.txt").exists() and "at work" in (tmp_path / "log.txt").read_text())
+    assert nursery.works
+    os.kill(nursery.pid, signal.SIGKILL)
+    wait_for(worker.has_ended)
+    assert worker.poll() == STOPPED, "it continues from its checkpoint"
+    assert not nursery.works
+    wait_for(lambda: "left alone" in (tmp_path / "log.txt").read_text())
+
+
+def test_one_nursery_serves_all_cells_alike_and_is_replaced_when_it_is_gone(monkeypatch):
+    class Pretended:
+        def __init__(self, environment):
+            self.works = True
+
+        def close(self):
+            self.works = False
+
+    monkeypatch.setattr(module, "Nursery", Pretended)
+    monkeypatch.setattr(module, "_shared", {})
+    environment = {"OMP_NUM_THREADS": "1"}
+    first = module.shared_nursery(environment)
+    assert module.shared_nursery({**environment, "HOME": "elsewhere"}) is first
+    assert module.shared_nursery({"OMP_NUM_THREADS": "2"}) is not first, "it is read when torch is loaded"
+    first.close()
+    assert module.shared_nursery(environment) is not first
+
+
+def test_a_nursery_has_one_thread_and_has_not_touched_cuda(tmp_path):
+    """Otherwise it must not fork."""
+    environment = worker_environment(Slot("cpu", None, 1))
+    nursery = module.shared_nursery(environment)
+    worker = nursery.fork(["--help"], environment, tmp_path / "log.txt")
+    wait_for(worker.has_ended, 120)
+    assert "Runs one cell" in (tmp_path / "log.txt").read_text()
+    process = Path(f"/proc/{nursery.pid}")
+    assert len(list((process / "task").iterdir())) == 1
+    maps = (process / "maps").read_text()
+    assert "libtorch_cpu" in maps, "it has imported torch"
+    assert "libcuda.so" not in maps, "the driver is not loaded"
+    assert not [link for link in (process / "fd").iterdir() if "/dev/nvidia" in str(link.readlink())]
+
+
+def test_cells_on_gpus_start_from_nothing(monkeypatch, tmp_path):
+    def refuse(environment):
+        raise AssertionError("not forked")
+
+    monkeypatch.setattr(starting, "shared_nursery", refuse)
+    monkeypatch.setattr(starting, "_command", lambda attempt, slot: [sys.executable, "-c", "pass"])
+    cell = Store(tmp_path).cell("cell")
+    cell.write_spec({})
+    assert WorkerProcess(Attempt(cell, tmp_path), Slot("cuda:0", "0", 1), fork=True).wait().state == "done"
+    with pytest.raises(AssertionError, match="not forked"):
+        WorkerProcess(Attempt(cell, tmp_path), Slot("cpu", None, 1), fork=True)
