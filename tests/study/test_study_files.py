@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.data import DATASETS
+from harness.data.generated import generatable
 from harness.errors import DataError, StudyError
 from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study
@@ -16,6 +18,12 @@ from harness.study.protocol import load_protocol, native_protocol, protocol_name
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+PAPERS = ("hecktor21", "prostate158", "brats2019", "brats2023", "chaos", "brats2024")
+NETWORKS = {
+    "maml", "missformer", "unetr", "swinunet", "transunet", "nnunet", "ivdnet", "transbts", "nestedformer", "nnformer",
+    "aahn",
+}  # fmt: skip
+ABLATIONS = ("ablation_tcfaf", "ablation_cmhgf", "ablation_modules", "leading_modality")
 
 GOOD = """\
 name: micro
@@ -254,24 +262,97 @@ def test_every_shipped_protocol_is_valid_and_described(name):
     assert load_protocol(name).description
 
 
-@pytest.fixture(scope="module")
-def invented_gliomas(tmp_path_factory):
-    """A tree that stands for the archive a user would have downloaded."""
-    folder = tmp_path_factory.mktemp("gliomas") / "brats2023"
-    assert main(["data", "generate", "brats2023", "--out", str(folder), "--patients", "6", "--scale", "0.1"]) == 0
-    return folder
+@pytest.fixture
+def every_dataset(generated, monkeypatch):
+    """Trees that stand for the archives a user would have downloaded; `cortex` as it ships."""
+    monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
+    for dataset in generatable():
+        monkeypatch.setenv(dataset.variable, str(generated(dataset.name)))
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_shipped_study_and_profile_is_valid(path, monkeypatch, invented_gliomas):
-    monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
-    monkeypatch.setenv("HARNESS_DATA_BRATS2023", str(invented_gliomas))
-    monkeypatch.chdir(ROOT)
+def test_every_shipped_study_and_profile_is_valid(path, every_dataset):
     loaded = load_study(path)
-    assert loaded.study.question
+    assert loaded.study.name == path.stem
+    assert loaded.study.question.endswith("?")
     assert "demo" in loaded.study.profiles
     for profile in loaded.study.profiles:
         load_study(path, profile)
+
+
+def switches(study, *keys):
+    """Returns what each cell of an ablation is called, and its switches; the same on every dataset and seed."""
+    cells = load_study(ROOT / "studies" / f"{study}.yaml").cells
+    return {cell.label: tuple(cell.spec.options[key] for key in keys) for cell in cells}
+
+
+def test_the_ablations_are_the_papers(every_dataset):
+    assert switches("ablation_tcfaf", "tcfaf", "cmhgf") == {
+        "w/o T-CFAF": ("none", "full"),
+        "+ CA": ("ca", "full"),
+        "+ CMA": ("cma", "full"),
+        "AAHN": ("full", "full"),
+    }
+    assert switches("ablation_cmhgf", "tcfaf", "cmhgf") == {
+        "Concatenation": ("full", "concat"),
+        "CMA": ("full", "cma"),
+        "w/o skip": ("full", "no_skip"),
+        "w/o GNN update": ("full", "no_gnn"),
+        "AAHN": ("full", "full"),
+    }
+    assert switches("ablation_modules", "tcfaf", "cmhgf") == {
+        "Baseline": ("none", "concat"),
+        "+ T-CFAF": ("full", "concat"),
+        "+ CMHGF": ("none", "full"),
+        "AAHN": ("full", "full"),
+    }
+
+
+def test_every_modality_of_every_dataset_leads_and_none_does(every_dataset):
+    cells = load_study(ROOT / "studies" / "leading_modality.yaml").cells
+    for dataset in PAPERS:
+        led = {cell.spec.leading for cell in cells if cell.spec.dataset == dataset}
+        assert led == {*DATASETS.get(dataset).modalities, "none"}
+
+
+def test_all_networks_meet_on_all_datasets_and_the_smaller_studies_share_their_cells(every_dataset):
+    every = load_study(ROOT / "studies" / "compare_all.yaml", "demo").cells
+    assert len(every) == len(NETWORKS) * len(PAPERS)
+    assert {cell.spec.model for cell in every} == NETWORKS
+    assert {cell.spec.dataset for cell in every} == set(PAPERS)
+    for dataset in PAPERS:
+        one = load_study(ROOT / "studies" / f"compare_{dataset}.yaml", "demo").cells
+        assert {cell.spec.id for cell in one} < {cell.spec.id for cell in every}
+
+
+@pytest.mark.parametrize("name", [f"compare_{dataset}" for dataset in PAPERS] + ["compare_all", *ABLATIONS])
+def test_comparisons_and_ablations_have_both_readings_of_the_papers_slices(name, every_dataset):
+    resize, patch = (load_study(ROOT / "studies" / f"{name}.yaml", profile) for profile in (None, "patch"))
+    assert (resize.protocol.name, patch.protocol.name) == ("paper", "paper_patch")
+    assert {cell.spec.seed for cell in resize.cells} == {0, 1, 2}
+    assert [cell.label for cell in resize.cells] == [cell.label for cell in patch.cells]
+
+
+def test_each_network_meets_itself_under_its_own_recipe(every_dataset):
+    cells = load_study(ROOT / "studies" / "native_recipes.yaml").cells
+    budgets = {(cell.label, cell.spec.protocol.training.epochs) for cell in cells}
+    assert ("UNETR, common", 300) in budgets
+    assert ("UNETR, own recipe", 5000) in budgets
+    assert len(budgets) == 2 * (len(NETWORKS) - 1)
+    assert "aahn" not in {cell.spec.model for cell in cells}
+
+
+def documented_studies():
+    """Returns the rows of the table of studies in the documentation: cells by study, then those of its demo."""
+    text = (ROOT / "docs" / "studies.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \|.*\| (\d+) \| (\d+): [^|]*\|$", text, flags=re.MULTILINE)
+    return {name: (int(full), int(demo)) for name, full, demo in rows}
+
+
+def test_the_table_of_studies_in_the_documentation_is_complete_and_its_numbers_of_cells_are_right(every_dataset):
+    counted = {path.stem: tuple(len(load_study(path, one).cells) for one in (None, "demo")) for path in STUDIES}
+    assert documented_studies() == counted
 
 
 def test_the_shipped_json_schema_is_up_to_date():
