@@ -14,7 +14,9 @@ from harness.cli.data import data
 from harness.cli.doctor import doctor
 from harness.cli.evaluate import evaluate
 from harness.cli.import_checkpoint import import_checkpoint
+from harness.cli.lead import lead
 from harness.cli.logs import logs
+from harness.cli.missing import missing
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
 from harness.cli.plan import plan
@@ -57,11 +59,13 @@ def _global(
 app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile demo")(plan)
 app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
 app.command(epilog="Example: harness tune studies/tune_baselines.yaml --profile demo")(tune)
+app.command(epilog="Example: harness lead cortex --preset tiny --protocol demo --epochs 8 --seeds 2 --cpu")(lead)
 app.command(epilog="Example: harness status ablation_tcfaf")(status)
 app.command(epilog="Example: harness logs cortex_aahn_lead-t1_f0_s0 --follow")(logs)
 app.command(epilog="Example: harness retry ablation_tcfaf --retries 2")(retry)
 app.command(epilog="Example: harness clean --failed")(clean)
 app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
+app.command(epilog="Example: harness missing missing_modality --profile demo")(missing)
 app.command(epilog="Example: harness predict my_study --export brats2023 --input ~/validation --out to_hand_in")(
     predict
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.data import DATASETS
 from harness.data.contract import Dataset
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 
 __all__ = [
@@ -34,7 +36,9 @@ def generatable() -> list[Dataset]:
     return [dataset for dataset in every if dataset.generator and not dataset.same_files_as]
 
 
-def generate(dataset: Dataset, out: Path, patients: int, seed: int, scale: float) -> None:
+def generate(
+    dataset: Dataset, out: Path, patients: int, seed: int, scale: float, informative: str | None = None
+) -> None:
     """Writes a generated tree in a dataset's official layout; it is there whole or not at all.
 
     Args:
@@ -43,6 +47,8 @@ def generate(dataset: Dataset, out: Path, patients: int, seed: int, scale: float
         patients: Labelled patients.
         seed: The same seed gives the same images.
         scale: Size of the image matrix against the official one, above 0 to 1.
+        informative: Modality that carries the signal alone; ``None`` for images like the real ones, where each
+            modality shows something that others do not.
 
     Raises:
         HarnessError: There is no generator, or an argument is out of range.
@@ -56,18 +62,35 @@ def generate(dataset: Dataset, out: Path, patients: int, seed: int, scale: float
         )
     if not 0 < scale <= 1:
         raise HarnessError(f"The scale {scale} is out of range.", hint="Give a number above 0, up to 1.")
+    module, _, function = dataset.generator.partition(":")
+    draw = getattr(importlib.import_module(module), function)
+    more = {} if informative is None else {"informative": _known(informative, dataset, draw)}
     if out.exists():
         if not out.is_dir() or any(out.iterdir()):
             raise DataError(f"{out} is not empty.", hint="Name a folder that does not exist yet.")
         out.rmdir()
-    module, _, function = dataset.generator.partition(":")
     with atomic_folder(out) as folder:
-        getattr(importlib.import_module(module), function)(folder, patients, seed, scale)
+        draw(folder, patients, seed, scale, **more)
         for place in (folder, *(child for child in folder.iterdir() if child.is_dir())):
-            mark_generated(place, dataset.name, patients, seed, scale)
+            mark_generated(place, dataset.name, patients, seed, scale, informative)
 
 
-def mark_generated(root: Path, dataset: str, patients: int, seed: int, scale: float) -> None:
+def _known(informative: str, dataset: Dataset, draw: Callable[..., None]) -> str:
+    if "informative" not in inspect.signature(draw).parameters:
+        raise HarnessError(
+            f"The generator of {dataset.name} cannot make one modality the informative one.",
+            hint="Those of the BraTS datasets can.",
+        )
+    if informative not in dataset.modalities:
+        raise HarnessError(
+            f"{dataset.name} has no modality '{informative}'.", hint=did_you_mean(informative, dataset.modalities)
+        )
+    return informative
+
+
+def mark_generated(
+    root: Path, dataset: str, patients: int, seed: int, scale: float, informative: str | None = None
+) -> None:
     """Marks a folder as generated.
 
     Args:
@@ -76,8 +99,10 @@ def mark_generated(root: Path, dataset: str, patients: int, seed: int, scale: fl
         patients: How many there are.
         seed: What it was drawn from.
         scale: Size against the real images, 1 for the official shape.
+        informative: Modality that carries the signal alone, if one does.
     """
-    write_json(root / MARKER, {"dataset": dataset, "patients": patients, "seed": seed, "scale": scale})
+    more = {} if informative is None else {"informative": informative}
+    write_json(root / MARKER, {"dataset": dataset, "patients": patients, "seed": seed, "scale": scale, **more})
 
 
 def is_generated(root: Path) -> bool:
@@ -108,7 +133,8 @@ def describe(root: Path) -> str:
         return "files that were not generated"
     try:
         drawn = read_json(marker)
-        return f"{drawn['patients']} generated patients (seed {drawn['seed']}, scale {drawn['scale']:g})"
+        alone = f", {drawn['informative']} informative" if "informative" in drawn else ""
+        return f"{drawn['patients']} generated patients (seed {drawn['seed']}, scale {drawn['scale']:g}{alone})"
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{marker} is damaged: {error}", hint="Generate the data again.") from error
 

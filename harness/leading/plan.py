@@ -33,6 +33,9 @@ NONE = "none"
 #: Epochs of the last rung, unless the protocol has fewer or the user says otherwise.
 MOST_EPOCHS = 40
 
+#: What a folder of the user's own may be called; also the name of a folder in the results.
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
 #: Where a protocol of the user's own is looked for, in a folder `protocols`.
 _BESIDE = (Path(), Path("studies"))
 
@@ -129,6 +132,10 @@ def make_plan(request: Request, folder: Path) -> Plan:
     _check_model(request.model)
     layout = "nnunet_raw" if request.nnunet_raw is not None else ""
     named = request.nnunet_raw or request.root
+    if layout and _NAME.fullmatch(request.dataset) is None:
+        raise HarnessError(
+            f"'{request.dataset}' is no valid name.", hint="Use lower-case letters, digits, '_' and '-', at most 64."
+        )
     dataset = find_dataset(request.dataset, named, layout)
     root = dataset.locate(named).resolve()
     if len(dataset.modalities) < 2:

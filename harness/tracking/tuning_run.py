@@ -1,4 +1,4 @@
-"""The run that stands for a tuning: its numbers, its protocol file and its pictures."""
+"""The run that stands for a whole search, a tuning or a race: its numbers, its files and its pictures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from harness.errors import HarnessError
 from harness.redaction import without_secrets
 
-__all__ = ["log_tuning"]
+__all__ = ["log_race", "log_tuning"]
 
-_KEY = "harness.tuning"
+_Metrics = Sequence[tuple[str, float, int]]
 
 
 def log_tuning(
@@ -34,8 +34,42 @@ def log_tuning(
     Raises:
         HarnessError: The tracking server cannot be written.
     """
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    tags = {"harness.tuning": profile, "profile": profile}
+    values = [(key, value, 0) for key, value in metrics.items()]
+    hint = "The protocol file is written. Correct MLFLOW_TRACKING_URI, or tune with --no-mlflow."
+    _log(study, f"tuning {study} ({profile})", tags, params, values, files, hint)
+
+
+def log_race(dataset: str, name: str, params: Mapping[str, str], metrics: _Metrics, files: Sequence[Path]) -> None:
+    """Logs a race of leading modalities to the run ``NAME`` of the experiment ``lead_DATASET``, which is found again.
+
+    Args:
+        dataset: Name of the dataset.
+        name: Of the race.
+        params: How it was run; what is logged already stays.
+        metrics: Name, value and epoch.
+        files: Files to keep with the run.
+
+    Raises:
+        HarnessError: The tracking server cannot be written.
+    """
+    hint = "The answer is written. Correct MLFLOW_TRACKING_URI, or run with --no-mlflow."
+    _log(f"lead_{dataset}", name, {"harness.lead": name, "dataset": dataset}, params, metrics, files, hint)
+
+
+def _log(
+    study: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+    metrics: _Metrics,
+    files: Sequence[Path],
+    hint: str,
+) -> None:
+    """Logs to one run of an experiment; the first of the tags is how it is found again."""
+    key, value = next(iter(tags.items()))
+    for name_of_logger in ("mlflow", "alembic"):
+        logging.getLogger(name_of_logger).setLevel(logging.WARNING)
     try:
         client = MlflowClient()
         found = client.get_experiment_by_name(study)
@@ -45,14 +79,11 @@ def log_tuning(
             experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment)
-        runs = client.search_runs([experiment], f"tags.`{_KEY}` = '{profile}'", max_results=1)
-        name = f"tuning {study} ({profile})"
-        run = (
-            runs[0] if runs else client.create_run(experiment, run_name=name, tags={_KEY: profile, "profile": profile})
-        )
-        new = [Param(key, value[:6000]) for key, value in params.items() if key not in run.data.params]
+        runs = client.search_runs([experiment], f"tags.`{key}` = '{value}'", max_results=1)
+        run = runs[0] if runs else client.create_run(experiment, run_name=name, tags=dict(tags))
+        new = [Param(one, text[:6000]) for one, text in params.items() if one not in run.data.params]
         now = int(time.time() * 1000)
-        client.log_batch(run.info.run_id, [Metric(key, value, now, 0) for key, value in metrics.items()], new)
+        client.log_batch(run.info.run_id, [Metric(*one[:2], now, one[2]) for one in metrics], new)
         for path in files:
             if path.is_dir():
                 client.log_artifacts(run.info.run_id, str(path), path.name)
@@ -60,7 +91,4 @@ def log_tuning(
                 client.log_artifact(run.info.run_id, str(path))
         client.set_terminated(run.info.run_id, "FINISHED")
     except (MlflowException, OSError) as error:
-        raise HarnessError(
-            f"The tuning cannot be logged to MLflow: {without_secrets(error)}",
-            hint="The protocol file is written. Correct MLFLOW_TRACKING_URI, or tune with --no-mlflow.",
-        ) from error
+        raise HarnessError(f"This cannot be logged to MLflow: {without_secrets(error)}", hint=hint) from error

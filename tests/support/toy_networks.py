@@ -77,6 +77,28 @@ def _misbehaving(task, options, act):
     return Misbehaving()
 
 
+def build_leading(task, options):
+    """Sees the leading modality alone; without one, all of them."""
+    from torch import nn
+
+    class Leading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(task.in_channels if task.leading is None else 1, options.width, 3, padding=1),
+                nn.GroupNorm(2, options.width),
+                nn.ReLU(),
+                nn.Conv2d(options.width, task.out_channels, 1),
+            )
+
+        def forward(self, images):
+            if options.switch == "crash" and self.training:
+                raise RuntimeError("the network fell over")
+            return self.body(images if task.leading is None else images[:, task.leading : task.leading + 1])
+
+    return Leading()
+
+
 def build_slow(task, options):
     def act(module, logits):
         if module.training:
@@ -181,6 +203,7 @@ TOY = _segmenter(
 )
 STARTED = _segmenter("toy_started", "build_started", StartOptions, pretrained_option="pretrained")
 GROUP = _segmenter("toy_group", "build_group")
+LEADING = _segmenter("toy_leading", "build_leading", uses_leading=True)
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
 LEAKING = _segmenter("toy_leaking", "build_leaking")

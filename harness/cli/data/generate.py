@@ -31,6 +31,12 @@ def generate(
     patients: Annotated[int, typer.Option(help="Labelled patients; at least 5.")] = 12,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     scale: Annotated[float, typer.Option(help="Size of the image matrix against the official one, up to 1.")] = 0.25,
+    informative: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODALITY", help="BraTS only: this one shows the tumour, the others hardly do.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write generated patients under the official names, with the traps of the real archives.
 
@@ -50,10 +56,12 @@ def generate(
             "Name one dataset, or give --all." if name is None else "Give a dataset's name or --all, not both.",
             hint="`harness data` lists the datasets.",
         )
+    if every and informative is not None:
+        raise HarnessError("--informative needs one dataset's name.", hint="Leave out --all.")
     if name is not None:
         dataset = DATASETS.get(name)
         folder = out or Path("data") / dataset.files
-        _write(console, dataset, folder, patients, seed, scale)
+        _write(console, dataset, folder, patients, seed, scale, informative)
         if folder != Path("data") / dataset.files:
             console.print(
                 f"Next: {dataset.variable}={folder} harness run STUDY, or `root: {folder}` in the study.",
@@ -68,15 +76,25 @@ def generate(
             _write(console, dataset, folder, patients, seed, scale)
 
 
-def _write(console: Console, dataset: Dataset, folder: Path, patients: int, seed: int, scale: float) -> None:
+def _write(
+    console: Console,
+    dataset: Dataset,
+    folder: Path,
+    patients: int,
+    seed: int,
+    scale: float,
+    informative: str | None = None,
+) -> None:
     """Generates one tree and says what is in it."""
     from harness.cli.words import duration
     from harness.data.generated import generate as write
 
     start = time.monotonic()
     with console.status(f"Drawing {patients} patients of {dataset.title} at scale {scale:g} ..."):
-        write(dataset, folder, patients, seed, scale)
+        write(dataset, folder, patients, seed, scale, informative)
     reader = dataset.open(folder)
     cases = f"{len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases"
     taken = duration(time.monotonic() - start)
     console.print(f"[bold]{dataset.title}[/], generated: {cases} in {folder}, {taken}.", soft_wrap=True)
+    if informative is not None:
+        console.print(f"{informative} alone shows the tumour; the others hardly do.")

@@ -61,11 +61,11 @@ _2023 = _Release((240, 240, 155), (-1, -1, 1), (0, 239, 0), "-", ("t1n", "t1c", 
 _2024 = _Release((182, 218, 182), (-1, 1, 1), (90, -126, -72), "-", ("t1n", "t1c", "t2w", "t2f"))
 
 
-def brats2019(out: Path, patients: int, seed: int, scale: float) -> None:
+def brats2019(out: Path, patients: int, seed: int, scale: float, informative: str | None = None) -> None:
     """Writes a BraTS 2019 tree; every fourth patient is of low grade, and one has no enhancing tumour."""
     training = out / "MICCAI_BraTS_2019_Data_Training"
     validation = out / "MICCAI_BraTS_2019_Data_Validation"
-    draw = _Drawing(_2019, seed, scale)
+    draw = _Drawing(_2019, seed, scale, informative)
     rows = []
     numbers = _numbers(patients + _unlabelled(patients), 699, seed)
     for index, number in enumerate(numbers[:patients]):
@@ -83,12 +83,12 @@ def brats2019(out: Path, patients: int, seed: int, scale: float) -> None:
     _table(training / "survival_data.csv", ("BraTS19ID", "Age", "Survival", "ResectionStatus"), survival)
 
 
-def brats2023(out: Path, patients: int, seed: int, scale: float) -> None:
+def brats2023(out: Path, patients: int, seed: int, scale: float, informative: str | None = None) -> None:
     """Writes a BraTS 2023 tree; the training archive is unpacked doubly nested, one patient has two timepoints."""
     name = "ASNR-MICCAI-BraTS2023-GLI-Challenge-{}Data"
     training = out / name.format("Training") / name.format("Training")
     validation = out / name.format("Validation")
-    draw = _Drawing(_2023, seed, scale)
+    draw = _Drawing(_2023, seed, scale, informative)
     numbers = _numbers(patients + _unlabelled(patients), 1666, seed)
     for index, number in enumerate(numbers[:patients]):
         for timepoint in range(2 if index == _SCANNED_TWICE else 1):
@@ -98,12 +98,12 @@ def brats2023(out: Path, patients: int, seed: int, scale: float) -> None:
         draw.patient(validation / f"BraTS-GLI-{number:05d}-000", patients + index, Glioma(), labelled=False)
 
 
-def brats2024(out: Path, patients: int, seed: int, scale: float) -> None:
+def brats2024(out: Path, patients: int, seed: int, scale: float, informative: str | None = None) -> None:
     """Writes a BraTS 2024 tree; a second timepoint lies in the additional archive, some lack core, tumour or cavity."""
     training = out / "BraTS2024-BraTS-GLI-TrainingData" / "training_data1_v2"
     additional = out / "BraTS2024-BraTS-GLI-AdditionalTrainingData" / "training_data_additional"
     validation = out / "BraTS2024-BraTS-GLI-ValidationData" / "validation_data"
-    draw = _Drawing(_2024, seed, scale)
+    draw = _Drawing(_2024, seed, scale, informative)
     numbers = _numbers(patients + _unlabelled(patients), 3064, seed)
     for index, number in enumerate(numbers[:patients]):
         for timepoint in range(2 if index == _SCANNED_TWICE else 1):
@@ -127,10 +127,14 @@ class _Drawing:
         release: How files are written.
         seed: Of the tree.
         scale: Of the matrix.
+        informative: Modality that carries the signal alone; ``None`` for what sequences really show.
     """
 
-    def __init__(self, release: _Release, seed: int, scale: float) -> None:
+    def __init__(self, release: _Release, seed: int, scale: float, informative: str | None) -> None:
         self._release, self._seed = release, seed
+        self._informative = None
+        if informative is not None:
+            self._informative = SEQUENCES[release.modalities.index(informative)]
         self._grid = release.grid(scale)
 
     def patient(self, folder: Path, index: int, glioma: Glioma, timepoint: int = 0, labelled: bool = True) -> None:
@@ -145,7 +149,9 @@ class _Drawing:
         """
         brain = draw_brain(self._grid, np.random.default_rng([self._seed, index, 0]))
         lesions = draw_lesions(brain, self._grid, glioma, np.random.default_rng([self._seed, index, 1]))
-        images = scan(brain, lesions, self._grid, np.random.default_rng([self._seed, index, 2, timepoint]))
+        images = scan(
+            brain, lesions, self._grid, np.random.default_rng([self._seed, index, 2, timepoint]), self._informative
+        )
         folder.mkdir(parents=True)
         affine = self._release.affine(self._grid)
         ending = ".nii" if index == _UNCOMPRESSED else ".nii.gz"

@@ -3,6 +3,9 @@
 No sequence suffices, and none can be spared: enhancement shows on contrast-enhanced T1 only and is like oedema
 elsewhere; blood is as bright there, and only the plain T1 tells it apart; the core is like grey matter on all but T2;
 old infarcts are like oedema on all but FLAIR. A cavity is fluid: bright on T2, dark on FLAIR.
+
+On request one sequence carries the signal alone: it tells every part of the tumour from all else, and the others show
+it faint and blurred. Then it is known by construction which modality should lead.
 """
 
 from __future__ import annotations
@@ -42,6 +45,19 @@ _LESION: Mapping[str, Mapping[int, float]] = {
     "t2": {CORE: 160, OEDEMA: 138, ENHANCING: 134, CAVITY: 185, _BLOOD: 136, _INFARCT: 140, _VESSEL: 60},
     "flair": {CORE: 94, OEDEMA: 150, ENHANCING: 144, CAVITY: 22, _BLOOD: 128, _INFARCT: 48, _VESSEL: 60},
 }
+
+#: On the one informative sequence: factors on its brightest normal tissue; lesions without a label stand out nowhere.
+_TELLING: Mapping[int, float] = {
+    CORE: 1.6,
+    OEDEMA: 1.3,
+    ENHANCING: 2.0,
+    CAVITY: 0.15,
+    _BLOOD: 1.6,
+    _INFARCT: 0.9,
+    _VESSEL: 0.9,
+}
+#: On the others: share of a lesion's contrast that is left, and blur in mm.
+_FAINT, _BLUR_MM = 0.15, 3.0
 
 #: Spread of the means between patients, of texture within a tissue, and of noise (grey matter is about 80).
 _BETWEEN, _TEXTURE, _NOISE, _BIAS = 0.08, 0.05, 6.0, 0.08
@@ -122,7 +138,11 @@ def draw_lesions(brain: NDArray[np.float32], grid: Grid, glioma: Glioma, rng: np
 
 
 def scan(
-    brain: NDArray[np.float32], lesions: Lesions, grid: Grid, rng: np.random.Generator
+    brain: NDArray[np.float32],
+    lesions: Lesions,
+    grid: Grid,
+    rng: np.random.Generator,
+    informative: str | None = None,
 ) -> dict[str, NDArray[np.int16]]:
     """Returns what each sequence shows, skull-stripped: 0 outside the brain and above 0 inside.
 
@@ -131,6 +151,7 @@ def scan(
         lesions: As drawn into it.
         grid: Its voxels.
         rng: Draws contrast, texture, shading, noise and the scanner's unit.
+        informative: The sequence that carries the signal alone; ``None`` for what sequences really show.
     """
     inside = brain.sum(axis=0) > 0.5
     weights = {value: lesions.label == value for value in (CORE, OEDEMA, ENHANCING, CAVITY)} | dict(lesions.unlabelled)
@@ -140,9 +161,13 @@ def scan(
     for sequence in SEQUENCES:
         means = np.array(_NORMAL[sequence]) * (1 + _BETWEEN * rng.uniform(-1, 1, 3))
         image = np.tensordot(means.astype(np.float32), brain, axes=1)
+        share = np.float32(1 if informative in (None, sequence) else _FAINT)
         for value, weight in soft.items():
-            mean = _LESION[sequence][value] * (1 + _BETWEEN * rng.uniform(-1, 1))
-            image += weight * (np.float32(mean) - image)
+            shown = _LESION[sequence][value] if informative != sequence else max(means) * _TELLING[value]
+            mean = shown * (1 + _BETWEEN * rng.uniform(-1, 1))
+            image += share * weight * (np.float32(mean) - image)
+        if informative not in (None, sequence):
+            image = ndimage.gaussian_filter(image, _BLUR_MM / grid.voxel_mm)
         image *= 1 + _TEXTURE * smooth_field(grid.shape, max(2.5 / grid.voxel_mm, 0.7), rng)
         image *= bias_field(grid.shape, _BIAS, rng)
         noisy = rician(image, _NOISE, rng) * rng.uniform(3, 9)

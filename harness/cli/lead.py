@@ -1,0 +1,239 @@
+"""``harness lead``: which modality should lead on a dataset?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.engines import (
+    AddressOption,
+    CpuOption,
+    EngineOption,
+    MlflowOption,
+    Place,
+    RetriesOption,
+    SbatchOption,
+    SlurmOption,
+    ThreadsOption,
+    TimeoutOption,
+    WorkersOption,
+    make_policy,
+)
+from harness.cli.options import CacheOption, ResultsOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from harness.execution.engine import Engine
+    from harness.execution.schedule import Policy
+    from harness.leading.answer import Answer
+    from harness.leading.plan import Plan
+    from harness.leading.race import Rung
+    from harness.leading.trainings import Trainings
+
+__all__ = ["lead"]
+
+
+def lead(
+    dataset: Annotated[
+        str, typer.Argument(help="Registered name; with --nnunet-raw what to call it.", show_default=False)
+    ],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the dataset; default: where studies look.", show_default=False)
+    ] = None,
+    nnunet_raw: Annotated[
+        Path | None, typer.Option(help="A folder of your own in nnU-Net v2's raw format.", show_default=False)
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="File of folds in place of the dataset's own.", show_default=False)
+    ] = None,
+    fold: Annotated[int, typer.Option(min=0, help="Fold whose training and validation cases are used.")] = 0,
+    model: Annotated[str, typer.Option(help="A network with a leading modality.")] = "aahn",
+    preset: Annotated[str | None, typer.Option(help="Its size, e.g. tiny or paper.", show_default=False)] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the network; may be repeated.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="How networks are trained.")] = "paper",
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the last rung; default: the protocol's, at most 40.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each modality.")] = 3,
+    none: Annotated[bool, typer.Option("--none", help="Also try training without a leading modality.")] = False,
+    rungs: Annotated[int, typer.Option(min=1, help="Comparisons; each at twice the epochs of the one before.")] = 3,
+    finalists: Annotated[int, typer.Option(min=1, help="As many are trained to the last rung, at least.")] = 2,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Then train those that stopped to the end as well, to see.")
+    ] = False,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    threads: ThreadsOption = None,
+    cpu: CpuOption = False,
+    address: AddressOption = None,
+    slurm: SlurmOption = None,
+    sbatch: SbatchOption = None,
+    retries: RetriesOption = 1,
+    timeout: TimeoutOption = None,
+    mlflow: MlflowOption = True,
+    results: ResultsOption = Path("results"),
+    cache: CacheOption = Path("cache"),
+) -> None:
+    """Find out which modality should lead on a dataset, by short trainings of equal length.
+
+    All modalities train for a few epochs with each seed; the worse half stops, the others go on from their checkpoints,
+    until two are compared at the last rung. Only training and validation cases are opened. Run it again after an
+    interruption: it goes on where it was.
+    """
+    from rich.console import Console
+
+    from harness.errors import HarnessError
+    from harness.execution.run import measure_variants
+    from harness.leading.plan import Request, make_plan, parse_option
+    from harness.leading.trainings import Trainings
+    from harness.results.lease import Held, Lease
+    from harness.results.store import Store
+
+    if root is not None and nnunet_raw is not None:
+        raise HarnessError("--root and --nnunet-raw name two folders.", hint="Give one of them.")
+    console = Console()
+    options = dict(map(parse_option, option or []))
+    if preset is not None:
+        options["preset"] = preset
+    request = Request(
+        dataset, root, nnunet_raw, splits, fold, model, options, protocol, epochs, seeds, none, rungs, finalists
+    )
+    Store(results).create()
+    home = results.resolve() / "lead" / dataset
+    plan = make_plan(request, home)
+    measure_variants(plan.loaded)
+    folder = home / plan.name
+    place = Place(engine, workers, threads, cpu, "1", 1, address, slurm, tuple(sbatch or ()))
+    try:
+        with Lease(folder / "leases"):
+            trainings = Trainings(plan, home / "cells")
+            trainings.write_specs()
+            opened = place.open(console, results, f"lead_{dataset}")
+            policy = make_policy(retries, timeout, fail_fast=True)
+            found, whole = _train(console, trainings, opened, cache.resolve(), policy, exhaustive)
+            _tell(console, trainings, found, whole, folder, mlflow)
+    except Held as error:
+        raise HarnessError(f"This race is being run already: {error.message}", hint="Wait for that run.") from error
+
+
+def _train(
+    console: Console, trainings: Trainings, engine: Engine, cache: Path, policy: Policy, exhaustive: bool
+) -> tuple[list[Rung], bool]:
+    """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from harness.leading.conduct import finish_all, run_race
+    from harness.leading.race import planned_epochs
+
+    plan = trainings.plan
+    race = plan.request.seeds * planned_epochs(len(plan.runners), plan.rungs, plan.request.finalists)
+    everything = plan.request.seeds * len(plan.runners) * plan.rungs[-1]
+    total = everything if exhaustive else race
+    _describe(console, plan, engine, race, everything)
+    if done := trainings.epochs_done():
+        console.print(f"{done:.0f} epochs of an earlier run count.")
+    columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("epochs", total=total, completed=min(total, round(done)))
+
+            def watch() -> None:
+                bar.update(task, completed=min(total, round(trainings.epochs_done())))
+
+            def over(rung: Rung) -> None:
+                scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.runners)
+                stopped = f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
+                console.print(f"Epoch {rung.epoch}: validation Dice {scores}{stopped}", highlight=False)
+
+            rungs = run_race(engine, trainings, cache, policy, watch, over)
+            if exhaustive:
+                finish_all(engine, trainings, cache, policy, watch)
+            watch()
+    except KeyboardInterrupt:
+        console.print("Stopped. Nothing is lost: the same command goes on from the last checkpoints.")
+        raise typer.Exit(130) from None
+    finally:
+        engine.close()
+    return rungs, not trainings.missing(plan.runners, plan.rungs[-1])
+
+
+def _describe(console: Console, plan: Plan, engine: Engine, race: int, everything: int) -> None:
+    seeds = plan.request.seeds
+    marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
+    console.print(
+        f"[bold]{plan.dataset.title}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?"
+    )
+    console.print(
+        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs; "
+        f"training all of them to the end would take {everything}. {engine.describe()}. "
+        "Test cases stay closed.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if plan.own_split:
+        console.print(
+            f"Fold {plan.request.fold} validates on too few patients for a ranking: {len(plan.validation)} cases of a "
+            "third of its training and validation patients validate here. Its test patients are left out as ever.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _tell(
+    console: Console, trainings: Trainings, rungs: Sequence[Rung], whole: bool, folder: Path, mlflow: bool
+) -> None:
+    """Shows and writes the answer."""
+    from harness.cli.words import table
+    from harness.leading.answer import find_answer, find_exhaustive
+    from harness.leading.outcome import COLUMNS, agreement, cost_words, ranking_rows, write_outcome
+
+    plan = trainings.plan
+    answer = find_answer(trainings, rungs)
+    exhaustive = find_exhaustive(trainings) if whole else None
+    files = write_outcome(folder, trainings, rungs, answer, exhaustive)
+    listing = table(*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1])
+    for row in ranking_rows(plan, answer):
+        listing.add_row(*row)
+    console.print(listing)
+    console.print(f"[bold]{answer.sentence}[/]", highlight=False, soft_wrap=True)
+    for caution in answer.cautions:
+        console.print(f"[yellow]{caution}[/]", highlight=False, soft_wrap=True)
+    console.print(f"Cost: {cost_words(plan, answer)}", highlight=False, soft_wrap=True)
+    if exhaustive is not None:
+        console.print(agreement(answer, exhaustive), highlight=False, soft_wrap=True)
+    console.print(f"In a study, under `matrix`:  {answer.line}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Written:  {folder}", highlight=False, soft_wrap=True)
+    trainings.drop_checkpoints()
+    if mlflow:
+        _log(trainings, answer, folder.name, files)
+
+
+def _log(trainings: Trainings, answer: Answer, name: str, files: Sequence[Path]) -> None:
+    from harness.tracking.tuning_run import log_race
+
+    plan, asked = trainings.plan, trainings.plan.request
+    params = {
+        "model": asked.model,
+        **{f"model.{key}": str(value) for key, value in asked.options.items()},
+        "protocol": asked.protocol,
+        "rungs": ", ".join(map(str, plan.rungs)),
+        "seeds": str(asked.seeds),
+        "answer": answer.sentence,
+    }
+    metrics = [(f"p_best.{place.runner}", place.chance, 0) for place in answer.places]
+    metrics += [
+        (f"val_dice.{runner}", score, epoch)
+        for runner in plan.runners
+        for epoch in plan.rungs
+        if (score := trainings.score(runner, epoch)) is not None
+    ]
+    metrics += [("epochs", answer.cost.epochs, 0), ("epochs_of_all", answer.cost.of_all, 0)]
+    log_race(plan.dataset.name, name, params, metrics, files)

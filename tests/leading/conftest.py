@@ -1,0 +1,46 @@
+"""Races whose scores are made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.leading.plan import Request, make_plan
+from harness.leading.trainings import Trainings
+
+
+class MadeUp:
+    """A race on the small embedded person; a runner's Dice is what the test says."""
+
+    def __init__(self, project, **asked):
+        request = Request("cortex", model="toy_leading", protocol="demo", with_none=True, epochs=8, **asked)
+        self.plan = make_plan(request, project / "lead")
+        self.folder = project / "lead" / "cells"
+        self.trainings = self.again()
+        self.trainings.write_specs()
+
+    def again(self):
+        """The same race as another process finds it."""
+        return Trainings(self.plan, self.folder)
+
+    def write(self, cell, epoch, dice):
+        """Scores every case and region of a cell alike, but for what cases and seeds differ by."""
+        spec = cell.spec()
+        rows = [
+            {"case": case, "patient": "S1", "region": region, "dice": dice + 0.01 * number + 0.005 * spec["seed"]}
+            for number, case in enumerate(self.plan.validation)
+            for region in self.plan.dataset.regions
+        ]
+        history = [{"epoch": one, "loss": 1.0, "seconds": 2.0} for one in range(1, epoch + 1)]
+        cell.write_rung(epoch, {"cell": cell.id, "epoch": epoch, "scores": rows, "history": history})
+
+    def score(self, epoch, **dice):
+        """Writes all seeds of some runners."""
+        for runner, value in dice.items():
+            for cell in self.trainings.missing([runner], epoch):
+                self.write(cell, epoch, value)
+
+
+@pytest.fixture
+def made_up(toys, project):
+    """Returns a function that makes a race up; keyword arguments go into the request."""
+    return lambda **asked: MadeUp(project, **asked)
