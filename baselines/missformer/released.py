@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
 __all__ = ["translate"]
@@ -45,14 +46,8 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
         network: A :class:`baselines.missformer.network.MISSFormer`. Where it was built without the dead layers, those
             of the released network are ignored.
     """
-    names = {_rename(name): name for name in released}
-    unwanted = {} if network.dead_parameters else {ours: name for ours, name in names.items() if DEAD.match(ours)}
-    kept = {ours: name for ours, name in names.items() if ours not in unwanted}
-    return Translation(
-        weights={ours: released[name] for ours, name in kept.items()},
-        sources={ours: (name,) for ours, name in kept.items()},
-        ignored=frozenset(unwanted.values()),
-    )
+    unwanted = () if network.dead_parameters else (name for name in released if DEAD.match(_rename(name)))
+    return rename(released, _rename, frozenset(unwanted))
 
 
 def _rename(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
+from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
 __all__ = ["our_name", "translate"]
@@ -74,11 +75,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
         network: Ours; not looked at.
     """
     del network
-    names = {theirs: our_name(theirs) for theirs in released}
-    return Translation(
-        weights={ours: released[theirs] for theirs, ours in names.items()},
-        sources={ours: (theirs,) for theirs, ours in names.items()},
-    )
+    return rename(released, our_name)
 
 
 def our_name(theirs: str) -> str:

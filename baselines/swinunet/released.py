@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
 __all__ = ["translate"]
@@ -39,12 +40,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
     """
     del network
     ignored = frozenset(name for name in released if name.endswith(COMPUTED))
-    names = {_rename(name.removeprefix(WRAPPER)): name for name in released if name not in ignored}
-    return Translation(
-        weights={ours: released[theirs] for ours, theirs in names.items()},
-        sources={ours: (theirs,) for ours, theirs in names.items()},
-        ignored=ignored,
-    )
+    return rename(released, lambda name: _rename(name.removeprefix(WRAPPER)), ignored)
 
 
 def _rename(name: str) -> str:
