@@ -43,6 +43,7 @@ class Reporter:
             "pid": os.getpid(),
             "host": platform.node(),
             "phase": "starting",
+            "started": utc_now(),
         }
         self._written = 0.0
         self._first: tuple[int, float] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -263,7 +264,7 @@ def _summary(
     )
 
 
-def _sd(values: NDArray[np.float64]) -> float:
+def _sd(values: NDArray[np.floating[Any]]) -> float:
     """NaN for one value, and beside an infinite one."""
     return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else np.nan
 

@@ -36,13 +36,18 @@ _COST_NAMES = {
 }
 
 
-def epoch_metrics(history: Iterable[Mapping[str, Any]], after: int) -> Iterator[tuple[str, float, int]]:
-    """Name, value and epoch of what is known of the epochs after one."""
+def epoch_metrics(history: Iterable[Mapping[str, Any]], after: int) -> Iterator[tuple[str, float, int, float]]:
+    """Name, value and epoch of what is known of the epochs after one, and the seconds trained until then."""
+    trained = 0.0
     for row in history:
+        seconds = row.get("seconds")
+        trained += 0.0 if seconds is None or math.isnan(seconds) else float(seconds)
         if row["epoch"] > after:
             values = {name: row.get(column) for column, name in _EPOCH_NAMES.items()} | {EPOCH: row["epoch"]}
             known = {name: float(value) for name, value in values.items() if value is not None}
-            yield from ((name, value, int(row["epoch"])) for name, value in known.items() if not math.isnan(value))
+            yield from (
+                (name, value, int(row["epoch"]), trained) for name, value in known.items() if not math.isnan(value)
+            )
 
 
 def score_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:

@@ -27,6 +27,7 @@ from harness.results.overlay import draw
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
 from harness.tracking.study_run import PARENT, StudyRun
+from harness.tracking.times import Span, span
 
 __all__ = ["MlflowView", "tracking_place"]
 
@@ -105,7 +106,8 @@ class MlflowView:
         for mirror in self._mirrors:
             if not mirror.finished:
                 self._sync_cell(mirror)
-        self._whole.show("done" if mirror.finished else mirror.cell.status() for mirror in self._mirrors)
+        states = ["done" if mirror.finished else mirror.cell.status() for mirror in self._mirrors]
+        self._whole.show(states, lambda: max((span(mirror.cell).end or 0 for mirror in self._mirrors), default=0))
         self._looked = time.monotonic()
 
     def log_report(self, folder: Path) -> None:
@@ -142,7 +144,10 @@ class MlflowView:
 
     def _find_runs(self) -> None:
         runs = list(self._runs())
-        self._whole = StudyRun(self._client, self._experiment, self._manifest, self._study.profile, runs)
+        begun = [start for mirror in self._mirrors if (start := span(mirror.cell).start)]
+        self._whole = StudyRun(
+            self._client, self._experiment, self._manifest, self._study.profile, runs, min(begun, default=None)
+        )
         known = {(run.data.tags.get(_KEY), run.data.tags.get("variant")): run for run in runs}
         for mirror in self._mirrors:
             run = known.get((mirror.cell.id, mirror.label))
@@ -168,12 +173,13 @@ class MlflowView:
         if mirror.run is None:
             mirror.run = self._start(mirror)
         history = self._history(mirror.cell, status, progress)
-        self._log_epochs(mirror, history)
+        times = span(mirror.cell)
+        self._log_epochs(mirror, history, times)
         if status == "done":
-            self._log_result(mirror)
+            self._log_result(mirror, times)
             mirror.finished = True
         if status in _END:
-            self._client.set_terminated(mirror.run, _END[status])
+            self._client.set_terminated(mirror.run, _END[status], end_time=times.end)
             if failure := mirror.cell.failure():
                 self._client.set_tag(mirror.run, "failure", failure["reason"][:5000])
         elif status == "running":
@@ -198,7 +204,7 @@ class MlflowView:
             "fold": str(spec["fold"]),
             "seed": str(spec["seed"]),
         }
-        run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+        run = self._client.create_run(self._experiment, run_name=name, tags=tags, start_time=span(mirror.cell).start)
         params = {
             "dataset": spec["dataset"],
             "model": spec["model"],
@@ -224,24 +230,25 @@ class MlflowView:
             return [{str(key): value for key, value in row.items()} for row in rows]
         return list(progress.get("history", []))
 
-    def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]]) -> None:
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, epoch) for name, value, epoch in epoch_metrics(history, mirror.epochs)]
+    def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]], times: Span) -> None:
+        metrics = [
+            Metric(name, value, times.at(trained), epoch)
+            for name, value, epoch, trained in epoch_metrics(history, mirror.epochs)
+        ]
         mirror.epochs = max([mirror.epochs, *(metric.step for metric in metrics)])
         assert mirror.run is not None
         for start in range(0, len(metrics), 1000):
             self._client.log_batch(mirror.run, metrics=metrics[start : start + 1000])
 
-    def _log_result(self, mirror: _Mirror) -> None:
+    def _log_result(self, mirror: _Mirror, times: Span) -> None:
         assert mirror.run is not None
         cell, summary = mirror.cell, mirror.cell.summary()
         rows = pd.read_parquet(cell.result / "cases.parquet")
-        now = int(time.time() * 1000)
         metrics = dict(score_metrics(rows)) | cost_metrics(summary)
         tags = {"git.commit": summary["commit"], "device": summary["device"]}
         self._client.log_batch(
             mirror.run,
-            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+            metrics=[Metric(name, value, times.end or times.now, 0) for name, value in metrics.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,34 @@ class StudyRun:
         manifest: The study as resolved.
         profile: The profile.
         runs: Runs of the experiment.
+        start: When the first cell began, in milliseconds since 1970; ``None`` for now.
     """
 
     def __init__(
-        self, client: MlflowClient, experiment: str, manifest: Mapping[str, Any], profile: str, runs: Iterable[Run]
+        self,
+        client: MlflowClient,
+        experiment: str,
+        manifest: Mapping[str, Any],
+        profile: str,
+        runs: Iterable[Run],
+        start: int | None = None,
     ) -> None:
         self._client = client
         found = next((run for run in runs if run.data.tags.get(_KEY) == profile), None)
         if found is None:
             tags = {_KEY: profile, "profile": profile, "mlflow.note.content": str(manifest["question"])}
-            found = client.create_run(experiment, run_name=f"study {manifest['name']} ({profile})", tags=tags)
+            name = f"study {manifest['name']} ({profile})"
+            found = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
         self.id = str(found.info.run_id)
         self._status = str(found.info.status)
 
-    def show(self, states: Iterable[str]) -> None:
-        """Gives the run the status that follows from those of the cells."""
+    def show(self, states: Iterable[str], end: Callable[[], int]) -> None:
+        """Gives the run the status that follows from those of the cells.
+
+        Args:
+            states: Statuses of the cells.
+            end: Finds out when the last cell ended, in milliseconds since 1970; 0 for now.
+        """
         found = set(states)
         status = "FINISHED" if found == {"done"} else "FAILED" if "failed" in found else "RUNNING"
         if "running" not in found and status == "RUNNING":
@@ -50,7 +63,7 @@ class StudyRun:
         if status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(self.id, status)
         else:
-            self._client.set_terminated(self.id, status)
+            self._client.set_terminated(self.id, status, end_time=end() or None)
         self._status = status
 
     def log_report(self, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,8 @@ def contents(project: Path) -> dict[str, dict[str, object]]:
             "note": run.data.tags.get("mlflow.note.content"),
             "parent": names.get(run.data.tags.get("mlflow.parentRunId", "")),
             "artifacts": sorted(each.path for each in client.list_artifacts(run.info.run_id)),
+            "times": (run.info.start_time, run.info.end_time),
+            "clock": [point.timestamp for point in client.get_metric_history(run.info.run_id, "train/loss")],
             "report": sorted(each.path for each in client.list_artifacts(run.info.run_id, "report/figures")),
         }
         for run in runs
@@ -51,11 +55,24 @@ def test_the_report_hangs_on_the_run_above_the_cells_and_all_is_made_again_from_
     assert "report/figures/boxes_cortex.png" in found[WHOLE]["report"]
     assert "1 patient: no significance test" in found[WHOLE]["note"]
 
+    # The runs begin and end with their cells, whenever they are logged.
+    summaries = [json.loads(path.read_text()) for path in Path("results/cells").glob("*/result/summary.json")]
+    spans = {(milliseconds(summary["started"]), milliseconds(summary["finished"])) for summary in summaries}
+    assert {found[name]["times"] for name in cells} == spans
+    assert found[WHOLE]["times"] == (min(start for start, _ in spans), max(end for _, end in spans))
+    for name in cells:
+        start, end = found[name]["times"]
+        assert start <= found[name]["clock"][0] <= found[name]["clock"][1] <= end
+
     _forget_engines()
     for path in project.glob("mlflow.db*"):
         path.unlink()
     assert main(["mlflow", "sync"]) == 0
     assert contents(project) == found
+
+
+def milliseconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _forget_engines():
