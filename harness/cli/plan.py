@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.cli.options import ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from harness.execution.estimate import Estimate
@@ -23,13 +26,26 @@ _AXES = ("dataset", "leading", "fold", "seed")
 _MOST_ROWS = 200
 
 
-def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
-    """Check a study and list its cells: done, failed or new, their size and the time they would take.
+def plan(
+    study: StudyFile,
+    profile: ProfileOption = None,
+    card: Annotated[
+        list[str] | None,
+        typer.Option(help="Instead: GPU hours, memory and disk on a GPU that need not be here; may be repeated."),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="With --card: how many of them there would be.")] = 1,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Check a study and list its cells: done, failed or new, their size and the time they would take here.
 
-    A study of more than 200 cells is summed up by variant and dataset.
+    A study of more than 200 cells is summed up by variant and dataset. With --card (rtx3090, a100, h100 ...) the data
+    need not be there either: as many cases are assumed as its owners state.
     """
     from rich.console import Console
 
+    if card:
+        _on_cards(Console(), study, profile, card, gpus, results)
+        return
     from harness.cli.words import constant_axes, duration
     from harness.execution.estimate import estimate
     from harness.execution.local import detect_gpus, plan_slots
@@ -52,17 +68,12 @@ def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption
     else:
         listing = _counts(loaded, states, sizes, times)
     remaining = sum(times[identity].seconds for identity, state in states.items() if state != "done")
-    training = loaded.protocol.training
-    patch = " x ".join(map(str, loaded.protocol.patch_size))
     kind = slots[0].device.split(":")[0].upper()
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
     if loaded.study.answers:
         console.print(f"answers: {loaded.study.answers}")
     console.print(fixed)
-    console.print(
-        f"protocol {loaded.protocol.name}: {training.epochs} epochs x {training.steps_per_epoch} steps, "
-        f"batch {loaded.protocol.sampling.batch_size}, patch {patch}"
-    )
+    console.print(_protocol(loaded))
     console.print(listing)
     if loaded.collapsed:
         console.print(f"{loaded.collapsed} combinations coincide with others (models without a leading modality).")
@@ -70,6 +81,29 @@ def plan(study: StudyFile, profile: ProfileOption = None, results: ResultsOption
         f"About {duration(remaining / len(slots))} to go with {len(slots)} {kind} worker{'s' * (len(slots) > 1)} here."
     )
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
+
+
+def _on_cards(
+    console: Console, study: Path, profile: str | None, names: Sequence[str], gpus: int, results: Path
+) -> None:
+    from harness.cli.plan_cards import show
+    from harness.execution.card_plan import plan_on_cards
+    from harness.execution.cards import find_card
+    from harness.results.store import Store
+    from harness.study.expansion import load_study
+
+    cards = list(dict.fromkeys(find_card(name) for name in names))
+    loaded = load_study(study, profile, assume_absent=True)
+    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    console.print(_protocol(loaded))
+    show(console, plan_on_cards(loaded, Store(results), cards), cards, gpus)
+
+
+def _protocol(loaded: LoadedStudy) -> str:
+    training = loaded.protocol.training
+    patch = " x ".join(map(str, loaded.protocol.patch_size))
+    steps = f"{training.epochs} epochs x {training.steps_per_epoch} steps"
+    return f"protocol {loaded.protocol.name}: {steps}, batch {loaded.protocol.sampling.batch_size}, patch {patch}"
 
 
 def _cells(

@@ -23,7 +23,7 @@ from harness.errors import DataError
 from harness.files import read_json, write_json
 from harness.randomness import generator
 
-__all__ = ["Moments", "PreparedCase", "open_entry", "write_entry"]
+__all__ = ["Moments", "PreparedCase", "compact", "open_entry", "write_entry"]
 
 #: Foreground voxels kept a class and case, to aim patches at (nnU-Net keeps as many).
 _MAX_FOREGROUND = 10_000
@@ -140,7 +140,7 @@ def write_entry(
     """
     sampled = {value: _sample_voxels(label == value, name, value) for value in range(1, classes)}
     arrays = {
-        "images": np.ascontiguousarray(_compact(images).swapaxes(0, 1)),
+        "images": np.ascontiguousarray(compact(images).swapaxes(0, 1)),
         "label": label,
         "foreground": np.concatenate([np.empty((0, 3), np.int32), *sampled.values()]),
         "intensities": intensities,
@@ -176,7 +176,7 @@ def open_entry(folder: Path, name: str, patient: str) -> PreparedCase | None:
         return None
 
 
-def _compact(images: NDArray[np.float32]) -> NDArray[Any]:
+def compact(images: NDArray[np.float32]) -> NDArray[Any]:
     """Returns the images in 16 bits where they hold integers that fit, which loses nothing; else as they are."""
     low, high = images.min(), images.max()
     for small in (np.int16, np.uint16):

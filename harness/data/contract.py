@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FOLD_NAMES", "Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Split"]
+__all__ = ["FOLD_NAMES", "Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Release", "Split"]
 
 #: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
 FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
@@ -130,6 +130,25 @@ class OfficialGrid(Protocol):
 
 
 @dataclass(frozen=True)
+class Release:
+    """What the owners' release holds, as they state it: for plans made before the download.
+
+    Attributes:
+        cases: Labelled cases.
+        shape: Voxels of a typical case along X, Y, Z as the reader returns it, uncropped.
+        patients: Whom they are of; 0 where each has one case, or nobody says.
+        lists: Training, validation and test cases of fold 0 where that is an official list; empty elsewhere.
+        integers: Whether intensities are whole numbers, which the cache keeps in 16 bits.
+    """
+
+    cases: int
+    shape: tuple[int, int, int]
+    patients: int = 0
+    lists: tuple[int, ...] = ()
+    integers: bool = True
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A dataset: facts plus a reader.
 
@@ -161,6 +180,7 @@ class Dataset:
         exporter: ``module:function`` of ``() -> Exporter`` (:mod:`harness.data.export`): how predictions are handed in;
             empty where it is one NIfTI file a case, named by it.
         empty_policy: Named policy for empty regions and missing predictions.
+        release: What the owners' release holds; ``None`` where there is none.
         licence: Licence of the data.
         access: Where it is had.
         home: Folder of data that ships with the harness; ``None`` where the user downloads it.
@@ -193,6 +213,7 @@ class Dataset:
     generator: str = ""
     exporter: str = ""
     empty_policy: str = "worst"
+    release: Release | None = None
     licence: str = ""
     access: str = ""
     home: Path | None = None
@@ -223,6 +244,31 @@ class Dataset:
         Raises:
             DataError: There is no such folder; the message says how to name one.
         """
+        found = self.find(root)
+        if found is not None:
+            return found
+        raise DataError(
+            f"No data for '{self.name}'.",
+            hint=f"Get it from {self.access or 'its owners'}, then set {self.variable}=FOLDER, put it at "
+            f"{self._usual}, or write `- {{name: {self.name}, root: FOLDER}}` in the study."
+            + (
+                f" To try it on invented patients first: `harness data generate {self.name}`, or `harness data "
+                "generate --all` for every dataset."
+                if self.generator
+                else ""
+            ),
+        )
+
+    @property
+    def _usual(self) -> Path:
+        return Path("data") / self.files
+
+    def find(self, root: Path | None = None) -> Path | None:
+        """Returns what :meth:`locate` returns, or None where no folder is named and none is in its usual place.
+
+        Raises:
+            DataError: The folder that is named does not exist.
+        """
         named = root or (Path(value) if (value := os.environ.get(self.variable)) else None)
         if named is not None:
             if not named.is_dir():
@@ -231,22 +277,9 @@ class Dataset:
                     hint=f"Correct `root` in the study's dataset entry, or the variable {self.variable}.",
                 )
             return named
-        usual = Path("data") / self.files
-        if usual.is_dir():
-            return usual
-        if self.home is not None and self.home.is_dir():
-            return self.home
-        raise DataError(
-            f"No data for '{self.name}'.",
-            hint=f"Get it from {self.access or 'its owners'}, then set {self.variable}=FOLDER, put it at {usual}, "
-            f"or write `- {{name: {self.name}, root: FOLDER}}` in the study."
-            + (
-                f" To try it on invented patients first: `harness data generate {self.name}`, or `harness data "
-                "generate --all` for every dataset."
-                if self.generator
-                else ""
-            ),
-        )
+        if self._usual.is_dir():
+            return self._usual
+        return self.home if self.home is not None and self.home.is_dir() else None
 
     def open(self, root: Path | None = None) -> Reader:
         """Returns a reader of the dataset's folder.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.data import Dataset, Reader, Split
+from harness.data.assumed import AssumedReader
 from harness.data.layouts import find_dataset
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import DataError, HarnessError, StudyError, did_you_mean
@@ -78,23 +79,32 @@ class LoadedStudy:
     collapsed: int
 
 
-def load_study(path: Path, profile: str | None = None) -> LoadedStudy:
+def load_study(path: Path, profile: str | None = None, assume_absent: bool = False) -> LoadedStudy:
     """Reads, validates and expands a study file.
+
+    Args:
+        path: The file.
+        profile: One of its profiles.
+        assume_absent: For plans: datasets that are not there are taken to be as their owners state; their cells have
+            ``data`` equal to :data:`harness.data.assumed.ASSUMED`.
 
     Raises:
         StudyError: Something in the file cannot be; the message names file and line.
         DataError: A dataset's folder is missing or not what it should be.
     """
-    return expand_study(_with_profile(read_document(path), profile), path.parent, profile or "default")
+    return expand_study(_with_profile(read_document(path), profile), path.parent, profile or "default", assume_absent)
 
 
-def expand_study(document: Document, beside: Path, profile: str = "default") -> LoadedStudy:
+def expand_study(
+    document: Document, beside: Path, profile: str = "default", assume_absent: bool = False
+) -> LoadedStudy:
     """Validates and expands a study that was read, or made, already.
 
     Args:
         document: The study, its profile merged in.
         beside: Where relative paths begin, and whose ``protocols/`` is searched first.
         profile: Name of the profile.
+        assume_absent: As in :func:`load_study`.
 
     Raises:
         StudyError: Something in the study cannot be.
@@ -112,7 +122,7 @@ def expand_study(document: Document, beside: Path, profile: str = "default") -> 
         for variant in _variants(study, document, words, request, beside, seen)
     )
     _check_reference(study, variants, document)
-    cells, collapsed = _cells(study, document, variants, beside)
+    cells, collapsed = _cells(study, document, variants, beside, assume_absent)
     return LoadedStudy(study, profile, protocol, variants, cells, collapsed)
 
 
@@ -225,14 +235,14 @@ def _check_reference(study: Study, variants: tuple[Variant, ...], document: Docu
 
 
 def _cells(
-    study: Study, document: Document, variants: tuple[Variant, ...], beside: Path
+    study: Study, document: Document, variants: tuple[Variant, ...], beside: Path, assume_absent: bool
 ) -> tuple[tuple[StudyCell, ...], int]:
     found: dict[tuple[str, str], StudyCell] = {}
     total = 0
     own_folders: dict[str, Path] = {}
     for index, entry in enumerate(study.matrix.dataset):
         where: Key = ("matrix", "dataset", index)
-        dataset, root, reader = _open(entry, beside, document, where)
+        dataset, root, reader = _open(entry, beside, document, where, assume_absent)
         _check_name(entry.layout, dataset.name, root, own_folders, document, where)
         data = reader.fingerprint()
         own_splits = (beside / entry.splits).resolve() if entry.splits is not None else None
@@ -268,7 +278,9 @@ def _cells(
     return tuple(found.values()), total - len(found)
 
 
-def _open(entry: DatasetEntry, beside: Path, document: Document, where: Key) -> tuple[Dataset, Path, Reader]:
+def _open(
+    entry: DatasetEntry, beside: Path, document: Document, where: Key, assume_absent: bool
+) -> tuple[Dataset, Path, Reader]:
     """Returns the dataset of an entry, leading as the entry says, its folder and its reader."""
     named = beside / entry.folder if entry.folder is not None else None
     if entry.layout:
@@ -283,6 +295,8 @@ def _open(entry: DatasetEntry, beside: Path, document: Document, where: Key) -> 
                 did_you_mean(entry.leading, dataset.modalities),
             )
         dataset = replace(dataset, default_leading=entry.leading)
+    if assume_absent and dataset.release is not None and _located(lambda: dataset.find(named), document, where) is None:
+        return dataset, Path(), AssumedReader(dataset.release, dataset)
     root = _located(lambda: dataset.locate(named).resolve(), document, where)
     return dataset, root, _located(lambda: dataset.open(root), document, where)
 

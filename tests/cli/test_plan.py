@@ -1,18 +1,28 @@
-"""``harness plan``: every cell of a small study, and a large one summed up."""
+"""``harness plan``: every cell of a small study, a large one summed up, and hours on cards that are not here."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 import harness.cli.plan
 from harness.cli import main
+from harness.files import write_json
+from harness.results.store import Store
+from harness.study.expansion import load_study
 
 pytestmark = pytest.mark.usefixtures("toys")
 
 
-def shown(capsys, study) -> list[str]:
-    assert main(["plan", str(study)]) == 0
+def shown(capsys, study, *options: str) -> list[str]:
+    assert main(["plan", str(study), *options]) == 0
     return capsys.readouterr().out.splitlines()
+
+
+def row(lines: list[str], *begins: str) -> str:
+    (found,) = [line for line in lines if line.split()[: len(begins)] == list(begins)]
+    return found
 
 
 def test_a_large_study_is_summed_up_by_variant_and_dataset(write_study, capsys, monkeypatch):
@@ -25,3 +35,72 @@ def test_a_large_study_is_summed_up_by_variant_and_dataset(write_study, capsys, 
     (row,) = [line.split() for line in summed if line.split()[:1] == ["Wide"]]
     assert row[1:4] == ["cortex", "3", "0"]
     assert [line for line in summed if line.startswith("About ")], "the time to go is that of all cells"
+
+
+ABSENT = {"dataset": ["brats2023"], "model": ["toy"], "seed": [0, 1, 2]}
+
+
+def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
+    lines = shown(
+        capsys, write_study(protocol="paper", matrix=ABSENT), "--card", "rtx3090", "--card", "h100", "--gpus", "3"
+    )
+    assert "Assumed 1,251 cases of brats2023, as its owners state: data not found." in lines
+    assert any("Estimated from counted operations, not measured" in line for line in lines)
+    size = 155 * 128 * 128 * (4 * 4 + 1)  # four float32 images and a label
+    assert f"54.0 GB: 1,251 cases of {size / 1e6:.1f} MB (155 x 128 x 128)" in row(lines, "cache,")
+    hours = [float(re.search(r"~([\d.]+) \(", line)[1]) for line in lines if line.split()[:2] == ["toy", "3"]]
+    assert len(hours) == 2
+    assert all(hour > 0 for hour in hours)
+    totals = [line for line in lines if line.startswith("About ")]
+    assert len(totals) == 2
+    assert all("in 3 cells" in total and "with 3 cards, a cell each" in total for total in totals)
+
+
+def test_without_a_card_absent_data_is_still_refused(write_study, capsys):
+    assert main(["plan", str(write_study(matrix=ABSENT))]) == 2
+    assert "No data for 'brats2023'" in capsys.readouterr().err
+
+
+def test_a_named_folder_that_is_not_there_is_never_assumed(write_study, capsys):
+    study = write_study(matrix={**ABSENT, "dataset": [{"name": "brats2023", "root": "nowhere"}]})
+    assert main(["plan", str(study), "--card", "a100"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_unknown_card_is_refused_with_the_nearest_name(write_study, capsys):
+    assert main(["plan", str(write_study()), "--card", "a10"]) == 2
+    said = capsys.readouterr().err
+    assert "Unknown card 'a10'" in said
+    assert "Did you mean 'a100'?" in said
+
+
+def test_data_that_is_there_is_looked_at(write_study, capsys):
+    lines = shown(capsys, write_study(), "--card", "a100")
+    assert not [line for line in lines if line.startswith("Assumed")]
+    assert re.match(r"cache, cortex: [\d.]+ [kM]B: \d+ cases of [\d.]+ [kM]B \(\d+ x 64 x 64\)", row(lines, "cache,"))
+
+
+def finish(results, spec, seconds: float) -> None:
+    """Writes a cell as it would lie in the store of a machine with an A100."""
+    store = Store(results)
+    store.create()
+    folder = store.cell(spec.id)
+    folder.write_spec(spec.to_json())
+    facts = {"train_seconds": seconds, "device": "NVIDIA A100-SXM4-80GB", "ranks": 1}
+    write_json(folder.result / "summary.json", facts)
+
+
+def test_a_measured_time_replaces_the_estimate_on_its_card_alone(write_study, capsys, project):
+    planned = write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [1, 2]})
+    other = write_study(name="other", matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [0]})
+    (cell,) = load_study(other).cells
+    finish(project / "results", cell.spec, seconds=7200)
+
+    lines = shown(capsys, planned, "--card", "a100", "--card", "h100")
+    measured, estimated = (line for line in lines if line.split()[:2] == ["toy", "2"])
+    assert "2.0 measured" in measured
+    assert "measured" not in estimated
+    assert row(lines, "About", "4").startswith("About 4 GPU hours (4 to 4) in 2 cells; 4 h 0 min with 1 card")
+
+    lines = shown(capsys, other, "--card", "a100")
+    assert "1 of the cells has a result and is not counted." in lines

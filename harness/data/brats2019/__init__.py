@@ -1,7 +1,7 @@
 """BraTS 2019: pre-operative gliomas, four MR sequences; enhancing tumour is 4 in the files and 3 here."""
 
 from harness.data.brats.facts import LEADING_NOTE, SPLIT_NOTE
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET"]
 
@@ -22,6 +22,7 @@ DATASET = Dataset(
     reader="harness.data.brats2019.reader:open_folder",
     generator="harness.data.brats.generate:brats2019",
     typical_spacing=(1.0, 1.0, 1.0),
+    release=Release(cases=335, shape=(240, 240, 155)),
     metrics=("dice", "hd95", "sensitivity"),
     empty_policy="brats",
     licence="registered users of the challenge only; terms on the request form",

@@ -1,7 +1,7 @@
 """BraTS 2023 adult glioma: pre-operative gliomas, four MR sequences, some patients more than once."""
 
 from harness.data.brats.facts import LEADING_NOTE, SCORE_NOTE, SPLIT_NOTE
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET"]
 
@@ -21,6 +21,7 @@ DATASET = Dataset(
     reader="harness.data.brats2023.reader:open_folder",
     generator="harness.data.brats.generate:brats2023",
     typical_spacing=(1.0, 1.0, 1.0),
+    release=Release(cases=1251, shape=(240, 240, 155)),
     metrics=("dice", "hd95", "lesion_dice_2023", "lesion_hd95_2023"),
     empty_policy="brats",
     licence="registered users of the challenge only; terms on Synapse",

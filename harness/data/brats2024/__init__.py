@@ -1,7 +1,7 @@
 """BraTS 2024 adult glioma after treatment: four MR sequences, with resection cavities, patients followed up."""
 
 from harness.data.brats.facts import LEADING_NOTE, SCORE_NOTE, SPLIT_NOTE
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET"]
 
@@ -27,6 +27,7 @@ DATASET = Dataset(
     reader="harness.data.brats2024.reader:open_folder",
     generator="harness.data.brats.generate:brats2024",
     typical_spacing=(1.0, 1.0, 1.0),
+    release=Release(cases=1350, shape=(182, 218, 182), patients=613),
     metrics=("dice", "hd95", "lesion_dice_2024", "lesion_hd95_2024"),
     empty_policy="worst",
     licence="CC BY-NC-SA 4.0, as far as known; see the terms on Synapse",

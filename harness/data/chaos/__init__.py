@@ -6,7 +6,7 @@ geometry in a dataset of its own, so that results with and without it are never 
 
 from dataclasses import replace
 
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET", "DATASET_T2SPIR"]
 
@@ -33,6 +33,7 @@ DATASET = Dataset(
     generator="harness.data.chaos.generate:generate",
     exporter="harness.data.chaos.export:exporter",
     typical_spacing=(1.6, 1.6, 7.8),
+    release=Release(cases=20, shape=(256, 256, 36)),
     metrics=("dice", "hd95", "chaos_dice", "chaos_ravd", "chaos_assd", "chaos_mssd", "chaos_score"),
     licence="CC BY-NC-SA 4.0",
     access="zenodo.org record 3431873 (CHAOS_Train_Sets.zip), or the CHAOS grand challenge",
@@ -46,6 +47,7 @@ DATASET_T2SPIR = replace(
     summary="CHAOS with T2-SPIR brought to the T1 grid by DICOM geometry, as third modality.",
     same_files_as="chaos",
     modalities=("t1in", "t1out", "t2spir"),
+    release=Release(cases=20, shape=(256, 256, 36), integers=False),
     reader="harness.data.chaos.reader:open_t1_and_t2",
     notes=(
         "The organs are those drawn on T1.",

@@ -1,6 +1,6 @@
 """HECKTOR 2021: primary tumours of head and neck in CT and PET, which lie on different grids."""
 
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET"]
 
@@ -23,6 +23,7 @@ DATASET = Dataset(
     modality_normalisation={"ct": "ct"},
     crop=False,
     typical_spacing=(1.0, 1.0, 1.0),
+    release=Release(cases=224, shape=(144, 144, 144), integers=False),
     metrics=("dice", "hd95", "precision", "sensitivity"),
     licence="end-user agreement of the challenge",
     access="AIcrowd, 'MICCAI 2021: HECKTOR', after signing the end-user agreement",

@@ -6,7 +6,7 @@ are never mixed.
 
 from dataclasses import replace
 
-from harness.data.contract import FOLD_NAMES, Dataset
+from harness.data.contract import FOLD_NAMES, Dataset, Release
 
 __all__ = ["DATASET", "DATASET_PZ1"]
 
@@ -34,6 +34,7 @@ DATASET = Dataset(
     reader="harness.data.prostate158.reader:open_tz_first",
     generator="harness.data.prostate158.generate:generate",
     typical_spacing=(0.5, 0.5, 3.0),
+    release=Release(cases=158, shape=(270, 270, 26), lists=(119, 20, 19)),
     metrics=("dice", "hd95", "hd", "assd"),
     licence="stated with the download; not verified by us",
     access="zenodo.org: records 6481141 (training) and 6592345 (test)",
