@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from types import TracebackType
 
 __all__ = ["main"]
@@ -19,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     sys.excepthook = _unforeseen
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
+    if not debug and not sys.warnoptions:
+        # What libraries announce to programmers about each other (timm's use of torch.jit) is no use to users.
+        warnings.simplefilter("ignore", FutureWarning)
     given = [argument for argument in given if argument != "--debug"]
     try:
         app(args=given, prog_name="harness")
