@@ -18,6 +18,7 @@ from harness.report.forms.common import (
 )
 from harness.report.layout import DAGGER, Column, Row, Table, word
 from harness.report.metrics import metric_style
+from harness.report.unlearned import unlearned
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["mean_table", "median_table"]
@@ -37,6 +38,7 @@ def mean_table(computed: Computed, view: DatasetView) -> Table:
         for caveat in analysis.caveats
         if "the mean is over" in caveat or "left out of the mean" in caveat
     )
+    notes += unlearned(computed, view)
     columns = score_columns(computed, view)
     table = _table(computed, view, columns, median=False)
     return Table(
