@@ -25,6 +25,7 @@ from harness.cli.engines import (
     make_policy,
 )
 from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,7 @@ def run(
     timeout: TimeoutOption = None,
     fail_fast: FailFastOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With Slurm: only print the batch script.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="With Slurm: submit, and do not wait.")] = False,
     mlflow: MlflowOption = True,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
@@ -76,6 +78,8 @@ def run(
     if dry_run:
         _print_batch_script(place, len(loaded.cells), results, loaded.study.name)
         return
+    if detach and engine != "slurm":
+        raise HarnessError("--detach belongs to --engine slurm.", hint="Elsewhere start it in `tmux`, or with `nohup`.")
     store = Store(results)
     measure_variants(loaded)  # builds every network once: what cannot be built is refused before anything runs
     store.create()
@@ -83,6 +87,9 @@ def run(
     opened = place.open(console, results, loaded.study.name)
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
+    if detach:
+        _submit(console, folder, store, opened, cache, policy, slurm)
+        return
     run_registered(console, folder, store, opened, cache, policy, mlflow)
 
 
@@ -127,10 +134,40 @@ def run_registered(
         raise typer.Exit(1)
 
 
+def _submit(
+    console: Console,
+    folder: StudyFolder,
+    store: Store,
+    engine: Engine,
+    cache: Path,
+    policy: Policy,
+    asked: Path | None,
+) -> None:
+    """Submits the cells, and says where to look for what becomes of them."""
+    from harness.execution.detached import submit_study
+    from harness.execution.slurm_engine import SlurmEngine
+
+    assert isinstance(engine, SlurmEngine), "--detach was refused for others"
+    found = submit_study(folder, store, engine, cache, policy)
+    chosen = _choices(folder.profile, store.root)
+    name = folder.study
+    console.print(
+        f"Submitted {found.cells} cells to Slurm, job {', '.join(found.jobs) or '-'}; {found.skipped} left out."
+    )
+    console.print(f"How far they are:    harness status {name}{chosen}", highlight=False)
+    console.print(f"MLflow:              harness mlflow sync {name}{chosen}", highlight=False)
+    again = f"{name}{chosen} --engine slurm{f' --slurm {asked}' if asked else ''}"
+    console.print(f"Failed cells again:  harness retry {again}", highlight=False)
+
+
+def _choices(profile: str, results: Path) -> str:
+    """Returns the options that other verbs need to find this study."""
+    chosen = "" if profile == "default" else f" --profile {profile}"
+    return chosen if results == Path("results") else f"{chosen} --results {results}"
+
+
 def _print_batch_script(place: Place, cells: int, results: Path, name: str) -> None:
     """Prints what sbatch would be given; Slurm need not be here."""
-    from harness.errors import HarnessError
-
     if place.engine != "slurm":
         raise HarnessError("--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run.")
     from harness.execution.slurm_engine import batch_script
@@ -146,9 +183,8 @@ def _share_view(store: Store, folder: StudyFolder) -> SharedView:
 
 
 def _say_what_next(console: Console, name: str, profile: str, results: Path, view: MlflowView | None) -> None:
-    chosen = "" if profile == "default" else f" --profile {profile}"
-    where = "" if results == Path("results") else f" --results {results}"
-    console.print(f"Tables and figures:  harness report {name}{chosen}{where} --format latex")
+    chosen = _choices(profile, results)
+    console.print(f"Tables and figures:  harness report {name}{chosen} --format latex")
     if view is None:
         return
     from harness.tracking.mlflow_view import tracking_place
@@ -158,4 +194,4 @@ def _say_what_next(console: Console, name: str, profile: str, results: Path, vie
     console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
     if view.trouble:
         console.print(f"[yellow]MLflow is out of step:[/] {view.trouble}")
-        console.print(f"The results are safe; mirror them later: harness mlflow sync {name}{chosen}{where}")
+        console.print(f"The results are safe; mirror them later: harness mlflow sync {name}{chosen}")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.execution.engine import Attempt, Ending, Job
+from harness.execution.engine import Attempt, Ending
 from harness.execution.process import Slot, WorkerProcess
 from harness.execution.slurm_settings import SlurmSettings
 
-__all__ = ["SlurmEngine", "batch_script"]
+__all__ = ["SlurmEngine", "SlurmJob", "batch_script"]
 
 #: Slurm's own limit on the size of an array, unless its administrators raised it.
 _LARGEST_ARRAY = 1000
@@ -58,7 +58,7 @@ class SlurmEngine:
         """Returns how many attempts one array takes."""
         return _LARGEST_ARRAY
 
-    def submit(self, attempts: Sequence[Attempt]) -> list[Job]:
+    def submit(self, attempts: Sequence[Attempt]) -> list[SlurmJob]:
         """Submits all attempts as one array.
 
         Raises:
@@ -68,7 +68,7 @@ class SlurmEngine:
             jobs = self._executor.map_array(_Task(self._slot), list(attempts))
         except Exception as error:
             raise HarnessError(f"Slurm refused the jobs: {error}", hint="Look at --dry-run.") from error
-        return [_SlurmJob(attempt, job) for attempt, job in zip(attempts, jobs, strict=True)]
+        return [SlurmJob(attempt, job) for attempt, job in zip(attempts, jobs, strict=True)]
 
     def close(self) -> None:
         """Holds nothing."""
@@ -106,14 +106,20 @@ class _Task:
         return DelayedSubmission(_Task(self._slot), attempt)
 
 
-class _SlurmJob:
+class SlurmJob:
     """A task of an array."""
 
     def __init__(self, attempt: Attempt, job: Any) -> None:
         self.attempt = attempt
         self._job = job
 
+    @property
+    def number(self) -> str:
+        """Slurm's number of the array the task belongs to."""
+        return str(self._job.job_id).partition("_")[0]
+
     def poll(self) -> Ending | None:
+        """Returns how it ended; None while it has not."""
         if not self._job.done():
             return None
         error = self._job.exception()
@@ -123,9 +129,11 @@ class _SlurmJob:
         return Ending("lost", f"Slurm says {self._job.state} of job {self._job.job_id}.")
 
     def stop(self) -> None:
+        """Cancels it."""
         self._job.cancel(check=False)
 
     def kill(self) -> None:
+        """Cancels it."""
         self._job.cancel(check=False)
 
 

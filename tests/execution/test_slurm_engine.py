@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -119,6 +120,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(write_study, toys, caps
         (["--address", "auto"], "--address belongs to --engine ray"),
         (["--sbatch", "partition=gpu"], "--sbatch belongs to --engine slurm"),
         (["--dry-run"], "--dry-run belongs to --engine slurm"),
+        (["--detach"], "--detach belongs to --engine slurm"),
         (["--engine", "ray", "--cells-per-gpu", "2"], "--cells-per-gpu belongs to --engine local"),
         (["--timeout", "soon"], "'soon' is no duration"),
     ],
@@ -178,3 +180,21 @@ def test_a_study_through_submitit_gives_the_numbers_of_the_local_engine(write_st
     assert main(["run", str(study), *asked, "--no-mlflow", "--results", "through"]) == 0
     assert main(["run", str(study), "--cpu", "--no-mlflow", "--results", "local"]) == 0
     pd.testing.assert_frame_equal(numbers("through"), numbers("local"), check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_detached_study_is_computed_with_nobody_waiting(write_study, toys, capsys):
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy", "toy_crashing"]})
+    asked = ["--engine", "slurm", "--sbatch", "cluster=local", "--sbatch", "gpus=0", "--sbatch", "time=5"]
+    command = [sys.executable, "-m", "harness", "run", str(study), *asked, "--detach"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "Submitted 2 cells to Slurm" in shown
+    assert "harness status micro" in shown
+    store = Store(Path("results"))
+    cells = [store.cell(path.name) for path in (store.root / "cells").glob("*")]
+    deadline = time.monotonic() + 240
+    while {cell.status() for cell in cells} != {"done", "failed"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert main(["run", str(study), *asked, "--detach"]) == 0
+    assert "Submitted 1 cells" in capsys.readouterr().out, "what is done is not submitted again"
