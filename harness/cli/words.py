@@ -41,9 +41,6 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-#: Characters of a column whose lines may break.
-_NARROWEST = 10
-
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -51,9 +48,7 @@ def table(*columns: str, wrap: Sequence[str] = ("variant", "note", "what it does
     """Returns a plain table; only the columns named by ``wrap`` may break their lines."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        # In a narrow terminal the words that may break keep enough room to be read.
-        narrowest = _NARROWEST if column in wrap else None
-        made.add_column(column, no_wrap=column not in wrap, overflow="fold", min_width=narrowest)
+        made.add_column(column, no_wrap=column not in wrap, overflow="fold")
     return made
 
 
