@@ -1,11 +1,13 @@
 """What each part of AAHN costs: parameters and compute, measured without memory or arithmetic.
 
-``python -m aahn.anatomy`` prints the table of ``docs/aahn.md``.
+``python -m aahn.anatomy`` prints the tables of ``docs/aahn.md``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,7 +16,7 @@ from aahn import SEGMENTER
 from aahn.options import LEVELS
 from harness.segmenters.contract import Options, Task
 
-__all__ = ["PARTS", "Part", "measure_parts"]
+__all__ = ["PARTS", "TO_LITE", "Part", "measure_parts", "total"]
 
 _STAGES = range(LEVELS - 1)
 PARTS: dict[str, tuple[str, ...]] = {
@@ -33,6 +35,20 @@ PARTS: dict[str, tuple[str, ...]] = {
     "Decoder": ("decoder",),
 }
 """Parts and the modules of the network, with the native leading branch, that make them up."""
+
+TO_LITE: dict[str, dict[str, Any]] = {
+    "`paper`": {},
+    "`token_patch` 8 to 2": {"token_patch": 2},
+    "ViT of width 192, six heads of 32, MLP 384": {
+        "vit_dim": 192,
+        "vit_heads": 6,
+        "vit_head_dim": 32,
+        "vit_mlp_dim": 384,
+    },
+    "`vit_depth` 8 to 4": {"vit_depth": 4},
+    "`width` 128 to 48: `lite`": {"width": 48},
+}
+"""Changes that lead from preset ``paper`` to preset ``lite``, each on top of those before it."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +81,32 @@ def measure_parts(task: Task, options: Options) -> dict[str, Part]:
     }
 
 
+def total(parts: Mapping[str, Part]) -> Part:
+    """Sums parts up."""
+    return Part(sum(part.parameters for part in parts.values()), sum(part.gflops for part in parts.values()))
+
+
 def main() -> None:
-    """Prints the parts of the official configuration as a Markdown table."""
-    assert SEGMENTER.official_task is not None
-    parts = measure_parts(SEGMENTER.official_task, SEGMENTER.parse_options({}))
-    parts["Whole network"] = Part(sum(p.parameters for p in parts.values()), sum(p.gflops for p in parts.values()))
-    print("| part | parameters (M) | GFLOPs |\n|---|---:|---:|")
-    for name, part in parts.items():
-        print(f"| {name} | {part.parameters / 1e6:.2f} | {part.gflops:.2f} |")
+    """Prints, of the official task, the parts of presets ``paper`` and ``lite``, and the way from one to the other."""
+    task = SEGMENTER.official_task
+    assert task is not None
+    tables = []
+    for preset in ("paper", "lite"):
+        parts = measure_parts(task, SEGMENTER.parse_options({"preset": preset}))
+        tables.append({**parts, "Whole network": total(parts)})
+    print("| part | `paper`: parameters (M) | GFLOPs | `lite`: parameters (M) | GFLOPs |\n|---|---:|---:|---:|---:|")
+    for name in tables[0]:
+        print(f"| {name} | {' | '.join(_cells(table[name]) for table in tables)} |")
+
+    print("\n| change, on top of those above it | parameters (M) | GFLOPs |\n|---|---:|---:|")
+    options: dict[str, Any] = {}
+    for change, values in TO_LITE.items():
+        options |= values
+        print(f"| {change} | {_cells(total(measure_parts(task, SEGMENTER.parse_options(options))))} |")
+
+
+def _cells(part: Part) -> str:
+    return f"{part.parameters / 1e6:.2f} | {part.gflops:.2f}"
 
 
 if __name__ == "__main__":
