@@ -17,6 +17,9 @@ from harness.errors import StudyError, did_you_mean
 __all__ = ["Document", "merge", "read_document", "validate"]
 
 Key = tuple[str | int, ...]
+
+#: Tag of the key `<<`, which takes over the keys of another mapping.
+_MERGE = "tag:yaml.org,2002:merge"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -59,14 +62,13 @@ def read_document(path: Path) -> Document:
         raise StudyError(f"There is no file {path}.", hint=near) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} cannot be read: {error}") from error
+    lines: dict[Key, int] = {}
     try:
-        node, values = _parse(text)
+        values = _parse(text, lines, path.name)
     except yaml.YAMLError as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold a mapping (key: value), not {type(values).__name__}.")
-    lines: dict[Key, int] = {}
-    _collect(node, (), lines, path.name)
     return Document(values, lines, path.name)
 
 
@@ -101,29 +103,43 @@ def validate(model: type[Model], document: Document) -> Model:
         raise document.error(path, f"'{name}': {message}{given}.") from error
 
 
-def _parse(text: str) -> tuple[yaml.Node | None, Any]:
-    """Returns the nodes, which know their lines, and the values; parsed once, by the safe loader's form in C."""
+def _parse(text: str, lines: dict[Key, int], source: str) -> Any:
+    """Returns the values and fills in their lines; parsed once, by the safe loader's form in C."""
     loader = yaml.CSafeLoader(text) if yaml.__with_libyaml__ else yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        return node, loader.construct_document(node) if node is not None else None
+        _collect(node, (), lines, source)  # first: what `<<` merges in looks like the mapping's own keys afterwards
+        return loader.construct_document(node) if node is not None else None
     finally:
         loader.dispose()
 
 
 def _collect(node: yaml.Node | None, path: Key, lines: dict[Key, int], source: str) -> None:
     if isinstance(node, yaml.MappingNode):
+        merged = [value for key, value in node.value if key.tag == _MERGE]
         for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = (*path, str(key_node.value))
             line = key_node.start_mark.line + 1
             if key in lines:
                 raise StudyError(f"{source}:{line}: key '{key_node.value}' stands twice (first in line {lines[key]}).")
             lines[key] = line
             _collect(value_node, key, lines, source)
+        for value_node in merged:
+            _collect_merged(value_node, path, lines, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1
             _collect(item, (*path, index), lines, source)
+
+
+def _collect_merged(node: yaml.Node, path: Key, lines: dict[Key, int], source: str) -> None:
+    """Collects what `<<` names: a mapping, or several, of which the first that has a key wins."""
+    for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        below: dict[Key, int] = {}
+        _collect(one, path, below, source)
+        lines.update({key: line for key, line in below.items() if key not in lines})
 
 
 def _fields_at(model: type[BaseModel], path: Key) -> list[str]:

@@ -173,6 +173,15 @@ def test_malformed_files_are_refused_in_words(study, text, message):
         load_study(study(text))
 
 
+def test_a_mapping_may_take_over_another_and_give_some_keys_itself(study):
+    text = GOOD.replace("protocol: demo", "protocol: &short {base: demo, training: {epochs: 3}}")
+    text += "  long: {protocol: {<<: *short, training: {epochs: 4}}}\n"
+    assert load_study(study(text), "long").protocol.training.epochs == 4
+    assert load_study(study(text)).protocol.training.epochs == 3
+    with pytest.raises(StudyError, match=r"study\.yaml:13: key 'base' stands twice"):
+        load_study(study(text.replace("<<: *short", "<<: *short, base: demo, base: paper")))
+
+
 def test_yaml_that_would_run_code_is_refused(study):
     with pytest.raises(StudyError, match="not valid YAML"):
         load_study(study("name: !!python/object/apply:os.system ['true']\n"))
