@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.forms.common import fewer, marks_of, provenance, refused, score_columns, statistic_entry
-from harness.report.layout import CHECK, Row, Table
+from harness.report.forms.among import table_among
+from harness.report.layout import CHECK, Table
 from harness.report.variants import Variant
 
 __all__ = ["ablation_tables", "switches"]
@@ -75,34 +75,24 @@ def _table(computed: Computed, view: DatasetView, model: str, options: _Options)
     columns_of_switches = switches(options)
     if not columns_of_switches:
         return None
-    columns = score_columns(computed, view)
     leading = len({variant.leading for variant in options}) > 1
-    # Within the ablation alone: another model of the study may be better than all of its variants.
-    marks = {column: marks_of(computed, view, column, options) for column in columns}
-    rows = tuple(
-        Row(
-            (
-                variant.label,
-                *((variant.leading,) if leading else ()),
-                *(column[variant] for column in columns_of_switches.values()),
-            ),
-            tuple(statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in columns),
+    words = {
+        variant: (
+            variant.label,
+            *((variant.leading,) if leading else ()),
+            *(column[variant] for column in columns_of_switches.values()),
         )
         for variant in options
-    )
-    return Table(
+    }
+    return table_among(
+        computed,
+        view,
+        words,
+        heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
         kind=f"ablation-{model}",
-        dataset=view.name,
-        title=f"{view.title}: ablation of {model}",
+        title=f"ablation of {model}",
         caption=(
             f"Ablation of {model}: {view.title}.",
             f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.evidence.base}.",
-            f"{view.evidence.scales}.",
-            *refused(computed, view),
         ),
-        heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
-        columns=columns,
-        rows=rows,
-        notes=(*fewer(view, list(options)), *provenance(view)),
-        marked="mean" if computed.mixing.ranks(view.name) else "",
     )
