@@ -25,6 +25,9 @@ _AXES = ("dataset", "leading", "fold", "seed")
 #: A longer list of cells is summed up.
 _MOST_ROWS = 200
 
+#: Characters of a terminal that has room for the identities of cells.
+_ROOMY = 100
+
 
 def plan(
     study: StudyFile,
@@ -64,14 +67,12 @@ def plan(
     specs = [cell.spec for cell in loaded.cells]
     fixed, varying = constant_axes([{axis: getattr(spec, axis) for axis in _AXES} for spec in specs])
     if len(specs) <= _MOST_ROWS:
-        listing = _cells(loaded, states, sizes, times, varying)
+        listing = _cells(loaded, states, sizes, times, varying, console.width >= _ROOMY)
     else:
         listing = _counts(loaded, states, sizes, times)
     remaining = sum(times[identity].seconds for identity, state in states.items() if state != "done")
     kind = slots[0].device.split(":")[0].upper()
-    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
-    if loaded.study.answers:
-        console.print(f"answers: {loaded.study.answers}")
+    _head(console, loaded)
     console.print(fixed)
     console.print(_protocol(loaded))
     console.print(listing)
@@ -86,6 +87,8 @@ def plan(
 def _on_cards(
     console: Console, study: Path, profile: str | None, names: Sequence[str], gpus: int, results: Path
 ) -> None:
+    from rich.progress import track
+
     from harness.cli.plan_cards import show
     from harness.execution.card_plan import plan_on_cards
     from harness.execution.cards import find_card
@@ -94,9 +97,18 @@ def _on_cards(
 
     cards = list(dict.fromkeys(find_card(name) for name in names))
     loaded = load_study(study, profile, assume_absent=True)
-    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    _head(console, loaded)
     console.print(_protocol(loaded))
-    show(console, plan_on_cards(loaded, Store(results), cards), cards, gpus)
+    plan = plan_on_cards(
+        loaded, Store(results), cards, lambda groups: track(groups, "Counting", console=console, transient=True)
+    )
+    show(console, plan, cards, gpus)
+
+
+def _head(console: Console, loaded: LoadedStudy) -> None:
+    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    if loaded.study.answers:
+        console.print(f"answers: {loaded.study.answers}")
 
 
 def _protocol(loaded: LoadedStudy) -> str:
@@ -112,18 +124,19 @@ def _cells(
     sizes: Mapping[tuple[str, str], Size],
     times: Mapping[str, Estimate],
     varying: Sequence[str],
+    roomy: bool,
 ) -> Table:
-    """One row a cell."""
+    """One row a cell; identities are left out where the terminal has no room for them."""
     from harness.cli.words import duration, table
 
-    listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", "identity")
+    listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", *(["identity"] if roomy else []))
     for cell in loaded.cells:
         spec = cell.spec
         size, time = sizes[cell.label, spec.dataset], times[spec.id]
         needed = f"{'~' if time.estimated else ''}{duration(time.seconds)}"
         axes = [str(getattr(spec, axis)) for axis in varying]
         facts = f"{size.parameters:,}", f"{size.gflops:.2f}", needed
-        listing.add_row(cell.label, *axes, states[spec.id], *facts, spec.hash)
+        listing.add_row(cell.label, *axes, states[spec.id], *facts, *([spec.hash] if roomy else []))
     return listing
 
 

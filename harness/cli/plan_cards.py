@@ -50,7 +50,7 @@ def _table(variants: Sequence[VariantPlan], card: Card) -> Table:
             str(one.cells),
             "-" if measured else f"~{cost.step.usual * 1e3:.0f} ms",
             f"{seconds.usual / 3600:.1f} measured" if measured else f"~{_hours(seconds)}",
-            f"{'' if measured else '~'}{seconds.usual * one.cells / 3600:.0f}",
+            f"{'' if measured else '~'}{seconds.usual * one.cells / 3600:.1f}",
             f"~{cost.memory_gb:.1f} GB",
             _fit(one.batch, cost.largest_batch),
         )

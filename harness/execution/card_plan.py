@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.execution.card_data import DataPlan, grid_of, plan_data, split_of
 from harness.execution.card_estimate import CardCost, Cases, Span, cost
@@ -20,6 +20,12 @@ from harness.study.expansion import LoadedStudy, make_task
 from harness.study.protocol import Protocol
 
 __all__ = ["StudyPlan", "VariantPlan", "plan_on_cards", "wall_seconds"]
+
+#: Label and dataset of a variant, and its cells.
+_Group: TypeAlias = tuple[tuple[str, str], list[CellSpec]]
+
+#: Yields what it is given, and shows how far it is.
+Watch: TypeAlias = Callable[[Sequence[_Group]], Iterable[_Group]]
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,14 @@ class StudyPlan:
     done: int
 
 
-def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card]) -> StudyPlan:
+def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card], watch: Watch = iter) -> StudyPlan:
     """Estimates every cell that is not done.
+
+    Args:
+        loaded: The study.
+        store: Where finished cells are.
+        cards: Where the others would run.
+        watch: Told every variant before it is counted.
 
     Raises:
         StudyError: A network cannot be built for its task.
@@ -78,7 +90,7 @@ def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card]) -> S
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec)
     known = _measured(store)
     variants, done = [], 0
-    for (label, dataset), specs in groups.items():
+    for (label, dataset), specs in watch(list(groups.items())):
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
         variants.append(_variant(label, dataset, specs[0], to_do, cards, known))
