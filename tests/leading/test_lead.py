@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -42,7 +44,7 @@ def answer_in(project):
 
 
 def test_a_race_answers_writes_and_is_not_run_twice(project, capsys):
-    command = [*COMMAND, "--none", "--rungs", "2", "--exhaustive"]
+    command = [*COMMAND, "--seeds", "1", "--none", "--rungs", "2", "--exhaustive"]
     assert main(command) == 0
     shown = capsys.readouterr().out
     facts, folder = answer_in(project)
@@ -53,11 +55,11 @@ def test_a_race_answers_writes_and_is_not_run_twice(project, capsys):
     assert f"leading: [{first}]" in shown
     assert facts["answer"] in shown
     assert sum(place["chance"] for place in facts["ranking"]) == pytest.approx(1)
-    # 3 runners x 2 seeds to epoch 2, two of them on to epoch 4
+    # 3 runners to epoch 2, two of them on to epoch 4
     assert facts["cost"] | {"seconds": 0, "seconds_of_all": 0} == {
-        "epochs": 2 * (3 * 2 + 2 * 2),
-        "of_all": 2 * 3 * 4,
-        "of_study": 2 * 3 * 4,
+        "epochs": 3 * 2 + 2 * 2,
+        "of_all": 3 * 4,
+        "of_study": 3 * 4,
         "seconds": 0,
         "seconds_of_all": 0,
         "measured": True,
@@ -92,6 +94,9 @@ def test_a_dataset_with_one_modality_is_refused(project, tmp_path, capsys):
         "file_ending": ".nii.gz",
     }
     (folder / "dataset.json").write_text(json.dumps(facts))
+    for name in ("imagesTr/a_0000", "labelsTr/a"):
+        (folder / name).parent.mkdir()
+        nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.uint8), np.eye(4)), folder / f"{name}.nii.gz")
     assert main(["lead", "mine", "--nnunet-raw", str(folder), "--model", "toy_leading"]) != 0
     assert "has one modality" in capsys.readouterr().err
 
@@ -154,3 +159,25 @@ def test_a_training_that_falls_over_is_named_and_the_rest_is_kept(project, capsy
     assert re.search(r"cortex_toy_leading_lead-(t1|epi)_f0_s\d", error)
     (failed, *_) = [cell for cell in (project / "results/lead/cortex/cells").iterdir() if CellFolder(cell).failure()]
     assert CellFolder(failed).status() == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("informative", ["t1c", "t2f"])
+def test_the_modality_that_carries_the_signal_by_construction_is_found(project, informative):
+    """The network sees the leading modality alone, so nothing else can help it."""
+    from harness.data import DATASETS
+    from harness.data.generated import generate
+
+    generate(DATASETS.get("brats2023"), project / "brats", 10, 0, 0.1, informative)
+    path = project / "protocols" / "micro.yaml"
+    protocol = yaml.safe_load(path.read_text())
+    protocol["sampling"] = {"batch_size": 4, "foreground": 0.6667}
+    protocol["training"] |= {"epochs": 4, "steps_per_epoch": 40, "optimiser": {"name": "adamw", "lr": 1.0e-2}}
+    path.write_text(yaml.safe_dump(protocol))
+    asked = ["--root", str(project / "brats"), "--seeds", "3", "--rungs", "2", "--exhaustive", "--no-mlflow"]
+    assert main(["lead", "brats2023", "--model", "toy_leading", "--protocol", "micro", "--cpu", *asked]) == 0
+    (path,) = (project / "results" / "lead" / "brats2023").glob("*/answer.json")
+    facts = json.loads(path.read_text())
+    assert facts["leading"] == informative
+    assert facts["exhaustive"]["agrees"]
+    assert facts["cost"]["epochs"] < facts["cost"]["of_all"]
