@@ -16,6 +16,7 @@ from documented import PAGES, ROOT, Block, Sandbox, blocks, documented_commands
 
 HERE = Path(__file__).parent
 EXCEPTIONS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "commands.yaml").read_text())
+FOLDERS = ("BraTS2019", "BraTS2023", "BraTS2024", "CHAOS", "HECKTOR21", "Prostate158")
 WITH_COMMANDS = sorted({block.page for block, _ in documented_commands()})
 
 
@@ -40,7 +41,7 @@ def test_code_of_a_page_can_be_read(page: Path) -> None:
 
 def test_exceptions_stand_in_their_pages_and_say_why() -> None:
     documented = {(block.page, command) for block, command in documented_commands()}
-    assert set(EXCEPTIONS) == {"prepared", "instead", "not_run"}
+    assert set(EXCEPTIONS) == {"from_nothing", "prepared", "instead", "not_run"}
     named = {
         (page, command)
         for kind in ("instead", "not_run")
@@ -48,7 +49,7 @@ def test_exceptions_stand_in_their_pages_and_say_why() -> None:
         for command in EXCEPTIONS[kind][page]
     }
     assert named - documented == set()
-    assert set(EXCEPTIONS["prepared"]) <= set(WITH_COMMANDS)
+    assert {*EXCEPTIONS["from_nothing"], *EXCEPTIONS["prepared"]} <= set(WITH_COMMANDS)
     reasons = [why for page in EXCEPTIONS["not_run"].values() for why in page.values()]
     reasons += [one["why"] for page in EXCEPTIONS["instead"].values() for one in page.values()]
     assert all(reason.endswith(".") for reason in reasons)
@@ -58,12 +59,11 @@ def test_exceptions_stand_in_their_pages_and_say_why() -> None:
 def reader(small_cortex: Path, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """What every page finds: studies that take seconds, one of them finished, and invented patients."""
     sandbox = Sandbox(tmp_path_factory.mktemp("reader"), HARNESS_DATA_CORTEX=str(small_cortex))
-    for path in [*sorted((ROOT / "studies").rglob("*.yaml")), *sorted((HERE / "world").iterdir())]:
+    for path in [*sorted((ROOT / "studies").rglob("*.yaml")), *sorted((HERE / "world").rglob("*.*"))]:
         sandbox.write(str(path.relative_to(HERE / "world" if path.is_relative_to(HERE) else ROOT)), path.read_text())
     for command in (
-        "harness data generate brats2023 --out ~/BraTS2023 --patients 6",
-        "harness data generate hecktor21 --out ~/hecktor21 --patients 5",
-        "HARNESS_DATA_HECKTOR21=~/hecktor21 harness data export hecktor21 --nnunet-raw ~/nnUNet_raw/Dataset501_Mine",
+        *(f"harness data generate {name.lower()} --out ~/{name} --patients 5" for name in FOLDERS),
+        "HARNESS_DATA_HECKTOR21=~/HECKTOR21 harness data export hecktor21 --nnunet-raw ~/nnUNet_raw/Dataset501_Mine",
         "harness run studies/ablation_tcfaf.yaml --profile demo",
     ):
         status, said = sandbox.run(command)
@@ -72,9 +72,13 @@ def reader(small_cortex: Path, tmp_path_factory: pytest.TempPathFactory) -> Sand
 
 
 @pytest.fixture
-def sandbox(reader: Sandbox, tmp_path: Path) -> Sandbox:
-    shutil.copytree(reader.folder, tmp_path / "reader", ignore=shutil.ignore_patterns(".venv", ".state", ".here"))
-    return Sandbox(tmp_path / "reader", **reader.variables)
+def sandbox(page: str, small_cortex: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
+    """A folder of the page's own."""
+    folder = tmp_path / "reader"
+    if page not in EXCEPTIONS["from_nothing"]:
+        found = request.getfixturevalue("reader").folder
+        shutil.copytree(found, folder, ignore=shutil.ignore_patterns(".venv", ".state", ".here"))
+    return Sandbox(folder, HARNESS_DATA_CORTEX=str(small_cortex))
 
 
 @pytest.mark.slow

@@ -8,8 +8,10 @@ import shlex
 import pytest
 import yaml
 from documented import PAGES, ROOT, documented_commands
+from typer.main import get_command
 
 from harness.cli import main
+from harness.cli.app import app
 from harness.study.expansion import load_study
 
 
@@ -27,11 +29,31 @@ def test_links_lead_somewhere(page):
     assert not broken
 
 
+def verbs(group=None, path=()):
+    """Every verb and group of verbs, with its help's last words."""
+    group = group or get_command(app)
+    yield path, group.epilog
+    for name, one in getattr(group, "commands", {}).items():
+        yield from verbs(one, (*path, name))
+
+
+def examples():
+    """The commands that help texts end with."""
+    for _, epilog in verbs():
+        yield from re.sub(r"^Examples?: ", "", epilog or "").split("; ")
+
+
+def test_every_help_text_ends_with_an_example_of_its_verb():
+    without = [path for path, epilog in verbs() if not re.match(rf"Examples?: harness {' '.join(path)}", epilog or "")]
+    assert without == []
+
+
 def commands():
-    for command in dict.fromkeys(command for _, command in documented_commands()):
-        words = shlex.split(command)
-        if words[:1] == ["harness"]:
-            yield pytest.param(words[1:], id=" ".join(words[1:]))
+    for command in dict.fromkeys([*(command for _, command in documented_commands()), *examples()]):
+        for part in re.split(r"&&|\|", command):
+            words = shlex.split(part)
+            if words[:1] == ["harness"]:
+                yield pytest.param(words[1:], id=" ".join(words[1:]))
 
 
 @pytest.mark.parametrize("words", list(commands()))

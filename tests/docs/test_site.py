@@ -14,8 +14,6 @@ from browser import browser, needs_browser
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -92,6 +90,7 @@ def test_reference_pages_hold_what_the_program_says(site: Path) -> None:
     assert all(name in networks for name in ("tcfaf", "nestedformer", "token_patch"))
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [1200, 375])
 def test_pages_fit_and_are_searched_without_a_network(site: Path, width: int) -> None:
