@@ -44,9 +44,13 @@ def why_not(cell: CellFolder, fill: Fill | None) -> str:
     """Returns why a cell cannot be evaluated; empty where it can."""
     if (status := cell.status()) != "done":
         return f"not finished ({status})"
-    if SEGMENTERS.get(cell.spec()["model"]).runner:
+    try:
+        spec = CellSpec.from_json(cell.spec())
+    except ValueError:
+        return "was computed by another version of the harness"
+    if SEGMENTERS.get(spec.model).runner:
         return "trains and predicts by itself: it cannot be given fewer modalities"
-    if len(CellSpec.from_json(cell.spec()).facts().modalities) < 2:
+    if len(spec.facts().modalities) < 2:
         return "has one modality"
     if fill == "token" and trained_fill(cell) != "token":
         return "was trained without a learned token"
@@ -108,7 +112,9 @@ class Evaluation:
             filling = Filling("mean", mean_images(normaliser, training))
         network = problem.segmenter.build(problem.task, problem.options)
         load_weights(network, weights)
-        filled = FillsAbsent(network, filling).to(device).to(memory_format=arithmetic.memory_format).eval()
+        filled = FillsAbsent(network, filling).to(device).eval()
+        if not spec.weights:  # as training leaves it: the last bits depend on it
+            filled = filled.to(memory_format=arithmetic.memory_format)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
         return cls(problem, filled, normaliser, tests, device, arithmetic)
 

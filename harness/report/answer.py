@@ -8,6 +8,7 @@ from harness.report.computed import Computed, DatasetView
 from harness.report.evidence import count
 from harness.report.forms.common import rank
 from harness.report.metrics import MetricStyle, metric_style
+from harness.report.missing_answer import missing_answer
 from harness.report.variants import Variant
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -17,8 +18,14 @@ __all__ = ["answers"]
 
 
 def answers(computed: Computed) -> list[str]:
-    """One answer a dataset: which variant has the best mean, by how much, and whether that means anything."""
-    return [_answer(computed, view) for view in computed.views.values()]
+    """Answers dataset by dataset: which variant has the best mean, by how much, and whether that means anything.
+
+    Where networks were tested with fewer modalities, which one survives that is a further answer.
+    """
+    said = [
+        text for view in computed.views.values() for text in (_answer(computed, view), missing_answer(computed, view))
+    ]
+    return [text for text in said if text]
 
 
 def _answer(computed: Computed, view: DatasetView) -> str:

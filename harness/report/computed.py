@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 from harness.report.evidence import Evidence, collect_evidence
 from harness.report.metrics import metric_style
+from harness.report.missing import MissingGroup, missing_groups
 from harness.report.mixing import Mixing
 from harness.report.variants import (
     Status,
@@ -48,6 +49,7 @@ class DatasetView:
         analyses: By metric and region, the mean over regions included; a metric without results is absent, and so is
             one whose policy leaves out every test.
         floors: Summaries of trivial methods by name, metric and region; never ranked.
+        missing: Scores with fewer modalities, by how modalities were dropped in training; empty where none was tested.
     """
 
     name: str
@@ -59,6 +61,7 @@ class DatasetView:
     evidence: Evidence
     analyses: Mapping[tuple[str, str], Analysis]
     floors: Mapping[tuple[str, str, str], Summary]
+    missing: tuple[MissingGroup, ...] = ()
 
     @property
     def title(self) -> str:
@@ -170,6 +173,7 @@ def _view(
         evidence=collect_evidence(results, dataset, names, groups, main.untested if main else None, uncounted),
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
+        missing=missing_groups(results, cells, names, status, declared, allow_mixed=mixing.allowed),
     )
 
 

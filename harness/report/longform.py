@@ -14,6 +14,7 @@ import pyarrow.csv
 from harness.report.computed import Computed, DatasetView
 from harness.report.evidence import kind_words
 from harness.report.metrics import metric_style
+from harness.report.missing_long import MISSING_COLUMNS, missing_rows
 from harness.report.variants import Variant
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -26,7 +27,7 @@ _RANKS = {AGGREGATE: "rank_by_mean", RANK: "rank_by_mean_rank", TEST: "rank_by_w
 
 
 def long_tables(computed: Computed) -> Iterator[tuple[str, bytes]]:
-    """CSV files by name: means, comparisons with the reference, ranks, floors, cases and cells.
+    """CSV files by name: means, comparisons with the reference, ranks, floors, missing modalities, cases and cells.
 
     The rows of ``cases`` carry the kind of data; the others also why a test or a ranking was refused: a row of a CSV
     file travels without its caption.
@@ -36,6 +37,8 @@ def long_tables(computed: Computed) -> Iterator[tuple[str, bytes]]:
     yield "comparisons.csv", _csv(_told(pd.DataFrame(_comparisons(computed), columns=_COMPARISONS), computed))
     yield "ranks.csv", _csv(_told(pd.DataFrame(_ranks(computed), columns=[*_PLACE, *_RANKED]), computed))
     yield "floors.csv", _csv(_told(pd.DataFrame(_floors(computed), columns=_FLOORS), computed))
+    if any(view.missing for view in computed.views.values()):
+        yield "missing.csv", _csv(_told(pd.DataFrame(missing_rows(computed), columns=MISSING_COLUMNS), computed))
     yield "cases.csv", _cases(computed)
     yield "cells.csv", _csv(cells)
 

@@ -7,7 +7,7 @@ those that never did. Everything is taken over patients by the statistics that t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +140,10 @@ def missing_groups(
     )
 
 
+def _of(rows: pd.DataFrame, variant: Variant) -> pd.DataFrame:
+    return rows[(rows["label"] == variant.label) & (rows["leading"] == variant.leading)]
+
+
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
     """Names as text: categories of two tables differ."""
     kinds = {name: str for name in rows if isinstance(rows[name].dtype, pd.CategoricalDtype)}
@@ -172,7 +176,9 @@ class _Study:
         """Networks that were trained alike."""
         rows = self.rows[self.rows["dropout"] == dropout]
         subsets = self._subsets(set(rows["present"]))
-        tested = tuple(self._tested(rows, subsets))
+        known = {str(label) for label in rows["label"].unique()}
+        protocols = set(self.cells.loc[self.cells["label"].isin(known), "protocol"])
+        tested = tuple(self._tested(rows, subsets, protocols))
         over, losses = self._over(rows, subsets, tested, allow_mixed)
         return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses)
 
@@ -181,14 +187,19 @@ class _Study:
         every = [one for size in sizes for one in itertools.combinations(self.modalities, size)]
         return (self.modalities, *(one for one in every[1:] if in_words(one) in found))
 
-    def _tested(self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> Iterator[Tested]:
+    def _tested(
+        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], protocols: Collection[object]
+    ) -> Iterator[Tested]:
+        """Networks of the group; one without any result stands among those that were trained by its protocol."""
         for variant, name in self.names.items():
-            mine = rows[(rows["label"] == variant.label) & (rows["leading"] == variant.leading)]
+            mine = _of(rows, variant)
             fills = sorted(mine["fill"].unique(), reverse=True)
+            if _of(self.rows, variant).empty and set(_of(self.cells, variant)["protocol"]) <= set(protocols):
+                fills = ["–"]
             leading = self._leading(variant, mine)
             for fill in fills:
                 own = apart = None
-                if self.status[variant] == "complete":
+                if self.status[variant] == "complete" and len(mine):
                     beside = self._with_full(mine[mine["fill"] == fill], variant)
                     own, apart = self._own(beside, subsets), self._apart(beside, leading)
                 yield Tested(
@@ -216,8 +227,7 @@ class _Study:
 
     def _with_full(self, rows: pd.DataFrame, variant: Variant) -> pd.DataFrame:
         """Rows with fewer modalities and with all of them, by what is present."""
-        full = self.full[(self.full["label"] == variant.label) & (self.full["leading"] == variant.leading)]
-        everything = full.assign(present=in_words(self.modalities))
+        everything = _of(self.full, variant).assign(present=in_words(self.modalities))
         return pd.concat([everything, rows[list(everything.columns)]], ignore_index=True)
 
     def _own(self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> Analysis | None:

@@ -20,13 +20,12 @@ def missing_answer(computed: Computed, view: DatasetView) -> str:
     """The answer of one dataset; empty where nothing was tested with fewer modalities."""
     if not view.missing:
         return ""
-    sentences = [f"On {view.title}, with modalities missing:"]
-    for group in view.missing:
-        sentences += _group(group)
+    sentences = [text for group in view.missing for text in _group(group)]
     sentences += _dropout(computed, view)
     if view.evidence.refusal:
         sentences.append(f"{view.evidence.refusal}. So this is an observation on these cases.")
-    return " ".join(sentences)
+    text = " ".join(sentences)
+    return f"On {view.title}, {text[0].lower()}{text[1:]}"
 
 
 def _group(group: MissingGroup) -> list[str]:
@@ -39,7 +38,9 @@ def _group(group: MissingGroup) -> list[str]:
         why = unlike[0] if unlike else "fewer than two have comparable results"
         return [f"Networks whose modalities were {group.dropout} in training cannot be ranked: {why}."]
     marks = rank({name: each.mean for name, each in found.items()}, style)
-    best = [name for name in found if marks[name] == "best"]
+    best = [name for name in found if marks.get(name) == "best"]
+    if not best:
+        return [f"Networks whose modalities were {group.dropout} in training have no means to be ranked by."]
     first = found[best[0]]
     extreme = "highest" if style.higher_is_better else "lowest"
     sets = count(len(group.lacking), "set")
@@ -129,7 +130,7 @@ def _dropout(computed: Computed, view: DatasetView) -> list[str]:
     return sentences
 
 
-def _means(group: MissingGroup, cells: pd.DataFrame) -> dict[tuple[str, ...], float]:
+def _means(group: MissingGroup, cells: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     """Mean over sets that lack a modality, by what makes two networks the same but for their training."""
     found = {}
     for one in group.tested:

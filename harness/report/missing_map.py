@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import seaborn as sns
+from numpy.typing import NDArray
 
 from harness.report.computed import Computed, DatasetView
 from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
@@ -71,9 +72,10 @@ def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
                     label.set_rotation_mode("anchor")
             axes.set_ylabel("Present")
             axes.set_facecolor("#ffffff")
-            for text, value in zip(axes.texts, values.ravel(), strict=False):
-                if np.isnan(value):
-                    text.set_color(INK)
+            axes.grid(False)  # it would strike through the words
+            for row, column in np.argwhere(np.isnan(values)):  # seaborn leaves these cells empty
+                word = words[row][column]
+                axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=7, color=INK)
     caption = (
         f"{view.title}: {style.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
         "that are present, mean over patients; lighter is better, all panels on one scale. A word stands for no mean."
@@ -81,7 +83,7 @@ def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
     return Drawing(f"missing_{view.name}", f"Missing modalities: {view.title}", caption, figure)
 
 
-def _means(group: MissingGroup) -> np.ndarray:
+def _means(group: MissingGroup) -> NDArray[np.float64]:
     return np.array([[_mean(one, present) for one in group.tested] for present in group.subsets])
 
 

@@ -11,6 +11,7 @@ from harness.report.forms.comparisons import comparison_tables, difference_table
 from harness.report.forms.efficiency import efficiency_table
 from harness.report.forms.leading import leading_tables
 from harness.report.forms.means import mean_table, median_table
+from harness.report.forms.missing import missing_tables
 from harness.report.forms.published import published_table
 from harness.report.layout import Table
 
@@ -29,6 +30,7 @@ def _of_dataset(computed: Computed, view: DatasetView) -> Iterator[Table]:
     yield from comparison_tables(computed, view)
     yield from ablation_tables(computed, view)
     yield from leading_tables(computed, view)
+    yield from missing_tables(view)
     yield median_table(computed, view)
     if (efficiency := efficiency_table(computed, view)) is not None:
         yield efficiency

@@ -21,6 +21,7 @@ from harness.report.latex import latex_document
 from harness.report.leading_map import leading_map
 from harness.report.longform import long_tables
 from harness.report.markdown import markdown_document
+from harness.report.missing_map import missing_map
 from harness.report.overlays import overlay_figure
 from harness.report.paired_differences import paired_differences
 from harness.report.qualitative import qualitative_grid
@@ -42,7 +43,12 @@ FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 NO_FIGURES = "Figures were left out on request (--no-figures)."
 
 #: Drawn once a dataset, and once a dataset and metric.
-_OF_DATASET: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (box_plot, cost_plot, leading_map)
+_OF_DATASET: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (
+    box_plot,
+    cost_plot,
+    leading_map,
+    missing_map,
+)
 _OF_METRIC: tuple[Callable[[Analysis, str], Drawing | None], ...] = (
     paired_differences,
     critical_difference,

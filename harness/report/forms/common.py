@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from harness.report.computed import Computed, DatasetView
 from harness.report.evidence import count
@@ -25,6 +26,8 @@ __all__ = [
     "sentence",
     "statistic_entry",
 ]
+
+K = TypeVar("K", bound=Hashable)
 
 
 def score_columns(computed: Computed, view: DatasetView) -> tuple[Column, ...]:
@@ -99,14 +102,14 @@ def marks_of(
     return rank(values, metric_style(column.metric))
 
 
-def rank(values: Mapping[Variant, float], style: MetricStyle) -> dict[Variant, str]:
+def rank(values: Mapping[K, float], style: MetricStyle) -> dict[K, str]:
     """``best`` and ``second`` of values at printed precision; equal ones share a mark, one alone has none."""
-    printed = {variant: style.rounded(value) for variant, value in values.items() if not math.isnan(value)}
+    printed = {each: style.rounded(value) for each, value in values.items() if not math.isnan(value)}
     if len(printed) < 2:
         return {}
     places = sorted(set(printed.values()), reverse=style.higher_is_better)
     names = dict(zip(places, ("best", "second"), strict=False))
-    return {variant: names.get(value, "") for variant, value in printed.items()}
+    return {each: names.get(value, "") for each, value in printed.items()}
 
 
 def fewer(view: DatasetView, variants: Sequence[Variant] | None = None) -> list[str]:

@@ -81,7 +81,7 @@ def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
         view,
         group,
         kind=f"missing-loss-{number}",
-        title=f"{style.title} lost without them",
+        title=f"{style.title}, difference to all modalities",
         caption=(
             f"{style.title}{_over_regions(group)} with the modalities that are present ({CHECK}) minus that with all "
             f"of them: {view.title}; in training {group.dropout}.",
@@ -133,11 +133,12 @@ def _survival(view: DatasetView) -> Table:
         Column("Sets that lack a modality", "worst"),
         Column("Sets that lack a modality", "p against the best"),
     )
-    rows = []
+    rows, ranked = [], False
     for group in view.missing:
         over = {} if group.over is None else group.over.summaries
         values = {name: found.mean for name, found in over.items() if found.complete}
         marks = {} if _unlike(group) else rank(values, style)
+        ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
         for one in group.tested:
             entries = _survival_entries(group, one, style, over.get(one.name), marks.get(one.name, ""), best)
@@ -162,7 +163,7 @@ def _survival(view: DatasetView) -> Table:
             *(note for group in view.missing for note in _lacking(group)),
             *provenance(view),
         ),
-        marked="mean",
+        marked="mean" if ranked else "",
     )
 
 
@@ -170,7 +171,7 @@ def _survival_entries(
     group: MissingGroup, one: Tested, style: MetricStyle, over: Summary | None, mark: str, best: str | None
 ) -> tuple[Entry, ...]:
     everything, worst = one.summary(group.modalities), group.worst(one)
-    if everything is None or over is None:
+    if everything is None:
         return tuple(_absent(one) for _ in range(5))
     low = None if worst is None else one.summary(worst)
     lost = group.losses.get(one.name)
@@ -180,7 +181,9 @@ def _survival_entries(
         against = float(pairs[one.name].loc[best])
     return (
         Entry(style.text(everything.mean), span=_ends(style, everything.mean_interval), sort=everything.mean),
-        Entry(
+        word("failed" if one.failure else "incomplete")
+        if over is None
+        else Entry(
             style.text(over.mean),
             span=_ends(style, over.mean_interval),
             mark=mark,
@@ -301,7 +304,8 @@ def _refused(view: DatasetView, *groups: MissingGroup) -> tuple[str, ...]:
 
 def _fills(group: MissingGroup) -> tuple[str, ...]:
     """What stood for absent modalities, by network where that differs."""
-    kinds = {one.fill for one in group.tested}
+    tested = [one for one in group.tested if one.own is not None]
+    kinds = {one.fill for one in tested}
     meaning = {
         "zeros": "zeros (in normalised units, over the whole image)",
         "mean": "the mean of its normalised images over the training cases",
@@ -309,7 +313,7 @@ def _fills(group: MissingGroup) -> tuple[str, ...]:
     }
     if len(kinds) == 1:
         return (f"For an absent modality stands: {meaning[kinds.pop()]}.",)
-    return tuple(f"In {one.name} for an absent modality stands: {meaning[one.fill]}." for one in group.tested)
+    return tuple(f"In {one.name} for an absent modality stands: {meaning[one.fill]}." for one in tested)
 
 
 def _lacking(group: MissingGroup) -> tuple[str, ...]:
