@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
@@ -21,10 +22,12 @@ from harness.report.drawing import (
     SINGLE,
     Drawing,
     legend,
+    legend_height,
     new_figure,
     pale,
     palette,
     styled,
+    wrapped,
 )
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.variants import Variant
@@ -35,6 +38,8 @@ __all__ = ["box_plot"]
 #: More boxes than this side by side need the width of two columns; more than the second number another row.
 _BOXES_PER_COLUMN, _BOXES_PER_ROW = 14, 44
 _GROUP_WIDTH = 0.84
+#: More cases than this in a box are specks, not rings.
+_RINGS = 25
 _FLOOR = "#c4411b"
 #: A floor farther from the boxes than this share of their range is written, not drawn.
 _FAR = 0.5
@@ -54,23 +59,28 @@ def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     rows = [view.shown[start : start + per_row] for start in range(0, len(view.shown), per_row)]
     boxes = len(drawn) * max(len(regions) for regions in rows)
     with styled():
-        figure = new_figure(SINGLE if boxes <= _BOXES_PER_COLUMN else DOUBLE, 0.75 + 1.75 * len(metrics) * len(rows))
+        width = SINGLE if boxes <= _BOXES_PER_COLUMN else DOUBLE
+        floors = sorted({name for name, *_ in view.floors})
+        handles = _handles(view, drawn, floors)
+        above = legend_height([str(handle.get_label()) for handle in handles], width)
+        figure = new_figure(width, 0.3 + above + 1.7 * len(metrics) * len(rows))
         grid = figure.subplots(len(metrics) * len(rows), 1, squeeze=False)[:, 0]
         for number, axes in enumerate(grid):
             style, regions = metric_style(metrics[number // len(rows)]), rows[number % len(rows)]
             _boxes(axes, view, style.name, regions, drawn)
             _floor_lines(axes, view, style, regions)
-            _label(axes, style, regions)
+            _label(axes, style, regions, per_row)
         for number in range(len(metrics)):
             _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
         grid[0].set_title(view.title, loc="left")
-        floors = sorted({name for name, *_ in view.floors})
-        legend(figure, _handles(view, drawn, floors))
-    said = " Dashed lines, or ▼ and ▲ where off the scale: mean of a floor." if view.floors else ""
+        legend(figure, handles)
+    said = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
+    if any(np.isinf(each.by_case.to_numpy(dtype=float)).any() for each in view.analyses.values()):
+        said += " Infinite results are not drawn."
     refused = f" {view.evidence.refusal}." if view.evidence.refusal else ""
     caption = (
         f"{view.title}: {view.evidence.base}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
-        f"reach 1.5 interquartile ranges.{said}{refused}"
+        f"reach 1.5 interquartile ranges; from left to right as in the legend.{said}{refused}"
     )
     return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
 
@@ -83,10 +93,12 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
         name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
         found = [view.analyses.get((metric, region)) for region in regions]
         values = {
-            place + offset: each.by_case[name].dropna().to_numpy(dtype=float)
+            place + offset: cases
             for place, each in enumerate(found)
-            if each is not None and name in each.summaries
+            if each is not None and name in each.summaries and len(cases := _finite(each.by_case[name]))
         }
+        if not values:
+            continue
         drawing = axes.bxp(
             boxplot_stats(list(values.values())),
             positions=list(values),
@@ -104,21 +116,28 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
         for centre, cases in values.items():
             places.append(np.full(len(cases), centre))
             dots.append(cases)
-    _dots(axes, np.concatenate(places), np.concatenate(dots), width, many=max(map(len, dots)) > MANY)
+    _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
 
 
-def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, many: bool) -> None:
+def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = values.to_numpy(dtype=float)
+    return np.asarray(numbers[np.isfinite(numbers)])
+
+
+def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, most: int) -> None:
+    """Rings while there are few; where they would hide the boxes, faint specks."""
+    few = most <= _RINGS
     # Drawn from a fixed seed: the same results must give the same figure.
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
     axes.scatter(
         places + jitter,
         values,
-        s=1.2 if many else 4,
-        facecolor=INK if many else "white",
+        s=4 if few else 1.6 if most <= MANY else 1.2,
+        facecolor="white" if few else INK,
         edgecolor=INK,
-        linewidth=0 if many else 0.45,
-        alpha=0.25 if many else 1,
-        rasterized=many,
+        linewidth=0.45 if few else 0,
+        alpha=1 if few else 0.6 if most <= MANY else 0.25,
+        rasterized=most > MANY,
         zorder=3,
     )
 
@@ -144,7 +163,6 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
     """Draws floors as lines; one so far off that its line would squash the boxes is written at the edge instead."""
     low, high = axes.get_ylim()
     reach = _FAR * (high - low)
-    room = 0.1 * (high - low)  # for what is written, so that it covers no dot
     names = sorted({name for name, *_ in view.floors})
     means = {
         (number, place): found.mean
@@ -152,13 +170,15 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
         for place, region in enumerate(regions)
         if (found := view.floors.get((name, style.name, region))) is not None
     }
-    below = any(value < low - reach for value in means.values())
-    above = any(value > high + reach for value in means.values())
+    # Room for what is written, so that it covers no dot.
+    line = 0.1 * (high - low)
+    below = line * len({number for (number, _), value in means.items() if value < low - reach})
+    above = line * len({number for (number, _), value in means.items() if value > high + reach})
     near = [value for value in means.values() if low - reach <= value <= high + reach]
     pad = 0.03 * (high - low)
     axes.set_ylim(
-        min([low - room * below, *(value - pad for value in near)]),
-        max([high + room * above, *(value + pad for value in near)]),
+        min([low - below, *(value - pad for value in near)]),
+        max([high + above, *(value + pad for value in near)]),
     )
     for (number, place), value in means.items():
         if low - reach <= value <= high + reach:
@@ -167,7 +187,7 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
             continue
         under = value < low
         axes.annotate(
-            f"{'▼' if under else '▲'} {style.text(value)}",
+            f"{_triangles(number)[0 if under else 1]} {style.text(value)}",
             (place, 0.03 + 0.09 * number if under else 0.97 - 0.09 * number),
             xycoords=axes.get_xaxis_transform(),
             ha="center",
@@ -177,14 +197,22 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
         )
 
 
+def _triangles(number: int) -> str:
+    """What stands for a floor below and above the scale: filled for the first, open for the next."""
+    return ("▼▲", "▽△", "⇩⇧")[number % 3]
+
+
 def _dash(number: int) -> tuple[int, tuple[float, ...]]:
     return (0, (3.5, 1.5)) if number == 0 else (0, (1, 1 + number))
 
 
-def _label(axes: Axes, style: MetricStyle, regions: Sequence[str]) -> None:
+def _label(axes: Axes, style: MetricStyle, regions: Sequence[str], per_row: int) -> None:
     axes.set_ylabel(style.pointed)
-    axes.set_xlim(-0.5, len(regions) - 0.5)
-    axes.set_xticks(range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else each for each in regions])
+    # A last row of fewer regions keeps the width of the boxes.
+    axes.set_xlim(-0.5, per_row - 0.5)
+    axes.set_xticks(
+        range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
+    )
     axes.tick_params(axis="x", length=0)
 
 
@@ -200,5 +228,6 @@ def _handles(view: DatasetView, drawn: Sequence[Variant], floors: Sequence[str])
             patch.set_label(f"{name} ({view.status[variant]})")
         handles.append(patch)
     for number, name in enumerate(floors):
-        handles.append(Line2D([], [], color=_FLOOR, linewidth=1, linestyle=_dash(number), label=f"{name} (floor)"))
+        said = f"{name} (floor, {_triangles(number)[1]})"
+        handles.append(Line2D([], [], color=_FLOOR, linewidth=1, linestyle=_dash(number), label=said))
     return handles

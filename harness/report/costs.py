@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, Drawing, legend, new_figure, palette, styled
+from harness.report.drawing import DOUBLE, INK, Drawing, legend, legend_height, new_figure, palette, styled
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
@@ -16,6 +16,8 @@ from harness.statistics.patients import MEAN_REGION
 __all__ = ["cost_plot"]
 
 _MARKERS = "osD^vP*X<>hp"
+#: Ratios of the ends of an axis: up to the first its ticks are even, up to the second at 1, 2 and 5.
+_NARROW, _WIDE = 3, 200
 _COSTS = (("parameters", 1e-6, "Parameters (M)"), ("gflops", 1.0, "GFLOPs of one pass"))
 
 
@@ -30,7 +32,8 @@ def cost_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     colours = dict(zip(view.variants, palette(len(view.variants)), strict=True))
     marks = {variant: _MARKERS[number % len(_MARKERS)] for number, variant in enumerate(view.variants)}
     with styled():
-        figure = new_figure(DOUBLE, 0.9 + 1.9 * len(results.metrics))
+        height = legend_height([view.names[each] for each in shown], DOUBLE)
+        figure = new_figure(DOUBLE, 0.6 + height + 1.9 * len(results.metrics))
         grid = figure.subplots(len(results.metrics), 2, sharey="row", sharex="col", squeeze=False)
         for row, metric in zip(grid, results.metrics, strict=True):
             for axes, (column, scale, _) in zip(row, _COSTS, strict=True):
@@ -69,10 +72,11 @@ def _point(axes: Axes, cost: float, summary: Summary, colour: tuple[float, float
 def _logarithmic(axes: Axes) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
+    # Powers of ten alone would leave an axis of little more than a decade with one number.
+    near = MaxNLocator(4) if high / low < _NARROW else LogLocator(subs=(1, 2, 5) if high / low < _WIDE else (1,))
+    axes.xaxis.set_major_locator(near)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    # Within one decade the only round power may lie outside: then the minor ticks carry the numbers.
-    minor = FuncFormatter(lambda value, _: f"{value:g}") if high / low < 10 else NullFormatter()
-    axes.xaxis.set_minor_formatter(minor)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _handle(name: str, colour: tuple[float, float, float], mark: str) -> Line2D:

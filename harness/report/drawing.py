@@ -11,7 +11,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,11 +25,13 @@ __all__ = [
     "SINGLE",
     "Drawing",
     "legend",
+    "legend_height",
     "new_figure",
     "pale",
     "palette",
     "render",
     "styled",
+    "wrapped",
 ]
 
 #: Widths of one and of two columns of a paper, in inches.
@@ -38,6 +39,9 @@ SINGLE, DOUBLE = 3.5, 7.16
 
 #: Characters in a line of the legend: two columns of this fit one column of a paper, four fit two.
 _LEGEND_WIDTH = 20
+
+#: How far towards viridis' yellow lines and boxes go.
+_LIGHTEST = 0.85
 
 #: More dots than this are drawn faint and as a picture, so that vector files stay small.
 MANY = 200
@@ -117,15 +121,32 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of a width; a word is never broken, because half a name is no name."""
+    return textwrap.fill(text, width, break_long_words=False)
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Inches that a legend of these labels takes above the axes of a figure of a width."""
+    lines = [wrapped(label, _LEGEND_WIDTH).count("\n") + 1 for label in labels]
+    columns = _legend_columns(width)
+    # Matplotlib fills its columns from the left, the first ones with one entry more.
+    rest, most = len(lines) % columns, -(-len(lines) // columns)
+    sizes = [most - (1 if rest and column >= rest else 0) for column in range(columns)]
+    starts = [sum(sizes[:column]) for column in range(columns)]
+    return max(
+        sum(0.125 * n + 0.05 for n in lines[start : start + size]) for start, size in zip(starts, sizes, strict=True)
+    )
+
+
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     """Puts a legend above the axes, with labels broken so that its columns fit the figure."""
     for handle in handles:
-        handle.set_label(textwrap.fill(str(handle.get_label()), _LEGEND_WIDTH))
-    columns = 2 if figure.get_figwidth() <= SINGLE else 4
+        handle.set_label(wrapped(str(handle.get_label()), _LEGEND_WIDTH))
     figure.legend(
         handles=list(handles),
         loc="outside upper left",
-        ncols=columns,
+        ncols=_legend_columns(figure.get_figwidth()),
         frameon=False,
         handlelength=2.6,
         handletextpad=0.6,
@@ -133,9 +154,14 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     )
 
 
+def _legend_columns(width: float) -> int:
+    return 2 if width <= SINGLE else 4
+
+
 def palette(number: int) -> list[tuple[float, float, float]]:
-    """Colours from dark to light, distinct to colour-blind eyes and in grey."""
-    return [(float(r), float(g), float(b)) for r, g, b in sns.color_palette("viridis", number)]
+    """Colours from dark to light, distinct to colour-blind eyes and in grey; the lightest is still seen on white."""
+    viridis = mpl.colormaps["viridis"]
+    return [(float(r), float(g), float(b)) for r, g, b, _ in viridis(np.linspace(0, _LIGHTEST, number))]
 
 
 def pale(colour: tuple[float, float, float]) -> tuple[float, float, float]:

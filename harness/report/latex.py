@@ -3,9 +3,9 @@ r"""LaTeX: one file that compiles alone and can also be ``\input`` into a paper.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
 
 from harness.report.layout import CHECK, MARKED, Entry, Row, Table
+from harness.report.pages import LONG_NAME, is_wide, parts_of
 
 __all__ = ["escape_latex", "latex_document"]
 
@@ -57,14 +57,6 @@ _ESCAPES = {
     "\n": " ",
 }
 
-#: Characters across a page on which a table is still set in 7 pt: upright, and turned. A wider table comes in parts.
-_UPRIGHT, _TURNED = 140, 210
-#: What stands between two columns, in characters.
-_BETWEEN = 2.4
-
-#: Characters of a row name that still fit on one line.
-_LONG_NAME = 24
-
 #: ``\@nodocument`` is an error message until ``\begin{document}`` and empty after it, which tells if we are in a paper.
 _HEAD = r"""% Needs in your preamble:
 % \usepackage[T1]{fontenc}
@@ -91,10 +83,9 @@ def escape_latex(text: str) -> str:
 
 def latex_document(tables: list[Table], remark: str = "") -> str:
     r"""Sets all tables; ``\input`` it inside a document, or compile it as it is; the remark becomes a comment."""
-    parts = [part for table in tables for part in _parts(table)]
-    floats = "\n".join(_float(part) for part in parts)
-    widest = max((_names_width(part) + sum(_widths(part)) for part in parts), default=0)
-    head = _HEAD.replace("%s", "landscape," if widest > _UPRIGHT else "")
+    turned = any(is_wide(table) for table in tables)
+    floats = "\n".join(_float(part) for table in tables for part in parts_of(table, turned=turned))
+    head = _HEAD.replace("%s", "landscape," if turned else "")
     said = f"% {remark}\n" if remark else ""
     return f"{said}{head}\n{floats}\n\\harnessend\n"
 
@@ -105,50 +96,6 @@ def _settable(character: str) -> str:
         return character
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or f"[U+{ord(character):04X}]"
-
-
-def _parts(table: Table) -> list[Table]:
-    """The table, in parts of whole groups of columns where it is wider than a page; the notes stand under the last."""
-    room = _TURNED - _names_width(table)
-    widths = _widths(table)
-    parts: list[list[int]] = [[]]
-    start = 0
-    for _, width in table.groups:
-        group = list(range(start, start + width))
-        start += width
-        together = sum(widths[place] for place in group) <= room
-        # A group that no page holds is broken like any row of columns.
-        for block in [group] if together else [[place] for place in group]:
-            if parts[-1] and sum(widths[place] for place in [*parts[-1], *block]) > room:
-                parts.append([])
-            parts[-1] += block
-    if len(parts) == 1:
-        return [table]
-    return [_part(table, number, len(parts), places) for number, places in enumerate(parts, start=1)]
-
-
-def _part(table: Table, number: int, of: int, places: list[int]) -> Table:
-    return replace(
-        table,
-        kind=table.kind if number == 1 else f"{table.kind}-{number}",
-        caption=(*(table.caption if number == 1 else table.caption[:1]), f"Part {number} of {of}."),
-        columns=tuple(table.columns[place] for place in places),
-        rows=tuple(replace(row, entries=tuple(row.entries[place] for place in places)) for row in table.rows),
-        notes=table.notes if number == of else (),
-    )
-
-
-def _widths(table: Table) -> list[float]:
-    """Width of each column in characters."""
-    return [
-        _BETWEEN + max([len(column.title), *(len(row.entries[place].text) for row in table.rows)])
-        for place, column in enumerate(table.columns)
-    ]
-
-
-def _names_width(table: Table) -> float:
-    longest = [max(map(len, names)) for names in zip(table.heads, *(row.heads for row in table.rows), strict=True)]
-    return sum(_BETWEEN + min(each, _LONG_NAME) for each in longest)
 
 
 def _float(table: Table) -> str:
@@ -203,7 +150,7 @@ def _tabular(table: Table) -> list[str]:
 def _first_column(table: Table) -> str:
     """Breaks long names, so that one of them does not shrink the whole table."""
     longest = max((len(row.heads[0]) for row in table.rows), default=0)
-    return "l" if longest <= _LONG_NAME else r">{\raggedright\arraybackslash}p{3.6cm}"
+    return "l" if longest <= LONG_NAME else r">{\raggedright\arraybackslash}p{4.6cm}"
 
 
 def _more_columns(table: Table) -> str:

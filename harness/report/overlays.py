@@ -14,15 +14,17 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, Drawing, new_figure, styled, wrapped
 from harness.report.variants import Variant
 from harness.results.overlay import Overlay
 
 __all__ = ["label_colour", "overlay_figure", "slice_dice"]
 
-#: Okabe and Ito's colours, bright ones first: they must stand out on grey.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
+#: Okabe and Ito's colours; the first four fall from light to dark, so that they differ in grey too.
+_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#CC79A7", "#009E73")
 _MAX_COLUMNS = 6
+#: Characters of a title that fit over a panel.
+_TITLE_WIDTH = 19
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def _span(line: NDArray[np.bool_], margin: int = 3) -> slice:
 def _prediction(variant: Variant, name: str, mine: Overlay, first: Overlay) -> _Panel:
     leading = mine.modalities.index(variant.leading) if variant.leading in mine.modalities else 0
     # Two variants may show different slices where one was scored on other cases: then the picture says so.
-    where = "" if mine.name == first.name else f"\n{mine.name}"
-    title = f"{name}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
+    where = "" if mine.name == first.name else f"\n{wrapped(mine.name, _TITLE_WIDTH)}"
+    title = f"{wrapped(name, _TITLE_WIDTH)}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
     return _Panel(title, mine.images[leading], mine.prediction)
 
 
@@ -114,7 +116,11 @@ def _draw(panels: list[_Panel], first: Overlay, title: str) -> Figure:
     aspect = first.spacing[0] / first.spacing[1]
     height, width = first.truth.shape
     size = DOUBLE / columns
-    figure = new_figure(DOUBLE, 0.55 + rows * (0.32 + size * min(height * aspect / width, 1.3)))
+    lines = sum(
+        max(panel.title.count("\n") for panel in row)
+        for row in [panels[:plain], *(panels[at : at + columns] for at in range(plain, len(panels), columns))]
+    )
+    figure = new_figure(DOUBLE, 0.55 + 0.13 * lines + rows * (0.2 + size * min(height * aspect / width, 1.3)))
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

@@ -21,12 +21,13 @@ from harness.results.overlay import Overlay
 
 __all__ = ["qualitative_grid"]
 
-#: What a prediction says too much and too little; orange and blue differ to every eye and in grey.
-_SURPLUS, _MISSED, _CONFUSED = "#E69F00", "#56B4E9", "#F0E442"
+#: What a prediction says too much, too little, or under another name: steps of lightness above the darkened image.
+_SURPLUS, _MISSED, _CONFUSED = "#E0475B", "#B9A5FF", "#FFFFFF"
 #: Variants a figure; more would make the panels too small to judge.
 _MAX_VARIANTS = 12
 #: Inches along the side of a panel.
 _LARGEST = 1.3
+_TITLE_SIZE = 5.5
 
 
 def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
@@ -53,7 +54,7 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
         for number, (place, case, slices) in enumerate(rows):
             _case_rows(grid[2 * number : 2 * number + 2], place, slices, shown, windows[case])
         for axes, title in zip(grid[0], ["Truth", *(view.names[each] for each in shown)], strict=True):
-            axes.set_title(f"{textwrap.fill(title, 14)}\n{axes.get_title()}", fontsize=5.5, pad=2)
+            axes.set_title(f"{_title(title, size)}\n{axes.get_title()}", fontsize=_TITLE_SIZE, pad=2)
         present = sorted(
             {int(v) for *_, slices in rows for each in slices.values() for v in np.unique(each.truth)} - {0}
         )
@@ -74,6 +75,11 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
         f"each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
     )
     return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {title}", caption, figure)
+
+
+def _title(text: str, size: float) -> str:
+    """A name in lines as wide as a panel; a word wider than that is broken."""
+    return textwrap.fill(text, max(6, int(size * 72 / (0.55 * _TITLE_SIZE))))
 
 
 def _case_rows(
@@ -109,7 +115,7 @@ def _case_rows(
         if truth.any():
             upper.contour(truth > 0, [0.5], colors="white", linewidths=0.5)
         upper.set_title(f"{slice_dice(mine.truth, mine.prediction):.2f}", fontsize=5.5, pad=1)
-        _show(lower, image // 2, aspect)
+        _show(lower, image // 3, aspect)
         lower.imshow(_errors(truth, prediction), aspect=aspect, interpolation="nearest")
 
 

@@ -45,23 +45,25 @@ def _max(values: pd.Series[float]) -> float:
     return float(values.max())
 
 
-#: Printed where any cell has recorded them.
+_ENERGY = Cost("energy_wh", "Energy (Wh)", 1, _mean, 1)
+#: Printed where any cell has recorded them; energy always, because readers ask for it: a note says why there is none.
 COSTS = (
     Cost("parameters", "Parameters (M)", 1e-6, _max, 2),
     Cost("gflops", "GFLOPs", 1, _max, 2),
     Cost("train_seconds", "Training (min)", 1 / 60, _mean, 1),
     Cost("peak_memory_mb", "Peak memory (GB)", 1e-3, _max, 2),
     Cost("latency_seconds", "Latency (s/case)", 1, _mean, 2),
-    Cost("energy_wh", "Energy (Wh)", 1, _mean, 1),
+    _ENERGY,
 )
 
 
 def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
     """Costs of every variant beside its mean score; ``None`` where no cell recorded any."""
     cells, evidence = view.cells, view.evidence
-    costs = [cost for cost in COSTS if cost.column in cells and cells[cost.column].notna().any()]
-    if not costs:
+    recorded = [cost for cost in COSTS if _is_recorded(cells, cost)]
+    if not recorded:
         return None
+    costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
     over = ", mean over regions" if view.main == MEAN_REGION else ""
     styles = [metric_style(metric) for metric in computed.results.metrics]
     scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
@@ -90,6 +92,7 @@ def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
             *_unmeasured(cells),
+            *_without_energy(cells),
             *(("Cells without a result: " + "; ".join(evidence.failures) + ".",) if evidence.failures else ()),
             f"Commit {evidence.commits}.",
         ),
@@ -100,7 +103,7 @@ def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
 def _cost_entry(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> Entry:
     if view.status[variant] != "complete":
         return word(view.status[variant])
-    values = mine[cost.column].dropna().astype(float)
+    values = mine[cost.column].dropna().astype(float) if cost.column in mine else pd.Series(dtype=float)
     if values.empty:
         return Entry("–")
     value = cost.combine(values) * cost.scale
@@ -108,8 +111,33 @@ def _cost_entry(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: C
 
 
 def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:
-    absent = [cost.title for cost in COSTS if cost.column not in cells or not cells[cost.column].notna().any()]
+    absent = [cost.title for cost in COSTS if cost is not _ENERGY and not _is_recorded(cells, cost)]
     return (f"Not measured: {', '.join(absent)}.",) if absent else ()
+
+
+def _is_recorded(cells: pd.DataFrame, cost: Cost) -> bool:
+    return cost.column in cells and bool(cells[cost.column].notna().any())
+
+
+def _without_energy(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Why finished cells have no energy: only a GPU has a counter, and it counts a cell trained in one go."""
+    done = cells[cells["status"] == "done"]
+    silent = done[done[_ENERGY.column].isna()] if _ENERGY.column in done else done
+    if silent.empty:
+        return ()
+    devices = silent["device"].fillna("").astype(str)
+    on_cpu = int(devices.str.startswith("cpu").sum())
+    unknown = int((devices.eq("") | devices.str.startswith("unknown")).sum())
+    found = (
+        (on_cpu, "computed on a processor, which has no counter that is read here"),
+        (
+            len(silent) - on_cpu - unknown,
+            "computed on a GPU, whose counter (NVML by nvidia-ml-py) gave nothing or did not see the whole training",
+        ),
+        (unknown, "computed elsewhere"),
+    )
+    said = "; ".join(f"{count(number, 'cell')} {reason}" for number, reason in found if number)
+    return (f"Energy is not known (a dash) of {said}.",)
 
 
 def _devices(cells: pd.DataFrame) -> str:
