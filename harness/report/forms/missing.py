@@ -229,7 +229,7 @@ def _leading(view: DatasetView) -> list[Table]:
             dataset=view.name,
             title=f"{view.title}: the leading modality's loss against each auxiliary's",
             caption=(
-                f"{style.title}{_over_regions(view.missing[0])}: what is lost without the leading modality, and "
+                f"{style.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
                 f"without one auxiliary modality: {view.title}.",
                 "Differences to all modalities: mean of the patients' differences and its 95 % interval (BCa "
                 f"bootstrap); {_STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "

@@ -1,0 +1,219 @@
+"""``harness missing``: finished cells tested with fewer modalities, exactly, once, and whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.execution import missing_worker
+from harness.execution.cell import run_cell
+from harness.execution.missing import Evaluation, evaluate_subsets, trained_fill
+from harness.execution.run import register
+from harness.execution.weights import read_filling
+from harness.execution.worker import DONE, FAILED
+from harness.report.tables import build_tables
+from harness.results.reading import load_study as load_results
+from harness.results.store import Store
+from harness.results.subsets import CellSubsets, Subset
+from harness.study.expansion import load_study
+
+CPU = torch.device("cpu")
+WAYS = {"never dropped": {}, "dropout": {"sampling": {"modality_dropout": {"p": 0.5, "fill": "token"}}}}
+SINGLE = [("t1",), ("epi",)]
+
+
+def train(path, labels=None):
+    """Trains in this process: no engine is needed. Returns the cells by label."""
+    loaded, store = load_study(path), Store(path.parent / "results")
+    store.create()
+    register(loaded, store, path)
+    cells = {}
+    for cell in loaded.cells:
+        cells[cell.label] = store.cell(cell.spec.id)
+        if labels is None or cell.label in labels:
+            run_cell(cell.spec, cells[cell.label], path.parent / "cache", "cpu")
+    return cells
+
+
+@pytest.fixture
+def cells(write_study, toys):
+    """A toy trained with and without dropped modalities."""
+    return train(write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "protocol": WAYS}))
+
+
+@pytest.fixture
+def plain(write_study, toys):
+    """A toy that never lacked a modality."""
+    return train(write_study())["toy"]
+
+
+def rows_of(cell):
+    return pd.read_parquet(cell.result / "cases.parquet")
+
+
+def test_with_every_modality_the_rows_are_those_of_the_cells_own_test(cells, project):
+    assert {label: trained_fill(cell) for label, cell in cells.items()} == {
+        "toy, never dropped": "zeros",
+        "toy, dropout": "token",
+    }
+    for cell in cells.values():
+        evaluation = Evaluation.open(cell, None, project / "cache", CPU)
+        pd.testing.assert_frame_equal(evaluation.test(("t1", "epi")), rows_of(cell), check_exact=True)
+        assert not evaluation.test(("t1",))["value"].equals(rows_of(cell)["value"])
+
+
+def test_the_network_is_given_what_stood_for_absent_modalities_in_its_training(cells, project):
+    learned = Evaluation.open(cells["toy, dropout"], None, project / "cache", CPU).network
+    seen = []
+    learned.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    values = read_filling(cells["toy, dropout"].result / "weights.safetensors").values
+    assert any(values)
+    marked = torch.zeros(1, 2, 64, 64)
+    marked[:, 1] = torch.nan
+    with torch.no_grad():
+        learned(marked)
+    assert torch.equal(seen[0][:, 1], torch.full((1, 64, 64), values[1]))
+    assert not seen[0][:, 0].any()
+
+
+def test_another_filling_can_be_asked_for_and_a_token_only_where_one_was_learned(cells, project):
+    plain, dropped = cells["toy, never dropped"], cells["toy, dropout"]
+    cache = project / "cache"
+    assert Evaluation.open(dropped, "zeros", cache, CPU).network.filling.values == (0, 0)
+    mean = Evaluation.open(plain, "mean", cache, CPU)
+    # By z-score over the training cases the body's mean is 0, and so is what lies outside.
+    assert mean.network.filling.kind == "mean"
+    assert np.allclose(mean.network.filling.values, 0, atol=0.1)
+    with pytest.raises(HarnessError, match="without a learned token"):
+        Evaluation.open(plain, "token", cache, CPU)
+
+
+def test_imported_weights_keep_what_stands_for_absent_modalities(cells, write_study, project):
+    weights = cells["toy, dropout"].result / "weights.safetensors"
+    matrix = {"dataset": ["cortex"], "model": [{"name": "toy", "label": "theirs", "weights": str(weights)}]}
+    imported = train(write_study(name="imported", matrix=matrix))["theirs"]
+    assert read_filling(imported.result / "weights.safetensors") == read_filling(weights)
+    evaluate_subsets(imported, SINGLE, None, project / "cache", CPU)
+    evaluate_subsets(cells["toy, dropout"], SINGLE, None, project / "cache", CPU)
+    stores = CellSubsets(imported), CellSubsets(cells["toy, dropout"])
+    for (facts, mine), (_, theirs) in zip(*(store.results() for store in stores), strict=True):
+        assert facts["dropout"] == {"p": None, "fill": "token"}
+        pd.testing.assert_frame_equal(pd.read_parquet(mine), pd.read_parquet(theirs), rtol=0.01)
+
+
+def test_what_is_done_is_not_computed_twice_and_what_was_stopped_goes_on(plain, project):
+    class Stopped(BaseException):
+        pass
+
+    calls = iter(range(10**6))
+    cases = len(rows_of(plain)["case"].unique())
+
+    def stop():
+        if next(calls) > cases + 1:  # in the second subset
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        evaluate_subsets(plain, SINGLE, None, project / "cache", CPU, stop)
+    store = CellSubsets(plain)
+    first, second = (store.path / Subset(present, "zeros").name for present in SINGLE)
+    assert (first / "subset.json").is_file()
+    assert not second.exists()
+    assert not list(store.path.glob(".*.tmp"))
+    kept = (first / "cases.parquet").stat()
+    evaluate_subsets(plain, SINGLE, None, project / "cache", CPU)
+    assert (first / "cases.parquet").stat().st_mtime_ns == kept.st_mtime_ns
+    assert (second / "subset.json").is_file()
+    whole = Evaluation.open(plain, None, project / "cache", CPU)
+    for present, folder in zip(SINGLE, (first, second), strict=True):
+        pd.testing.assert_frame_equal(pd.read_parquet(folder / "cases.parquet"), whole.test(present), check_exact=True)
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_only_the_subset_under_way(plain, project):
+    command = [sys.executable, "-m", "harness.execution.missing_worker", str(plain.path), "--cache", "cache"]
+    store = CellSubsets(plain)
+    process = subprocess.Popen([*command, "--device", "cpu", "--threads", "1"], start_new_session=True)
+    while not store.results():
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for _, path in store.results()}
+    assert main(["missing", "micro", "--cpu", "--workers", "1"]) == 0
+    assert len(store.results()) == 2
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in done.items())
+
+
+@pytest.mark.slow
+def test_the_verb_tests_every_cell_and_the_report_shows_it(cells, project, capsys):
+    assert main(["missing", "micro", "--cpu", "--workers", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "4 subsets of modalities, 0 done before" in shown
+    assert "token" in shown
+    assert "harness report micro" in shown
+    written = {path: path.stat().st_mtime_ns for cell in cells.values() for _, path in CellSubsets(cell).results()}
+    assert len(written) == 4
+    assert main(["missing", "micro", "--cpu", "--workers", "2"]) == 0
+    assert "4 done before" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in written.items())
+    store = Store(project / "results")
+    results = load_results(store.find_study("micro"), store)
+    assert set(results.subsets["present"]) == {"t1", "epi"}
+    assert set(zip(results.subsets["dropout"], results.subsets["fill"], strict=True)) == {
+        ("never dropped", "zeros"),
+        ("dropped with p 0.5", "token"),
+    }
+    from harness.report.computed import compute
+
+    kinds = {table.kind for table in build_tables(compute(results))}
+    assert {"missing-0", "missing-1", "missing-survival", "missing-leading"} <= kinds
+    assert main(["missing", "micro", "--fill", "token", "--cpu", "--workers", "1"]) == 0
+    assert "was trained without a learned token" in capsys.readouterr().out
+    assert main(["missing", "micro", "--fill", "token", "--label", "toy, never dropped"]) == 2
+    assert "without a learned token" in capsys.readouterr().err
+    assert main(["missing", "micro", "--label", "toi"]) == 2
+
+
+def test_a_cell_that_cannot_be_tested_leaves_its_reason(plain, project, toys, monkeypatch):
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    weights = plain.result / "weights.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[: len(kept) // 2])
+    words = [str(plain.path), "--cache", str(project / "cache"), "--device", "cpu"]
+    try:
+        assert missing_worker.main(words) == FAILED
+        store = Store(project / "results")
+        assert "weights" in load_results(store.find_study("micro"), store).subset_failures[plain.id]
+        weights.write_bytes(kept)
+        assert missing_worker.main(words) == DONE
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
+    assert CellSubsets(plain).failure() is None
+    assert len(CellSubsets(plain).results()) == 2
+
+
+@pytest.mark.slow
+def test_weights_that_cannot_be_read_fail_their_cell_alone(cells, capsys):
+    (cells["toy, dropout"].result / "weights.safetensors").write_bytes(b"half a file")
+    assert main(["missing", "micro", "--cpu", "--workers", "2"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 of 2 cells lack results" in shown
+    assert "cannot be read" in shown
+    assert len(CellSubsets(cells["toy, never dropped"]).results()) == 2
+
+
+def test_a_study_without_finished_cells_is_refused(write_study, toys, capsys):
+    train(write_study(), labels=())
+    assert main(["missing", "micro", "--cpu"]) == 2
+    assert "not finished (new)" in capsys.readouterr().err.replace("\n", " ")
