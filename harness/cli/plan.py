@@ -99,8 +99,12 @@ def _on_cards(
     loaded = load_study(study, profile, assume_absent=True)
     _head(console, loaded)
     console.print(_protocol(loaded))
+    quiet = not console.is_terminal
     plan = plan_on_cards(
-        loaded, Store(results), cards, lambda groups: track(groups, "Counting", console=console, transient=True)
+        loaded,
+        Store(results),
+        cards,
+        lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
     )
     show(console, plan, cards, gpus)
 

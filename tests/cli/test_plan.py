@@ -56,6 +56,16 @@ def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
     assert all("in 3 cells" in total and "with 3 cards, a cell each" in total for total in totals)
 
 
+def test_a_batch_that_a_card_cannot_hold_is_named_with_one_that_it_can(write_study, capsys):
+    matrix = {"dataset": ["brats2023"], "model": [{"name": "toy", "label": "Wide", "width": 64}]}
+    study = write_study(protocol={"base": "paper", "sampling": {"batch_size": 8000}}, matrix=matrix)
+    lines = shown(capsys, study, "--card", "rtx3090")
+    said = re.search(r"8000 does not fit, (\d+) would", row(lines, "Wide"))
+    assert said is not None
+    assert 0 < int(said[1]) < 8000
+    assert "8000 fits" in row(shown(capsys, study, "--card", "h200"), "Wide")
+
+
 def test_without_a_card_absent_data_is_still_refused(write_study, capsys):
     assert main(["plan", str(write_study(matrix=ABSENT))]) == 2
     assert "No data for 'brats2023'" in capsys.readouterr().err
