@@ -99,13 +99,22 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
 
 
 def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str) -> Poly3DCollection:
-    # A border of background closes surfaces that reach the edge of the box.
-    padded = np.pad(mask, 1).astype(np.float32)
-    step = max(1, int(np.ceil(max(mask.shape) / _FINEST)))
-    vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=spacing, step_size=step)
+    vertices, faces = _surface(mask, spacing)
     mesh = Poly3DCollection(
         (vertices - np.array(spacing))[faces], facecolors=colour, alpha=_OPACITY, shade=True, linewidths=0
     )
     # Thousands of triangles make a vector file of many megabytes; the text stays vector.
     mesh.set_rasterized(True)
     return mesh
+
+
+def _surface(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Returns the vertices (V, 3) in mm and triangles (F, 3) of what a mask that is not empty holds."""
+    # A border of background closes surfaces that reach the edge of the box.
+    padded = np.pad(mask, 1).astype(np.float32)
+    step = max(1, int(np.ceil(max(mask.shape) / _FINEST)))
+    try:
+        vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=spacing, step_size=step)
+    except RuntimeError:  # single voxels between the steps, as a network leaves that has hardly learnt
+        vertices, faces, _, _ = marching_cubes(padded, 0.5, spacing=spacing)
+    return vertices, faces

@@ -13,6 +13,7 @@ from harness.report.computed import compute
 from harness.report.curves import training_curves
 from harness.report.drawing import Drawing, palette, render
 from harness.report.overlays import overlay_figure, slice_dice
+from harness.report.surfaces import _surface
 from harness.results.schema import StudyResults
 
 
@@ -80,6 +81,18 @@ def test_curves_have_one_line_a_cell(builder) -> None:
     assert list(dice.lines[0].get_xdata()) == [2, 4]
 
 
+def test_the_dash_of_a_curve_is_that_of_its_legend(builder) -> None:
+    for label in ("A", "B", "C"):
+        builder.cell(label, [(0.5, 0.5)], epochs=5)
+    drawing = draw(training_curves, builder.build())
+    assert drawing is not None
+    # Matplotlib keeps the dash nowhere else: its public style is "--" for all.
+    drawn = [line._unscaled_dash_pattern for line in drawing.figure.axes[0].lines]
+    named = [line._unscaled_dash_pattern for line in drawing.figure.legends[0].get_lines()]
+    assert drawn == named
+    assert len({str(dash) for dash in drawn}) == 3
+
+
 def test_overlay_shows_modalities_truth_and_predictions(ablation: StudyResults) -> None:
     drawing = draw(overlay_figure, ablation)
     assert drawing is not None
@@ -137,3 +150,12 @@ def test_the_palette_is_ordered_by_lightness(number: int) -> None:
     lightness = [float(np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722))) for colour in palette(number)]
     assert lightness == sorted(lightness)
     assert len(set(lightness)) == number
+
+
+def test_a_label_of_a_single_voxel_has_a_surface():
+    """Between the steps of a coarse mesh there is nothing to find; the report of a short training has such labels."""
+    mask = np.zeros((150, 150, 150), bool)
+    mask[70, 71, 72] = True
+    vertices, faces = _surface(mask, (1.0, 1.0, 2.0))
+    assert len(faces) > 0
+    np.testing.assert_allclose(vertices.mean(axis=0), (71, 72, 146))
