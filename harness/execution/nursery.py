@@ -30,7 +30,7 @@ from typing import Any
 __all__ = ["Forked", "Nursery", "main", "shared_nursery"]
 
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
-_PRELOADED = ("harness.execution.cell", "torch._dynamo")
+_PRELOADED = ("harness.execution.cell", "harness.execution.worker", "torch._dynamo")
 
 #: Seconds between looks at the cells; their ends wake the nursery by themselves, unless processes of theirs linger.
 _POLL = 0.2
@@ -175,7 +175,7 @@ def main(descriptor: int) -> None:
             except (EOFError, OSError):
                 os._exit(0)  # without waiting for the cells: they notice, and end in order
             if "start" in request:
-                process = context.Process(target=_work, args=(connection, request))
+                process = context.Process(target=_work, args=(connection, request, os.getpid()))
                 process.start()
                 running[request["start"]] = process
             elif (process := running.get(request["signal"])) is not None and process.pid is not None:
@@ -188,7 +188,7 @@ def main(descriptor: int) -> None:
                     connection.send_bytes(json.dumps({"ended": number, "status": status}).encode())
 
 
-def _work(connection: Connection, request: Mapping[str, Any]) -> None:
+def _work(connection: Connection, request: Mapping[str, Any], parent: int) -> None:
     """Is what ``python -m harness.execution.worker`` would be, in a process that has everything imported."""
     os.setsid()
     connection.close()
@@ -205,7 +205,7 @@ def _work(connection: Connection, request: Mapping[str, Any]) -> None:
     importlib.invalidate_caches()
     from harness.execution import worker
 
-    sys.exit(worker.main(request["arguments"]))
+    sys.exit(worker.main(request["arguments"], parent))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def train_network(
     else:
         network = _build(problem, data, "init").to(device)
         hooks = _hooks(problem, data, device, reporter, should_stop)
-        with lead(ranks, folder.path, cache, device, accumulate) as joined:
+        with lead(ranks, folder, cache, device, accumulate, should_stop) as joined:
             trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
             reporter.begin(trainer.total_steps)
             history = trainer.run()
@@ -131,12 +131,18 @@ def train_for_validation(
 
 
 def train_beside(
-    spec: CellSpec, folder: CellFolder, cache: Path, device: torch.device, ranks: Ranks, accumulate: int
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    ranks: Ranks,
+    accumulate: int,
+    should_stop: Callable[[], bool],
 ) -> None:
-    """Trains with the first process of a cell, which validates, writes and decides.
+    """Trains with the first process of a cell, which validates and writes.
 
     Raises:
-        Interrupted: The first process was asked to stop.
+        Interrupted: One of the processes was asked to stop.
     """
     set_determinism(spec.protocol.training.determinism, device)
     problem = open_problem(spec)
@@ -147,7 +153,7 @@ def train_beside(
         fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=lambda _: None,
         on_epoch=lambda _: None,
-        should_stop=lambda: False,
+        should_stop=should_stop,
     )
     _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
 

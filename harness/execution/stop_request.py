@@ -10,11 +10,15 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """True once somebody asked for it, or once the process that started this one is gone."""
+    """True once somebody asked for it, or once the process that started this one is gone.
 
-    def __init__(self) -> None:
+    Args:
+        parent: Number of that process, where it is known: it may be gone already.
+    """
+
+    def __init__(self, parent: int | None = None) -> None:
         self._asked = False
-        self._parent = os.getppid()
+        self._parent = parent or os.getppid()
         self._own = os.getpid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             signal.signal(number, self._on_signal)

@@ -26,8 +26,13 @@ DONE, FAILED, BUSY, UNWRITTEN, STOPPED = 0, 3, 4, 5, 130
 _LEASE_WAIT = 5
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the cell in a folder; returns the exit status."""
+def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
+    """Runs the cell in a folder; returns the exit status.
+
+    Args:
+        arguments: Of the command line; default: this process's own.
+        parent: Number of the process that started this one; default: whose child it is now.
+    """
     parser = argparse.ArgumentParser(description="Runs one cell.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
@@ -39,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--until", type=int, help="As --trial, and only until this epoch.")
     given = parser.parse_args(arguments)
 
-    should_stop = StopRequest()  # before the slow imports, so that an early signal is not lost
+    should_stop = StopRequest(parent)  # before the slow imports, so that an early signal is not lost
 
     import torch
 

@@ -7,7 +7,8 @@ statistics over all (SyncBatchNorm). So the number of processes is not part of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -49,8 +50,9 @@ class Ranks:
                 f"A batch of {batch_size} cannot be divided equally among {self.size} processes.",
                 hint="Choose a number of GPUs a cell that divides `sampling.batch_size`.",
             )
-        share = batch_size // self.size
-        return range(self.rank * share, (self.rank + 1) * share)
+        # Every so many: where each process cuts its part into smaller ones, these together are the parts that one
+        # process would cut the batch into.
+        return range(self.rank, batch_size, self.size)
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Returns the network with whatever its layers need to see the whole batch."""
@@ -65,7 +67,7 @@ class Ranks:
         return output, labels
 
     def agree(self, wanted: bool) -> bool:
-        """Returns what the first process wants."""
+        """Returns whether any process wants it."""
         return wanted
 
     def share(self, value: float) -> float:
@@ -129,8 +131,10 @@ class JoinedRanks(Ranks):
         return torch.cat(parts)
 
     def agree(self, wanted: bool) -> bool:
-        """Returns what the first process wants."""
-        return bool(self.share(float(wanted)))
+        """Returns whether any process wants it; each waits for all others."""
+        told = torch.tensor([float(wanted)])
+        dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._words)  # type: ignore[arg-type]
+        return bool(told)
 
     def share(self, value: float) -> float:
         """Returns the first process's value; the others wait for it."""
@@ -140,7 +144,9 @@ class JoinedRanks(Ranks):
 
 
 @contextmanager
-def join(rank: int, size: int, device: torch.device, meeting: Path) -> Iterator[Ranks]:
+def join(
+    rank: int, size: int, device: torch.device, meeting: Path, look: Callable[[], None] = lambda: None
+) -> Iterator[Ranks]:
     """Joins the processes that train one network.
 
     Args:
@@ -148,17 +154,32 @@ def join(rank: int, size: int, device: torch.device, meeting: Path) -> Iterator[
         size: How many there are.
         device: Device of this process.
         meeting: A file all can reach, which does not exist yet; they find each other through it.
+        look: Called while others are waited for; raises where one of them will not come.
+
+    Raises:
+        TrainingError: Not all came in time.
     """
+    store = dist.FileStore(str(meeting), size)
+    _await_all(store, rank, size, look)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        init_method=meeting.resolve().as_uri(),
-        rank=rank,
-        world_size=size,
-        timeout=_START,
-    )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_START)
     try:
         yield JoinedRanks(rank, size, device)
     finally:
         dist.destroy_process_group()
+
+
+def _await_all(store: dist.Store, rank: int, size: int, look: Callable[[], None]) -> None:
+    """Waits until every process is there; torch itself would wait for one that died until its time limit."""
+    store.set(f"here/{rank}", "")
+    deadline = time.monotonic() + _START.total_seconds()
+    while not store.check([f"here/{other}" for other in range(size)]):
+        look()
+        if time.monotonic() > deadline:
+            raise TrainingError(
+                f"Not all of {size} processes started within {_START.total_seconds() / 60:.0f} minutes.",
+                hint="Look at the cell's log.",
+            )
+        time.sleep(0.05)

@@ -22,19 +22,18 @@ from harness.results.store import Store
 WORKER = """
 import os, signal, sys, time
 
-def main(arguments):
+def main(arguments, parent):
     print("at work", os.environ.get("MARK"), os.getcwd(), flush=True)
     {
         "end": lambda: None,
         "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "raise": lambda: 1 / 0,
         "wait": lambda: time.sleep(60),
-        "watch": lambda: watch(),
+        "watch": lambda: watch(parent),
     }[arguments[0]]()
     return int(arguments[1])
 
-def watch():
-    parent = os.getppid()
+def watch(parent):
     while os.getppid() == parent:
         time.sleep(0.02)
     print("left alone", flush=True)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
+from forked_worker import agree, server
 from safetensors.torch import load_file
 from torch import nn
 
 from harness.errors import TrainingError
+from harness.execution import peers
 from harness.execution.cell import run_cell
-from harness.results.store import Store
+from harness.execution.engine import Attempt
+from harness.execution.failures import PeerFailed, explain
+from harness.execution.process import Slot, WorkerProcess
+from harness.results.store import CellFolder, Store
 from harness.study.expansion import load_study
 from harness.training.loop import Interrupted
 from harness.training.ranks import Ranks, join
@@ -39,14 +53,16 @@ def cell(project, toys, write_study):
     return planned.spec, folder
 
 
-def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project, accumulate):
+    """Also where each batch is cut into parts for want of GPU memory: the parts, too, are those of one process."""
     spec, folder = cell
     found = {}
     for ranks in (1, 2):
-        made = folder(f"results{ranks}")
-        run_cell(spec, made, project / "cache", "cpu", ranks=ranks)
+        made = folder(f"{ranks}")
+        run_cell(spec, made, project / "cache", "cpu", ranks=ranks, accumulate=accumulate)
         found[ranks] = pd.read_parquet(made.result / "history.parquet"), load_file(made.result / "weights.safetensors")
-        assert made.summary()["ranks"] == ranks
+        assert (made.summary()["ranks"], made.summary()["accumulate"]) == (ranks, accumulate)
     (history, weights), (together, shared) = found[1], found[2]
     assert together["loss"].to_numpy() == pytest.approx(history["loss"].to_numpy(), rel=1e-5)
     assert together["val_dice"].to_numpy() == pytest.approx(history["val_dice"].to_numpy(), abs=1e-3, nan_ok=True)
@@ -76,13 +92,27 @@ def test_batchnorm_is_refused_on_a_cpu(tmp_path):
         assert isinstance(ranks.prepare(nn.Sequential(nn.InstanceNorm2d(1))), nn.Sequential)
 
 
-def test_the_parts_of_a_batch_are_the_batch():
-    parts = []
-    for rank in range(3):
+def parts_of(batch_size, size):
+    """The positions that each of several processes works on."""
+    found = []
+    for rank in range(size):
         ranks = Ranks()
-        ranks.rank, ranks.size = rank, 3
-        parts += ranks.part(6)
-    assert parts == list(range(6))
+        ranks.rank, ranks.size = rank, size
+        found.append(list(ranks.part(batch_size)))
+    return found
+
+
+def test_the_parts_of_a_batch_are_the_batch():
+    assert sorted(position for part in parts_of(6, 3) for position in part) == list(range(6))
+
+
+@pytest.mark.parametrize(("batch", "size", "accumulate"), [(4, 2, 2), (12, 2, 3), (12, 3, 2), (8, 4, 2), (8, 2, 1)])
+def test_parts_cut_smaller_are_together_the_parts_of_one_process(batch, size, accumulate):
+    """Batch Dice sees the same images at a time, whoever computes them."""
+    whole = torch.arange(batch).chunk(accumulate)
+    cut = [torch.tensor(part).chunk(accumulate) for part in parts_of(batch, size)]
+    together = [torch.cat(parts).sort().values for parts in zip(*cut, strict=True)]
+    assert all(torch.equal(one, other) for one, other in zip(whole, together, strict=True))
 
 
 def test_a_batch_that_cannot_be_divided_is_refused():
@@ -90,3 +120,86 @@ def test_a_batch_that_cannot_be_divided_is_refused():
     ranks.size = 4
     with pytest.raises(TrainingError, match="batch of 6 cannot be divided equally among 4"):
         ranks.part(6)
+
+
+def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers.sys, "executable", shutil.which("false"))
+    began = time.monotonic()
+    with pytest.raises(PeerFailed) as error, peers.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1):
+        raise AssertionError("there is nobody to train with")
+    assert time.monotonic() - began < 10, "torch itself waits for ten minutes"
+    assert "Process 2 of the 2 that train the cell together ended with status 1" in error.value.reason.text
+    assert explain(error.value, tmp_path).kind == "exception"
+
+
+def test_a_stop_while_others_start_is_heard(tmp_path, monkeypatch):
+    start = subprocess.Popen
+    monkeypatch.setattr(peers.subprocess, "Popen", lambda command, **more: start(["sleep", "60"], **more))
+    with pytest.raises(Interrupted), peers.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1, lambda: True):
+        raise AssertionError("training has begun")
+
+
+def test_one_process_that_wants_to_stop_stops_all(tmp_path):
+    """Slurm signals every process of a task; each hears it at a moment of its own."""
+
+    ours, theirs = multiprocessing.Pipe()
+    other = server().Process(target=agree, args=(1, tmp_path / "meeting", theirs))
+    other.start()
+    with join(0, 2, CPU, tmp_path / "meeting") as ranks:
+        heard = [ranks.agree(False), ranks.agree(False), ranks.share(7.0)]
+    assert heard == ours.recv() == [False, True, 7.0]
+    other.join()
+
+
+LONG = {**PROTOCOL, "training": {**PROTOCOL["training"], "epochs": 4000, "validate_every": 4000}}
+
+
+@pytest.fixture
+def joint(project, toys, write_study):
+    """A long training by two processes: its folder, its process, and the number of the second process."""
+    study = write_study(protocol=LONG, matrix={"dataset": ["cortex"], "model": ["toy_group"]})
+    (planned,) = load_study(study).cells
+    made = Store(project / "results").cell(planned.spec.id)
+    made.write_spec(planned.spec.to_json())
+    process = WorkerProcess(Attempt(made, project / "cache"), Slot("cpu", None, 1, ranks=2), fork=True)
+    deadline = time.monotonic() + 120
+    while made.progress().get("step", 0) < 5:
+        assert process.poll() is None, made.log_tail()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = made.progress()["pid"]
+    yield made, process, children(worker)
+    process.kill()
+    process.wait()
+
+
+def children(parent):
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
+    cell, process, (peer,) = joint
+    os.kill(peer, signal.SIGUSR2)
+    assert process.wait().state == "stopped"
+    assert cell.status() == "interrupted", "the first process has written a checkpoint"
+    assert cell.failure() is None
+    state = torch.load(cell.work / "last.pt", weights_only=True)["state"]
+    assert state["step"] >= 5
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_midway_is_a_failure_within_seconds(joint):
+    cell, process, (peer,) = joint
+    began = time.monotonic()
+    os.kill(peer, signal.SIGKILL)
+    assert process.wait().state == "failed"
+    assert time.monotonic() - began < 30
+    failure = cell.failure()
+    assert failure["kind"] == "killed"
+    assert "Process 2 of the 2" in failure["reason"]

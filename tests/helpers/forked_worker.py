@@ -10,7 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 
 @cache
@@ -32,3 +34,13 @@ def work(arguments: Sequence[str]) -> None:
     from harness.execution import worker
 
     sys.exit(worker.main(list(arguments)))
+
+
+def agree(rank: int, meeting: Path, told: Connection) -> None:
+    """Is one of two processes that train together, and wants to stop when it is asked for the second time."""
+    import torch
+
+    from harness.training.ranks import join
+
+    with join(rank, 2, torch.device("cpu"), meeting) as ranks:
+        told.send([ranks.agree(False), ranks.agree(True), ranks.share(float(rank))])
