@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import scikit_posthocs
 
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 from harness.statistics.floors import ALPHA
 
 __all__ = ["critical_difference"]
+
+#: Longer names take two lines, so that the axis keeps the middle of the figure.
+_LABEL_WIDTH = 24
 
 
 def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
@@ -21,16 +24,19 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
     """
     if analysis.pairwise is None or analysis.ranking is None:
         return None
-    ranks = analysis.ranking.mean_ranks
+    names = {name: wrapped(str(name), _LABEL_WIDTH) for name in analysis.ranking.mean_ranks.index}
+    ranks = analysis.ranking.mean_ranks.rename(names)
+    pairwise = analysis.pairwise.rename(index=names, columns=names)
     methods, patients = len(ranks), len(analysis.table)
     margin = 0.03 * max(1.0, float(ranks.max() - ranks.min()))
     with styled():
-        figure = new_figure(DOUBLE, 1.0 + 0.17 * methods)
+        lines = max(name.count("\n") + 1 for name in names.values())
+        figure = new_figure(DOUBLE, 1.0 + (0.17 if lines == 1 else 0.07 * (1 + lines)) * methods)
         axes = figure.subplots()
         axes.grid(visible=False)
         scikit_posthocs.critical_difference_diagram(
             ranks,
-            analysis.pairwise,
+            pairwise,
             alpha=ALPHA,
             ax=axes,
             label_fmt_left="{label}  {rank:.2f} ",

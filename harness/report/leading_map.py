@@ -6,13 +6,17 @@ import numpy as np
 import seaborn as sns
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled, wrapped
 from harness.report.forms.leading import leading_groups
 from harness.report.metrics import metric_style
 from harness.report.variants import Variant
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["leading_map"]
+
+#: Panels side by side; more would leave no room for numbers in them.
+_COLUMNS = 2
+_LABEL_WIDTH = 9
 
 
 def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
@@ -23,11 +27,19 @@ def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
         return None
     shown = view.shown
     longest = max(len(variants) for variants in groups.values())
+    labels = ["Mean" if name == MEAN_REGION else wrapped(name, _LABEL_WIDTH) for name in shown]
+    below = 0.12 * max(label.count("\n") for label in labels)
+    columns = min(_COLUMNS, len(results.metrics))
+    per_group = -(-len(results.metrics) // columns)
     with styled():
-        figure = new_figure(DOUBLE, 0.5 + len(groups) * (0.65 + 0.32 * longest))
-        grid = figure.subplots(len(groups), len(results.metrics), squeeze=False)
-        for row, (label, variants) in zip(grid, groups.items(), strict=True):
-            for axes, metric in zip(row, results.metrics, strict=True):
+        rows = len(groups) * per_group
+        figure = new_figure(DOUBLE, 0.5 + rows * (0.65 + below + 0.32 * longest))
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for number, (label, variants) in enumerate(groups.items()):
+            panels = grid[number * per_group : (number + 1) * per_group]
+            for axes in panels.flat[len(results.metrics) :]:
+                axes.set_axis_off()
+            for axes, metric in zip(panels.flat, results.metrics, strict=False):
                 style = metric_style(metric)
                 means = np.array([[_mean(view, each, metric, region) for region in shown] for each in variants])
                 words = [
@@ -45,17 +57,18 @@ def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
                     linewidths=0.8,
                     linecolor="white",
                     annot_kws={"fontsize": 7},
-                    xticklabels=["Mean" if name == MEAN_REGION else name for name in shown],
+                    xticklabels=labels,
                     yticklabels=["none" if variant.leading == "-" else variant.leading for variant in variants],
                     cbar_kws={"label": style.heading, "shrink": 0.9},
                 )
-                axes.set_title(f"{label}: {style.pointed}", loc="left")
+                axes.set_title(wrapped(f"{label}: {style.pointed}", 44), loc="left")
                 axes.tick_params(length=0, labelrotation=0)
                 axes.set_facecolor("#ffffff")
                 for text in axes.texts:
                     if text.get_text() in ("failed", "incomplete"):
                         text.set_color(INK)
-            row[0].set_ylabel("Leading modality")
+            for row in panels:
+                row[0].set_ylabel("Leading modality")
     title = view.title
     caption = (
         f"{title}: mean over patients by leading modality and region; lighter is better. A word stands for no mean."

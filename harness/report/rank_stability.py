@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 
-from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, pale, palette, styled
+from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, pale, palette, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 
@@ -14,7 +12,7 @@ __all__ = ["rank_stability"]
 
 #: More methods than this need the width of two columns.
 _WIDE = 6
-_LABEL_WIDTH = 18
+_LABEL_WIDTH = 24
 
 
 def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
@@ -31,7 +29,9 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
     shares = found.counts.loc[names].to_numpy() / found.resamples
     with styled():
         width = SINGLE if len(names) <= _WIDE else DOUBLE
-        figure = new_figure(width, 1.6 + 0.22 * len(names))
+        labels = [wrapped(name, _LABEL_WIDTH) for name in names]
+        lines = max(label.count("\n") + 1 for label in labels)
+        figure = new_figure(width, 0.7 + max(0.27, 0.13 * lines) * len(names))
         axes = figure.subplots()
         # The largest blob just fills its row.
         room = 0.2 * 72
@@ -39,8 +39,8 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         for place, name in enumerate(names):
             ranks = np.flatnonzero(shares[place]) + 1
             axes.scatter(
-                np.full(len(ranks), place),
                 ranks,
+                np.full(len(ranks), place),
                 s=room**2 * shares[place][ranks - 1],
                 color=colours[place],
                 edgecolor=INK,
@@ -48,18 +48,16 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
                 zorder=2,
             )
             low, middle, high = _points(shares[place])
-            axes.plot([place, place], [low, high], color=INK, linewidth=0.9, zorder=3)
-            axes.plot(place, middle, marker="_", color=INK, markersize=8, zorder=4)
-            axes.plot(place, int(found.full[name]), marker="x", color=INK, markersize=4, zorder=5)
-        axes.set_xticks(
-            range(len(names)),
-            [textwrap.fill(name, _LABEL_WIDTH) for name in names],
-            rotation=30,
-            ha="right",
-            rotation_mode="anchor",
-        )
-        axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(len(names) + 0.6, 0.4), ylabel="rank")
-        axes.set_yticks(range(1, len(names) + 1))
+            axes.plot([low, high], [place, place], color=INK, linewidth=0.9, zorder=3)
+            axes.plot(middle, place, marker="|", color=INK, markersize=8, zorder=4)
+            axes.plot(int(found.full[name]), place, marker="x", color=INK, markersize=4, zorder=5)
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+        # Names stand upright beside their rows: slanted ones under the axis run into each other.
+        axes.set_yticks(range(len(names)), labels)
+        axes.tick_params(axis="y", length=0)
+        axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0.4, len(names) + 0.6), xlabel="rank (1 is best)")
+        axes.set_xticks(range(1, len(names) + 1))
     style, taus = metric_style(analysis.metric), found.taus
     first = str(found.first.idxmax())
     return Drawing(

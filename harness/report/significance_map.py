@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from matplotlib.patches import Rectangle
 
-from harness.report.drawing import INK, SINGLE, Drawing, new_figure, styled
+from harness.report.drawing import INK, SINGLE, Drawing, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 from harness.statistics.floors import ALPHA
@@ -14,7 +12,7 @@ from harness.statistics.floors import ALPHA
 __all__ = ["significance_map"]
 
 _BETTER, _OPEN, _SELF = "#2b3a67", "#ffffff", "#e4e6ec"
-_LABEL_WIDTH = 18
+_LABEL_WIDTH = 22
 
 
 def significance_map(analysis: Analysis, title: str) -> Drawing | None:
@@ -43,9 +41,10 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
                     ink = "white" if better else INK
                     axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=5.5)
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
-        labels = [textwrap.fill(name, _LABEL_WIDTH) for name in names]
-        axes.set_xticks(range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), labels)
+        labels = [wrapped(name, _LABEL_WIDTH) for name in names]
+        # Upright names keep to their own column, however many lines they have.
+        axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), labels, fontsize=7)
         axes.tick_params(length=0)
         axes.set_ylabel("is better …")
         axes.set_xlabel("… than")

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from harness.evaluation.names import METRIC_NAMES
+from harness.report.boxes import box_plot
 from harness.report.computed import compute
+from harness.report.costs import cost_plot
 from harness.report.metrics import METRICS, metric_style
 from harness.report.tables import build_tables
 from harness.report.write import write_report
@@ -112,6 +114,19 @@ def test_what_is_odd_is_said_in_every_form(texts: dict[str, str]) -> None:
         assert "no mean: HD95 by medpy in ET, WT, the mean over regions; HD in ET, the mean over regions" in said
         assert "† infinite: results are infinite, so there is no mean that could be compared; not ranked." in said
         assert "nan ±" not in said.lower()
+
+
+def test_an_infinite_result_leaves_the_figures_whole(study: StudyResults) -> None:
+    some = replace(study, metrics=("dice", "assd", "ravd"))
+    computed = compute(some)
+    view = computed.views["invented"]
+    for draw in (box_plot, cost_plot):
+        drawing = draw(computed, view)
+        assert drawing is not None
+        drawing.figure.draw_without_rendering()
+        for axes in drawing.figure.axes:
+            assert np.isfinite(axes.get_ylim()).all()
+    assert "Infinite results are not drawn." in box_plot(computed, view).caption
 
 
 def test_a_wide_table_is_set_in_parts_that_can_be_read(texts: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -123,6 +124,19 @@ def test_leading_modality_is_named_where_it_varies(builder) -> None:
     (table, *_) = build_tables(compute(builder.build()))
     assert table.heads == ("Variant", "Leading")
     assert [row.heads for row in table.rows] == [("A", "t1"), ("A", "epi")]
+
+
+def test_energy_is_a_dash_with_its_reason_where_nothing_counted_it(builder) -> None:
+    for label in ("A", "B", "C"):
+        builder.cell(label, [(0.5, 0.5)])
+    results = builder.build()
+    cells = results.cells.assign(device=["cpu (1 thread)", "NVIDIA H100", "NVIDIA H100"], energy_wh=[None, None, 12.34])
+    (table,) = [each for each in build_tables(compute(replace(results, cells=cells))) if each.kind == "efficiency"]
+    place = [column.title for column in table.columns].index("Energy (Wh)")
+    assert [row.entries[place].text for row in table.rows] == ["–", "–", "12.3"]
+    (said,) = [note for note in table.notes if note.startswith("Energy")]
+    assert "1 cell computed on a processor" in said
+    assert "1 cell computed on a GPU, whose counter (NVML by nvidia-ml-py) gave nothing" in said
 
 
 def test_a_single_case_has_no_spread(builder) -> None:
