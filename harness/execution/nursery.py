@@ -178,9 +178,9 @@ def main(descriptor: int) -> None:
                 process = context.Process(target=_work, args=(connection, request, os.getpid()))
                 process.start()
                 running[request["start"]] = process
-            elif (process := running.get(request["signal"])) is not None and process.pid is not None:
+            elif (asked := running.get(request["signal"])) is not None and asked.pid is not None:
                 with suppress(ProcessLookupError):
-                    os.kill(process.pid, request["number"])
+                    os.kill(asked.pid, request["number"])
         for number, process in list(running.items()):
             if (status := process.exitcode) is not None:
                 running.pop(number).close()

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 
 from harness.errors import TrainingError
 
@@ -159,7 +160,7 @@ def join(
     Raises:
         TrainingError: Not all came in time.
     """
-    store = dist.FileStore(str(meeting), size)
+    store = FileStore(str(meeting), size)
     _await_all(store, rank, size, look)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -171,7 +172,7 @@ def join(
         dist.destroy_process_group()
 
 
-def _await_all(store: dist.Store, rank: int, size: int, look: Callable[[], None]) -> None:
+def _await_all(store: Store, rank: int, size: int, look: Callable[[], None]) -> None:
     """Waits until every process is there; torch itself would wait for one that died until its time limit."""
     store.set(f"here/{rank}", "")
     deadline = time.monotonic() + _START.total_seconds()
