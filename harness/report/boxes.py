@@ -120,8 +120,9 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
 
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
-    numbers: NDArray[np.float64] = values.to_numpy(dtype=float)
-    return np.asarray(numbers[np.isfinite(numbers)])
+    numbers = np.asarray(values, np.float64)
+    finite: NDArray[np.float64] = numbers[np.isfinite(numbers)]
+    return finite
 
 
 def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, most: int) -> None:
