@@ -156,7 +156,7 @@ def test_a_training_that_falls_over_is_named_and_the_rest_is_kept(project, capsy
     error = " ".join(capsys.readouterr().err.split())
     assert "of the rung at epoch 1 failed" in error
     assert "the network fell over" in error
-    assert re.search(r"cortex_toy_leading_lead-(t1|epi)_f0_s\d", error)
+    assert re.search(r"cortex_toy-leading_lead-(t1|epi)_f0_s\d", error)
     (failed, *_) = [cell for cell in (project / "results/lead/cortex/cells").iterdir() if CellFolder(cell).failure()]
     assert CellFolder(failed).status() == "failed"
 
