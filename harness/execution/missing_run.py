@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from harness.data.settings import Fill
 from harness.errors import HarnessError, did_you_mean
+from harness.execution.interpreter import PYTHON
 from harness.execution.missing import trained_fill, why_not
 from harness.execution.process import GRACE, Slot, worker_environment
 from harness.execution.worker import BUSY, DONE, FAILED
@@ -116,7 +116,7 @@ class _Job:
         self.work, self.slot = work, slot
         store = CellSubsets(work.cell)
         store.path.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "harness.execution.missing_worker", str(work.cell.path)]
+        command = [*PYTHON, "-m", "harness.execution.missing_worker", str(work.cell.path)]
         command += ["--cache", str(cache), "--device", slot.device, "--threads", str(slot.threads)]
         command += ["--subsets", asked.choice, *(["--fill", asked.fill] if asked.fill else [])]
         with store.log.open("wb") as log:

@@ -27,6 +27,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
+from harness.execution.interpreter import PYTHON
+
 __all__ = ["Forked", "Nursery", "main", "shared_nursery"]
 
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
@@ -68,7 +70,7 @@ class Nursery:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._connection, theirs = multiprocessing.Pipe()
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", __name__, str(theirs.fileno())],
+            [*PYTHON, "-m", __name__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -200,7 +202,7 @@ def _work(connection: Connection, request: Mapping[str, Any], parent: int) -> No
     os.environ.update(request["environment"])
     os.chdir(request["directory"])
     added = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [request["directory"], *filter(None, added), *sys.path[1:]]
+    sys.path[:] = [*filter(None, added), *sys.path]
     sys.argv[:] = ["harness.execution.worker", *request["arguments"]]
     importlib.invalidate_caches()
     from harness.execution import worker

@@ -24,6 +24,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.execution.failures import PeerFailed, Reason, explain
+from harness.execution.interpreter import PYTHON
 from harness.execution.stop_request import StopRequest
 from harness.files import read_json, write_json
 from harness.redaction import without_secrets
@@ -72,7 +73,7 @@ def lead(
         yield Ranks()
         return
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as place:
-        command = [sys.executable, "-m", "harness.execution.peers", str(folder.path), "--cache", str(cache)]
+        command = [*PYTHON, "-m", "harness.execution.peers", str(folder.path), "--cache", str(cache)]
         command += ["--ranks", str(count), "--meeting", place, "--device", device.type]
         command += ["--threads", str(torch.get_num_threads()), "--accumulate", str(accumulate)]
         crew = _Crew(command, count, Path(place), folder, accumulate)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.engine import Attempt, Ending
 from harness.execution.failures import explain
+from harness.execution.interpreter import PYTHON
 from harness.execution.nursery import Forked, shared_nursery
 from harness.execution.worker import BUSY, DONE, FAILED, STOPPED, UNWRITTEN
 from harness.redaction import without_tracking_variables
@@ -185,7 +185,7 @@ def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
 
 
 def _command(attempt: Attempt, slot: Slot) -> list[str]:
-    return [sys.executable, "-m", "harness.execution.worker", *_arguments(attempt, slot)]
+    return [*PYTHON, "-m", "harness.execution.worker", *_arguments(attempt, slot)]
 
 
 def _arguments(attempt: Attempt, slot: Slot) -> list[str]:

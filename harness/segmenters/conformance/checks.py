@@ -59,7 +59,7 @@ def check_light_import(segmenter: Segmenter, task: Task, options: Mapping[str, A
         f"name in SEGMENTERS.names() and SEGMENTERS.get(name); sys.exit({IMPORTS_TORCH} * ('torch' in sys.modules))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", code, segmenter.name]
+    command = [sys.executable, "-P", "-c", code, segmenter.name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode not in (0, IMPORTS_TORCH):
         raise ConformanceError(f"its declaration cannot be imported: {done.stderr.strip().splitlines()[-1]}")
