@@ -19,7 +19,7 @@ demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report
 	@echo "Report:       results/reports/ablation_tcfaf/demo/  (open report.html in a browser)"
 	@echo "Compare runs: $(BIN)/mlflow ui    then open http://127.0.0.1:5000, experiment ablation_tcfaf"
 
-test: $(STAMP)  ## Pass the tests (a few minutes)
+test: $(STAMP)  ## Pass the tests (about ten minutes on two cores)
 	$(BIN)/python -m pytest -n auto
 
 slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
