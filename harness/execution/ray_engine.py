@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -35,8 +34,6 @@ class RayEngine:
         self._ray = _import_ray()
         try:
             _knock(address)
-            if address is None:  # a cluster of ours reports nothing to Ray's makers unless the user says so
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             # Whoever wants a dashboard starts the cluster with one, and says where it listens.
             alone = {"include_dashboard": False, "dashboard_host": "127.0.0.1"} if address is None else {}
             self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **alone)
