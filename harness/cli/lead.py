@@ -168,9 +168,7 @@ def _train(
 def _describe(console: Console, plan: Plan, engine: Engine, race: int, everything: int) -> None:
     seeds = plan.request.seeds
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
-    console.print(
-        f"[bold]{plan.dataset.title}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?"
-    )
+    console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?")
     console.print(
         f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs; "
         f"training all of them to the end would take {everything}. {engine.describe()}. "

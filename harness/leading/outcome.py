@@ -127,7 +127,7 @@ def _markdown(plan: Plan, answer: Answer, exhaustive: Answer | None) -> str:
     heads = [*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1]]
     lines = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *ranking_rows(plan, answer))]
     parts = [
-        f"# Which modality should lead on {plan.dataset.title}?",
+        f"# Which modality should lead on {plan.data}?",
         answer.sentence,
         f"```yaml\n{answer.line}\n```",
         "\n".join(lines),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from harness.leading.plan import NONE
 from harness.leading.race import Rung
@@ -18,6 +19,8 @@ __all__ = ["draw_race"]
 
 #: Runners are drawn side by side at a rung, this share of the smallest gap between rungs apart.
 _ASIDE = 0.05
+
+_WIDTH = 1.3
 
 
 def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figure:
@@ -38,15 +41,17 @@ def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figu
         handles = []
         for number, (runner, colour) in enumerate(zip(plan.runners, palette(len(plan.runners)), strict=True)):
             aside = (number - (len(plan.runners) - 1) / 2) * _ASIDE * min(gaps)
-            line = Line2D([], [], color=colour, linestyle=DASHES[number % len(DASHES)], linewidth=1.3)
+            dash = DASHES[number % len(DASHES)]
+            line = Line2D([], [], color=colour, linestyle=dash, linewidth=_WIDTH)
             line.set_label("no leading" if runner == NONE else runner)
             epochs = [epoch for epoch in plan.rungs if epoch <= reached[runner]]
-            _line(axes, trainings, draws, runner, epochs, aside, line, 1.0)
+            _line(axes, trainings, draws, runner, epochs, aside, colour, dash, 1.0)
             if reached[runner] < rungs[-1].epoch:
                 height = trainings.scores(runner, epochs[-1]).mean()
                 axes.plot([epochs[-1] + aside], [height], marker="x", color=colour, markersize=7, markeredgewidth=1.6)
             if beyond:
-                _line(axes, trainings, draws, runner, [e for e in plan.rungs if e >= reached[runner]], aside, line, 0.3)
+                onward = [epoch for epoch in plan.rungs if epoch >= reached[runner]]
+                _line(axes, trainings, draws, runner, onward, aside, colour, dash, 0.3)
             handles.append(line)
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="stopped"))
         winner = rungs[-1].onward[0]
@@ -57,7 +62,7 @@ def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figu
         axes.set_xticks(list(plan.rungs))
         axes.set_xlabel("Epochs (rungs of the race)")
         axes.set_ylabel("Validation Dice")
-        axes.set_title(f"{plan.dataset.title}: which modality leads", loc="left")
+        axes.set_title(f"{plan.data}: which modality leads", loc="left")
         legend(figure, handles)
     return figure
 
@@ -69,7 +74,8 @@ def _line(
     runner: str,
     epochs: Sequence[int],
     aside: float,
-    style: Line2D,
+    colour: tuple[float, float, float],
+    dash: LineStyleType,
     alpha: float,
 ) -> None:
     tables = [trainings.scores(runner, epoch) for epoch in epochs]
@@ -79,8 +85,5 @@ def _line(
     below = [max(0.0, mean - end.low) for mean, end in zip(means, ends, strict=True)]
     above = [max(0.0, end.high - mean) for mean, end in zip(means, ends, strict=True)]
     places = [epoch + aside for epoch in epochs]
-    (drawn,) = axes.plot(places, means, color=style.get_color(), linewidth=style.get_linewidth(), alpha=alpha)
-    drawn.set_linestyle(style.get_linestyle())
-    drawn.set_marker("o")
-    drawn.set_markersize(3)
-    axes.errorbar(places, means, yerr=[below, above], fmt="none", ecolor=style.get_color(), elinewidth=0.7, alpha=alpha)
+    axes.plot(places, means, color=colour, linestyle=dash, linewidth=_WIDTH, alpha=alpha, marker="o", markersize=3)
+    axes.errorbar(places, means, yerr=[below, above], fmt="none", ecolor=colour, elinewidth=0.7, alpha=alpha)

@@ -104,6 +104,11 @@ class Plan:
     loaded: LoadedStudy
 
     @property
+    def data(self) -> str:
+        """What the data is called: the dataset's title, never without its kind where it is not real."""
+        return self.dataset.title if self.kind == "real" else f"{self.dataset.title}, {self.kind} data"
+
+    @property
     def seeds(self) -> range:
         """Seeds of each runner."""
         return range(self.request.seeds)
