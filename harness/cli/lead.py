@@ -207,7 +207,9 @@ def _tell(
     console.print(f"Cost: {cost_words(plan, answer)}", highlight=False, soft_wrap=True)
     if exhaustive is not None:
         console.print(agreement(answer, exhaustive), highlight=False, soft_wrap=True)
-    console.print(f"In a study, under `matrix`:  {answer.line}", highlight=False, markup=False, soft_wrap=True)
+    # Where the data cannot tell, the line is no advice, and says so.
+    sure = "" if not answer.equals else "  (the likeliest; to decide: more --epochs, --exhaustive, or `leading: [all]`)"
+    console.print(f"In a study, under `matrix`:  {answer.line}{sure}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Written:  {folder}", highlight=False, soft_wrap=True)
     trainings.drop_checkpoints()
     if mlflow:
