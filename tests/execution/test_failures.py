@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import time
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def start(monkeypatch, tmp_path, code, timeout=None):
     """The process of an attempt that runs some Python instead of a cell."""
     cell = Store(tmp_path).cell("cell")
     cell.write_spec({})
-    monkeypatch.setattr(module, "_command", lambda attempt, slot: [module.sys.executable, "-c", code])
+    monkeypatch.setattr(module, "_command", lambda attempt, slot: [sys.executable, "-c", code])
     return cell, WorkerProcess(Attempt(cell, tmp_path, timeout), Slot("cpu", None, 1))
 
 

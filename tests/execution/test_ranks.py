@@ -123,7 +123,7 @@ def test_a_batch_that_cannot_be_divided_is_refused():
 
 
 def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(peers.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(peers, "PYTHON", (shutil.which("false"),))
     began = time.monotonic()
     with pytest.raises(PeerFailed) as error, peers.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1):
         raise AssertionError("there is nobody to train with")
