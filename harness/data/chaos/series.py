@@ -158,7 +158,7 @@ def _pixels(path: Path, one: pydicom.Dataset) -> NDArray[np.float32]:
     """Returns the intensities (rows, columns)."""
     try:
         plane = apply_modality_lut(one.pixel_array, one)
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except (AttributeError, ValueError, RuntimeError, EOFError) as error:
         raise DataError(f"The pixels of {path} cannot be read: {error}", hint=_AGAIN) from error
     if plane.ndim != 2:
         raise DataError(f"{path} has shape {plane.shape}; one slice is expected.", hint=_AGAIN)
