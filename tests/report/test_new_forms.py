@@ -96,3 +96,15 @@ def test_a_wrong_import_names_file_and_row(ablation: StudyResults, tmp_path: Pat
     pd.DataFrame(rows).to_csv(path, index=False)
     with pytest.raises(DataError, match=r"theirs\.csv, row 3"):
         read_imported(path, ablation)
+
+
+@pytest.mark.parametrize(("patients", "shown"), [(1, False), (5, False), (6, True)])
+def test_effect_sizes_of_too_few_patients_are_left_out(builder, patients, shown):
+    people = [f"p{number}" for number in range(patients)]
+    builder.cell("AAHN", [(0.8, 0.9)] * patients, patients=people)
+    builder.cell("other", [(0.7, 0.8)] * patients, patients=people)
+    computed = compute(builder.build())
+    table = next(each for each in build_tables(computed) if each.kind == "comparisons-dice")
+    places = [place for place, column in enumerate(table.columns) if column.title in ("Cliff's delta", "P(better)")]
+    row = next(row for row in table.rows if row.heads[0] == "other")
+    assert [row.entries[place].text for place in places] == (["−1.00", "0.00"] if shown else ["–", "–"])

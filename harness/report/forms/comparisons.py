@@ -74,12 +74,13 @@ def _comparison_entries(style: MetricStyle, found: Comparison | None, *, own: bo
         return [word("reference") if own else word("not compared"), *[_NONE] * (len(_TITLES) - 1)]
     seeds = {None: "–", True: "yes, a tie", False: "no"}[found.within_seeds]
     interval = found.median_interval
+    few = interval is None  # an effect of so few patients is -1 or 1 by nature
     return [
         Entry(style.signed(found.median_difference), sort=found.median_difference),
         _NONE if interval is None else Entry(f"{style.signed(interval.low)} to {style.signed(interval.high)}"),
         _NONE if found.p_holm is None else Entry(_p(found.p_holm), sort=found.p_holm),
-        Entry(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
-        Entry(f"{found.p_better:.2f}", sort=found.p_better),
+        _NONE if few else Entry(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
+        _NONE if few else Entry(f"{found.p_better:.2f}", sort=found.p_better),
         Entry(seeds),
     ]
 
@@ -115,8 +116,8 @@ def _words(analysis: Analysis) -> list[str]:
         notes.append(
             "Differences are variant minus reference, patient by patient; median with its percentile bootstrap "
             "interval. Cliff's delta is above 0 and P(better), the share of patients on which the variant is better "
-            "(ties count half), above 0.5 where the variant is better. Within seeds: the difference of the means is "
-            "no larger than the larger SD between seeds."
+            "(ties count half), above 0.5 where the variant is better; where patients are too few for an interval they "
+            "are left out. Within seeds: the difference of the means is no larger than the larger SD between seeds."
         )
     if any(each.p_holm is not None for each in analysis.comparisons):
         notes.append(
