@@ -66,6 +66,12 @@ def lead(
     none: Annotated[bool, typer.Option("--none", help="Also try training without a leading modality.")] = False,
     rungs: Annotated[int, typer.Option(min=1, help="Comparisons; each at twice the epochs of the one before.")] = 3,
     finalists: Annotated[int, typer.Option(min=1, help="As many are trained to the last rung, at least.")] = 2,
+    spare: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Nobody stops who is the best with at least this chance; 1: the worse half stops."
+        ),
+    ] = 0.05,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Then train those that stopped to the end as well, to see.")
     ] = False,
@@ -84,15 +90,16 @@ def lead(
 ) -> None:
     """Find out which modality should lead on a dataset, by short trainings of equal length.
 
-    All modalities train for a few epochs with each seed; the worse half stops, the others go on from their checkpoints,
-    until two are compared at the last rung. Only training and validation cases are opened. Run it again after an
-    interruption: it goes on where it was.
+    All modalities train for a few epochs with each seed; the worse half stops, but for those that may still be the
+    best; the others go on from their checkpoints and are compared at the last rung. Only training and validation cases
+    are opened. Run it again after an interruption: it goes on where it was.
     """
     from rich.console import Console
 
     from harness.errors import HarnessError
     from harness.execution.run import measure_variants
     from harness.leading.plan import Request, make_plan, parse_option
+    from harness.leading.race import Rule
     from harness.leading.trainings import Trainings
     from harness.results.lease import Held, Lease
     from harness.results.store import Store
@@ -103,8 +110,9 @@ def lead(
     options = dict(map(parse_option, option or []))
     if preset is not None:
         options["preset"] = preset
+    rule = Rule(finalists, spare)
     request = Request(
-        dataset, root, nnunet_raw, splits, fold, model, options, protocol, epochs, seeds, none, rungs, finalists
+        dataset, root, nnunet_raw, splits, fold, model, options, protocol, epochs, seeds, none, rungs, rule
     )
     Store(results).create()
     home = results.resolve() / "lead" / dataset
@@ -131,12 +139,14 @@ def _train(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from harness.leading.conduct import finish_all, run_race
-    from harness.leading.race import planned_epochs
+    from harness.leading.race import epochs_to_run, planned_epochs
 
     plan = trainings.plan
-    race = plan.request.seeds * planned_epochs(len(plan.runners), plan.rungs, plan.request.finalists)
-    everything = plan.request.seeds * len(plan.runners) * plan.rungs[-1]
+    rule, seeds = plan.request.rule, plan.request.seeds
+    race = seeds * planned_epochs(len(plan.runners), plan.rungs, rule)
+    everything = seeds * len(plan.runners) * plan.rungs[-1]
     total = everything if exhaustive else race
+    decided: list[Rung] = []
     _describe(console, plan, engine, race, everything)
     if done := trainings.epochs_done():
         console.print(f"{done:.0f} epochs of an earlier run count.")
@@ -146,12 +156,18 @@ def _train(
             task = bar.add_task("epochs", total=total, completed=min(total, round(done)))
 
             def watch() -> None:
-                bar.update(task, completed=min(total, round(trainings.epochs_done())))
+                bar.update(task, total=total, completed=min(total, round(trainings.epochs_done())))
 
             def over(rung: Rung) -> None:
                 scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.runners)
-                stopped = f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
-                console.print(f"Epoch {rung.epoch}: validation Dice {scores}{stopped}", highlight=False)
+                spared = rung.onward[rule.least(len(rung.runners)) :]
+                words = f"; not stopped, for it may be the best: {', '.join(spared)}" if spared else ""
+                words += f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
+                console.print(f"Epoch {rung.epoch}: validation Dice {scores}{words}", highlight=False, soft_wrap=True)
+                decided.append(rung)
+                nonlocal total
+                if not exhaustive:  # whoever is spared makes the race longer
+                    total = seeds * epochs_to_run(decided, plan.rungs, rule)
 
             rungs = run_race(engine, trainings, cache, policy, watch, over)
             if exhaustive:
@@ -170,7 +186,7 @@ def _describe(console: Console, plan: Plan, engine: Engine, race: int, everythin
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
     console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?")
     console.print(
-        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs; "
+        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs or more; "
         f"training all of them to the end would take {everything}. {engine.describe()}. "
         "Test cases stay closed.",
         highlight=False,

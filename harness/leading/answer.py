@@ -9,7 +9,7 @@ from harness.leading.plan import NONE, Plan
 from harness.leading.race import Rung
 from harness.leading.trainings import Trainings
 from harness.statistics.bootstrap import Interval, few_patients
-from harness.statistics.chances import Resamples, chances_of_best
+from harness.statistics.chances import chances_of_best
 
 __all__ = ["SURE", "Answer", "Cost", "Place", "find_answer", "find_exhaustive"]
 
@@ -100,7 +100,7 @@ def find_answer(trainings: Trainings, rungs: Sequence[Rung]) -> Answer:
         trainings: Its trainings.
         rungs: All rungs.
     """
-    plan, draws = trainings.plan, _draws(trainings)
+    plan, draws = trainings.plan, trainings.draws
     stages = [{runner: trainings.scores(runner, rung.epoch) for runner in _start_order(plan, rung)} for rung in rungs]
     chances = chances_of_best(stages, draws)
     reached = {runner: number for number, rung in enumerate(rungs) for runner in rung.runners}
@@ -132,10 +132,6 @@ def find_exhaustive(trainings: Trainings) -> Answer:
     last = plan.rungs[-1]
     ordered = sorted(plan.runners, key=lambda runner: -(trainings.score(runner, last) or 0.0))
     return find_answer(trainings, [Rung(last, tuple(ordered), (ordered[0],))])
-
-
-def _draws(trainings: Trainings) -> Resamples:
-    return Resamples(len(trainings.plan.seeds), trainings.units())
 
 
 def _start_order(plan: Plan, rung: Rung) -> list[str]:

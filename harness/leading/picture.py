@@ -32,7 +32,7 @@ def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figu
         beyond: Whether runners were trained on after they had stopped; that part is drawn faint.
     """
     plan = trainings.plan
-    draws = Resamples(len(plan.seeds), trainings.units())
+    draws = trainings.draws
     reached = {runner: rung.epoch for rung in rungs for runner in rung.runners}
     gaps = [later - earlier for earlier, later in zip((0, *plan.rungs), plan.rungs, strict=False)]
     with styled():

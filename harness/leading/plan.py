@@ -16,7 +16,7 @@ from harness.data.generated import kind_of
 from harness.data.layouts import find_dataset
 from harness.data.splits import choose_splits, make_split, write_splits
 from harness.errors import DataError, HarnessError, StudyError
-from harness.leading.race import rung_epochs
+from harness.leading.race import Rule, rung_epochs
 from harness.randomness import generator
 from harness.segmenters import SEGMENTERS
 from harness.statistics.bootstrap import LEAST_PATIENTS
@@ -25,13 +25,17 @@ from harness.study.document import Document
 from harness.study.expansion import LoadedStudy, expand_study
 from harness.study.protocol import Protocol, load_protocol
 
-__all__ = ["MOST_EPOCHS", "NONE", "Plan", "Request", "make_plan", "parse_option"]
+__all__ = ["MOST_EPOCHS", "NONE", "RULE", "Plan", "Request", "make_plan", "parse_option"]
 
 #: The runner without a leading modality.
 NONE = "none"
 
 #: Epochs of the last rung, unless the protocol has fewer or the user says otherwise.
 MOST_EPOCHS = 40
+
+#: Who stops, unless the user says otherwise: two are compared at full length, and a runner that may be the best with a
+#: chance of one in twenty goes on.
+RULE = Rule(finalists=2, spare=0.05)
 
 #: What a folder of the user's own may be called; also the name of a folder in the results.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -57,7 +61,7 @@ class Request:
         seeds: Trainings of each runner, seeds 0 and on.
         with_none: Whether training without a leading modality takes part.
         rungs: How many.
-        finalists: As many go on to the last rung, at least.
+        rule: Who stops at a rung.
     """
 
     dataset: str
@@ -72,7 +76,7 @@ class Request:
     seeds: int = 3
     with_none: bool = False
     rungs: int = 3
-    finalists: int = 2
+    rule: Rule = RULE
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Plan:
     def name(self) -> str:
         """Readable and unique name of the race: another model, budget, rule or other data is another race."""
         asked = self.request
-        rules = [self.runners, self.rungs, asked.finalists, sorted(spec.id for spec in self.specs.values())]
+        cells = sorted(spec.id for spec in self.specs.values())
+        rules = [self.runners, self.rungs, asked.rule.finalists, asked.rule.spare, cells]
         mark = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:8]
         words = [asked.model, str(asked.options.get("preset", "")), asked.protocol, f"{self.rungs[-1]}ep", mark]
         return "_".join(re.sub(r"[^A-Za-z0-9-]+", "-", word) for word in words if word)

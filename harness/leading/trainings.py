@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from harness.leading.plan import Plan
 from harness.leading.race import Rung, run_so_far
 from harness.results.store import CellFolder
+from harness.statistics.chances import Resamples, chances_of_best
 
 __all__ = ["Trainings"]
 
@@ -37,7 +39,17 @@ class Trainings:
 
     def race(self) -> list[Rung]:
         """Returns the rungs up to the first one that lacks a score, or all of them."""
-        return run_so_far(self.plan.runners, self.plan.rungs, self.plan.request.finalists, self.score)
+        plan = self.plan
+        return run_so_far(plan.runners, plan.rungs, plan.request.rule, self.score, self.chances)
+
+    def chances(self, runners: Sequence[str], epoch: int) -> dict[str, float]:
+        """Returns the chance of each of some runners to be the best of them at an epoch."""
+        return chances_of_best([{runner: self.scores(runner, epoch) for runner in runners}], self.draws)
+
+    @cached_property
+    def draws(self) -> Resamples:
+        """Resamples of the race's seeds and validation patients, the same wherever chances are told."""
+        return Resamples(len(self.plan.seeds), self.units())
 
     def missing(self, runners: Sequence[str], epoch: int) -> list[CellFolder]:
         """Returns the cells of some runners that have no scores of an epoch, the first seed of each runner first."""

@@ -9,6 +9,7 @@ from harness.execution import schedule
 from harness.execution.engine import Ending
 from harness.execution.schedule import Policy
 from harness.leading.conduct import finish_all, run_race
+from harness.leading.race import Rule
 
 FINAL = {"t1": 0.5, "epi": 0.2, "none": 0.4}
 
@@ -68,7 +69,7 @@ def run(race, engine, over=lambda rung: None, retries=0):
 
 
 def test_the_worse_half_is_never_trained_beyond_its_rung(made_up):
-    race = made_up(rungs=3, seeds=2, finalists=1)
+    race = made_up(rungs=3, seeds=2, rule=Rule(1, 0.05))
     engine, told = FakeEngine(race), []
     rungs = run(race, engine, told.append)
     assert [rung.onward for rung in rungs] == [("t1", "none"), ("t1",)]

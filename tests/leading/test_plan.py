@@ -10,6 +10,7 @@ from harness.data import DATASETS
 from harness.data.generated import generate
 from harness.errors import DataError, HarnessError, StudyError
 from harness.leading.plan import Request, make_plan, parse_option
+from harness.leading.race import Rule
 from harness.study.expansion import load_study
 from harness.training.optimiser import learning_rate
 
@@ -47,11 +48,10 @@ def test_the_trainings_are_those_of_a_study(project, write_study):
 
 
 def test_another_rule_is_another_race(project):
-    names = {
-        make_plan(request(**asked), project).name
-        for asked in ({}, {"epochs": 4}, {"seeds": 2}, {"with_none": True}, {"finalists": 1}, {"options": {"width": 8}})
-    }
-    assert len(names) == 6
+    rules = [{}, {"rule": Rule(1, 0.05)}, {"rule": Rule(2, 0.1)}]
+    others = [{"epochs": 4}, {"seeds": 2}, {"with_none": True}, {"options": {"width": 8}}]
+    names = {make_plan(request(**asked), project).name for asked in (*rules, *others)}
+    assert len(names) == 7
     assert all(name.startswith("toy_leading".replace("_", "-")) for name in names)
 
 
