@@ -62,7 +62,7 @@ def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figu
         axes.set_xticks(list(plan.rungs))
         axes.set_xlabel("Epochs (rungs of the race)")
         axes.set_ylabel("Validation Dice")
-        axes.set_title(f"{plan.data}: which modality leads", loc="left")
+        axes.set_title(f"Which modality leads?\n{plan.data}", loc="left")  # two lines: one would not fit
         legend(figure, handles)
     return figure
 
