@@ -1,14 +1,20 @@
-"""What readers share: finding the official folder, staying inside it, and telling its content apart quickly."""
+"""What readers share: finding folders and files, staying inside the dataset's, and telling content apart quickly."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import DataError
 
-__all__ = ["files_hash", "find_folder", "inside", "visible"]
+__all__ = ["NIFTI_ENDINGS", "files_hash", "find_folder", "inside", "levels", "nifti_file", "visible"]
+
+#: What a NIfTI file's name may end with.
+NIFTI_ENDINGS = (".nii.gz", ".nii")
+
+#: What archives made on macOS hold besides: a second tree, of ``._*`` files.
+_NOT_DATA = "__MACOSX"
 
 #: Files up to this size are hashed whole.
 _SMALL = 1 << 18
@@ -28,23 +34,66 @@ def find_folder(root: Path, is_it: Callable[[Path], bool], what: str, depth: int
     Raises:
         DataError: There is none, or there are several at the same depth.
     """
-    level = [root]
-    for _ in range(depth + 1):
+    for level in levels(root, depth):
         found = [folder for folder in level if is_it(folder)]
         if len(found) == 1:
             return found[0]
         if found:
             listed = ", ".join(str(folder) for folder in found[:3])
             raise DataError(f"{root} holds {what} more than once: {listed}", hint="Name one of these folders.")
-        level = [child for folder in level for child in visible(folder) if child.is_dir()]
     raise DataError(
         f"{root} does not hold {what}.", hint="Name the folder as unpacked from the official archive, unchanged."
     )
 
 
+def levels(root: Path, depth: int, is_leaf: Callable[[Path], bool] = lambda _: False) -> Iterator[list[Path]]:
+    """Yields the folders at each depth: ``root`` alone, then its folders, and so on.
+
+    Args:
+        root: Where to begin.
+        depth: How deep to go.
+        is_leaf: Tells the folders that are yielded but not looked into.
+
+    Raises:
+        DataError: A folder cannot be listed.
+    """
+    level = [root]
+    for remaining in range(depth, -1, -1):
+        yield level
+        if remaining:
+            inner = (folder for folder in level if not is_leaf(folder))
+            level = [child for folder in inner for child in visible(folder) if child.is_dir()]
+
+
 def visible(folder: Path) -> list[Path]:
-    """Returns the entries of a folder, sorted, without hidden ones (``._*`` of macOS among them)."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    """Returns the entries of a folder, sorted, without hidden ones and what macOS adds (``._*`` and ``__MACOSX``).
+
+    Raises:
+        DataError: The folder cannot be listed.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", _NOT_DATA)))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed: {error}", hint="Check its permissions, or name the dataset's own folder."
+        ) from error
+
+
+def nifti_file(root: Path, stem: Path) -> Path:
+    """Returns a file that is there as ``.nii.gz`` or ``.nii``; the first of these where there is neither.
+
+    Args:
+        root: Folder of the dataset, which the file may not lead out of.
+        stem: Its path without ending.
+
+    Raises:
+        DataError: It is there in both forms, or a link leads out of ``root``.
+    """
+    paths = [stem.with_name(f"{stem.name}{ending}") for ending in NIFTI_ENDINGS]
+    present = [path for path in paths if path.is_file()]
+    if len(present) > 1:
+        raise DataError(f"{present[0]} and {present[1].name} are both there.", hint="Remove one of the two.")
+    return inside(root, (present or paths)[0])
 
 
 def inside(root: Path, path: Path) -> Path:

@@ -36,6 +36,11 @@ def standard_split(patients: Mapping[str, str], fold: int) -> Split:
         DataError: There are too few patients.
     """
     names = sorted(set(patients.values()))
+    if not names:
+        raise DataError(
+            "There is no labelled case to train on or to test.",
+            hint="Is the training archive there, or only the validation or test set?",
+        )
     if len(names) < _CV_FOLDS:
         raise DataError(
             f"{len(names)} patients cannot be split: {_CV_FOLDS} are needed.", hint="Is the folder complete?"

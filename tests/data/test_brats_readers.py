@@ -181,6 +181,15 @@ def test_an_archive_may_be_named_itself(generated):
     assert validation.unlabelled() == whole.unlabelled()
 
 
+def test_a_training_folder_that_is_called_validation_is_refused_not_left_out(copied):
+    """Else all its cases would be predicted only, and nobody would know why there are none to train on."""
+    root = copied("brats2019")
+    root = root.rename(root.with_name("cross_validation"))
+    with pytest.raises(DataError, match="'cross_validation' is read as the challenge's validation set") as caught:
+        opened("brats2019", root)
+    assert "_seg.nii" in caught.value.message
+
+
 def test_an_earlier_release_beside_the_later_one_is_refused(copied):
     root = copied("brats2024")
     training = root / "BraTS2024-BraTS-GLI-TrainingData"

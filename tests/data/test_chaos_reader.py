@@ -151,3 +151,40 @@ def test_t2_joins_by_geometry(made):
 def test_hidden_files_are_no_slices(made):
     assert any(path.name.startswith("._") for path in (made / "Train_Sets/MR/1" / IN).iterdir())
     assert DATASET.open(made).load("1").images.shape[3] == len(slices(made, "1", IN))
+
+
+def test_what_macos_packs_beside_the_data_is_no_second_patient(made, tree):
+    for case in DATASET.open(made).cases():
+        hidden = tree / "__MACOSX" / "Train_Sets" / "MR" / case / GROUND
+        hidden.mkdir(parents=True)
+        (hidden / "._IMG-0004-00002.png").write_bytes(b"\x00\x05\x16\x07")
+    assert DATASET.open(tree).cases() == DATASET.open(made).cases()
+    assert DATASET.open(tree).fingerprint() == DATASET.open(made).fingerprint()
+
+
+def test_a_training_patient_whose_drawing_is_lost_is_an_error_not_one_less_to_train_on(tree):
+    shutil.rmtree(tree / "Train_Sets/MR/3" / GROUND)
+    for root in (tree, tree / "Train_Sets", tree / "Train_Sets/MR"):
+        reader = DATASET.open(root)
+        assert reader.cases() == ("1", "2", "3", "5", "8")
+        with pytest.raises(DataError, match=r"MR/3/T1DUAL/Ground holds no \.png slices"):
+            reader.load("3")
+
+
+def test_the_test_set_alone_can_be_predicted_and_not_trained_on(made):
+    reader = DATASET.open(made / "Test_Sets/MR")
+    assert (reader.cases(), reader.unlabelled()) == ((), ("4", "6"))
+    with pytest.raises(DataError, match="no labelled case"):
+        reader.split(0)
+
+
+def test_slopes_of_the_scanner_are_applied(tree):
+    """Philips writes a slope and an intercept a slice; without them slices of one series would differ in scale."""
+    before = DATASET.open(tree).load("1").images[0]
+    path = slices(tree, "1", IN)[2]
+    one = pydicom.dcmread(path)
+    one.RescaleSlope, one.RescaleIntercept = 2, -7
+    one.save_as(path)
+    after = DATASET.open(tree).load("1").images[0]
+    assert np.array_equal(after[:, :, 2], 2 * before[:, :, 2] - 7)
+    assert np.array_equal(np.delete(after, 2, 2), np.delete(before, 2, 2))

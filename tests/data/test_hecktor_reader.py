@@ -181,6 +181,22 @@ def test_a_missing_pet_is_named(tree):
         DATASET.open(tree).load("CHGJ007")
 
 
+def test_a_file_that_is_there_compressed_and_uncompressed_is_refused(tree):
+    path = tree / "hecktor_nii" / "CHGJ007_pt.nii.gz"
+    nib.save(nib.load(path), path.with_suffix(""))
+    with pytest.raises(DataError, match="Remove one of the two"):
+        DATASET.open(tree).load("CHGJ007")
+
+
+def test_both_archives_unpacked_into_one_folder_are_refused(tree):
+    """Whether a patient has a label would hang on which table is read last."""
+    write_boxes(tree, [("CHUP025", *CORNER)], "hecktor2021_bbox_testing.csv")
+    write(tree, "CHUP025_ct", *scan((3.0, 3.0, 4.0), (80, 90, 60)))
+    with pytest.raises(DataError, match="in the training and in the test data") as caught:
+        DATASET.open(tree)
+    assert "a folder of its own" in caught.value.hint
+
+
 def test_another_year_s_layout_is_told_apart(tmp_path):
     (tmp_path / "imagesTr").mkdir()
     (tmp_path / "imagesTr" / "CHUM-001__CT.nii.gz").write_bytes(b"")

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.folder import visible
+from harness.data.folder import NIFTI_ENDINGS, levels
 from harness.errors import DataError
 
-__all__ = ["CaseFolder", "Layout", "find_cases"]
+__all__ = ["SEGMENTATION", "CaseFolder", "Layout", "find_cases"]
 
-#: How deep below the named folder cases are looked for; the official trees need three.
-_DEPTH = 5
+#: What the name of a segmentation ends with.
+SEGMENTATION = "seg"
 
-#: What archives made on macOS hold besides: a second tree of ``._*`` files.
-_NOT_DATA = "__MACOSX"
+#: How deep below the named folder cases are looked for; the official trees need four.
+_DEPTH = 6
 
 
 @dataclass(frozen=True)
@@ -79,26 +79,22 @@ def find_cases(root: Path, layout: Layout) -> dict[str, CaseFolder]:
         layout: Of the release.
 
     Raises:
-        DataError: There is none, or one case lies there twice (two releases, or an archive unpacked twice).
+        DataError: There is none, one case lies there twice (two releases, or an archive unpacked twice), or a case of
+            a validation folder has a segmentation.
     """
+
+    def is_case(folder: Path) -> bool:
+        return folder != root and layout.case.fullmatch(folder.name) is not None
+
     found: dict[str, CaseFolder] = {}
-    level = [(root, _is_validation(root.name))]
-    for _ in range(_DEPTH + 1):
-        below: list[tuple[Path, bool]] = []
-        for folder, validation in level:
-            for child in visible(folder):
-                if not child.is_dir() or child.name == _NOT_DATA:
-                    continue
-                if layout.case.fullmatch(child.name) is None:
-                    below.append((child, validation or _is_validation(child.name)))
-                elif child.name in found:
-                    raise DataError(
-                        f"{root} holds case {child.name} twice: in {found[child.name].path} and {child}.",
-                        hint="Keep one of the two, or name the folder of one release.",
-                    )
-                else:
-                    found[child.name] = CaseFolder(child, labelled=not validation)
-        level = below
+    for level in levels(root, _DEPTH, is_case):
+        for folder in filter(is_case, level):
+            if folder.name in found:
+                raise DataError(
+                    f"{root} holds case {folder.name} twice: in {found[folder.name].path} and {folder}.",
+                    hint="Keep one of the two, or name the folder of one release.",
+                )
+            found[folder.name] = CaseFolder(folder, _is_labelled(root, folder, layout))
     if not found:
         raise DataError(
             f"{root} does not hold cases of {layout.title}: there is no folder named like {layout.example}.",
@@ -107,5 +103,22 @@ def find_cases(root: Path, layout: Layout) -> dict[str, CaseFolder]:
     return dict(sorted(found.items()))
 
 
-def _is_validation(name: str) -> bool:
-    return "validation" in name.lower()
+def _is_labelled(root: Path, case: Path, layout: Layout) -> bool:
+    """Whether no folder around a case, ``root`` or one in it, says that it is for validation.
+
+    Raises:
+        DataError: One does, and yet there is a segmentation: the name means something else.
+    """
+    around = (root.name, *case.relative_to(root).parts[:-1])
+    validation = next((name for name in around if "validation" in name.lower()), None)
+    if validation is None:
+        return True
+    for ending in NIFTI_ENDINGS:
+        path = case / f"{case.name}{layout.separator}{SEGMENTATION}{ending}"
+        if path.is_file():
+            raise DataError(
+                f"{path} is a segmentation, but the folder '{validation}' is read as the challenge's validation set, "
+                "which has none.",
+                hint="Give the folder another name if its cases are for training; otherwise remove the file.",
+            )
+    return False

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.brats.layout import CaseFolder, Layout, find_cases
+from harness.data.brats.layout import SEGMENTATION, CaseFolder, Layout, find_cases
 from harness.data.contract import Case, Floor, Split
-from harness.data.folder import files_hash, inside, visible
+from harness.data.folder import NIFTI_ENDINGS, files_hash, nifti_file, visible
 from harness.data.generated import is_generated
 from harness.data.grid import check_same_grid
 from harness.data.nifti import read_image, read_label
@@ -17,9 +17,6 @@ from harness.data.splits import standard_split
 from harness.errors import DataError
 
 __all__ = ["BratsReader"]
-
-_SEGMENTATION = "seg"
-_ENDINGS = (".nii.gz", ".nii")
 
 #: A label that lies outside the brain by more than this share is said to be odd: it may belong to another case.
 _OUTSIDE = 0.02
@@ -33,7 +30,7 @@ class BratsReader:
         layout: Of the release.
 
     Raises:
-        DataError: The folder holds no case of the release, or one twice.
+        DataError: The folder holds no case of the release, one twice, or a validation case with a segmentation.
     """
 
     def __init__(self, root: Path, layout: Layout) -> None:
@@ -48,7 +45,7 @@ class BratsReader:
             file
             for case in self._cases.values()
             for file in visible(case.path)
-            if file.name.endswith(_ENDINGS) and file.resolve().is_relative_to(root)
+            if file.name.endswith(NIFTI_ENDINGS) and file.resolve().is_relative_to(root)
         ]
         return files_hash(self._root, files)
 
@@ -83,7 +80,7 @@ class BratsReader:
             images.append(image)
         if not folder.labelled:
             return Case(np.stack(images), np.zeros(images[0].shape, np.uint8), affine)
-        path = self._file(folder, case, _SEGMENTATION)
+        path = self._file(folder, case, SEGMENTATION)
         label, own = read_label(path, frozenset(self._layout.labels))
         check_same_grid(path, label.shape, own, reference, images[0].shape, affine)
         return Case(np.stack(images), self._to_harness(label), affine)
@@ -120,12 +117,7 @@ class BratsReader:
         return self._cases[case]
 
     def _file(self, folder: CaseFolder, case: str, what: str) -> Path:
-        """Returns the path of one file, ``.nii.gz`` or ``.nii``; the first where there is neither."""
-        paths = [folder.path / f"{case}{self._layout.separator}{what}{ending}" for ending in _ENDINGS]
-        present = [path for path in paths if path.is_file()]
-        if len(present) > 1:
-            raise DataError(f"{present[0]} and {present[1].name} are both there.", hint="Remove one of the two.")
-        return inside(self._root, (present or paths)[0])
+        return nifti_file(self._root, folder.path / f"{case}{self._layout.separator}{what}")
 
     def _to_harness(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         table = np.zeros(max(self._layout.labels) + 1, np.uint8)

@@ -1,6 +1,7 @@
 """Reads the MR part of CHAOS in its official layout.
 
-A case is a patient of ``Train_Sets/MR`` (drawn) or ``Test_Sets/MR`` (not drawn), on the grid of T1 in phase.
+A case is a patient of ``Train_Sets/MR`` (drawn) or ``Test_Sets/MR`` (not drawn), on the grid of T1 in phase. Outside
+``Test_Sets`` everybody must be drawn: a patient whose drawing is lost is an error, not one less to train on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from harness.data.chaos.series import number_of, read_drawing, read_positions, read_series, slice_files
 from harness.data.contract import Case, Floor, Split
-from harness.data.folder import files_hash, inside, visible
+from harness.data.folder import files_hash, inside, levels, visible
 from harness.data.grid import centre, check_same_grid
 from harness.data.splits import standard_split
 from harness.errors import DataError
@@ -22,7 +23,8 @@ __all__ = ["ChaosReader", "open_t1", "open_t1_and_t2"]
 
 _IN, _OUT, _GROUND = Path("T1DUAL/DICOM_anon/InPhase"), Path("T1DUAL/DICOM_anon/OutPhase"), Path("T1DUAL/Ground")
 _T2 = Path("T2SPIR/DICOM_anon")
-_DEPTH = 4  # archives may unpack into a folder of their own, twice
+_DEPTH = 5  # archives may unpack into a folder of their own, twice
+_SETS = {"train_sets": True, "test_sets": False}  # folder, in small letters, to whether its patients must be drawn
 _UNEVEN = 0.1  # slices may be this share of the mean distance nearer or farther
 _LIVER, _RIGHT_KIDNEY, _LEFT_KIDNEY, _SPLEEN = 1, 2, 3, 4
 
@@ -41,7 +43,7 @@ class ChaosReader:
     """Reader of CHAOS MR.
 
     Args:
-        root: ``Train_Sets``, or a folder that holds it and perhaps ``Test_Sets``, at whatever depth.
+        root: ``Train_Sets`` or ``Test_Sets``, or a folder that holds them, at whatever depth.
         with_t2: Whether T2-SPIR is read as third modality.
 
     Raises:
@@ -52,12 +54,7 @@ class ChaosReader:
         self._root = root
         self._with_t2 = with_t2
         self._patients = _patients(root)
-        self._drawn = {case for case, folder in self._patients.items() if (folder / _GROUND).is_dir()}
-        if not self._drawn:
-            raise DataError(
-                f"{root} holds no patient of CHAOS MR with drawn organs.",
-                hint="Name the folder that holds Train_Sets, as unpacked from CHAOS_Train_Sets.zip.",
-            )
+        self._drawn = {case for case, folder in self._patients.items() if _is_drawn(root, folder)}
 
     def fingerprint(self) -> str:
         """Returns a hash of all files that are read; one that a link leads out of the folder is refused later."""
@@ -68,7 +65,7 @@ class ChaosReader:
         return files_hash(self._root, [file for file in files if file.resolve().is_relative_to(root)])
 
     def cases(self) -> tuple[str, ...]:
-        """Returns the patients with drawn organs."""
+        """Returns the patients with drawn organs: all outside ``Test_Sets``."""
         return tuple(case for case in self._patients if case in self._drawn)
 
     def unlabelled(self) -> tuple[str, ...]:
@@ -151,30 +148,33 @@ class ChaosReader:
 
 def _patients(root: Path) -> dict[str, Path]:
     """Returns the folder of every patient below ``root``, by number."""
+
+    def is_patient(folder: Path) -> bool:
+        return folder != root and folder.name.isdecimal() and (folder / "T1DUAL").is_dir()
+
     found: dict[str, Path] = {}
-    level = [root]
-    for _ in range(_DEPTH + 1):
-        below: list[Path] = []
-        for folder in level:
-            for child in visible(folder):
-                if not child.is_dir():
-                    continue
-                if not (child.name.isdecimal() and (child / "T1DUAL").is_dir()):
-                    below.append(child)
-                elif child.name in found:
-                    raise DataError(
-                        f"{root} holds patient {child.name} twice: in {found[child.name]} and {child}.",
-                        hint="Keep one of the two.",
-                    )
-                else:
-                    found[child.name] = child
-        level = below
+    for level in levels(root, _DEPTH, is_patient):
+        for folder in filter(is_patient, level):
+            if folder.name in found:
+                raise DataError(
+                    f"{root} holds patient {folder.name} twice: in {found[folder.name]} and {folder}.",
+                    hint="Keep one of the two.",
+                )
+            found[folder.name] = folder
     if not found:
         raise DataError(
             f"{root} does not hold patients of CHAOS MR (folders like Train_Sets/MR/1/T1DUAL).",
             hint="Name the folder that holds Train_Sets, as unpacked from CHAOS_Train_Sets.zip.",
         )
     return dict(sorted(found.items()))
+
+
+def _is_drawn(root: Path, patient: Path) -> bool:
+    """Whether a patient has a drawing or must have one; ``root`` itself may lie in one of the sets."""
+    if (patient / _GROUND).is_dir():
+        return True
+    around = (root.resolve() / patient.relative_to(root)).parts
+    return next((_SETS[name.lower()] for name in reversed(around) if name.lower() in _SETS), True)
 
 
 def _onto(

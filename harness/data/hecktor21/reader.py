@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.contract import Case, Floor, Split
-from harness.data.folder import files_hash, inside, visible
+from harness.data.folder import files_hash, levels, nifti_file, visible
 from harness.data.grid import check_same_grid
 from harness.data.hecktor21.boxes import SIDE_MM, Box, read_boxes
 from harness.data.hecktor21.grid import box_affine, covered, label_to_box, label_to_files, to_box
@@ -30,7 +30,6 @@ __all__ = ["HecktorReader"]
 
 _IMAGES = "hecktor_nii"
 _FILE = re.compile(r"(?P<case>[A-Z]{4}[0-9]{3})_(?:ct|pt|gtvt)\.nii(?:\.gz)?")
-_ENDINGS = (".nii.gz", ".nii")
 
 #: Table of boxes to whether its patients are labelled.
 _TABLES = {"hecktor2021_bbox_training.csv": True, "hecktor2021_bbox_testing.csv": False}
@@ -59,7 +58,8 @@ class HecktorReader:
         root: ``hecktor2021_train``, or a folder that holds it and ``hecktor2021_test``.
 
     Raises:
-        DataError: There is no table of boxes, no ``hecktor_nii`` beside it, or no patient.
+        DataError: There is no table of boxes, no ``hecktor_nii`` beside it, no patient, or one in the training and in
+            the test data.
     """
 
     def __init__(self, root: Path) -> None:
@@ -72,7 +72,7 @@ class HecktorReader:
             part = _Part(images, table, read_boxes(table), _TABLES[table.name])
             for file in visible(images):
                 if match := _FILE.fullmatch(file.name):
-                    self._cases[match["case"]] = part
+                    self._add(match["case"], part)
         if not self._cases:
             raise DataError(
                 f"{root} holds no patient of HECKTOR 2021.",
@@ -149,6 +149,14 @@ class HecktorReader:
         del fold, case
         return []
 
+    def _add(self, case: str, part: _Part) -> None:
+        other = self._cases.setdefault(case, part)
+        if other is not part:
+            raise DataError(
+                f"{case} lies in the training and in the test data: in {other.images} and {part.images}.",
+                hint="Unpack each of the two archives into a folder of its own.",
+            )
+
     def _part(self, case: str) -> _Part:
         if case not in self._cases:
             raise DataError(
@@ -167,9 +175,7 @@ class HecktorReader:
         return part, box
 
     def _file(self, part: _Part, case: str, what: str) -> Path:
-        paths = [part.images / f"{case}_{what}{ending}" for ending in _ENDINGS]
-        present = [path for path in paths if path.is_file()]
-        return inside(self._root, (present or paths)[0])
+        return nifti_file(self._root, part.images / f"{case}_{what}")
 
 
 def _in_box(
@@ -191,8 +197,7 @@ def _tables(root: Path) -> list[Path]:
         DataError: There is none, or one kind lies there twice.
     """
     found: dict[str, Path] = {}
-    level = [root]
-    for _ in range(_DEPTH + 1):
+    for level in levels(root, _DEPTH, lambda folder: folder.name == _IMAGES):
         for folder in level:
             for name in _TABLES:
                 if not (folder / name).is_file():
@@ -202,7 +207,6 @@ def _tables(root: Path) -> list[Path]:
                         f"{root} holds {name} twice: in {found[name].parent} and {folder}.", hint="Name one of the two."
                     )
                 found[name] = folder / name
-        level = [child for folder in level for child in visible(folder) if child.is_dir() and child.name != _IMAGES]
     if not found:
         raise DataError(
             f"{root} does not hold HECKTOR 2021: there is no {' or '.join(_TABLES)}.",
