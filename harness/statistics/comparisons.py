@@ -1,14 +1,14 @@
 """Paired tests between methods over patients, with their effect sizes.
 
 Pairs are made by patient: both methods are columns of one table. The signed-rank test keeps zero differences in the
-ranking (Pratt), and Holm's step-down correction covers the whole family.
+ranking (Pratt), and Holm's step-down correction covers the whole family. Where few differences are not zero, whatever
+the number of patients, its p is exact: the normal approximation then gives less than any pattern of signs can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,10 +29,11 @@ __all__ = [
     "pairwise_p",
 ]
 
-_Side: TypeAlias = Literal["less", "greater"]
-
-#: Up to this many patients scipy computes the test exactly where no difference is zero.
+#: Up to this many differences that are not zero the test is exact.
 _EXACT = 50
+
+#: Decimals of a difference: what is equal but for rounding ties, as in the stability of ranks.
+_DECIMALS = 12
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ def one_sided_p(table: pd.DataFrame, *, higher_is_better: bool) -> pd.DataFrame:
     values = table.to_numpy(dtype=float) * (1 if higher_is_better else -1)
     first, second = np.triu_indices(values.shape[1], k=1)
     matrix = np.ones((values.shape[1], values.shape[1]))
-    differences = values[:, first] - values[:, second]
-    matrix[first, second] = _signed_rank(differences, "greater")
-    matrix[second, first] = _signed_rank(differences, "less")
+    matrix[first, second], matrix[second, first] = _signed_rank(_differences(values, first, second))
     return pd.DataFrame(matrix, index=table.columns, columns=table.columns)
 
 
@@ -146,7 +145,7 @@ def compare(
     mine = table.columns.get_indexer(pd.Index(list(references)))
     theirs = table.columns.get_indexer(pd.Index(list(references.values())))
     values = table.to_numpy(dtype=float)
-    deltas = values[:, mine] - values[:, theirs]
+    deltas = _differences(values, mine, theirs)
     drawn = None if means is None else means[:, mine] - means[:, theirs]
     mean_ends, median_ends = mean_intervals(deltas, means=drawn), median_intervals(deltas)
     raw = None if one_sided is None else _two_sided(one_sided)[mine, theirs]
@@ -191,17 +190,41 @@ def friedman(table: pd.DataFrame) -> Friedman | None:
     return Friedman(float(found.statistic), float(found.pvalue))
 
 
-def _signed_rank(differences: NDArray[np.float64], side: _Side) -> NDArray[np.float64]:
-    """One-sided p of each column; 1 where all differences are zero and there is nothing to rank."""
-    found = np.ones(differences.shape[1])
-    ranked = np.flatnonzero(differences.any(axis=0))
-    if len(differences) > _EXACT and len(ranked):
-        # The normal approximation whatever the column holds, so that all columns go through at once.
-        found[ranked] = wilcoxon(differences[:, ranked], zero_method="pratt", alternative=side, axis=0).pvalue
-        return found
-    for column in ranked:
-        found[column] = wilcoxon(differences[:, column], zero_method="pratt", alternative=side).pvalue
+def _differences(values: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Patients x pairs of columns, without what rounding makes of equal values."""
+    return np.round(values[:, first] - values[:, second], _DECIMALS)
+
+
+def _signed_rank(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One-sided p of each column, that it is greater than zero (first row) and less (second row)."""
+    found = np.ones((2, differences.shape[1]))
+    unequal = np.count_nonzero(differences, axis=0)
+    many = np.flatnonzero(unequal > _EXACT)
+    if len(many):
+        for row, side in enumerate(("greater", "less")):
+            found[row, many] = wilcoxon(differences[:, many], zero_method="pratt", alternative=side, axis=0).pvalue
+    for column in np.flatnonzero(unequal <= _EXACT):
+        found[:, column] = _exact_signed_rank(differences[:, column])
     return found
+
+
+def _exact_signed_rank(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """One-sided p from all patterns of signs of the differences that are not zero, ties at their mean rank.
+
+    Returns:
+        That they are greater than zero, and less; both 1 where all are zero and there is nothing to rank.
+    """
+    # Twice the rank is a whole number. Zeros are ranked, and have no sign.
+    ranks = np.rint(2 * rankdata(np.abs(differences))).astype(int)
+    signed = ranks[differences != 0]
+    positive = int(ranks[differences > 0].sum())
+    # In how many patterns the positive ranks have each sum; up to 2 ** 50, which floating point holds exactly.
+    patterns = np.zeros(int(signed.sum()) + 1)
+    patterns[0] = 1
+    for rank in signed:
+        patterns[rank:] += patterns[:-rank].copy()
+    shares = patterns / 2.0 ** len(signed)
+    return float(shares[positive:].sum()), float(shares[: positive + 1].sum())
 
 
 def _two_sided(one_sided: pd.DataFrame) -> NDArray[np.float64]:

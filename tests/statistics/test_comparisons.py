@@ -72,6 +72,36 @@ def test_zero_differences_are_ranked_as_pratt_ranks_them() -> None:
     assert found.p == pytest.approx(2 * 8 / 64)
 
 
+@pytest.mark.parametrize("equal", [0, 1, 9, 60])
+def test_p_is_never_less_than_five_signs_can_give(equal: int) -> None:
+    """However many patients tie: five wins are 1 of 32 patterns. The normal approximation says 0.025."""
+    table = pd.DataFrame({"A": [0.0] * equal + [0.1, 0.2, 0.3, 0.4, 0.5], "B": [0.0] * (equal + 5)})
+    one_sided = one_sided_p(table, higher_is_better=True)
+    assert one_sided.loc["A", "B"] == pytest.approx(1 / 32)
+    assert one_sided.loc["B", "A"] == pytest.approx(1)
+    assert pairwise_p(one_sided).loc["A", "B"] == pytest.approx(1 / 16)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+def test_p_is_the_share_of_all_patterns_of_signs(differences: list[int]) -> None:
+    ranks = stats.rankdata(np.abs(differences))
+    signs = np.array(list(itertools.product((0, 1), repeat=sum(each != 0 for each in differences))))
+    sums = signs @ ranks[np.array(differences) != 0]
+    observed = ranks[np.array(differences) > 0].sum()
+    one_sided = one_sided_p(pd.DataFrame({"A": differences, "B": 0}, dtype=float), higher_is_better=True)
+    assert one_sided.loc["A", "B"] == pytest.approx((sums >= observed).mean())
+    assert one_sided.loc["B", "A"] == pytest.approx((sums <= observed).mean())
+
+
+def test_what_differs_by_rounding_alone_is_equal() -> None:
+    table = pd.DataFrame({"A": [0.1 + 0.2, 0.5] * 5, "B": [0.3, 0.5] * 5})
+    assert (table["A"] != table["B"]).any()
+    assert one_sided_p(table, higher_is_better=True).to_numpy().tolist() == [[1, 1], [1, 1]]
+    (found,) = compare(table, {"A": "B"}, higher_is_better=True)
+    assert found.p_better == 0.5
+
+
 def test_equal_methods_have_nothing_to_test() -> None:
     table = pd.DataFrame({"A": [0.1, 0.5, 0.9] * 4, "B": [0.1, 0.5, 0.9] * 4})
     assert one_sided_p(table, higher_is_better=True).to_numpy().tolist() == [[1, 1], [1, 1]]
