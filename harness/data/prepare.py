@@ -142,8 +142,8 @@ class _Job:
         Returns:
             ``done``, ``busy`` where another process is at it and ``wait`` is false, or what is wrong with the case.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             # The system lets go of the lock when a process ends, however it ends.
             with FileLock(self.folder / f".{name}.lock", blocking=wait):
                 if self.open(name) is None:
@@ -153,6 +153,11 @@ class _Job:
             return "busy"
         except HarnessError as error:
             return error
+        except (OSError, NotImplementedError) as error:  # NotImplementedError: the file system has no locks
+            return DataError(
+                f"The cache entry {self.folder / name} cannot be written: {error}",
+                hint="Make room on the disk, or name another folder by --cache or HARNESS_CACHE.",
+            )
         return "done"
 
     def _remove_remains(self, name: str) -> None:
@@ -163,27 +168,23 @@ class _Job:
                 shutil.rmtree(path)
 
     def _prepare(self, name: str) -> None:
-        case = self._reader.load(name)
+        try:
+            case = self._reader.load(name)
+        except OSError as error:
+            raise DataError(f"Its files cannot be read: {error}", hint="Check them and their permissions.") from error
         _check(case, self._dataset, name)
         grid = bring_to_grid(case, name, self._recipe)
-        entry = self.folder / name
-        try:
-            with atomic_folder(entry) as temporary:
-                write_entry(
-                    temporary,
-                    name,
-                    grid.images,
-                    grid.label,
-                    grid.intensities,
-                    grid.moments,
-                    grid.geometry,
-                    self._recipe.classes,
-                )
-        except OSError as error:
-            raise DataError(
-                f"The cache entry {entry} cannot be written: {error}",
-                hint="Make room on the disk, or name another folder by --cache or HARNESS_CACHE.",
-            ) from error
+        with atomic_folder(self.folder / name) as temporary:
+            write_entry(
+                temporary,
+                name,
+                grid.images,
+                grid.label,
+                grid.intensities,
+                grid.moments,
+                grid.geometry,
+                self._recipe.classes,
+            )
 
 
 class _Outcomes(TorchDataset[str | HarnessError]):
@@ -215,7 +216,8 @@ def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iter
     try:
         yield from loader
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        # An error in a process is passed on as "Caught ... in DataLoader worker process"; that is no killed process.
+        if "DataLoader worker (pid" not in str(error):
             raise
         raise DataError(
             f"A process that prepared data was killed: {error}",

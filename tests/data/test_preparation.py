@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -217,6 +219,46 @@ def test_cases_that_cannot_be_read_are_all_named_and_the_others_kept(tmp_path, w
     assert "bad2.nii.gz is truncated" in error.value.message
     assert {path.parent.name for path in tmp_path.rglob("entry.json")} == {"good", "better"}
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_mistake_in_a_process_is_not_said_to_be_lack_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(Drawn, "load", lambda *_: (_ for _ in ()).throw(RuntimeError("a mistake of ours")))
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        drawn(tmp_path, ["one", "other"], workers=2)
+
+
+def test_a_process_that_is_killed_is_said_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(Drawn, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match="was killed") as error:
+        drawn(tmp_path, ["one", "other"], workers=2)
+    assert "fewer `--workers`" in error.value.hint
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(DataError, match=r"cache entry .* cannot be written") as error:
+        drawn(tmp_path / "cache", ["case"])
+    assert "HARNESS_CACHE" in error.value.hint
+
+
+def test_a_file_that_may_not_be_read_is_not_said_to_be_the_cache_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(Drawn, "load", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(DataError, match="Case case: Its files cannot be read: .*Permission denied"):
+        drawn(tmp_path, ["case"])
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    save = np.save
+
+    def full(path, array, **options):
+        if path.name == "label.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, array, **options)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        drawn(tmp_path, ["case"])
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {".case.lock"}
 
 
 def test_integers_are_kept_in_16_bits_and_nothing_is_lost(tmp_path):
