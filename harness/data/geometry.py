@@ -22,7 +22,6 @@ __all__ = [
     "AS_IN_FILES",
     "Geometry",
     "Orientation",
-    "closest_axis",
     "from_slices",
     "nonzero_box",
     "orientation_of",
@@ -129,11 +128,6 @@ def turn_back(volume: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
     """Undoes :func:`turn`."""
     back = orientations.ornt_transform(np.array(AS_IN_FILES), np.array(orientation))
     return _lead_first(orientations.apply_orientation(_lead_last(volume), back))
-
-
-def closest_axis(affine: NDArray[np.float64], axis: int) -> int:
-    """Returns the file axis that is closest to an anatomical axis (0 right, 1 anterior, 2 superior)."""
-    return [to for to, _ in orientation_of(affine)].index(axis)
 
 
 def nonzero_box(images: NDArray[Any]) -> Box:

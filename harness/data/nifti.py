@@ -112,6 +112,11 @@ def _read(path: Path, dimensions: tuple[int, ...] = (_VOLUME,)) -> tuple[NDArray
         raise DataError(
             f"{path} cannot be read as NIfTI: {error}", hint="The file is damaged or truncated: download it again."
         ) from error
+    if voxels.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path} holds {voxels.dtype}; one real number a voxel is expected.",
+            hint="Is it a colour picture, or the raw data of a scanner? Take the image itself.",
+        )
     if voxels.ndim not in dimensions:
         raise DataError(f"{path} has shape {voxels.shape}; a 3D volume is expected.", hint="Is this the right file?")
     if not np.isfinite(affine).all() or not np.linalg.det(affine):

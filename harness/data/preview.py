@@ -32,7 +32,7 @@ def draw_preview(dataset: Dataset, reader: Reader, out: Path, count: int) -> lis
         dataset: Facts.
         reader: Of the folder.
         out: The picture; its ending chooses the format.
-        count: Number of cases, evenly chosen from the list.
+        count: Number of cases, evenly chosen from the labelled ones; from the others where there is none with a label.
 
     Returns:
         The cases drawn.
@@ -40,7 +40,7 @@ def draw_preview(dataset: Dataset, reader: Reader, out: Path, count: int) -> lis
     Raises:
         DataError: A case cannot be read, or the picture cannot be written.
     """
-    names = reader.cases()
+    names = reader.cases() or reader.unlabelled()
     chosen = [names[index] for index in np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).astype(int))]
     columns = len(dataset.modalities) + 1
     figure = Figure(figsize=(columns * _INCH, len(chosen) * _INCH + 0.9), layout="constrained", facecolor="white")

@@ -87,8 +87,6 @@ class LesionScores(NamedTuple):
 
     dice: float
     hd95: float
-    counted: int
-    false_positives: int
 
 
 def lesion_scores(
@@ -131,8 +129,8 @@ def lesion_scores(
     false = len({int(label) for label in np.unique(found) if label} - matched)
     count = len(dices) + false
     if count == 0:
-        return LesionScores(1.0, 0.0, 0, 0)
-    return LesionScores(sum(dices) / count, (sum(distances) + rules.penalty_mm * false) / count, len(dices), false)
+        return LesionScores(1.0, 0.0)
+    return LesionScores(sum(dices) / count, (sum(distances) + rules.penalty_mm * false) / count)
 
 
 def dilate(mask: _Mask, times: int) -> _Mask:

@@ -68,6 +68,14 @@ def poison(root):
     save(image_of(root), voxels)
 
 
+def colour(root):
+    save(image_of(root), np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]))
+
+
+def leave_complex(root):
+    save(image_of(root), np.ones(SHAPE, np.complex64))
+
+
 def collapse(root):
     """Voxels without extent along z; nibabel would not write that."""
     content = bytearray(gzip.decompress(image_of(root).read_bytes()))
@@ -110,6 +118,8 @@ def remove(root):
         (add_dimension, ("(20, 24, 18, 2); a 3D volume is expected", "right file")),
         (flatten, ("(20, 24); a 3D volume is expected", "right file")),
         (poison, ("1 voxels that are not finite", "Convert the image again")),
+        (colour, ("one real number a voxel is expected", "Take the image itself")),
+        (leave_complex, ("holds complex64", "Take the image itself")),
         (collapse, ("no valid affine", "voxel size must not be 0")),
         (take_anothers_label, ("(22, 24, 18)", "another case")),
         (take_a_shifted_label, ("not on the grid", "another case")),

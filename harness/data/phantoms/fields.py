@@ -7,14 +7,14 @@ several voxel sizes divides millimetres by its voxel size first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["bias_field", "blob", "mri", "random_displacement", "rician", "smooth_field", "warp"]
+__all__ = ["bias_field", "blob", "random_displacement", "rician", "smooth_field", "warp"]
 
 #: A Gaussian is followed this many standard deviations to either side.
 _REACH = 3.0
@@ -154,26 +154,3 @@ def rician(image: NDArray[np.float32], noise: float, rng: np.random.Generator) -
     imaginary = noise * rng.standard_normal(image.shape, dtype=np.float32)
     magnitude: NDArray[np.float32] = np.hypot(real, imaginary)
     return magnitude
-
-
-def mri(
-    tissue_means: Mapping[int, float],
-    labels: NDArray[np.integer[Any]],
-    rng: np.random.Generator,
-    noise: float,
-    bias: float,
-) -> NDArray[np.float32]:
-    """Returns a magnitude image of a tissue map.
-
-    Args:
-        tissue_means: Mean intensity of each tissue; a tissue that is not named is 0.
-        labels: Tissue map, not negative.
-        rng: Source of shading and noise.
-        noise: Standard deviation of the noise, in the unit of the means; it is Rician, so that 0 becomes positive.
-        bias: Strength of the shading (:func:`bias_field`).
-    """
-    means = np.zeros(int(labels.max()) + 1, np.float32)
-    for tissue, mean in tissue_means.items():
-        if tissue < len(means):
-            means[tissue] = mean
-    return rician(means[labels] * bias_field(labels.shape, bias, rng), noise, rng)
