@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
 from harness.statistics.bootstrap import Interval, mean_intervals, median_intervals
+from harness.statistics.ties import without_rounding
 
 __all__ = [
     "Comparison",
@@ -31,9 +32,6 @@ __all__ = [
 
 #: Up to this many differences that are not zero the test is exact.
 _EXACT = 50
-
-#: Decimals of a difference: what is equal but for rounding ties, as in the stability of ranks.
-_DECIMALS = 12
 
 
 @dataclass(frozen=True)
@@ -171,7 +169,7 @@ def compare(
 def cliffs_delta(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """P(first > second) - P(first < second) over all pairs of a value of each (Cliff 1993)."""
     n, m = len(first), len(second)
-    ranks = rankdata(np.concatenate([first, second]))
+    ranks = rankdata(without_rounding(np.concatenate([first, second])))
     wins = float(ranks[:n].sum()) - n * (n + 1) / 2
     return 2 * wins / (n * m) - 1
 
@@ -183,7 +181,7 @@ def p_better(advantages: NDArray[np.float64]) -> float:
 
 def friedman(table: pd.DataFrame) -> Friedman | None:
     """Friedman's test over the columns; ``None`` for fewer than three methods or where all are equal everywhere."""
-    values = table.to_numpy(dtype=float)
+    values = without_rounding(table.to_numpy(dtype=float))
     if values.shape[1] < 3 or len(values) < 2 or not np.ptp(values, axis=1).any():
         return None
     found = friedmanchisquare(*values.T)
@@ -191,8 +189,8 @@ def friedman(table: pd.DataFrame) -> Friedman | None:
 
 
 def _differences(values: NDArray[np.float64], first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Patients x pairs of columns, without what rounding makes of equal values."""
-    return np.round(values[:, first] - values[:, second], _DECIMALS)
+    """Patients x pairs of columns; equal values differ by 0."""
+    return without_rounding(values[:, first] - values[:, second])
 
 
 def _signed_rank(differences: NDArray[np.float64]) -> NDArray[np.float64]:

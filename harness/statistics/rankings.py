@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
 from harness.statistics.floors import ALPHA
+from harness.statistics.ties import without_rounding
 
 __all__ = ["AGGREGATE", "RANK", "TEST", "Ranking", "mean_ranks", "rank"]
 
@@ -33,7 +34,7 @@ class Ranking:
 
 def mean_ranks(table: pd.DataFrame, *, higher_is_better: bool) -> pd.Series[float]:
     """Mean over patients of each method's rank within the patient."""
-    ranks = rankdata(table.to_numpy(dtype=float) * (-1 if higher_is_better else 1), axis=1)
+    ranks = rankdata(without_rounding(table.to_numpy(dtype=float)) * (-1 if higher_is_better else 1), axis=1)
     return pd.Series(ranks.mean(axis=0), index=table.columns)
 
 
@@ -50,9 +51,9 @@ def rank(
     """
     sign = -1 if higher_is_better else 1
     within = mean_ranks(table, higher_is_better=higher_is_better)
+    means = without_rounding(table.to_numpy(dtype=float).mean(axis=0))
     ranks = pd.DataFrame(
-        {AGGREGATE: rankdata(sign * table.to_numpy(dtype=float).mean(axis=0)), RANK: rankdata(within.to_numpy())},
-        index=table.columns,
+        {AGGREGATE: rankdata(sign * means), RANK: rankdata(without_rounding(within.to_numpy()))}, index=table.columns
     )
     if directed is not None:
         ranks[TEST] = rankdata(-(directed.to_numpy() < alpha).sum(axis=1))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from harness.statistics.bootstrap import bootstrap_means
+from harness.statistics.ties import without_rounding
 
 __all__ = ["STABILITY_RESAMPLES", "Stability", "Taus", "stability"]
 
@@ -57,9 +58,8 @@ def stability(table: pd.DataFrame, *, higher_is_better: bool, means: NDArray[np.
     drawn = bootstrap_means(values, resamples=STABILITY_RESAMPLES) if means is None else means[:STABILITY_RESAMPLES]
     sign = -1 if higher_is_better else 1
     centre = values.mean(axis=0)
-    # Equal columns must tie, whatever rounding does to their sums.
-    ranks = rankdata(np.round(sign * (drawn + centre), 12), method="min", axis=1).astype(int)
-    full = rankdata(np.round(sign * centre, 12), method="min").astype(int)
+    ranks = rankdata(sign * without_rounding(drawn + centre), method="min", axis=1).astype(int)
+    full = rankdata(sign * without_rounding(centre), method="min").astype(int)
     methods = values.shape[1]
     counts = np.stack([(ranks == place).sum(axis=0) for place in range(1, methods + 1)], axis=1)
     low, median, high = np.nanquantile(_taus(ranks, full), [0.025, 0.5, 0.975]) if methods > 1 else (np.nan,) * 3

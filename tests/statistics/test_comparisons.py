@@ -99,7 +99,8 @@ def test_what_differs_by_rounding_alone_is_equal() -> None:
     assert (table["A"] != table["B"]).any()
     assert one_sided_p(table, higher_is_better=True).to_numpy().tolist() == [[1, 1], [1, 1]]
     (found,) = compare(table, {"A": "B"}, higher_is_better=True)
-    assert found.p_better == 0.5
+    assert (found.p_better, found.cliffs_delta) == (0.5, 0)
+    assert friedman(table.assign(C=table["A"])) is None
 
 
 def test_equal_methods_have_nothing_to_test() -> None:

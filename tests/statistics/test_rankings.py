@@ -58,3 +58,11 @@ def test_equal_methods_share_every_rank() -> None:
     found = stability(pd.DataFrame({"A": column, "B": column, "C": column - 1}), higher_is_better=True)
     assert found.first.to_dict() == {"A": 1, "B": 1, "C": 0}
     assert found.full.to_dict() == {"A": 1, "B": 1, "C": 3}
+
+
+def test_methods_that_differ_by_rounding_alone_share_every_rank() -> None:
+    table = pd.DataFrame({"A": [0.1 + 0.2, 0.5, 0.7] * 3, "B": [0.3, 0.5, 0.7] * 3, "C": [0.1, 0.2, 0.3] * 3})
+    assert (table["A"] != table["B"]).any()
+    found = rank(table, higher_is_better=True, directed=None)
+    assert found.ranks.loc["A"].tolist() == found.ranks.loc["B"].tolist() == [1.5, 1.5]
+    assert stability(table, higher_is_better=True).first[["A", "B"]].tolist() == [1, 1]
