@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,6 @@ __all__ = ["without_rounding"]
 _DECIMALS = 9
 
 
-def without_rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def without_rounding(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Returns scores, means or differences of which equal ones are equal to the last digit."""
     return np.asarray(np.round(values, _DECIMALS))
