@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import DATASETS
+from harness.data.folder import NIFTI_ENDINGS
 from harness.data.nifti import read_label
 from harness.errors import DataError, HarnessError
 from harness.evaluation.metrics import find_metric
@@ -23,7 +24,6 @@ from harness.evaluation.scoring import Score, score_case
 
 __all__ = ["Convention", "Pairing", "convention_of", "evaluate", "pair_files", "parse_regions", "summarise", "to_rows"]
 
-_ENDINGS = (".nii.gz", ".nii")
 _TRUTH = re.compile(r"[-_]seg$")
 
 #: Part of a voxel by which the corners of two grids may lie apart: some tools store affines in single precision.
@@ -165,9 +165,9 @@ def _label_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", hint="Name a folder of NIfTI label maps.")
     named = [
-        (path.name.removesuffix(next(end for end in _ENDINGS if path.name.endswith(end))), path)
+        (path.name.removesuffix(next(end for end in NIFTI_ENDINGS if path.name.endswith(end))), path)
         for path in sorted(folder.rglob("*"))
-        if path.name.endswith(_ENDINGS) and not path.name.startswith(".") and path.is_file()
+        if path.name.endswith(NIFTI_ENDINGS) and not path.name.startswith(".") and path.is_file()
     ]
     marked = [(_TRUTH.sub("", name), path) for name, path in named if _TRUTH.search(name)]
     files: dict[str, Path] = {}

@@ -147,6 +147,20 @@ def test_a_decathlon_folder_is_a_dataset(tmp_path):
     assert np.array_equal(case.label, label_of(3))
 
 
+def test_two_images_of_one_name_are_refused_not_made_one_case(tmp_path):
+    root = tmp_path / "Task02"
+    entries = []
+    for number in range(5):
+        save(root / f"p{number}/image.nii.gz", image_of(number))
+        save(root / f"p{number}/label.nii.gz", label_of(number))
+        entries.append({"image": f"p{number}/image.nii.gz", "label": f"p{number}/label.nii.gz"})
+    content = {"modality": {"0": "T1"}, "labels": {"0": "background", "1": "a", "2": "b"}, "training": entries}
+    (root / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="two images called 'image'") as caught:
+        find_dataset("msd", root)
+    assert "p1/image.nii.gz" in caught.value.message
+
+
 def test_a_study_names_the_folder_and_the_worker_finds_it_again(raw, write_study, toys):
     entry = {"nnunet_raw": str(raw), "leading": "T1c"}
     loaded = load_study(write_study(matrix={"dataset": [entry], "model": ["toy"]}))

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.data.contract import Dataset
 from harness.data.layouts.document import Facts, document_error, facts_to_dataset, read_document
-from harness.data.layouts.reader import PATIENTS, CaseFiles, ListedReader
+from harness.data.layouts.reader import CaseFiles, ListedReader, patient_notes
 
 __all__ = ["describe", "open_folder"]
 
@@ -47,7 +47,6 @@ def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
         channels = tuple(str(modalities[str(number)]) for number in range(len(modalities)))
     except (ValueError, KeyError) as error:
         raise document_error(root, "`modality` and `labels` must be numbered from 0.") from error
-    alone = () if (root / PATIENTS).is_file() else (f"Every case counts as a patient, as there is no {PATIENTS}.",)
     return Facts(
         name=str(content.get("name") or root.resolve().name),
         channels=channels,
@@ -55,7 +54,7 @@ def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
         regions={name: (value,) for value, name in sorted(names.items()) if value},
         licence=str(content.get("licence") or content.get("license") or ""),
         description=str(content.get("description") or ""),
-        notes=alone,
+        notes=patient_notes(root),
     )
 
 
@@ -64,7 +63,15 @@ def _cases(root: Path, content: Mapping[str, Any]) -> dict[str, CaseFiles]:
     for entry in _list(root, content, "training"):
         if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
             raise document_error(root, "`training` must list mappings of `image` and `label`.")
-        cases[_name(str(entry["image"]))] = CaseFiles((root / str(entry["image"]),), root / str(entry["label"]))
+        name = _name(str(entry["image"]))
+        if name in cases:
+            raise document_error(
+                root,
+                f"`training` lists two images called '{name}', the name of the case: {cases[name].images[0]} and "
+                f"{root / str(entry['image'])}.",
+                "Give every image a file name of its own.",
+            )
+        cases[name] = CaseFiles((root / str(entry["image"]),), root / str(entry["label"]))
     for image in _list(root, content, "test"):
         cases.setdefault(_name(str(image)), CaseFiles((root / str(image),), None))
     return cases

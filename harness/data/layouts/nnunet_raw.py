@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contract import Dataset
-from harness.data.folder import visible
+from harness.data.folder import NIFTI_ENDINGS, visible
 from harness.data.layouts.document import Facts, document_error, facts_to_dataset, read_document
-from harness.data.layouts.reader import PATIENTS, CaseFiles, ListedReader
+from harness.data.layouts.reader import CaseFiles, ListedReader, patient_notes
 
 __all__ = ["describe", "open_folder"]
 
-_ENDINGS = (".nii.gz", ".nii")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
@@ -76,7 +75,7 @@ def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
         regions=held,
         licence=str(content.get("licence") or content.get("license") or ""),
         description=str(content.get("description") or ""),
-        notes=(*_patient_notes(root), *_normalisation_notes(channels)),
+        notes=(*patient_notes(root), *_normalisation_notes(channels)),
     )
 
 
@@ -104,12 +103,6 @@ def _check_order(root: Path, order: object, regions: Mapping[str, tuple[int, ...
         )
 
 
-def _patient_notes(root: Path) -> tuple[str, ...]:
-    if (root / PATIENTS).is_file():
-        return ()
-    return (f"Every case counts as a patient of its own, as there is no {PATIENTS}.",)
-
-
 def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         f"Channel '{name}' is normalised by its mean and SD, not as nnU-Net would by its name."
@@ -120,9 +113,11 @@ def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _cases(root: Path, content: Mapping[str, Any], channels: int) -> dict[str, CaseFiles]:
     ending = content.get("file_ending")
-    if ending not in _ENDINGS:
+    if ending not in NIFTI_ENDINGS:
         raise document_error(
-            root, f"`file_ending` is {ending!r}; {' and '.join(_ENDINGS)} can be read.", "Convert the files to NIfTI."
+            root,
+            f"`file_ending` is {ending!r}; {' and '.join(NIFTI_ENDINGS)} can be read.",
+            "Convert the files to NIfTI.",
         )
     listed = content.get("dataset")
     if isinstance(listed, dict):

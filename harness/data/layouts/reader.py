@@ -18,10 +18,17 @@ from harness.data.splits import standard_split
 from harness.errors import DataError
 from harness.files import read_json
 
-__all__ = ["PATIENTS", "CaseFiles", "ListedReader"]
+__all__ = ["PATIENTS", "CaseFiles", "ListedReader", "patient_notes"]
 
 #: May lie beside ``dataset.json``: case to patient, for cases that are timepoints of one patient.
 PATIENTS = "patients.json"
+
+
+def patient_notes(root: Path) -> tuple[str, ...]:
+    """Returns what must be said of a folder's patients: that each case is taken for one, where nothing is known."""
+    if (root / PATIENTS).is_file():
+        return ()
+    return (f"Every case counts as a patient of its own, as there is no {PATIENTS}.",)
 
 
 @dataclass(frozen=True)
