@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for file in temporary.rglob("*"):
             if file.is_file():
                 _flush(file)
+        for folder in (temporary, *(found for found in temporary.rglob("*") if found.is_dir())):
+            _flush_folder(folder)
         try:
             temporary.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
+        _flush_folder(path.parent)  # what the folder makes needless, say checkpoints, is removed next
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -70,9 +74,29 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: There is no such file.
         ValueError: It is no JSON.
     """
+    for _ in range(_TRIES - 1):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+#: How often a file is opened which another machine replaces while it is read: NFS calls that stale.
+_TRIES = 3
 
 
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Makes names in a folder last; file systems that cannot do so do without."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -81,7 +81,7 @@ CELL_COLUMNS: Mapping[str, str] = {
     "energy_wh": "energy the GPU drew while the cell was trained and tested; NaN where it does not say",
     "steps": "training steps done",
     "device": "e.g. 'cpu (1 thread)' or the GPU's name",
-    "commit": "git commit of the code, '+dirty' appended where the tree had changes",
+    "commit": "git commit of the code, '+dirty' appended where the tree had changes; else the version installed",
     "split": "hash of the split",
     "data": "hash of the dataset's files",
     "protocol": "name of the protocol",

@@ -129,9 +129,10 @@ class CellFolder:
     def failure(self) -> dict[str, Any] | None:
         """Returns why the last attempt failed, or None."""
         path = self.path / "failure.json"
-        if not path.is_file():
+        try:
+            return dict(read_json(path)) if path.stat().st_size else {**_NO_ROOM, "attempt": self.failures() + 1}
+        except FileNotFoundError:  # or another attempt began while we looked
             return None
-        return dict(read_json(path)) if path.stat().st_size else {**_NO_ROOM, "attempt": self.failures() + 1}
 
     def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
         """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
@@ -202,10 +203,10 @@ class CellFolder:
         return "\n".join(text.splitlines()[-lines:])
 
     def progress(self) -> dict[str, Any]:
-        """Returns the last progress the worker wrote; empty before the first."""
+        """Returns the last progress the worker wrote; empty before the first, and where it cannot be read just now."""
         try:
             return dict(read_json(self.work / "progress.json"))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):  # a run never ends because somebody could not look
             return {}
 
     def write_progress(self, values: Mapping[str, Any]) -> None:
@@ -318,7 +319,7 @@ class Store:
             else:  # an old store may be on a disk that is read-only now
                 probe = self.root / ".write-probe"
                 probe.touch()
-                probe.unlink()
+                probe.unlink(missing_ok=True)  # two runs may begin at once
         except OSError as error:
             raise HarnessError(
                 f"The results folder {self.root} cannot be written: {error.strerror or error}.",

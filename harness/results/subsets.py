@@ -130,8 +130,10 @@ class CellSubsets:
 
     def failure(self) -> dict[str, Any] | None:
         """Returns why the last attempt failed, or None."""
-        path = self.path / "failure.json"
-        return dict(read_json(path)) if path.is_file() else None
+        try:
+            return dict(read_json(self.path / "failure.json"))
+        except FileNotFoundError:
+            return None
 
     def fail(self, reason: str, hint: str = "") -> None:
         """Records why an attempt failed."""
@@ -143,10 +145,10 @@ class CellSubsets:
         (self.path / "failure.json").unlink(missing_ok=True)
 
     def progress(self) -> dict[str, Any]:
-        """Returns the last progress that was written; empty before the first."""
+        """Returns the last progress that was written; empty before the first, and where it cannot be read just now."""
         try:
             return dict(read_json(self.path / "progress.json"))
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return {}
 
     def clear_progress(self) -> None:

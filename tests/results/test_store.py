@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -100,6 +101,58 @@ def test_a_damaged_progress_file_is_no_progress(tmp_path):
     assert cell.progress() == {"step": 3}
     (cell.work / "progress.json").write_text('{"step": ')
     assert cell.progress() == {}
+
+
+def stale(monkeypatch, times):
+    """Makes the next readings fail as NFS lets them where another machine replaces the file meanwhile."""
+    read, left = Path.read_text, iter(range(times))
+
+    def read_text(path, *arguments, **options):
+        if next(left, None) is not None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def test_a_file_that_another_machine_replaces_is_read_again(tmp_path, monkeypatch):
+    write_json(tmp_path / "x.json", {"step": 3})
+    stale(monkeypatch, 2)
+    assert read_json(tmp_path / "x.json") == {"step": 3}
+
+
+def test_a_progress_file_that_cannot_be_read_ends_nobody(tmp_path, monkeypatch):
+    cell = Store(tmp_path).cell("cell")
+    cell.write_progress({"step": 3})
+    stale(monkeypatch, 100)
+    assert cell.progress() == {}
+
+
+def test_a_failure_that_another_attempt_clears_while_somebody_looks_is_none(tmp_path, monkeypatch):
+    cell = Store(tmp_path).cell("cell")
+    cell.fail("it fell")
+    stat = Path.stat
+
+    def cleared(path, *arguments, **options):
+        found = stat(path, *arguments, **options)
+        if path.name == "failure.json":
+            path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "stat", cleared)
+    assert cell.failure() is None
+
+
+def test_runs_that_begin_at_once_do_not_trip_over_each_others_probe(tmp_path, monkeypatch):
+    store = store_with(tmp_path)
+    touch = Path.touch
+
+    def touch_and_lose(path, *arguments, **options):
+        touch(path, *arguments, **options)
+        path.unlink()  # as the other run does
+
+    monkeypatch.setattr(Path, "touch", touch_and_lose)
+    store.create()
 
 
 def store_with(tmp_path, *studies):
