@@ -69,10 +69,18 @@ class SegmentationLoss(nn.Module):
         logits = logits.float()  # under autocast the sums of soft Dice overflow half precision
         loss = logits.new_zeros(())
         if self._settings.cross_entropy:
-            loss = loss + self._settings.cross_entropy * F.cross_entropy(logits, labels)
+            loss = loss + self._settings.cross_entropy * _cross_entropy(logits, labels)
         if self._settings.dice:
             loss = loss + self._settings.dice * self._dice(logits, labels[:, None])
         return loss
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Returns the mean over all voxels."""
+    if logits.device.type == "cpu":
+        return F.cross_entropy(logits, labels)
+    # On a GPU torch's own mean is summed in no fixed order and refused under strict determinism; this one has an order.
+    return F.cross_entropy(logits, labels, reduction="none").mean()
 
 
 def _shrink(labels: Tensor, size: tuple[int, ...]) -> Tensor:

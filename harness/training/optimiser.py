@@ -17,7 +17,7 @@ def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings)
     """Returns the optimiser, fused (one kernel for all parameters)."""
     chosen = list(parameters)
     if settings.name == "sgd":
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             chosen,
             lr=settings.lr,
             momentum=settings.momentum,
@@ -25,6 +25,13 @@ def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings)
             weight_decay=settings.weight_decay,
             fused=True,
         )
+        if settings.momentum > 0:
+            # Left to itself, fused SGD takes uninitialised memory as momentum, and where the loss scaler skips the
+            # first step, as it does by design, that memory is never written. Zeros give the same first step.
+            for parameter in chosen:
+                if parameter.requires_grad:
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
 

@@ -7,7 +7,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.errors import TrainingError
 from harness.training.loss import SegmentationLoss
@@ -58,6 +60,32 @@ def test_half_precision_logits_do_not_overflow():
     assert math.isfinite(SegmentationLoss(LossSettings())(logits, torch.zeros(4, 256, 256, dtype=torch.long)).item())
 
 
+class Reductions(TorchDispatchMode):
+    """Notes by which reduction the negative log-likelihood is taken; 0 is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.nll_loss2d_forward.default:
+            self.seen.append(args[3])
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("device", "reduction"), [("cpu", 1), ("cuda", 0)])
+@pytest.mark.parametrize("spatial", [(8, 8), (4, 8, 8)])
+def test_on_a_gpu_the_loss_uses_no_sum_that_strict_determinism_refuses(device, reduction, spatial):
+    """Torch refuses ``nll_loss2d`` with a mean on CUDA, in any number of dimensions; tensors here are fake."""
+    with FakeTensorMode(), Reductions() as reductions:
+        logits = torch.empty(2, 3, *spatial, device=device)
+        labels = torch.zeros(2, *spatial, dtype=torch.long, device=device)
+        loss = SegmentationLoss(LossSettings(dice=0))(logits, labels)
+    assert loss.shape == ()
+    assert loss.device.type == device
+    assert reductions.seen == [reduction]
+
+
 def schedule(**changes):
     return TrainingSettings(
         epochs=10, steps_per_epoch=5, optimiser=OptimiserSettings(lr=0.1), schedule=ScheduleSettings(**changes)
@@ -95,3 +123,38 @@ def test_every_optimiser_lowers_a_simple_loss(name):
         (weight**2).sum().backward()
         optimiser.step()
     assert abs(weight.item()) < 2
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_step_that_the_loss_scaler_skips_leaves_no_trace(name, strict):
+    """The first steps in float16 overflow by design until the scale is low enough."""
+    weights = []
+    torch.use_deterministic_algorithms(strict)
+    try:
+        for skipped in (0, 1):
+            weight = torch.nn.Parameter(torch.ones(4))
+            optimiser = make_optimiser([weight], OptimiserSettings(name=name, lr=0.1))
+            scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+            for factor in [math.inf] * skipped + [1.0, 0.5]:
+                optimiser.zero_grad()
+                scaler.scale((weight * factor).sum()).backward()
+                scaler.unscale_(optimiser)
+                scaler.step(optimiser)
+                scaler.update()
+            weights.append(weight.detach())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(*weights)
+
+
+def test_the_first_step_of_sgd_is_torchs_own():
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    settings = OptimiserSettings(lr=0.1, momentum=0.99, weight_decay=0.01)
+    plain = torch.optim.SGD([theirs], lr=0.1, momentum=0.99, nesterov=True, weight_decay=0.01, fused=True)
+    for weight, optimiser in ((ours, make_optimiser([ours], settings)), (theirs, plain)):
+        for _ in range(3):
+            optimiser.zero_grad()
+            (weight**3).sum().backward()
+            optimiser.step()
+    assert torch.equal(ours, theirs)
