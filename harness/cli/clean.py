@@ -51,6 +51,5 @@ def clean(
         console.print(f"{decimal(one.size):>10}  {len(one.paths)} x {one.what}")
     if not yes and not typer.confirm("Remove this?", default=False):
         raise typer.Exit(1)
-    for one in found:
-        one.remove()
-    console.print("Removed.")
+    kept = sum(one.remove() for one in found)
+    console.print(f"Removed, but for {kept} of cells that are computed by now." if kept else "Removed.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.results.store import CellFolder, Store
 
 __all__ = ["Removable", "find_removable"]
@@ -19,23 +21,21 @@ class Removable:
     Attributes:
         what: In words.
         paths: Which.
+        cells: The cell that a path belongs to, where it does to one.
     """
 
     what: str
     paths: tuple[Path, ...]
+    cells: Mapping[Path, CellFolder] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Bytes."""
         return sum(_size(path) for path in self.paths)
 
-    def remove(self) -> None:
-        """Removes them."""
-        for path in self.paths:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+    def remove(self) -> int:
+        """Removes them; returns how many stay, because somebody computes their cell by now."""
+        return sum(not _remove(path, self.cells.get(path)) for path in self.paths)
 
 
 def find_removable(store: Store, failed: bool = False, results: bool = False) -> list[Removable]:
@@ -46,23 +46,52 @@ def find_removable(store: Store, failed: bool = False, results: bool = False) ->
         failed: Also what failed cells left: log, checkpoints and reason.
         results: Also results of cells that no study asks for any more.
     """
-    cells = [CellFolder(path) for path in sorted((store.root / "cells").glob("*")) if path.is_dir()]
+    cells = list(_own_cells(store))
     states = {cell.id: cell.status() for cell in cells}
     idle = [cell for cell in cells if states[cell.id] != "running"]
     done = [cell for cell in idle if states[cell.id] == "done"]
     found = [
-        Removable("checkpoints of cells that are done", tuple(path for cell in done for path in _checkpoints(cell))),
-        Removable("what killed processes left half written", tuple(path for cell in idle for path in _halves(cell))),
+        _of_cells("checkpoints of cells that are done", ((path, cell) for cell in done for path in _checkpoints(cell))),
+        _of_cells("what killed processes left half written", ((path, cell) for cell in idle for path in _halves(cell))),
     ]
     if failed:
         left = [cell for cell in idle if states[cell.id] == "failed"]
-        paths = [path for cell in left for path in (cell.work, cell.path / "failure.json") if path.exists()]
-        found.append(Removable(f"log, checkpoints and reason of {len(left)} failed cells", tuple(paths)))
+        paths = ((path, cell) for cell in left for path in (cell.work, cell.path / "failure.json") if path.exists())
+        found.append(_of_cells(f"log, checkpoints and reason of {len(left)} failed cells", paths))
     if results:
         wanted = {entry["cell"] for study in store.studies() for entry in study.manifest()["cells"]}
-        orphans = tuple(cell.path for cell in idle if cell.id not in wanted)
-        found.append(Removable(f"RESULTS of {len(orphans)} cells that no study asks for", orphans))
+        orphans = [(cell.path, cell) for cell in idle if cell.id not in wanted]
+        found.append(_of_cells(f"RESULTS of {len(orphans)} cells that no study asks for", orphans))
     return [one for one in found if one.paths]
+
+
+def _own_cells(store: Store) -> Iterator[CellFolder]:
+    """Yields the cells that lie in the results folder; what a link leads to elsewhere is not ours to remove."""
+    for path in sorted((store.root / "cells").glob("*")):
+        if path.is_dir():
+            with suppress(HarnessError):
+                yield store.cell(path.name)
+
+
+def _of_cells(what: str, paths: Iterable[tuple[Path, CellFolder]]) -> Removable:
+    cells = dict(paths)
+    return Removable(what, tuple(cells), cells)
+
+
+def _remove(path: Path, cell: CellFolder | None) -> bool:
+    """Removes a file or folder, while nobody else may begin to compute its cell; returns whether it could."""
+    lease = None if cell is None else cell.lease()
+    if lease is not None and not lease.try_acquire():
+        return False
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        if lease is not None:
+            lease.release()
+    return True
 
 
 def _checkpoints(cell: CellFolder) -> Iterator[Path]:
@@ -72,9 +101,8 @@ def _checkpoints(cell: CellFolder) -> Iterator[Path]:
 
 
 def _halves(cell: CellFolder) -> Iterator[Path]:
-    yield from cell.path.glob(".*.tmp")
-    yield from cell.work.glob(".*.tmp")
-    yield from (cell.path / "subsets").glob(".*.tmp")
+    for folder in ("", "work", "leases", "rungs", "subsets"):
+        yield from (cell.path / folder).glob(".*.tmp")
 
 
 def _size(path: Path) -> int:

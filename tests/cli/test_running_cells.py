@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from harness.cli import main
 from harness.cli.words import parse_duration
+from harness.data.prepare import entry_folder
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.results.store import Store
+from harness.study.expansion import load_study
 
 
 @pytest.fixture
@@ -99,6 +102,27 @@ def test_results_go_only_where_no_study_asks_for_them_and_when_asked_by_name(sto
     assert not orphan.path.exists()
 
 
+def test_a_cell_that_is_begun_while_clean_asks_keeps_what_it_has(store, monkeypatch, capsys):
+    cell = make_cell(store, "failed", "failed")
+    lease = cell.lease()
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: lease.try_acquire())
+    assert main(["clean", "--failed"]) == 0
+    lease.release()
+    assert (cell.work / "last.pt").exists()
+    assert "cells that are computed by now" in capsys.readouterr().out
+
+
+def test_clean_follows_no_link_out_of_the_results(store, tmp_path):
+    elsewhere = tmp_path / "models"
+    elsewhere.mkdir()
+    (elsewhere / "best.pt").write_bytes(b"x")
+    cell = make_cell(store, "done", "done")
+    shutil.rmtree(cell.work)
+    cell.work.symlink_to(elsewhere)
+    assert main(["clean", "--yes", "--failed", "--orphaned-results"]) == 0
+    assert (elsewhere / "best.pt").exists()
+
+
 def test_failed_cells_are_tried_again_without_the_study_file(write_study, toys, capsys):
     study = write_study(matrix={"dataset": ["cortex"], "model": ["toy_once"], "seed": [0]})
     arguments = ["--workers", "1", "--cpu", "--no-mlflow"]
@@ -122,6 +146,30 @@ def test_prepared_data_that_no_cell_uses_is_found(write_study, toys):
     assert used
     assert main(["clean", "--yes", "--cache-entries"]) == 0
     assert {path for path in Path("cache").glob("*/*") if path.is_dir()} == used
+
+
+def test_prepared_data_of_a_tuning_or_of_another_version_is_kept(write_study, toys):
+    loaded = load_study(write_study())
+    values = loaded.cells[0].spec.to_json()
+    for place in ("tuning/micro/default/cells", "lead/cortex/cells"):
+        write_json(Path("results") / place / "x/cell.json", values)
+        kept = Path("cache") / prepare_entry(loaded.cells[0].spec)
+        kept.mkdir(parents=True)
+        assert main(["clean", "--yes", "--cache-entries"]) == 0
+        assert kept.is_dir(), place
+        shutil.rmtree("results")
+        assert main(["clean", "--yes", "--cache-entries"]) == 0
+        assert not kept.exists()
+    kept.mkdir()
+    write_json(Path("results/cells/x/cell.json"), {**values, "numerics": 1})
+    assert main(["clean", "--yes", "--cache-entries"]) == 0
+    assert kept.is_dir()
+
+
+def prepare_entry(spec):
+    dataset = spec.facts()
+    protocol = spec.protocol
+    return entry_folder(dataset, dataset.open(spec.root), protocol.preparation, protocol.patch_size, Path())
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("45", 45), ("45s", 45), ("90m", 5400), ("2h", 7200), ("1.5d", 129600)])
