@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 
 import nibabel as nib
@@ -115,6 +116,31 @@ def test_a_patient_in_two_tables_is_refused(tree):
         file.write(lines[1] + "\n")
     with pytest.raises(DataError, match=r"two of the tables.*024"):
         DATASET.open(tree)
+
+
+@pytest.mark.parametrize("blank", ["", "nan", "NaN"])
+def test_columns_may_be_blank_and_numbers_decimal(tree, blank):
+    """As pandas writes them."""
+    table = tree / "prostate158_train/train.csv"
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["ID"] += ".0"
+        row.update(dict.fromkeys(("t2_anatomy_reader2", "adc_tumor_reader1", "adc_tumor_reader2"), blank))
+    rows[0]["adc"] = blank
+    write(table, rows)
+    with pytest.raises(DataError, match=r"line 2: patient 024 has no adc"):
+        DATASET.open(tree)
+    rows[0]["adc"] = "train/024/adc.nii.gz"
+    write(table, rows)
+    assert DATASET.open(tree).cases()[:3] == ("001", "020", "024")
+
+
+def write(table, rows):
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def test_a_path_that_leaves_the_folder_is_refused(tree):
