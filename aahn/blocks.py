@@ -76,10 +76,11 @@ def run(part: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
 
 @contextmanager
 def _frozen_statistics(part: nn.Module) -> Iterator[None]:
-    norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
+    # Of any kind: where several processes train together, SyncBatchNorm has taken the place of BatchNorm2d.
+    norms = [module for module in part.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    for norm, (_, count) in zip(norms, before, strict=True):
+        norm.momentum, norm.num_batches_tracked = 0.0, None if count is None else count.clone()
     try:
         yield
     finally:
@@ -91,7 +92,8 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Returns ``softmax(query key^T) value`` with no division by the square root of the width.
 
     Unscaled energies can reach the thousands, where half precision overflows (fp16) or keeps no fraction (bf16), so the
-    whole attention runs in float32 even under autocast. The fused kernel never stores the N x N energies.
+    whole attention runs in float32 even under autocast. The N x S energies are stored on a GPU, whose fused kernels take
+    four dimensions only; on a CPU they never are.
 
     Args:
         query: ``(B, N, E)``.

@@ -44,6 +44,18 @@ def test_every_number_is_the_same(micro: Build, options: dict[str, Any]) -> None
         torch.testing.assert_close(other, one, rtol=0, atol=0, msg=name)
 
 
+def test_every_number_is_the_same_where_processes_share_statistics(micro: Build) -> None:
+    """SyncBatchNorm takes the place of BatchNorm2d there; alone, it computes the same, on a CPU too."""
+    networks = micro(awake=True), micro(checkpointing=True)
+    networks[1].load_state_dict(networks[0].state_dict())
+    x = torch.randn(2, 3, SIDE, SIDE)
+    for network in networks:
+        torch.manual_seed(1)
+        torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)(x).square().mean().backward()
+    for (name, one), other in zip(networks[0].named_buffers(), networks[1].buffers(), strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=0, msg=name)
+
+
 def test_it_keeps_less(micro: Build) -> None:
     x = torch.randn(2, 3, SIDE, SIDE)
     assert kept_for_backward(micro(checkpointing=True), x) < 0.5 * kept_for_backward(micro(), x)
