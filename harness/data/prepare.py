@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder
 
 __all__ = ["entry_folder", "prepare"]
+
+_Entry = TypeVar("_Entry")
 
 #: Raised whenever the prepared arrays change for the same settings.
 _REVISION = 3
@@ -68,8 +71,7 @@ def prepare(
     """
     say = progress or _say_nothing
     job = _Job(dataset, reader, Recipe.choose(dataset, settings, patch_size), cache)
-    with ThreadPoolExecutor(min(_VERIFIERS, os.cpu_count() or 1)) as pool:
-        found = dict(zip(cases, pool.map(job.open, cases), strict=True))
+    found = dict(zip(cases, _read(job.open, cases), strict=True))
     missing = [name for name, entry in found.items() if entry is None]
     done = len(found) - len(missing)
     say(done, len(found))
@@ -87,7 +89,14 @@ def prepare(
             say(done, len(found))
     if failures:
         raise _joined(failures, len(found))
-    return [found[name] or job.reopen(name) for name in cases]
+    made = dict(zip(missing, _read(job.reopen, missing), strict=True))
+    return [found[name] or made[name] for name in cases]
+
+
+def _read(reading: Callable[[str], _Entry], names: Sequence[str]) -> list[_Entry]:
+    """Reads entries of the cache whole, several at once."""
+    with ThreadPoolExecutor(min(_VERIFIERS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(reading, names))
 
 
 def _say_nothing(done: int, total: int) -> None:

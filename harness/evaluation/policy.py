@@ -75,9 +75,7 @@ def image_diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
 _PRESETS = (
     EmptyPolicy("worst", penalty_mm=None, source="image diagonal, as the ToothFairy challenge"),
     EmptyPolicy("brats", penalty_mm=373.12866, source="BraTS 2019: the diagonal of its 240 x 240 x 155 mm image"),
-    EmptyPolicy(
-        "nan_skip", penalty_mm=None, source="what cannot be computed is left out, as MONAI's means", skips=True
-    ),
+    EmptyPolicy("nan_skip", penalty_mm=None, source="what cannot be computed is left out of means", skips=True),
 )
 
 #: Policies by name.

@@ -113,6 +113,15 @@ def test_a_listed_file_outside_the_folder_is_refused(raw):
         find_dataset("nnunet_raw", raw).open(raw).load("case0")
 
 
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", "", "/root"])
+def test_a_case_whose_name_leads_elsewhere_is_refused(raw, name):
+    """Cache entries and predictions are written by the names of cases."""
+    images = [f"imagesTr/case0_000{channel}.nii.gz" for channel in (0, 1)]
+    write(raw, dataset={name: {"images": images, "label": "labelsTr/case0.nii.gz"}})
+    with pytest.raises(DataError, match="cannot be the name of a file"):
+        find_dataset("nnunet_raw", raw).open(raw)
+
+
 def test_timepoints_stay_with_their_patient(raw):
     (raw / "patients.json").write_text(
         json.dumps({f"case{n}": f"p{n // 2}" for n in range(6)} | {"case5": "p9", "case4": "p8"} | {"case3": "p7"})

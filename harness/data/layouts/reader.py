@@ -54,7 +54,7 @@ class ListedReader:
         values: Value in the files of each label of the harness.
 
     Raises:
-        DataError: There is no labelled case, or ``patients.json`` is not usable.
+        DataError: There is no labelled case, a case's name is no name of a file, or ``patients.json`` is not usable.
     """
 
     def __init__(
@@ -62,6 +62,12 @@ class ListedReader:
     ) -> None:
         self._root, self._channels, self._values = root, channels, values
         self._cases = dict(sorted(cases.items()))
+        # Files are written by these names.
+        if unfit := [name for name in self._cases if not name.strip(".") or Path(name).name != name]:
+            raise DataError(
+                f"{root / FILE} calls a case '{unfit[0]}', which cannot be the name of a file.",
+                hint="Name cases by letters, digits, '-', '_' and '.'.",
+            )
         self._patients = _read_patients(root, self._cases)
         if not self.cases():
             raise DataError(f"{root} holds no labelled case.", hint="Are imagesTr and labelsTr there?")
