@@ -114,7 +114,7 @@ class Evaluation:
         load_weights(network, weights)
         filled = FillsAbsent(network, filling).to(device).eval()
         if not spec.weights:  # as training leaves it: the last bits depend on it
-            filled = filled.to(memory_format=arithmetic.memory_format)
+            arithmetic.lay_out(filled)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
         return cls(problem, filled, normaliser, tests, device, arithmetic)
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from harness.training.settings import TrainingSettings
 
@@ -37,6 +38,18 @@ class Arithmetic:
         last = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         return cls(device, half, last if settings.channels_last else torch.contiguous_format)
 
+    def lay_out(self, network: nn.Module) -> nn.Module:
+        """Brings the weights of a network to the memory format, in place; returns it.
+
+        The format is one of as many dimensions as images have. Weights of another number stay as they are: torch
+        refuses them (a 2D convolution within a 3D network, say).
+        """
+        dims = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(self.memory_format)
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.ndim == dims:
+                tensor.data = tensor.data.to(memory_format=self.memory_format)
+        return network
+
     @property
     def needs_scaler(self) -> bool:
         """float16 gradients underflow without loss scaling."""
@@ -55,10 +68,9 @@ class Arithmetic:
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Returns the named device; without a name the first CUDA device, else the CPU."""
-    if name is not None:
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Returns the named device; without a name the first CUDA device, else the CPU. A GPU bears its number."""
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return torch.device("cuda", 0) if device == torch.device("cuda") else device
 
 
 def describe_device(device: torch.device) -> str:

@@ -121,8 +121,8 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
-        self._network = self._ranks.prepare(network.to(memory_format=arithmetic.memory_format))
-        self._forward = _compiled(self._ranks.wrap(self._network), settings.compile)
+        self._network = self._ranks.prepare(arithmetic.lay_out(network))
+        self._forward = _compiled(self._ranks.wrap(self._network), settings.compile, accumulate)
         self._batches = batches
         self._settings = settings
         self._arithmetic = arithmetic
@@ -310,7 +310,8 @@ class Trainer:
         self._state = _State(**{**state, "history": [Epoch(**epoch) for epoch in state["history"]]})
         self._network.load_state_dict(found["network"])
         self._optimiser.load_state_dict(found["optimiser"])  # carries the momentum of a restart
-        self._scaler.load_state_dict(found["scaler"])
+        if found["scaler"]:  # empty where the card before this one trained without one
+            self._scaler.load_state_dict(found["scaler"])
         self._loss_sum = found["loss_sum"].to(self._arithmetic.device)
         self._hooks.on_step(self._state.step)
         self._hooks.on_epoch(self._state.history)
@@ -337,10 +338,14 @@ class Trainer:
             update_bn((images for batch in batches for images, _ in self._parts(batch)), self._network)
 
 
-def _compiled(network: nn.Module, mode: CompileMode) -> Callable[[Tensor], Tensor | list[Tensor]]:
-    """Returns the training step's forward pass; patches of a cell have one size, so that shapes are static."""
+def _compiled(network: nn.Module, mode: CompileMode, parts: int) -> Callable[[Tensor], Tensor | list[Tensor]]:
+    """Returns the training step's forward pass; patches of a cell have one size, so that shapes are static.
+
+    Kernels are not recorded where a batch is cut into parts: gradients of one part live in the recording's memory, and
+    the next part's replay writes over them before they are summed (PyTorch issue 169545).
+    """
     if mode == "none":
         return network
-    inductor = {"default": "default", "cuda-graphs": "reduce-overhead"}[mode]
+    inductor = "reduce-overhead" if mode == "cuda-graphs" and parts == 1 else "default"
     compiled: Callable[[Tensor], Tensor | list[Tensor]] = torch.compile(network, mode=inductor, dynamic=False)
     return compiled

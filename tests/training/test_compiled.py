@@ -45,3 +45,15 @@ def test_compiled_training_gives_the_curve_of_plain_training(tmp_path, mode):
     assert compiled == pytest.approx(curve, rel=1e-4)
     assert list(found) == list(weights), "the compiled network's weights bear the plain names"
     assert curve[-1] < curve[0]
+
+
+@pytest.mark.parametrize(("parts", "expected"), [(1, "reduce-overhead"), (2, "default")])
+def test_kernels_are_not_recorded_where_gradients_of_parts_are_summed(tmp_path, monkeypatch, parts, expected):
+    """A replay would write over the gradients of the part before it."""
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda network, mode, dynamic: modes.append(mode) or network)
+    settings = TrainingSettings(compile="cuda-graphs", precision="fp32")
+    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    arithmetic = Arithmetic.choose(torch.device("cpu"), settings, 2)
+    Trainer(nn.Conv2d(1, 3, 1), Steps(), settings, arithmetic, Checkpoints(tmp_path), 0, 0, hooks, parts)
+    assert modes == [expected]

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from harness.data import DATASETS
-from harness.data.batches import TrainingBatches
+from harness.data.batches import Batch, TrainingBatches
 from harness.data.normalisation import Normaliser
 from harness.data.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.errors import TrainingError
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Arithmetic
+from harness.training.device import Arithmetic, choose_device
 from harness.training.loop import Hooks, Interrupted, Trainer
 from harness.training.settings import CheckpointSettings, LossSettings, OptimiserSettings, TrainingSettings
 
@@ -220,3 +220,48 @@ def test_refreshed_batchnorm_statistics_are_those_of_the_final_weights(batches, 
 def test_mixed_precision_trains_and_stays_finite(batches, tmp_path):
     _, history = train(batches, tmp_path, settings(precision="bf16"))
     assert all(math.isfinite(epoch.loss) for epoch in history)
+
+
+def test_a_card_of_another_precision_continues(batches, tmp_path):
+    """A cell that Slurm moves from a card with bfloat16 to one without begins to scale its loss there."""
+    states = iter([False] * 6 + [True])
+    with pytest.raises(Interrupted):
+        train(batches, tmp_path, settings(precision="bf16"), stop=lambda: next(states))
+    _, history = train(batches, tmp_path, settings(precision="fp16"))
+    assert len(history) == 4
+    assert all(math.isfinite(epoch.loss) for epoch in history)
+
+
+class Flat(nn.Module):
+    """A network of volumes that works on their slices, as 2.5D networks do; it holds weights of four dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Conv2d(1, 4, 3, padding=1)
+        self.head = nn.Conv3d(4, 3, 3, padding=1)
+
+    def forward(self, images):
+        slices = self.inside(images.transpose(1, 2).flatten(0, 1))
+        return self.head(slices.unflatten(0, (len(images), -1)).transpose(1, 2))
+
+
+class Volumes(torch.utils.data.Dataset):
+    def __getitem__(self, step):
+        return Batch(torch.ones(2, 1, 4, 8, 8), torch.ones(2, 4, 8, 8, dtype=torch.long))
+
+
+def test_a_network_may_hold_weights_of_other_dimensions_than_its_images(tmp_path):
+    given = settings(epochs=1, validate_every=1, channels_last=True, refresh_batchnorm=0)
+    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    net = Flat()
+    arithmetic = Arithmetic.choose(CPU, given, 3)
+    assert len(Trainer(net, Volumes(), given, arithmetic, Checkpoints(tmp_path), 0, 0, hooks).run()) == 1
+    assert net.head.weight.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_gpu_bears_its_number(monkeypatch):
+    """Several processes that train together refuse a device without one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device() == choose_device("cuda") == torch.device("cuda:0")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cpu") == CPU
