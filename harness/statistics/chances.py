@@ -7,6 +7,7 @@ between methods are paired in both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,26 +59,29 @@ class Resamples:
 def chances_of_best(stages: Sequence[Scores], draws: Resamples) -> dict[str, float]:
     """Returns for each method in how many of the resamples it is the best; together 1.
 
-    Methods may have left at an earlier stage. In each resample the best of the last stage meets those who left at the
-    stage before, by the scores of that stage, and so on to the first: every comparison is between equally long
-    trainings, the longest that both have. Of equals the one that came further, then the earlier one, is the better.
+    Methods may have left at an earlier stage. Such a one is the best of a resample if it was the best of the stage at
+    which it left, the first stage for which that holds; otherwise the best of the last stage is. So every comparison is
+    between equally long trainings, and no method is likelier to be the best than it was of its own last stage. Of
+    equals the one that came further, then the earlier one, is the better.
 
     Args:
         stages: First to last; method to its scores, seeds x patients. Whoever is in a stage is in all before it.
         draws: Resamples of these seeds and patients.
     """
     methods = list(stages[0])
-    means = [np.stack([draws.means(stage[name]) for name in stage]) for stage in stages]
-    places = [np.array([methods.index(name) for name in stage]) for stage in stages]
-    best = places[-1][means[-1].argmax(axis=0)]
-    everyone = np.arange(len(best))
-    for number in range(len(stages) - 2, -1, -1):
-        stage = np.full((len(methods), len(best)), np.nan)
-        stage[places[number]] = means[number]
-        for left in (methods.index(name) for name in stages[number] if name not in stages[number + 1]):
-            best = np.where(stage[left] > stage[best, everyone], left, best)
+    best = _best_of(list(stages[-1]), stages[-1], methods, draws)
+    for stage, onward in reversed(list(pairwise(stages))):
+        left = [name for name in stage if name not in onward]
+        first = _best_of([*onward, *left], stage, methods, draws)
+        best = np.where(np.isin(first, [methods.index(name) for name in left]), first, best)
     shares = np.bincount(best, minlength=len(methods)) / len(best)
     return dict(zip(methods, map(float, shares), strict=True))
+
+
+def _best_of(order: Sequence[str], stage: Scores, methods: Sequence[str], draws: Resamples) -> NDArray[np.intp]:
+    """Returns for every resample the place in ``methods`` of a stage's best; of equals the first one in ``order``."""
+    means = np.stack([draws.means(stage[name]) for name in order])
+    return np.array([methods.index(name) for name in order])[means.argmax(axis=0)]
 
 
 def _shares(count: int, resamples: int, random: np.random.Generator) -> NDArray[np.float64]:

@@ -54,6 +54,17 @@ def test_who_left_early_is_compared_at_the_stage_it_left(draws):
     assert found["c"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_who_left_is_no_likelier_the_best_than_it_was_of_those_it_left(draws):
+    """`c` beats the later winner `a` in many resamples of the first stage, but never `b`, which went on with it."""
+    base = scores(0.3, spread=0.1)
+    wide = np.random.default_rng(5).normal(0, 0.2, base.shape)
+    first = {"a": base + wide - wide.mean(), "b": base + 0.2, "c": base + 0.01}
+    alone = chances_of_best([{"a": first["a"], "c": first["c"]}], draws)
+    assert alone["c"] > 0.3
+    found = chances_of_best([first, {"a": scores(0.9), "b": scores(0.5)}], draws)
+    assert found == {"a": 1.0, "b": 0.0, "c": 0.0}
+
+
 def test_the_spread_of_a_mean_over_few_seeds_is_not_too_small():
     """Drawing n of n seeds would give two thirds of the variance for three of them."""
     values = np.array([[0.0], [1.0], [2.0]]) @ np.ones((1, 1))
