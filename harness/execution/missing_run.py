@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import subprocess
 import time
 from collections import deque
@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.data.settings import Fill
 from harness.errors import HarnessError, did_you_mean
 from harness.execution.interpreter import PYTHON
+from harness.execution.kills import signal_name
 from harness.execution.missing import trained_fill, why_not
 from harness.execution.process import GRACE, Slot, worker_environment
 from harness.execution.worker import BUSY, DONE, FAILED
@@ -118,7 +119,8 @@ class _Job:
         store.path.mkdir(parents=True, exist_ok=True)
         command = [*PYTHON, "-m", "harness.execution.missing_worker", str(work.cell.path)]
         command += ["--cache", str(cache), "--device", slot.device, "--threads", str(slot.threads)]
-        command += ["--subsets", asked.choice, *(["--fill", asked.fill] if asked.fill else [])]
+        command += ["--parent", str(os.getpid()), "--subsets", asked.choice]
+        command += ["--fill", asked.fill] if asked.fill else []
         with store.log.open("wb") as log:
             # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
@@ -136,10 +138,7 @@ class _Job:
             return
         store = CellSubsets(self.work.cell)
         if code < 0:
-            text, hint = (
-                f"The process was killed by {signal.Signals(-code).name}.",
-                "What was done is kept: run it again.",
-            )
+            text, hint = f"The process was killed by {signal_name(code)}.", "What was done is kept: run it again."
         else:
             text, hint = f"The process ended with status {code}.", f"The whole log: {store.log}"
         store.fail(text, hint)

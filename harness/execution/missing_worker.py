@@ -28,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--fill", choices=("zeros", "mean", "token"))
     parser.add_argument("--subsets", default="all")
+    parser.add_argument("--parent", type=int, help="Number of the process that started this one.")
     given = parser.parse_args(arguments)
 
-    parent = os.getppid()
+    parent = given.parent or os.getppid()
 
     def stop(*_: object) -> NoReturn:
         sys.exit(STOPPED)

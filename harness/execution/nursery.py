@@ -40,6 +40,8 @@ _POLL = 0.2
 #: What a cell's end counts as when the nursery is gone and nobody can tell: it was stopped, with a checkpoint.
 _UNKNOWN = 130
 
+#: Exit status of a cell whose process could not be started, as shells have it.
+_NOT_STARTED = 126
 
 #: pyarrow would start a thread when it is loaded; who forks had better have one only.
 _ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -178,16 +180,23 @@ def main(descriptor: int) -> None:
                 os._exit(0)  # without waiting for the cells: they notice, and end in order
             if "start" in request:
                 process = context.Process(target=_work, args=(connection, request, os.getpid()))
-                process.start()
-                running[request["start"]] = process
+                try:
+                    process.start()
+                    running[request["start"]] = process
+                except OSError:  # no more processes: this cell fails, the others go on
+                    _tell(connection, request["start"], _NOT_STARTED)
             elif (asked := running.get(request["signal"])) is not None and asked.pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(asked.pid, request["number"])
         for number, process in list(running.items()):
             if (status := process.exitcode) is not None:
                 running.pop(number).close()
-                with suppress(OSError):  # whoever asked is gone; the next round ends this
-                    connection.send_bytes(json.dumps({"ended": number, "status": status}).encode())
+                _tell(connection, number, status)
+
+
+def _tell(connection: Connection, number: int, status: int) -> None:
+    with suppress(OSError):  # whoever asked is gone; the next round ends this
+        connection.send_bytes(json.dumps({"ended": number, "status": status}).encode())
 
 
 def _work(connection: Connection, request: Mapping[str, Any], parent: int) -> None:

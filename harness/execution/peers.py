@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import torch
 from harness.errors import HarnessError
 from harness.execution.failures import PeerFailed, Reason, explain
 from harness.execution.interpreter import PYTHON
+from harness.execution.kills import signal_name
 from harness.execution.stop_request import StopRequest
 from harness.files import read_json, write_json
 from harness.redaction import without_secrets
@@ -74,7 +74,7 @@ def lead(
         return
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as place:
         command = [*PYTHON, "-m", "harness.execution.peers", str(folder.path), "--cache", str(cache)]
-        command += ["--ranks", str(count), "--meeting", place, "--device", device.type]
+        command += ["--parent", str(os.getpid()), "--ranks", str(count), "--meeting", place, "--device", device.type]
         command += ["--threads", str(torch.get_num_threads()), "--accumulate", str(accumulate)]
         crew = _Crew(command, count, Path(place), folder, accumulate)
 
@@ -152,8 +152,9 @@ class _Crew:
         who = f"Process {rank + 1} of the {len(self._processes) + 1} that train the cell together"
         if status >= 0:
             return Reason("exception", f"{who} ended with status {status}.", f"The whole log: {self._folder.log}")
-        name = signal.Signals(-status).name
-        return Reason("killed", f"{who} was killed by {name}.", "The cell continues from its last checkpoint.")
+        return Reason(
+            "killed", f"{who} was killed by {signal_name(status)}.", "The cell continues from its last checkpoint."
+        )
 
     def _watch(self) -> None:
         while not self._over.wait(_POLL):
@@ -170,13 +171,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--meeting", type=Path, required=True)
-    for name in ("--rank", "--ranks", "--threads", "--accumulate"):
+    for name in ("--parent", "--rank", "--ranks", "--threads", "--accumulate"):
         parser.add_argument(name, type=int, required=True)
     given = parser.parse_args(arguments)
 
     # Slurm signals every process of a task. This one neither dies of it nor keeps it to itself: all agree after the
     # step, and the first one writes the checkpoint.
-    should_stop = StopRequest()
+    should_stop = StopRequest(given.parent)  # which may have died while torch was loaded
     threading.Thread(target=_end_with_the_first, args=(should_stop,), name="first", daemon=True).start()
 
     from harness.execution.own_training import train_beside

@@ -6,15 +6,14 @@ Whichever engine runs a cell, on the machine where it runs this is how.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.execution.engine import Attempt, Ending
 from harness.execution.failures import explain
 from harness.execution.interpreter import PYTHON
+from harness.execution.kills import out_of_memory_kills, signal_name
 from harness.execution.nursery import Forked, shared_nursery
 from harness.execution.worker import BUSY, DONE, FAILED, STOPPED, UNWRITTEN
 from harness.redaction import without_tracking_variables
@@ -65,7 +64,7 @@ class WorkerProcess:
         self._started = time.monotonic()
         self._stopped: float | None = None
         self._timed_out = False
-        self._kills = _out_of_memory_kills()
+        self._kills = out_of_memory_kills()
         self._failures = attempt.cell.failures()
         self._process: Forked | _Fresh | None = None
         self._refusal: OSError | None = None
@@ -134,10 +133,10 @@ class WorkerProcess:
         if code >= 0:
             text = f"No result: the process ended with status {code}."
             return self._fail("exception", text, f"The whole log: {cell.log}")
-        return self._fail(*self._explain_signal(signal.Signals(-code).name))
+        return self._fail(*self._explain_signal(signal_name(code)))
 
     def _explain_signal(self, name: str) -> tuple[str, str, str]:
-        if name == "SIGKILL" and _out_of_memory_kills() > self._kills:
+        if name == "SIGKILL" and out_of_memory_kills() > self._kills:
             text = "The system killed the process because memory ran out (SIGKILL)."
             return "out_of_memory", text, f"Run fewer cells at once: --workers. {_CONTINUES}"
         hint = f"Perhaps the machine ran out of memory (try --workers 1). {_CONTINUES}"
@@ -185,7 +184,8 @@ def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
 
 
 def _command(attempt: Attempt, slot: Slot) -> list[str]:
-    return [*PYTHON, "-m", "harness.execution.worker", *_arguments(attempt, slot)]
+    started_by = ["--parent", str(os.getpid())]  # it may take seconds until the worker looks
+    return [*PYTHON, "-m", "harness.execution.worker", *_arguments(attempt, slot), *started_by]
 
 
 def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
@@ -212,12 +212,3 @@ def worker_environment(slot: Slot) -> dict[str, str]:
     if slot.device == "cpu":
         environment |= CPU_ALLOCATOR
     return environment
-
-
-def _out_of_memory_kills() -> int:
-    """Returns how many processes of this container the kernel has killed for memory; 0 where it does not count them."""
-    events = Path("/sys/fs/cgroup/memory.events")
-    if not events.is_file():
-        return 0
-    counts = dict(line.split() for line in events.read_text(encoding="ascii").splitlines())
-    return int(counts.get("oom_kill", 0))

@@ -145,10 +145,11 @@ class _Schedule:
         """Asks what runs to write its checkpoint and end; ends what does not."""
         for job in self._jobs:
             job.stop()
-        deadline = time.monotonic() + GRACE
+        deadline: float | None = time.monotonic() + GRACE
         while self._jobs:
             self._jobs = [job for job in self._jobs if job.poll() is None]
-            if time.monotonic() > deadline:
+            if deadline is not None and time.monotonic() > deadline:
+                deadline = None  # once: a cluster takes its time, and asking is a command of its own
                 for job in self._jobs:
                     job.kill()
             time.sleep(_POLL / 4)

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
 
     Args:
         arguments: Of the command line; default: this process's own.
-        parent: Number of the process that started this one; default: whose child it is now.
+        parent: Number of the process that started this one; default: what the command line says, else whose child it
+            is now.
     """
     parser = argparse.ArgumentParser(description="Runs one cell.")
     parser.add_argument("folder", type=Path)
@@ -42,9 +43,10 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     parser.add_argument("--ranks", type=int, default=1, help="Processes that train the cell together.")
     parser.add_argument("--trial", action="store_true", help="Train and validate only; test cases stay closed.")
     parser.add_argument("--until", type=int, help="As --trial, and only until this epoch.")
+    parser.add_argument("--parent", type=int, help="Number of the process that started this one.")
     given = parser.parse_args(arguments)
 
-    should_stop = StopRequest(parent)  # before the slow imports, so that an early signal is not lost
+    should_stop = StopRequest(parent or given.parent)  # before the slow imports, so that an early signal is not lost
 
     import torch
 

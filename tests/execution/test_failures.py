@@ -15,6 +15,7 @@ from harness.execution import process as module
 from harness.execution import stop_request, worker
 from harness.execution.engine import Attempt
 from harness.execution.failures import explain
+from harness.execution.kills import out_of_memory_kills, signal_name
 from harness.execution.local import FixedPlaces, LocalEngine
 from harness.execution.process import Slot, WorkerProcess
 from harness.execution.schedule import Policy, compute
@@ -94,10 +95,33 @@ def test_the_end_of_the_log_is_kept_with_the_failure(monkeypatch, tmp_path):
 
 def test_a_kill_for_memory_is_told_where_the_kernel_counts_them(monkeypatch, tmp_path):
     kills = iter([3, 4])
-    monkeypatch.setattr(module, "_out_of_memory_kills", lambda: next(kills))
+    monkeypatch.setattr(module, "out_of_memory_kills", lambda: next(kills))
     cell, process = start(monkeypatch, tmp_path, "import os; os.kill(os.getpid(), 9)")
     process.wait()
     assert cell.failure()["kind"] == "out_of_memory"
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "content"),
+    [
+        ("0::/system.slice/job_7/step_0", "system.slice/job_7/step_0/memory.events", "oom 3\noom_kill 2\n"),
+        ("4:cpu:/\n9:memory:/slurm/job_7", "memory/slurm/job_7/memory.oom_control", "under_oom 0\noom_kill 2\n"),
+        ("0::/docker/0123", "memory.events", "oom_kill 2\n"),
+        ("9:memory:/docker/0123", "memory/memory.oom_control", "oom_kill 2\n"),
+    ],
+)
+def test_kills_for_memory_are_counted_in_the_group_of_the_process(tmp_path, line, file, content):
+    own, groups = tmp_path / "cgroup", tmp_path / "groups"
+    own.write_text(f"{line}\n")
+    assert out_of_memory_kills(own, groups) == 0
+    (groups / file).parent.mkdir(parents=True)
+    (groups / file).write_text(content)
+    assert out_of_memory_kills(own, groups) == 2
+
+
+def test_signals_without_a_name_have_a_number():
+    assert signal_name(-9) == "SIGKILL"
+    assert signal_name(-40) == "signal 40"
 
 
 @pytest.mark.parametrize(("status", "state"), [(0, "done"), (4, "busy"), (130, "stopped"), (7, "failed")])

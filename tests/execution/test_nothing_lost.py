@@ -44,9 +44,9 @@ def assert_same_result(one, other):
     assert all(torch.equal(first[name], second[name]) for name in second)
 
 
-def run_worker(cell, cache, kill_after=None, by=signal.SIGKILL):
+def run_worker(cell, cache, *more, kill_after=None, by=signal.SIGKILL):
     """The worker of a cell in a process that has everything imported already; returns its exit status."""
-    arguments = [str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1"]
+    arguments = [str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1", *more]
     process = server().Process(target=work, args=(arguments,))
     process.start()
     process.join(timeout=kill_after if kill_after is not None else 120)
@@ -87,6 +87,17 @@ def test_a_worker_that_is_asked_to_stop_leaves_a_checkpoint(write_study, project
     assert run_worker(cell, project / "cache", kill_after=1.0, by=number) == worker.STOPPED
     assert cell.status() in {"interrupted", "new"}
     assert cell.failure() is None
+
+
+def test_a_worker_whose_starter_died_before_it_could_look_stops(write_study, project):
+    (planned,) = load_study(write_study(protocol=protocol(99))).cells
+    cell = Store(project / "results").cell(planned.spec.id)
+    cell.write_spec(planned.spec.to_json())
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert run_worker(cell, project / "cache", "--parent", str(gone.pid)) == worker.STOPPED
+    assert cell.status() == "interrupted"
+    assert cell.progress()["step"] <= 1
 
 
 @pytest.mark.slow

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,6 +105,36 @@ def test_workers_notice_that_the_nursery_is_gone_and_whoever_asked_too(nursery, 
     assert worker.poll() == STOPPED, "it continues from its checkpoint"
     assert not nursery.works
     wait_for(lambda: "left alone" in (tmp_path / "log.txt").read_text())
+
+
+def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
+    ours, theirs = multiprocessing.Pipe()
+
+    class Refused:
+        def __init__(self, **_):
+            pass
+
+        def start(self):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "_PRELOADED", ())
+    monkeypatch.setattr(module, "Connection", lambda _: theirs)
+    monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Refused))
+    monkeypatch.setattr(module.os, "_exit", sys.exit)
+    for number in (1, 2):
+        ours.send_bytes(json.dumps({"start": number}).encode())
+    told = []
+
+    def listen():
+        told.extend(json.loads(ours.recv_bytes()) for _ in range(2))
+        ours.close()
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    with pytest.raises(SystemExit):
+        module.main(0)
+    thread.join()
+    assert told == [{"ended": 1, "status": 126}, {"ended": 2, "status": 126}]
 
 
 def test_one_nursery_serves_all_cells_alike_and_is_replaced_when_it_is_gone(monkeypatch):

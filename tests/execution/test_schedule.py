@@ -161,6 +161,35 @@ def test_ctrl_c_stops_every_cell_in_order(cells, tmp_path):
     assert engine.closed
 
 
+def test_what_does_not_end_in_time_is_killed_once(cells, tmp_path, monkeypatch):
+    """On a cluster that is a command for every cell, and the end is seen a minute later."""
+    monkeypatch.setattr(schedule, "GRACE", 0.0)
+
+    class Deaf(Job):
+        kills, looks = 0, 0
+
+        def poll(self):
+            self.looks += self.kills
+            return Ending("stopped") if self.looks > 5 else None
+
+        def kill(self):
+            self.kills += 1
+
+    jobs = []
+
+    class Cluster(FakeEngine):
+        def submit(self, attempts):
+            jobs.extend(Deaf(self, one) for one in attempts)
+            return list(jobs)
+
+    def watch():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(Cluster({}), cells, tmp_path, watch)
+    assert {job.kills for job in jobs} == {1}
+
+
 def test_what_another_run_computes_or_finished_is_left_to_it(cells, tmp_path):
     leases = [cells[0].lease(), cells[1].lease()]
     assert all(lease.try_acquire() for lease in leases)
