@@ -79,6 +79,7 @@ def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
             "name": loaded.study.name,
             "profile": loaded.profile,
             "question": loaded.study.question,
+            "answers": loaded.study.answers,
             "file": source.name,
             "report": loaded.study.report.model_dump(mode="json"),
             "labels": [variant.label for variant in loaded.variants],

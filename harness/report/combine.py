@@ -59,6 +59,7 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
             ["cell", "label", "present", "fill", "case", "region", "metric"], ignore_index=True
         ),
         subset_failures={cell: reason for study in named for cell, reason in study.subset_failures.items()},
+        answers="; ".join(dict.fromkeys(study.answers for study in named if study.answers)),
     )
 
 

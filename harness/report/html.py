@@ -17,7 +17,7 @@ from harness.report.drilldown import drill_down
 from harness.report.layout import Table
 from harness.report.provenance import cell_differences, provenance_of
 
-__all__ = ["html_page", "html_tables"]
+__all__ = ["html_page"]
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,6 @@ def html_page(
             cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(computed)},
         )
     )
-
-
-def html_tables(tables: Sequence[Table]) -> str:
-    """The tables alone, as a fragment without a style of its own."""
-    macros = _environment().get_template("table.html.j2").make_module()
-    return "\n".join(str(macros.grid(table)) for table in tables)  # type: ignore[attr-defined]
 
 
 def _environment() -> Environment:

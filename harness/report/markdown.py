@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from harness.report.layout import MARKED, Entry, Row, Table
+from harness.results.schema import StudyResults
 
 __all__ = ["escape_markdown", "markdown_document"]
 
@@ -17,13 +18,12 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
-def markdown_document(
-    study: str, question: str, answers: Sequence[str], tables: Sequence[Table], remark: str = ""
-) -> str:
-    """The study's question, its answers, a remark about the report and every table."""
-    head = [f"# {escape_markdown(study)}", escape_markdown(question), *(escape_markdown(text) for text in answers)]
-    head += [escape_markdown(remark)] if remark else []
-    return "\n\n".join([*head, *(_section(table) for table in tables)]) + "\n"
+def markdown_document(results: StudyResults, said: Sequence[str], tables: Sequence[Table], remark: str = "") -> str:
+    """The study's question, what of a publication it answers, the answers found, a remark and every table."""
+    asked = f"Answers: {results.answers}." if results.answers else ""
+    place = f"Study {results.study}, profile {results.profile}."
+    head = [escape_markdown(text) for text in (results.question, f"{place} {asked}".strip(), *said, remark) if text]
+    return "\n\n".join([f"# {escape_markdown(results.study)}", *head, *(_section(table) for table in tables)]) + "\n"
 
 
 def _section(table: Table) -> str:

@@ -32,7 +32,7 @@ from harness.report.tables import build_tables
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Analysis
 
-__all__ = ["FORMATS", "NO_FIGURES", "Format", "Report", "markdown_report", "write_report"]
+__all__ = ["FORMATS", "NO_FIGURES", "Format", "Report", "write_report"]
 
 Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 
@@ -127,17 +127,6 @@ def _drawings(computed: Computed) -> Iterator[Drawing]:
         yield from (drawing for drawing in found if drawing is not None)
 
 
-def markdown_report(results: StudyResults) -> str:
-    """The report as markdown, for a terminal.
-
-    Raises:
-        HarnessError: No cell has finished.
-    """
-    _require_results(results)
-    computed = compute(results)
-    return markdown_document(results.study, results.question, answers(computed), build_tables(computed))
-
-
 def _wanted(formats: Sequence[Format]) -> set[str]:
     for name in formats:
         if name not in get_args(Format):
@@ -169,7 +158,7 @@ def _forms(
         yield "tables.tex", latex_document(tables, remark).encode()
         yield from ((f"latex/{table.name}.tex", latex_document([table], remark).encode()) for table in tables)
     if "markdown" in wanted:
-        yield "tables.md", markdown_document(results.study, results.question, said, tables, remark).encode()
+        yield "tables.md", markdown_document(results, said, tables, remark).encode()
     if "csv" in wanted:
         yield from ((f"csv/{name}", content) for name, content in long_tables(computed))
     if "html" in wanted:

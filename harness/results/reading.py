@@ -80,6 +80,7 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         subset_failures={
             cell.id: failure["reason"] for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
         },
+        answers=manifest.get("answers", ""),  # stores from before did not keep it
     )
 
 

@@ -162,6 +162,7 @@ class StudyResults:
         manifest: The study as resolved, for provenance.
         subsets: Rows of :data:`SUBSET_COLUMNS`; empty where no cell was tested with fewer modalities.
         subset_failures: Cell to the reason why its test with fewer modalities failed.
+        answers: What of a publication the study answers, e.g. Table I of the paper; empty for nothing.
     """
 
     study: str
@@ -179,3 +180,4 @@ class StudyResults:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     subsets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUBSET_COLUMNS)))
     subset_failures: Mapping[str, str] = field(default_factory=dict)
+    answers: str = ""

@@ -47,6 +47,7 @@ def mean_table(computed: Computed, view: DatasetView) -> Table:
         title=view.title,
         caption=(
             f"{sentence(computed.results.question)} {view.title}.",
+            *((f"Answers: {computed.results.answers}.",) if computed.results.answers else ()),
             f"Mean ± SD over {view.evidence.base}.",
             f"{view.evidence.scales}.",
             *refused(computed, view),

@@ -1,0 +1,42 @@
+"""What of a publication a study answers stands in every form of its report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.report.combine import combine
+from harness.report.write import write_report
+from harness.results.reading import load_study
+from harness.results.schema import StudyResults
+from harness.results.store import Store
+
+FORMS = ("report.html", "tables.md", "tables.tex", "latex/means-cortex.tex")
+
+
+def test_every_form_says_what_the_study_answers(ablation: StudyResults, tmp_path: Path) -> None:
+    write_report(replace(ablation, answers="Table IX of the paper"), tmp_path, figures=False)
+    for form in FORMS:
+        assert "Answers: Table IX of the paper" in (tmp_path / form).read_text(encoding="utf-8"), form
+
+
+def test_a_study_that_answers_nothing_published_says_nothing(ablation: StudyResults, tmp_path: Path) -> None:
+    write_report(ablation, tmp_path, figures=False)
+    for form in FORMS:
+        assert "Answers:" not in (tmp_path / form).read_text(encoding="utf-8"), form
+
+
+def test_joint_reports_answer_what_their_studies_answer(ablation: StudyResults) -> None:
+    studies = [replace(ablation, study=name, answers=said) for name, said in (("a", "Table I"), ("b", ""), ("c", "II"))]
+    assert combine(studies).answers == "Table I; II"
+
+
+def test_stores_of_earlier_versions_are_still_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create()
+    manifest = {"name": "s", "profile": "default", "question": "?", "datasets": [], "cells": [], "labels": [],
+                "report": {"reference": None, "metrics": ["dice"]}}  # fmt: skip
+    store.study("s", "default").write_manifest(manifest)
+    assert load_study(store.find_study("s"), store).answers == ""
+    store.study("s", "default").write_manifest(manifest | {"answers": "Table I"})
+    assert load_study(store.find_study("s"), store).answers == "Table I"
