@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from harness.data.contract import Case
 from harness.errors import HarnessError
 from harness.execution.external_training import train_external
 from harness.execution.own_training import train_for_validation, train_network
@@ -24,7 +26,7 @@ from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.energy import EnergyMeter
-from harness.training.loop import Epoch
+from harness.training.loop import Epoch, Interrupted
 from harness.training.validation import validation_dice
 
 __all__ = ["run_cell", "run_rung", "run_trial"]
@@ -46,7 +48,7 @@ def run_cell(
         folder: Where; an interrupted training found there is continued.
         cache: Folder of prepared data.
         device: Torch device; default: CUDA if there is any, else the CPU.
-        should_stop: Asked after every training step.
+        should_stop: Asked after every training step and before every test case.
         ranks: Processes that train together, one a GPU; frameworks that train by themselves use one.
         accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
 
@@ -66,8 +68,14 @@ def run_cell(
     else:
         trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, ranks)
     reporter.say("testing")
+
+    def predict(name: str, case: Case) -> NDArray[np.uint8]:
+        if should_stop():  # the weights of the last step are kept: testing begins again with them
+            raise Interrupted
+        return trained.predict(name, case)
+
     with folder.writing_result() as result:
-        scores, floors = test_cases(problem, trained.predict, result)
+        scores, floors = test_cases(problem, predict, result)
         _write_tables(result, trained.history, scores, floors)
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops

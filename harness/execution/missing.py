@@ -6,13 +6,17 @@ Absent modalities are filled as the cell's training saw it, by zeros where it sa
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
+from harness.data import Reader
 from harness.data.cache import PreparedCase
 from harness.data.normalisation import Normaliser
 from harness.data.prepare import prepare
@@ -57,6 +61,28 @@ def why_not(cell: CellFolder, fill: Fill | None) -> str:
     return ""
 
 
+class _Truths:
+    """The truth of each test case, whose files are read once, however many subsets are scored.
+
+    It is kept compressed, to about a hundredth: hundreds of cases at once would not fit into memory as they are.
+
+    Args:
+        reader: Of the dataset's folder.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._kept: dict[str, tuple[bytes, tuple[int, ...], tuple[float, float, float]]] = {}
+
+    def read(self, name: str) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+        """Returns the label map (X, Y, Z) of a case and its voxel size in mm."""
+        if name not in self._kept:
+            case = self._reader.load(name)
+            self._kept[name] = zlib.compress(case.label.tobytes(), level=1), case.label.shape, case.spacing
+        packed, shape, spacing = self._kept[name]
+        return np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(shape), spacing
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A cell made ready to be tested with fewer modalities.
@@ -68,6 +94,7 @@ class Evaluation:
         tests: Prepared test cases by name.
         device: Where it computes.
         arithmetic: As in training.
+        truths: What predictions are compared with.
     """
 
     problem: Problem
@@ -76,6 +103,7 @@ class Evaluation:
     tests: dict[str, PreparedCase]
     device: torch.device
     arithmetic: Arithmetic
+    truths: _Truths
 
     @classmethod
     def open(cls, cell: CellFolder, fill: Fill | None, cache: Path, device: torch.device) -> Evaluation:
@@ -116,7 +144,7 @@ class Evaluation:
         if not spec.weights:  # as training leaves it: the last bits depend on it
             arithmetic.lay_out(filled)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
-        return cls(problem, filled, normaliser, tests, device, arithmetic)
+        return cls(problem, filled, normaliser, tests, device, arithmetic, _Truths(problem.reader))
 
     def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
@@ -143,7 +171,7 @@ class Evaluation:
                     self.device,
                     absent,
                 )
-            scores = score_prediction(dataset, prediction, self.problem.reader.load(name))
+            scores = score_prediction(dataset, prediction, *self.truths.read(name))
             rows += score_rows(self.problem, name, scores)
         on_case(len(self.tests))
         return pd.DataFrame(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,9 +52,10 @@ def test_cases(
         prediction = predict(name, case)
         seconds.append(time.monotonic() - began)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
-        scores += score_rows(problem, name, score_prediction(dataset, prediction, case))
+        scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
         for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
-            found = score_rows(problem, name, score_prediction(dataset, floor.prediction, case))
+            scored = score_prediction(dataset, floor.prediction, case.label, case.spacing)
+            found = score_rows(problem, name, scored)
             floors += [{**row, "floor": floor.name} for row in found]
         overlay = _overlay(dataset, case, prediction, name)
         slices[name] = overlay.only(problem.spec.leading)
@@ -66,12 +67,19 @@ def test_cases(
     return pd.DataFrame(scores), pd.DataFrame(floors)
 
 
-def score_prediction(dataset: Dataset, prediction: NDArray[np.uint8], case: Case) -> list[Score]:
-    """Returns the scores of a prediction (X, Y, Z) in every region and metric of the dataset."""
+def score_prediction(
+    dataset: Dataset, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], spacing: Sequence[float]
+) -> list[Score]:
+    """Returns the scores of a prediction in every region and metric of the dataset.
+
+    Args:
+        dataset: Regions, metrics and the policy for empty regions.
+        prediction: (X, Y, Z) label map.
+        truth: (X, Y, Z) label map.
+        spacing: Voxel size in mm along X, Y, Z.
+    """
     metrics = tuple(dict.fromkeys((*_ALWAYS, *dataset.metrics)))
-    return score_case(
-        prediction, case.label, dataset.regions, case.spacing, empty_policy(dataset.empty_policy), metrics
-    )
+    return score_case(prediction, truth, dataset.regions, spacing, empty_policy(dataset.empty_policy), metrics)
 
 
 def score_rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ import torch
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.execution import missing_worker
+from harness.execution import missing, missing_worker
 from harness.execution.cell import run_cell
 from harness.execution.missing import Evaluation, evaluate_subsets, trained_fill
+from harness.execution.problem import open_problem
 from harness.execution.run import register
 from harness.execution.weights import read_filling
 from harness.execution.worker import DONE, FAILED
@@ -136,6 +139,23 @@ def test_what_is_done_is_not_computed_twice_and_what_was_stopped_goes_on(plain, 
     whole = Evaluation.open(plain, None, project / "cache", CPU)
     for present, folder in zip(SINGLE, (first, second), strict=True):
         pd.testing.assert_frame_equal(pd.read_parquet(folder / "cases.parquet"), whole.test(present), check_exact=True)
+
+
+def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monkeypatch):
+    read = []
+
+    def opened(spec):
+        problem = open_problem(spec)
+        load = problem.reader.load
+        reader = SimpleNamespace(patient=problem.reader.patient, load=lambda name: read.append(name) or load(name))
+        return replace(problem, reader=reader)
+
+    monkeypatch.setattr(missing, "open_problem", opened)
+    prepared = missing._prepared
+    monkeypatch.setattr(missing, "_prepared", lambda problem, *rest: prepared(open_problem(problem.spec), *rest))
+    evaluate_subsets(plain, SINGLE, None, project / "cache", CPU)
+    assert len(CellSubsets(plain).results()) == len(SINGLE)
+    assert sorted(read) == sorted(rows_of(plain)["case"].unique())
 
 
 @pytest.mark.slow

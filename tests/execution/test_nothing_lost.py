@@ -18,8 +18,10 @@ from safetensors.torch import load_file
 
 from harness.cli import main
 from harness.execution import worker
+from harness.execution.cell import run_cell
 from harness.results.store import Store
 from harness.study.expansion import load_study
+from harness.training.loop import Interrupted, Trainer
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -98,6 +100,22 @@ def test_a_worker_whose_starter_died_before_it_could_look_stops(write_study, pro
     assert run_worker(cell, project / "cache", "--parent", str(gone.pid)) == worker.STOPPED
     assert cell.status() == "interrupted"
     assert cell.progress()["step"] <= 1
+
+
+def test_a_cell_that_is_stopped_while_it_is_tested_goes_on_with_testing(write_study, project, monkeypatch):
+    (planned,) = load_study(write_study(protocol=protocol(2))).cells
+    cell = Store(project / "results").cell(planned.spec.id)
+
+    def compute():
+        run_cell(planned.spec, cell, project / "cache", "cpu", lambda: cell.progress().get("phase") == "testing")
+
+    with pytest.raises(Interrupted):
+        compute()
+    assert cell.status() == "interrupted"
+    assert not list(cell.path.glob(".*.tmp"))
+    monkeypatch.setattr(Trainer, "_step", lambda *_: pytest.fail("the training is over"), raising=True)
+    run_cell(planned.spec, cell, project / "cache", "cpu")
+    assert cell.status() == "done"
 
 
 @pytest.mark.slow
