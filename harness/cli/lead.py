@@ -213,7 +213,7 @@ def _tell(
     answer = find_answer(trainings, rungs)
     exhaustive = find_exhaustive(trainings) if whole else None
     files = write_outcome(folder, trainings, rungs, answer, exhaustive)
-    listing = table(*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1])
+    listing = table(*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1], wrap=COLUMNS[1][1:])
     for row in ranking_rows(plan, answer):
         listing.add_row(*row)
     console.print(listing)

@@ -48,7 +48,8 @@ def table(*columns: str, wrap: Sequence[str] = ("variant", "note", "what it does
     """Returns a plain table; only the columns named by ``wrap`` may break their lines."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        made.add_column(column, no_wrap=column not in wrap, overflow="fold")
+        # Where a terminal is too narrow, a number is seen to be cut: 0.8… instead of 0.8.
+        made.add_column(column, no_wrap=column not in wrap, overflow="fold" if column in wrap else "ellipsis")
     return made
 
 
