@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from harness.execution.engine import Engine
     from harness.execution.schedule import Policy
     from harness.results.store import Store, StudyFolder
-    from harness.tracking.mlflow_view import MlflowView
     from harness.tracking.shared import SharedView
 
 __all__ = ["run", "run_registered"]
@@ -126,7 +125,7 @@ def run_registered(
         console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
         raise typer.Exit(130) from None
     display.print_summary()
-    _say_what_next(console, folder.study, folder.profile, store.root, shared.view if shared else None)
+    _say_what_next(console, folder.study, folder.profile, store.root, shared)
     for cell, text in outcome.unwritten.items():
         console.print(f"[red]{cell}[/]: {text}", highlight=False)
     if outcome.failed:
@@ -182,16 +181,19 @@ def _share_view(store: Store, folder: StudyFolder) -> SharedView:
     return SharedView(folder.lease(), lambda: MlflowView(store, folder))
 
 
-def _say_what_next(console: Console, name: str, profile: str, results: Path, view: MlflowView | None) -> None:
+def _say_what_next(console: Console, name: str, profile: str, results: Path, shared: SharedView | None) -> None:
+    from rich.markup import escape
+
     chosen = _choices(profile, results)
     console.print(f"Tables and figures:  harness report {name}{chosen} --format latex")
-    if view is None:
+    if shared is None:
         return
-    from harness.tracking.mlflow_view import tracking_place
+    if shared.view is not None:
+        from harness.tracking.mlflow_view import tracking_place
 
-    place = tracking_place()
-    command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"
-    console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
-    if view.trouble:
-        console.print(f"[yellow]MLflow is out of step:[/] {view.trouble}")
+        place = tracking_place()
+        command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"
+        console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
+    if shared.trouble:
+        console.print(f"[yellow]MLflow is out of step:[/] {escape(shared.trouble)}")
         console.print(f"The results are safe; mirror them later: harness mlflow sync {name}{chosen}")

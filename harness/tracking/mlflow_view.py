@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,7 +34,9 @@ __all__ = ["MlflowView", "tracking_place"]
 _KEY = "harness.cell"
 _KIND = "custom_model_development"
 _INTERVAL = 2.0  # seconds between looks at the store
-_END = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+#: MLflow's status by ours; a cell that was begun and is new has ended before its first checkpoint.
+_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "new": "KILLED", "running": "RUNNING"}
 
 
 @dataclass
@@ -46,7 +48,7 @@ class _Mirror:
     run: str | None = None
     epochs: int = 0
     finished: bool = False
-    params: dict[str, str] = field(default_factory=dict)
+    shown: tuple[str, str] = ("", "")  # status and reason of failure
 
 
 class MlflowView:
@@ -152,9 +154,16 @@ class MlflowView:
         for mirror in self._mirrors:
             run = known.get((mirror.cell.id, mirror.label))
             if run is not None:
-                mirror.run = run.info.run_id
-                mirror.epochs = int(run.data.metrics.get(EPOCH, 0))
-                mirror.finished = run.info.status == "FINISHED"
+                self._adopt(mirror, run)
+
+    def _adopt(self, mirror: _Mirror, run: Run) -> None:
+        """Goes on with a run that is there already."""
+        mirror.run = str(run.info.run_id)
+        mirror.epochs = int(run.data.metrics.get(EPOCH, 0))
+        mirror.finished = run.info.status == "FINISHED"
+        mirror.shown = (run.info.status, run.data.tags.get("failure", ""))
+        if not run.data.params:  # whoever started it was killed before it could log them
+            self._log_params(mirror)
 
     def _runs(self) -> Iterator[Run]:
         token = None
@@ -171,21 +180,38 @@ class MlflowView:
         if status == "new" and not progress:
             return
         if mirror.run is None:
-            mirror.run = self._start(mirror)
+            self._start(mirror)
+        if mirror.finished:  # by another view, meanwhile
+            return
+        assert mirror.run is not None
         history = self._history(mirror.cell, status, progress)
         times = span(mirror.cell)
         self._log_epochs(mirror, history, times)
         if status == "done":
             self._log_result(mirror, times)
             mirror.finished = True
-        if status in _END:
-            self._client.set_terminated(mirror.run, _END[status], end_time=times.end)
-            if failure := mirror.cell.failure():
-                self._client.set_tag(mirror.run, "failure", failure["reason"][:5000])
-        elif status == "running":
-            self._client.update_run(mirror.run, "RUNNING")
+        self._show(mirror, _STATUS[status], times)
 
-    def _start(self, mirror: _Mirror) -> str:
+    def _show(self, mirror: _Mirror, status: str, times: Span) -> None:
+        """Gives the run its status and the reason of a failure, where they are new."""
+        failure = mirror.cell.failure() if status == "FAILED" else None
+        reason = failure["reason"][:5000] if failure else ""
+        if (status, reason) == mirror.shown:
+            return
+        if status == "RUNNING":
+            self._client.update_run(mirror.run, status)
+        else:
+            self._client.set_terminated(mirror.run, status, end_time=times.end)
+        if reason:
+            self._client.set_tag(mirror.run, "failure", reason)
+        mirror.shown = (status, reason)
+
+    def _start(self, mirror: _Mirror) -> None:
+        """Starts the run of a cell, unless another view of the study, say of a report, has started it meanwhile."""
+        for run in self._client.search_runs([self._experiment], f"tags.`{_KEY}` = '{mirror.cell.id}'"):
+            if run.data.tags.get("variant") == mirror.label:
+                self._adopt(mirror, run)
+                return
         spec = mirror.cell.spec()
         kind = {facts["name"]: facts["kind"] for facts in self._manifest["datasets"]}[spec["dataset"]]
         lead = "" if spec["leading"] == "-" else f", {spec['leading']} leads"
@@ -205,6 +231,11 @@ class MlflowView:
             "seed": str(spec["seed"]),
         }
         run = self._client.create_run(self._experiment, run_name=name, tags=tags, start_time=span(mirror.cell).start)
+        mirror.run = str(run.info.run_id)
+        self._log_params(mirror)
+
+    def _log_params(self, mirror: _Mirror) -> None:
+        spec = mirror.cell.spec()
         params = {
             "dataset": spec["dataset"],
             "model": spec["model"],
@@ -221,8 +252,7 @@ class MlflowView:
         }
         logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
         for start in range(0, len(logged), 100):  # the server takes at most 100 at once
-            self._client.log_batch(run.info.run_id, params=logged[start : start + 100])
-        return str(run.info.run_id)
+            self._client.log_batch(mirror.run, params=logged[start : start + 100])
 
     def _history(self, cell: CellFolder, status: str, progress: Mapping[str, Any]) -> list[dict[str, Any]]:
         if status == "done":

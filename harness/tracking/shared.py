@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from harness.errors import HarnessError
 from harness.results.lease import Lease
 from harness.tracking.mlflow_view import MlflowView
 
@@ -28,13 +29,23 @@ class SharedView:
         self._lease = lease
         self._open = open_view
         self._tried = 0.0
+        self._refused = ""
         self.view: MlflowView | None = None
         self._try()
 
+    @property
+    def trouble(self) -> str:
+        """Why MLflow is out of step; empty where it is not."""
+        return self._refused if self.view is None else self.view.trouble
+
     def update(self) -> None:
-        """Mirrors what is new, if it is up to this run."""
+        """Mirrors what is new, if it is up to this run; a view that cannot be opened never stops the cells."""
         if self.view is None and time.monotonic() - self._tried > _TRY_EVERY:
-            self._try()
+            try:
+                self._try()
+                self._refused = ""
+            except HarnessError as error:  # of the run that showed the study so far, it was seen to
+                self._refused = error.message
         if self.view is not None:
             self.view.update()
 

@@ -8,7 +8,13 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.cli import main
-from harness.tracking.mlflow_view import tracking_place
+from harness.errors import HarnessError
+from harness.execution.run import register
+from harness.results.lease import Lease
+from harness.results.store import Store
+from harness.study.expansion import load_study
+from harness.tracking import shared
+from harness.tracking.mlflow_view import MlflowView, tracking_place
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -96,6 +102,76 @@ def test_without_mlflow_nothing_is_written(write_study):
     assert main(["run", str(write_study()), "--workers", "1", "--no-mlflow"]) == 0
     assert not Path("mlflow.db").exists()
     assert not Path("mlruns").exists()
+
+
+@pytest.fixture
+def begun(write_study, client):
+    """A store and a study whose only cell has said that it trains, and nothing more; nobody computes it."""
+    path = write_study()
+    store = Store(path.parent / "results")
+    store.create()
+    study = register(load_study(path), store, path)
+    cell = store.cell(study.manifest()["cells"][0]["cell"])
+    cell.write_progress({"phase": "training", "started": "2026-01-01T00:00:00+00:00"})
+    return store, study, cell
+
+
+def test_two_views_of_a_study_make_one_run_of_a_cell(begun, client):
+    """`harness report` looks at a study that `harness run` shows, just when a cell begins."""
+    store, study, _ = begun
+    one, other = MlflowView(store, study), MlflowView(store, study)
+    one.sync()
+    other.sync()
+    experiment = client.get_experiment_by_name("micro").experiment_id
+    assert len([run for run in client.search_runs([experiment]) if "variant" in run.data.tags]) == 1
+
+
+def test_a_cell_that_ended_before_its_first_checkpoint_is_not_shown_as_running(begun, client):
+    store, study, cell = begun
+    view = MlflowView(store, study)
+    with cell.lease():
+        view.sync()
+        assert runs(client)["toy"].info.status == "RUNNING"
+    view.sync()
+    assert runs(client)["toy"].info.status == "KILLED"
+
+
+def test_what_is_shown_already_is_not_written_again(begun, client, monkeypatch):
+    store, study, cell = begun
+    cell.fail("it fell")
+    MlflowView(store, study).sync()
+    view = MlflowView(store, study)
+    for name in ("set_terminated", "set_tag", "update_run", "create_run"):
+        monkeypatch.setattr(MlflowClient, name, lambda *_, **__: pytest.fail("nothing is new"))
+    view.sync()
+
+
+def test_a_run_without_params_is_given_them(begun, client, monkeypatch):
+    store, study, _ = begun
+    with monkeypatch.context() as killed:
+        killed.setattr(MlflowView, "_log_params", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            MlflowView(store, study).sync()
+    assert not runs(client)["toy"].data.params
+    MlflowView(store, study).sync()
+    assert runs(client)["toy"].data.params["model"] == "toy"
+
+
+def test_whoever_cannot_take_over_the_view_of_another_run_goes_on_computing(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared, "_TRY_EVERY", 0.0)
+    first, second = Lease(tmp_path), Lease(tmp_path)
+    assert first.try_acquire()
+
+    def refuse():
+        raise HarnessError("MLflow cannot be reached")
+
+    view = shared.SharedView(second, refuse)
+    first.release()
+    view.update()
+    assert view.trouble == "MLflow cannot be reached"
+    view.finish()
+    assert first.try_acquire(), "the lease was given back"
+    first.release()
 
 
 def test_a_server_that_fails_during_a_study_does_not_stop_it(write_study, client, monkeypatch, capsys):
