@@ -59,8 +59,10 @@ class Claim:
         return cls(platform.node(), _place(), os.getpid(), _born(os.getpid()) or 0)
 
     def is_alive_here(self) -> bool | None:
-        """Returns whether the process lives; None where it is not this machine's."""
-        return _born(self.pid) == self.born if self.place and self.place == _place() else None
+        """Returns whether the process lives; None where it is not this machine's, or is hidden from us."""
+        if not self.place or self.place != _place() or _is_hidden(self.pid):
+            return None
+        return _born(self.pid) == self.born
 
 
 class Lease:
@@ -89,7 +91,8 @@ class Lease:
             return False
         for path in others:
             path.unlink(missing_ok=True)
-        self._beaten = time.monotonic()
+        self._beaten, self._removed = time.monotonic(), False
+        self._ended = threading.Event()  # a lease that was given back may be taken again
         threading.Thread(target=self._beat, name="lease", daemon=True).start()
         return True
 
@@ -168,6 +171,19 @@ def _place() -> str:
     if not boot.is_file():
         return ""  # no such thing here: heartbeats alone decide
     return f"{platform.node()}:{boot.read_text(encoding='ascii').strip()}:{Path('/proc/self/ns/pid').readlink()}"
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process lives that we may not look at: clusters hide those of other users (``hidepid``)."""
+    if Path(f"/proc/{pid}").is_dir():
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _born(pid: int) -> int | None:

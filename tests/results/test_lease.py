@@ -70,6 +70,21 @@ def test_a_process_that_died_here_leaves_at_once(tmp_path):
         process.wait()
 
 
+def test_another_users_process_that_is_hidden_lives_as_long_as_its_heart_beats(tmp_path, monkeypatch):
+    def forbidden(pid, number):
+        raise PermissionError
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    folder = tmp_path / "leases"
+    write_claim(folder, replace(Claim.own(), pid=gone.pid))
+    assert holder(folder) is None, "nobody is there"
+    monkeypatch.setattr(module.os, "kill", forbidden)
+    assert holder(folder) is not None
+    write_claim(folder, replace(Claim.own(), pid=gone.pid), age=STALE_AFTER + 20)
+    assert holder(folder) is None
+
+
 def test_a_process_number_that_was_used_again_is_not_the_holder(tmp_path):
     folder = tmp_path / "leases"
     write_claim(folder, replace(Claim.own(), born=1))
@@ -84,6 +99,21 @@ def test_a_claim_that_cannot_be_read_counts_until_it_is_old(tmp_path, content):
     assert holder(folder) is not None
     os.utime(path, (1, 1))
     assert holder(folder) is None
+
+
+def test_a_lease_that_was_given_back_and_taken_again_has_a_heart_that_beats(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BEAT", 0.01)
+    lease = Lease(tmp_path)
+    for _ in range(2):
+        assert lease.try_acquire()
+        (claim,) = tmp_path.glob("*.json")
+        os.utime(claim, (0, 0))
+        deadline = time.monotonic() + 5
+        while claim.stat().st_mtime == 0:
+            assert time.monotonic() < deadline, "it does not beat"
+            time.sleep(0.01)
+        assert not lease.lost
+        lease.release()
 
 
 def test_whoever_lost_the_lease_learns_of_it(tmp_path, monkeypatch):
