@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.data import DATASETS
+from harness.data.brats.layout import OFFICIAL_SHAPES
 from harness.data.brats2019.reader import LAYOUT as LAYOUT_2019
 from harness.data.brats2023.reader import LAYOUT as LAYOUT_2023
 from harness.data.brats2024.reader import LAYOUT as LAYOUT_2024
@@ -230,6 +231,22 @@ def test_the_fingerprint_follows_content_and_nothing_else(copied):
     image = nib.load(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(1), image.affine), path)
     assert opened("brats2019", root).fingerprint() != before
+
+
+@pytest.mark.parametrize(("name", "shape"), [("brats2024", (240, 240, 155)), ("brats2023", (182, 218, 182))])
+def test_the_other_release_is_not_read_as_this_one(name, shape, tmp_path):
+    """Names are alike and labels 1 to 3 are declared by both: a table would call one release the other."""
+    case = "BraTS-GLI-00005-100"
+    (tmp_path / case).mkdir()
+    nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.eye(4)), tmp_path / case / f"{case}-t1n.nii")
+    with pytest.raises(DataError, match="that of another BraTS release") as caught:
+        opened(name, tmp_path).load(case)
+    assert f"{case}-t1n.nii" in caught.value.message
+    assert str(LAYOUTS[name].shape) in caught.value.message
+
+
+def test_every_release_has_an_official_shape():
+    assert {layout.shape for layout in LAYOUTS.values()} == set(OFFICIAL_SHAPES)
 
 
 def test_the_shape_of_another_release_and_the_label_of_another_case_are_said(copied):

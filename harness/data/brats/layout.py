@@ -15,7 +15,10 @@ from pathlib import Path
 from harness.data.folder import NIFTI_ENDINGS, levels
 from harness.errors import DataError
 
-__all__ = ["SEGMENTATION", "CaseFolder", "Layout", "find_cases"]
+__all__ = ["OFFICIAL_SHAPES", "SEGMENTATION", "CaseFolder", "Layout", "find_cases"]
+
+#: Voxels of the images of 2019 and 2023, and of those of 2024.
+OFFICIAL_SHAPES = ((240, 240, 155), (182, 218, 182))
 
 #: What the name of a segmentation ends with.
 SEGMENTATION = "seg"

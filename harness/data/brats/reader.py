@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.brats.layout import SEGMENTATION, CaseFolder, Layout, find_cases
+from harness.data.brats.layout import OFFICIAL_SHAPES, SEGMENTATION, CaseFolder, Layout, find_cases
 from harness.data.contract import Case, Floor, Split
 from harness.data.folder import NIFTI_ENDINGS, files_hash, nifti_file, visible
 from harness.data.generated import is_generated
@@ -77,6 +77,7 @@ class BratsReader:
                 check_same_grid(path, image.shape, own, reference, images[0].shape, affine)
             else:
                 affine = own
+                self._refuse_another_release(path, image.shape)
             images.append(image)
         if not folder.labelled:
             return Case(np.stack(images), np.zeros(images[0].shape, np.uint8), affine)
@@ -107,6 +108,15 @@ class BratsReader:
         """Returns nothing: no trivial method is declared."""
         del fold, case
         return []
+
+    def _refuse_another_release(self, path: Path, shape: tuple[int, ...]) -> None:
+        """Cases of 2023 and 2024 are named alike, and the labels of 2023 are labels of 2024, too."""
+        if shape in OFFICIAL_SHAPES and shape != self._layout.shape:
+            raise DataError(
+                f"{path} has shape {shape}, that of another BraTS release; {self._layout.title} has "
+                f"{self._layout.shape}.",
+                hint="Name the folder of this release, or the dataset that the folder holds.",
+            )
 
     def _folder(self, case: str) -> CaseFolder:
         if case not in self._cases:
