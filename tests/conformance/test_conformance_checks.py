@@ -198,6 +198,27 @@ class DataDependentBranch(Sound):
         return output if output.sum() > 1e9 else output * 2
 
 
+class TableBesideTheDevice(Sound):
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.table = torch.ones(task.patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.table)
+
+
+class TableMadeInForward(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * torch.arange(x.shape[-1]).to(x.device))
+
+
+class TableMadeOnTheDevice(Sound):
+    """Sound: it is made where the input is; single numbers may come from the host."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * torch.arange(x.shape[-1], device=x.device) / torch.tensor(32.0))
+
+
 NETWORKS: dict[str, Callable[[Task], nn.Module]] = {
     network.__name__: network for network in [Sound, *(sub for sub in Sound.__subclasses__() + Deep.__subclasses__())]
 }
@@ -240,6 +261,9 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
 @pytest.mark.parametrize(
     ("promise", "network", "message"),
     [
+        ("device", "TableBesideTheDevice", "beside its device, in aten.mul.Tensor"),
+        ("device", "TableMadeInForward", "beside its device, in aten._to_copy.default, aten.arange.default"),
+        ("device", "DataDependentBranch", "reads a value back"),
         ("output", "Strided", "shape"),
         ("output", "Double", "float64"),
         ("output", "WritesIntoInput", "writes into its input"),
@@ -314,7 +338,7 @@ def test_a_wrong_official_count_is_caught(task: Task | None, message: str) -> No
         check("official_parameters", "Sound", official_parameters=5, official_task=task)
 
 
-@pytest.mark.parametrize("network", ["Sound", "Deep", "ClosedGate", "UnusedLayerDeclared"])
+@pytest.mark.parametrize("network", ["Sound", "Deep", "ClosedGate", "UnusedLayerDeclared", "TableMadeOnTheDevice"])
 def test_what_keeps_the_contract_passes(network: str) -> None:
     segmenter = replace(SEGMENTER, presets={"tiny": {"network": network}})
     results = run(segmenter)

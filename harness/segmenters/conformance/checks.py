@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.segmenters.conformance.synthetic import (
     ConformanceError,
+    Elsewhere,
     as_list,
     build,
     close,
@@ -94,6 +95,33 @@ def check_size(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> 
     size = measure(segmenter, task, segmenter.parse_options(options))
     if size.parameters <= 0 or size.gflops <= 0:
         raise ConformanceError(f"it measures {size.parameters} parameters and {size.gflops} GFLOPs.")
+
+
+def check_device(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """Moved to a device it stays there: it uses and makes no tensor elsewhere, and reads no value back.
+
+    The device is torch's ``meta``, which computes nothing, so that a machine without a GPU will do.
+    """
+    network = build(segmenter, task, options).to("meta")
+    images = torch.empty(2, task.in_channels, *task.patch_size, device="meta")
+    for mode in (True, False):
+        elsewhere = Elsewhere("meta")
+        try:
+            with torch.no_grad(), elsewhere:
+                network.train(mode)(images)
+        except RuntimeError as error:
+            if not elsewhere.seen and "meta tensors" not in str(error):
+                raise
+            if not elsewhere.seen:
+                raise ConformanceError(
+                    f"{mode_name(mode)} it reads a value back from its device, which each step waits for: {error}",
+                    hint="Compute with the tensor itself, or with sizes.",
+                ) from error
+        if elsewhere.seen:
+            raise ConformanceError(
+                f"{mode_name(mode)} tensors lie beside its device, in {some(sorted(elsewhere.seen))}.",
+                hint="Register them as buffers, or make them on the device of the input.",
+            )
 
 
 def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

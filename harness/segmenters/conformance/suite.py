@@ -104,6 +104,7 @@ CHECKS: tuple[Check, ...] = (
     Check("light_import", checks.check_light_import, scope="segmenter"),
     Check("official_parameters", checks.check_official_parameters, scope="segmenter"),
     Check("size", checks.check_size, scope="dimension"),
+    Check("device", checks.check_device, scope="dimension"),
     Check("output", checks.check_output),
     Check("deep_supervision", checks.check_deep_supervision),
     Check("finite", checks.check_finite),
