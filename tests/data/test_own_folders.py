@@ -69,6 +69,16 @@ def test_a_raw_folder_is_a_dataset(raw):
     assert np.array_equal(content.label, label_of(1))
 
 
+def test_an_image_to_predict_that_is_called_like_a_labelled_case_is_left_out_and_said(raw):
+    for channel in range(2):
+        save(raw / f"imagesTs/case0_{channel:04d}.nii.gz", image_of(95 + channel))
+    dataset = find_dataset("nnunet_raw", raw)
+    assert any("imagesTs/case0 is left out" in note for note in dataset.notes)
+    reader = dataset.open(raw)
+    assert reader.unlabelled() == ("new",)
+    assert np.array_equal(reader.load("case0").images[0], image_of(0))
+
+
 def test_values_with_gaps_become_consecutive(raw):
     write(raw, labels={"background": 0, "organ": 1, "lesion": 4}, regions_class_order=None)
     save(raw / "labelsTr/case0.nii.gz", np.where(label_of(0) == 2, 4, label_of(0)).astype(np.uint8))

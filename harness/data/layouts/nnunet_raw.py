@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def describe(root: Path) -> Dataset:
     content = read_document(root)
     facts = _facts(root, content)
     cases = _cases(root, content, len(facts.channels))
+    facts = replace(facts, notes=(*facts.notes, *_namesake_notes(root, content["file_ending"], cases)))
     return facts_to_dataset(
         root, facts, [case.images[0] for case in cases.values()], "harness.data.layouts.nnunet_raw:open_folder"
     )
@@ -101,6 +103,14 @@ def _check_order(root: Path, order: object, regions: Mapping[str, tuple[int, ...
             f"regions need `regions_class_order`, one value for each of {', '.join(regions)}; it is {order!r}.",
             "See nnU-Net's documentation on region-based training.",
         )
+
+
+def _namesake_notes(root: Path, ending: str, cases: Mapping[str, CaseFiles]) -> tuple[str, ...]:
+    labelled = {name for name, case in cases.items() if case.label is not None}
+    namesakes = sorted(_names(root / "imagesTs", ending, True) & labelled)
+    if not namesakes:
+        return ()
+    return (f"imagesTs/{namesakes[0]} is left out, as a labelled case is called so ({len(namesakes)} such names).",)
 
 
 def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
