@@ -94,7 +94,7 @@ class Place:
         Raises:
             HarnessError: It is not installed or cannot be reached, or options contradict each other.
         """
-        self._check()
+        self.check()
         if self.engine == "ray":
             from harness.execution.ray_engine import RayEngine
 
@@ -111,7 +111,12 @@ class Place:
 
         return SlurmSettings.load(self.slurm, self.sbatch)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuses options that contradict each other, or that the engine would not heed.
+
+        Raises:
+            HarnessError: There are such.
+        """
         only: dict[str, dict[str, object]] = {
             "ray": {"--address": self.address},
             "slurm": {"--slurm": self.slurm, "--sbatch": self.sbatch},
@@ -121,6 +126,17 @@ class Place:
             given = [name for name, value in options.items() if value]
             if given and engine != self.engine:
                 raise HarnessError(f"{given[0]} belongs to --engine {engine}.", hint=f"Add --engine {engine}.")
+        unheeded = {
+            "--workers": (self.workers is not None, "--sbatch parallel=N: tasks of an array that run at a time."),
+            "--cpu": (self.cpu, "--sbatch gpus=0."),
+            "--gpus-per-cell": (self.gpus_per_cell > 1, "--sbatch gpus=N."),
+        }
+        for name, (is_given, instead) in unheeded.items():
+            if is_given and self.engine == "slurm":
+                raise HarnessError(f"{name} says nothing to Slurm.", hint=f"Instead: {instead}")
+        if self._shares() != 1 and (self.gpus_per_cell > 1 or self.workers is not None):
+            other = "--gpus-per-cell" if self.gpus_per_cell > 1 else "--workers"
+            raise HarnessError(f"--cells-per-gpu and {other} contradict each other.", hint="Give one of them.")
 
     def _open_local(self, console: Console, results: Path) -> Engine:
         from harness.execution.gpu_sharing import MeasuredMemory, SharedGpus, query_gpus
@@ -136,15 +152,17 @@ class Place:
             )
         if gpus and self.cells_per_gpu == "auto":
             return LocalEngine(SharedGpus(query_gpus(gpus), MeasuredMemory(results), self.threads, cores()))
-        workers = self.workers or (len(gpus) * self._shares() if gpus and self._shares() > 1 else None)
+        shares = self._shares() or 1
+        workers = self.workers or (len(gpus) * shares if gpus and shares > 1 else None)
         slots = plan_slots(gpus, workers, self.threads, self.gpus_per_cell)
         if (wanted := sum(slot.threads * slot.ranks for slot in slots)) > cores():
             console.print(f"[yellow]{wanted} threads on {cores()} cores:[/] they will slow each other down.")
         return LocalEngine(FixedPlaces(slots))
 
-    def _shares(self) -> int:
+    def _shares(self) -> int | None:
+        """Returns how many cells share a GPU, None for as many as fit."""
         if self.cells_per_gpu == "auto":
-            return 1
+            return None
         if not self.cells_per_gpu.isdigit() or self.cells_per_gpu == "0":
             raise HarnessError(f"--cells-per-gpu {self.cells_per_gpu}: neither a number nor auto.", hint="Try auto.")
         return int(self.cells_per_gpu)

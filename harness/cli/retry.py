@@ -63,11 +63,13 @@ def retry(
     if not failed:
         console.print(f"No cell of {folder.study} ({folder.profile}) has failed.")
         return
-    if fresh:
-        for cell in failed:
-            cell.clear_work()
+    store.create()
     place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
     policy = make_policy(retries, timeout, fail_fast)
     opened = place.open(console, results, folder.study)
+    if fresh:  # not before it is sure that they can be computed
+        for cell in failed:
+            with cell.lease():
+                cell.clear_work()
     console.print(f"{len(failed)} failed cells of {folder.study} ({folder.profile}), {opened.describe()}.")
     run_registered(console, folder, store, opened, cache, policy, mlflow, only_failed=True)

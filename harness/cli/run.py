@@ -71,9 +71,10 @@ def run(
     from harness.study.expansion import load_study
 
     console = Console()
-    loaded = load_study(study, profile)
     place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
+    place.check()
     policy = make_policy(retries, timeout, fail_fast)
+    loaded = load_study(study, profile)
     if dry_run:
         _print_batch_script(place, len(loaded.cells), results, loaded.study.name)
         return

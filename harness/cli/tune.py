@@ -13,6 +13,8 @@ from harness.cli.engines import (
     EngineOption,
     MlflowOption,
     Place,
+    SbatchOption,
+    SlurmOption,
     ThreadsOption,
     TimeoutOption,
     WorkersOption,
@@ -52,6 +54,8 @@ def tune(
     threads: ThreadsOption = None,
     cpu: CpuOption = False,
     address: AddressOption = None,
+    slurm: SlurmOption = None,
+    sbatch: SbatchOption = None,
     timeout: TimeoutOption = None,
     mlflow: MlflowOption = True,
     results: ResultsOption = Path("results"),
@@ -73,6 +77,8 @@ def tune(
     from harness.tuning.search import open_searches
 
     console = Console()
+    place = Place(engine, workers, threads, cpu, "1", 1, address, slurm, tuple(sbatch or ()))
+    place.check()
     loaded = load_study(study, profile)
     if trials is not None:
         loaded = _with_trials(loaded, trials)
@@ -85,7 +91,6 @@ def tune(
     try:
         with Lease(folder / "leases"):
             searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
-            place = Place(engine, workers, threads, cpu, "1", 1, address, None, ())
             opened = place.open(console, results, loaded.study.name)
             taken = sum(search.take_up() for search in searches)
             _describe(console, loaded, searches, opened, taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -36,7 +37,7 @@ def parse_duration(text: str) -> float:
         seconds = float(number) * _UNITS[unit]
     except ValueError:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise HarnessError(f"'{text}' is no duration.", hint="Write e.g. 90m, 2h or 1.5d.")
     return seconds
 

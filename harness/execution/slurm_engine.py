@@ -18,6 +18,9 @@ __all__ = ["SlurmEngine", "SlurmJob", "batch_script"]
 #: Slurm's own limit on the size of an array, unless its administrators raised it.
 _LARGEST_ARRAY = 1000
 
+#: Seconds between looks at a task: a thousand of them share one file system.
+_LOOK_EVERY = 5.0
+
 #: Seconds of the time before the limit that are left for the requeue itself.
 _REQUEUE = 20.0
 
@@ -68,7 +71,8 @@ class SlurmEngine:
             jobs = self._executor.map_array(_Task(self._slot), list(attempts))
         except Exception as error:
             raise HarnessError(f"Slurm refused the jobs: {error}", hint="Look at --dry-run.") from error
-        return [SlurmJob(attempt, job) for attempt, job in zip(attempts, jobs, strict=True)]
+        every = _LOOK_EVERY if self._settings.cluster == "slurm" else 0.0
+        return [SlurmJob(attempt, job, every) for attempt, job in zip(attempts, jobs, strict=True)]
 
     def close(self) -> None:
         """Holds nothing."""
@@ -107,11 +111,19 @@ class _Task:
 
 
 class SlurmJob:
-    """A task of an array."""
+    """A task of an array.
 
-    def __init__(self, attempt: Attempt, job: Any) -> None:
+    Args:
+        attempt: What it tries.
+        job: submitit's.
+        every: Seconds between looks at what it wrote.
+    """
+
+    def __init__(self, attempt: Attempt, job: Any, every: float = 0.0) -> None:
         self.attempt = attempt
         self._job = job
+        self._every = every
+        self._looked = time.monotonic()
 
     @property
     def number(self) -> str:
@@ -120,13 +132,18 @@ class SlurmJob:
 
     def poll(self) -> Ending | None:
         """Returns how it ended; None while it has not."""
+        if time.monotonic() - self._looked < self._every:
+            return None
+        self._looked = time.monotonic()
         if not self._job.done():
             return None
         error = self._job.exception()
         if error is None:
             ending: Ending = self._job.result()
             return ending
-        return Ending("lost", f"Slurm says {self._job.state} of job {self._job.job_id}.")
+        return Ending(
+            "lost", f"Slurm says {self._job.state} of job {self._job.job_id}; its log: {self._job.paths.stdout}"
+        )
 
     def stop(self) -> None:
         """Cancels it."""

@@ -19,7 +19,9 @@ __all__ = ["SlurmSettings"]
 class SlurmSettings(Settings):
     """Resources of one cell, which is one task of a job array."""
 
-    time: int = Field(1440, ge=1, description="Minutes, or HH:MM:SS or D-HH:MM:SS; then it is requeued.")
+    time: int = Field(
+        1440, ge=1, description="Minutes, or HH:MM:SS or D-HH:MM:SS, as sbatch reads it; then it is requeued."
+    )
     gpus: int = Field(1, ge=0, description="GPUs a task.")
     cpus: int = Field(8, ge=1, description="CPU cores a task.")
     memory_gb: float = Field(32, gt=0, description="Memory a task.")
@@ -39,12 +41,16 @@ class SlurmSettings(Settings):
     @field_validator("time", mode="before")
     @classmethod
     def _minutes(cls, value: Any) -> Any:
-        """Accepts Slurm's own notation."""
-        found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{2})(?::\d{2})?", str(value))
+        """Accepts what sbatch does: M, M:S, H:M:S, D-H, D-H:M and D-H:M:S. A minute that was begun counts."""
+        found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d{1,2}))?(?::(\d{1,2}))?", str(value))
         if found is None:
             return value
-        days, hours, minutes = (int(part or 0) for part in found.groups())
-        return days * 1440 + hours * 60 + minutes
+        days, first, second, third = (None if part is None else int(part) for part in found.groups())
+        if days is None and third is None:
+            hours, minutes, seconds = 0, first or 0, second or 0
+        else:
+            hours, minutes, seconds = first or 0, second or 0, third or 0
+        return (days or 0) * 1440 + hours * 60 + minutes + (seconds > 0)
 
     @classmethod
     def load(cls, path: Path | None, given: Sequence[str] = ()) -> SlurmSettings:

@@ -137,6 +137,13 @@ def test_failed_cells_are_tried_again_without_the_study_file(write_study, toys, 
     assert "No cell of micro (default) has failed" in capsys.readouterr().out
 
 
+def test_checkpoints_are_not_dropped_where_cells_could_not_be_computed(store):
+    cell = make_cell(store, "failed", "failed")
+    store.study("s", "default").write_manifest({"cells": [{"cell": "failed", "label": "f"}]})
+    assert main(["retry", "s", "--fresh", "--engine", "ray", "--cells-per-gpu", "2"]) == 2
+    assert (cell.work / "last.pt").exists()
+
+
 def test_prepared_data_that_no_cell_uses_is_found(write_study, toys):
     assert main(["run", str(write_study()), "--workers", "1", "--cpu", "--no-mlflow"]) == 0
     used = {path for path in Path("cache").glob("*/*") if path.is_dir()}
@@ -177,7 +184,7 @@ def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-3m", "0", "h"])
+@pytest.mark.parametrize("text", ["", "soon", "-3m", "0", "h", "nan", "infs"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(HarnessError, match="no duration"):
         parse_duration(text)

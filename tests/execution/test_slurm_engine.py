@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ import harness.results
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.execution.engine import Attempt
-from harness.execution.slurm_engine import SlurmEngine, batch_script
+from harness.execution.slurm_engine import SlurmEngine, SlurmJob, batch_script
 from harness.execution.slurm_settings import SlurmSettings
 from harness.results.store import CellFolder, Store
 from harness.study.expansion import load_study
@@ -67,7 +68,17 @@ def test_a_file_and_single_settings_go_together(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "minutes"), [("90", 90), ("12:00:00", 720), ("1-06:30:00  # a day and more", 1830), ('"00:45:00"', 45)]
+    ("text", "minutes"),
+    [
+        ("90", 90),
+        ("90:00", 90),
+        ("12:30", 13),
+        ("12:00:00", 720),
+        ("2-12", 3600),
+        ("1-06:30", 1830),
+        ("1-06:30:00  # a day and more", 1830),
+        ('"00:45:00"', 45),
+    ],
 )
 def test_times_are_read_as_slurm_reads_them(tmp_path, text, minutes):
     path = tmp_path / "slurm.yaml"
@@ -122,12 +133,45 @@ def test_an_engine_that_is_not_installed_names_its_extra(write_study, toys, caps
         (["--dry-run"], "--dry-run belongs to --engine slurm"),
         (["--detach"], "--detach belongs to --engine slurm"),
         (["--engine", "ray", "--cells-per-gpu", "2"], "--cells-per-gpu belongs to --engine local"),
+        (["--engine", "slurm", "--workers", "4"], "--workers says nothing to Slurm"),
+        (["--engine", "slurm", "--cpu", "--dry-run"], "--cpu says nothing to Slurm"),
+        (["--engine", "slurm", "--gpus-per-cell", "4"], "--gpus-per-cell says nothing to Slurm"),
+        (["--cells-per-gpu", "auto", "--gpus-per-cell", "2"], "--cells-per-gpu and --gpus-per-cell contradict"),
+        (["--cells-per-gpu", "2", "--workers", "2"], "--cells-per-gpu and --workers contradict"),
+        (["--cells-per-gpu", "some"], "neither a number nor auto"),
         (["--timeout", "soon"], "'soon' is no duration"),
     ],
 )
 def test_options_that_contradict_the_engine_are_refused(write_study, toys, capsys, options, said):
     assert main(["run", str(write_study()), "--no-mlflow", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_tuning_knows_what_slurm_is_to_be_asked_for(write_study, toys, capsys, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    arguments = ["--engine", "slurm", "--sbatch", "gpus=-1", "--trials", "1", "--no-mlflow"]
+    assert main(["tune", str(write_study()), *arguments]) == 2
+    assert "Slurm setting gpus" in capsys.readouterr().err
+
+
+def test_a_thousand_tasks_are_not_looked_at_all_the_time(tmp_path):
+    looks = []
+    job = SimpleNamespace(done=lambda: looks.append(1))
+    task = SlurmJob(Attempt(CellFolder(tmp_path), tmp_path), job, every=60.0)
+    assert [task.poll() for _ in range(100)] == [None] * 100
+    assert not looks
+    task = SlurmJob(Attempt(CellFolder(tmp_path), tmp_path), job)
+    task.poll()
+    assert looks == [1]
+
+
+def test_a_task_that_was_lost_names_its_log(tmp_path):
+    job = SimpleNamespace(done=lambda: True, exception=lambda: RuntimeError(), state="NODE_FAIL", job_id="7_0")
+    job.paths = SimpleNamespace(stdout=tmp_path / "7_0_log.out")
+    ending = SlurmJob(Attempt(CellFolder(tmp_path), tmp_path), job).poll()
+    assert ending.state == "lost"
+    assert "NODE_FAIL" in ending.detail
+    assert str(tmp_path / "7_0_log.out") in ending.detail
 
 
 def numbers(results):
