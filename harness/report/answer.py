@@ -9,6 +9,7 @@ from harness.report.evidence import count
 from harness.report.forms.common import rank
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.missing_answer import missing_answer
+from harness.report.p_values import p_said
 from harness.report.variants import Variant
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -39,6 +40,8 @@ def _answer(computed: Computed, view: DatasetView) -> str:
         sentences = [f"On {view.title}, no two variants have comparable results yet."]
     else:
         sentences = [*_best(view, analysis, style), *_stability(analysis)]
+        if view.cells["seed"].nunique() == 1:
+            sentences.append("Each was trained once: how much another training would change is not known.")
     if left_out:
         sentences.append(f"Left out, because results are missing: {', '.join(left_out)}.")
     if mixed:
@@ -94,8 +97,7 @@ def _delta(found: Comparison, style: MetricStyle) -> str:
     unit = f" {style.unit}" if style.unit else ""
     words = _interval(found.mean_interval, style, signed=True)
     if found.p_holm is not None:
-        p = "p < 0.001" if found.p_holm < 0.001 else f"p = {found.p_holm:.3f}"
-        words.append(f"{p} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
+        words.append(f"{p_said(found.p_holm)} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
     if found.within_seeds:
         words.append("within the spread between seeds")
     said = f" ({'; '.join(words)})" if words else ""
@@ -114,4 +116,4 @@ def _stability(analysis: Analysis) -> list[str]:
         return []
     first = analysis.stability.first
     name = str(first.idxmax())
-    return [f"With other patients of this kind, {name} would rank first in {100 * first[name]:.0f} % of resamples."]
+    return [f"Where patients are resampled, {name} ranks first in {100 * first[name]:.0f} % of draws."]

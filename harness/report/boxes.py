@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,8 +39,8 @@ __all__ = ["box_plot"]
 #: More boxes than this side by side need the width of two columns; more than the second number another row.
 _BOXES_PER_COLUMN, _BOXES_PER_ROW = 14, 44
 _GROUP_WIDTH = 0.84
-#: More cases than this in a box are specks, not rings.
-_RINGS = 25
+#: More cases than this in a box are specks, not rings; fewer than this have no quartiles worth a box.
+_RINGS, _QUARTILES = 25, 5
 _FLOOR = "#c4411b"
 #: A floor farther from the boxes than this share of their range is written, not drawn.
 _FAR = 0.5
@@ -80,7 +81,8 @@ def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     refused = f" {view.evidence.refusal}." if view.evidence.refusal else ""
     caption = (
         f"{view.title}: {view.evidence.base}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
-        f"reach 1.5 interquartile ranges; from left to right as in the legend.{said}{refused}"
+        f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
+        f"right as in the legend.{said}{refused}"
     )
     return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
 
@@ -100,7 +102,7 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
         if not values:
             continue
         drawing = axes.bxp(
-            boxplot_stats(list(values.values())),
+            [_box(cases) for cases in values.values()],
             positions=list(values),
             widths=0.9 * width,
             patch_artist=True,
@@ -117,6 +119,15 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
             places.append(np.full(len(cases), centre))
             dots.append(cases)
     _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
+
+
+def _box(cases: NDArray[np.float64]) -> dict[str, Any]:
+    """What a box shows: quartiles and whiskers, or the whole span of a few cases, around their median."""
+    (box,) = boxplot_stats(cases)
+    if len(cases) < _QUARTILES:
+        low, high = float(cases.min()), float(cases.max())
+        box |= {"q1": low, "q3": high, "whislo": low, "whishi": high}
+    return dict(box)
 
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:

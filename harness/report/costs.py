@@ -18,6 +18,8 @@ __all__ = ["cost_plot"]
 _MARKERS = "osD^vP*X<>hp"
 #: Ratios of the ends of an axis: up to the first its ticks are even, up to the second at 1, 2 and 5.
 _NARROW, _WIDE = 3, 200
+#: Costs nearer than this ratio are drawn near: an axis of their own span would make a rounding look like a gap.
+_LEAST = 2
 _COSTS = (("parameters", 1e-6, "Parameters (M)"), ("gflops", 1.0, "GFLOPs of one pass"))
 
 
@@ -52,7 +54,8 @@ def cost_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     over = "mean over regions and patients" if view.main == MEAN_REGION else "mean over patients"
     caption = (
         f"{view.title}: {over} against size and compute (logarithmic). Bars: 95 % bootstrap "
-        f"interval over patients, where there are enough.{f' Without a mean: {absent}.' if absent else ''}"
+        f"interval over patients, where there are enough."
+        f"{f' Without a mean or a known cost: {absent}.' if absent else ''}"
     )
     return Drawing(f"costs_{view.name}", f"Accuracy and cost: {view.title}", caption, figure)
 
@@ -72,6 +75,10 @@ def _point(axes: Axes, cost: float, summary: Summary, colour: tuple[float, float
 def _logarithmic(axes: Axes) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
+    if high / low < _LEAST:
+        middle = (low * high) ** 0.5
+        low, high = middle / _LEAST**0.5, middle * _LEAST**0.5
+        axes.set_xlim(low, high)
     # Powers of ten alone would leave an axis of little more than a decade with one number.
     near = MaxNLocator(4) if high / low < _NARROW else LogLocator(subs=(1, 2, 5) if high / low < _WIDE else (1,))
     axes.xaxis.set_major_locator(near)

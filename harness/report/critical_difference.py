@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import scikit_posthocs
 
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled, wrapped
+from harness.report.drawing import DOUBLE, INK, Drawing, headline, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 from harness.statistics.floors import ALPHA
@@ -24,6 +24,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
     """
     if analysis.pairwise is None or analysis.ranking is None:
         return None
+    style = metric_style(analysis.metric)
     names = {name: wrapped(str(name), _LABEL_WIDTH) for name in analysis.ranking.mean_ranks.index}
     ranks = analysis.ranking.mean_ranks.rename(names)
     pairwise = analysis.pairwise.rename(index=names, columns=names)
@@ -52,7 +53,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
         axes.set_xlabel("mean rank over patients (1 is best)")
         axes.xaxis.set_label_position("top")
         axes.set_xlim(float(ranks.min()) - margin, float(ranks.max()) + margin)
-    style = metric_style(analysis.metric)
+        headline(figure, f"{title}: {style.pointed}")
     omnibus = analysis.omnibus
     test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."
     return Drawing(

@@ -24,6 +24,7 @@ __all__ = [
     "MANY",
     "SINGLE",
     "Drawing",
+    "headline",
     "legend",
     "legend_height",
     "new_figure",
@@ -39,6 +40,9 @@ SINGLE, DOUBLE = 3.5, 7.16
 
 #: Characters in a line of the legend: two columns of this fit one column of a paper, four fit two.
 _LEGEND_WIDTH = 20
+
+#: Characters of a headline in an inch.
+_PER_INCH = 14
 
 #: How far towards viridis' yellow lines and boxes go.
 _LIGHTEST = 0.85
@@ -119,6 +123,14 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Writes over the whole figure what data it is on: a picture travels without its caption."""
+    per_line = int(figure.get_figwidth() * _PER_INCH)
+    lines = wrapped(text, per_line)
+    figure.suptitle(lines, fontsize=8, x=0.01, ha="left")
+    figure.set_figheight(figure.get_figheight() + 0.06 + 0.14 * (1 + lines.count("\n")))
 
 
 def wrapped(text: str, width: int) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import seaborn as sns
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled, wrapped
+from harness.report.drawing import DOUBLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.forms.leading import leading_groups
+from harness.report.heat import heat_map
 from harness.report.metrics import metric_style
 from harness.report.variants import Variant
 from harness.statistics.patients import MEAN_REGION
@@ -42,33 +42,13 @@ def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
             for axes, metric in zip(panels.flat, results.metrics, strict=False):
                 style = metric_style(metric)
                 means = np.array([[_mean(view, each, metric, region) for region in shown] for each in variants])
-                words = [
-                    [view.status[each] if np.isnan(mean) else style.text(mean) for mean in line]
-                    for each, line in zip(variants, means, strict=True)
-                ]
-                # Light is better in both directions, so that the eye compares panels.
-                colours = "Greys_r" if style.higher_is_better else "Greys"
-                sns.heatmap(
-                    means,
-                    ax=axes,
-                    cmap=colours,
-                    annot=np.array(words, dtype=object),
-                    fmt="",
-                    linewidths=0.8,
-                    linecolor="white",
-                    annot_kws={"fontsize": 7},
-                    xticklabels=labels,
-                    yticklabels=["none" if variant.leading == "-" else variant.leading for variant in variants],
-                    cbar_kws={"label": style.heading, "shrink": 0.9},
-                )
+                words = [[_word(view, each)] * len(shown) for each in variants]
+                names = ["none" if variant.leading == "-" else variant.leading for variant in variants]
+                heat_map(axes, means, words, style, rows=names, columns=labels)
                 axes.set_title(wrapped(f"{label}: {style.pointed}", 44), loc="left")
-                axes.tick_params(length=0, labelrotation=0)
-                axes.set_facecolor("#ffffff")
-                for text in axes.texts:
-                    if text.get_text() in ("failed", "incomplete"):
-                        text.set_color(INK)
             for row in panels:
                 row[0].set_ylabel("Leading modality")
+        headline(figure, view.title)
     title = view.title
     caption = (
         f"{title}: mean over patients by leading modality and region; lighter is better. A word stands for no mean."
@@ -79,3 +59,7 @@ def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
 def _mean(view: DatasetView, variant: Variant, metric: str, region: str) -> float:
     summary = view.summary(variant, metric, region)
     return np.nan if summary is None else summary.mean
+
+
+def _word(view: DatasetView, variant: Variant) -> str:
+    return "no result" if view.status[variant] == "complete" else view.status[variant]

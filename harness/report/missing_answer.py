@@ -7,9 +7,9 @@ import pandas as pd
 from harness.report.computed import Computed, DatasetView
 from harness.report.evidence import count
 from harness.report.forms.common import rank
-from harness.report.forms.missing import p_text
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.missing import MissingGroup, Tested
+from harness.report.p_values import starred_p
 from harness.statistics.bootstrap import Interval
 from harness.statistics.floors import ALPHA
 
@@ -81,7 +81,7 @@ def _leading(group: MissingGroup, one: Tested, style: MetricStyle) -> str:
         return ""
     listed = ", ".join(f"{style.signed(found.mean_difference)} without {each}" for each, found in costs.items())
     apart = {} if one.apart is None else {each.method: each for each in one.apart.comparisons}
-    tested = [f"{name} {p_text(each.p_holm)}" for name, each in apart.items() if each.p_holm is not None]
+    tested = [f"{name} {starred_p(each.p_holm)}" for name, each in apart.items() if each.p_holm is not None]
     p = f" (p against each after Holm: {', '.join(tested)})" if tested else ""
     role = "which leads" if one.leads else "which leads in others"
     return (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import seaborn as sns
 from numpy.typing import NDArray
 
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, Drawing, headline, new_figure, styled
+from harness.report.heat import heat_map
 from harness.report.metrics import metric_style
 from harness.report.missing import MissingGroup, Tested
 
@@ -37,45 +37,25 @@ def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
         )
         panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
         for axes, group, values in zip(panels, groups, means, strict=True):
-            words = [
-                [
-                    _word(one) if np.isnan(value) else style.text(value)
-                    for one, value in zip(group.tested, line, strict=True)
-                ]
-                for line in values
-            ]
-            sns.heatmap(
+            words = [[_word(one) for one in group.tested] for _ in group.subsets]
+            heat_map(
+                axes,
                 values,
-                ax=axes,
-                # Light is better in both directions, as in the map of leading modalities.
-                cmap="Greys_r" if style.higher_is_better else "Greys",
-                vmin=low,
-                vmax=high if high > low else low + 1,
-                annot=np.array(words, dtype=object),
-                fmt="",
-                linewidths=0.8,
-                linecolor="white",
-                annot_kws={"fontsize": 7},
-                xticklabels=[one.name for one in group.tested],
-                yticklabels=[
-                    "all" if present == group.modalities else " + ".join(present) for present in group.subsets
-                ],
-                cbar_kws={"label": style.heading, "shrink": 0.9},
+                words,
+                style,
+                rows=["all" if present == group.modalities else " + ".join(present) for present in group.subsets],
+                columns=[one.name for one in group.tested],
+                limits=(low, high if high > low else low + 1),
             )
             axes.set_title(f"In training {group.dropout}: {style.pointed}", loc="left")
             aslant = any(len(one.name) > _LEVEL for one in group.tested)
-            axes.tick_params(axis="y", length=0, labelrotation=0)
-            axes.tick_params(axis="x", length=0, labelrotation=35 if aslant else 0)
             if aslant:
+                axes.tick_params(axis="x", labelrotation=35)
                 for label in axes.get_xticklabels():
                     label.set_horizontalalignment("right")
                     label.set_rotation_mode("anchor")
             axes.set_ylabel("Present")
-            axes.set_facecolor("#ffffff")
-            axes.grid(False)  # it would strike through the words
-            for row, column in np.argwhere(np.isnan(values)):  # seaborn leaves these cells empty
-                word = words[row][column]
-                axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=7, color=INK)
+        headline(figure, view.title)
     caption = (
         f"{view.title}: {style.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
         "that are present, mean over patients; lighter is better, all panels on one scale. A word stands for no mean."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.report.drawing import DOUBLE, INK, MANY, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
 from harness.report.metrics import metric_style
+from harness.report.p_values import STAR, p_said
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
@@ -59,6 +60,7 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         axes.tick_params(axis="y", length=0)
         arrows = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
         axes.set_xlabel(f"{arrows[0]}      {style.heading}, difference to {reference}      {arrows[1]}")
+        headline(figure, f"{title}: {style.heading}")
     tested = (
         f"p by signed-rank tests (Pratt), Holm over {len(order)}; * below {ALPHA}" if shown[0].p is not None else ""
     )
@@ -67,7 +69,7 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         f"paired_differences_{analysis.dataset}_{analysis.metric}",
         f"Paired differences, {style.title}: {title}",
         f"{title}, {style.title} ({style.direction}), {analysis.region}: method minus {reference} on each of "
-        f"{patients} {'patient' if patients == 1 else 'patients'} (dots), median (diamond) and its 95 % bootstrap "
+        f"{patients} patients (dots), median (diamond) and its 95 % bootstrap "
         f"interval (bar). Right: share of patients on which the method is better, ties counted half"
         f"{', and ' + tested if tested else ''}.{refused}",
         figure,
@@ -78,5 +80,4 @@ def _words(each: Comparison) -> str:
     better = f"{100 * each.p_better:.0f} % better"
     if each.p_holm is None:
         return better
-    p = "p < .001" if each.p_holm < 0.001 else f"p = {each.p_holm:.3f}".replace("0.", ".")
-    return f"{better}, {p}{' *' if each.p_holm < ALPHA else ''}"
+    return f"{better}, {p_said(each.p_holm)}{f' {STAR}' if each.p_holm < ALPHA else ''}"

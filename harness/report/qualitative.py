@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.report.chosen import RULE, chosen_cases, slices_of
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled
 from harness.report.overlays import label_colour, slice_dice
 from harness.report.variants import Variant
 from harness.results.overlay import Overlay
@@ -66,6 +66,7 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
             frameon=False,
             fontsize=6.5,
         )
+        headline(figure, view.title)
     title = view.title
     where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)
     absent = ", ".join(view.names[each] for each in left)

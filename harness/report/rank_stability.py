@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, new_figure, pale, palette, styled, wrapped
+from harness.report.drawing import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 
@@ -13,6 +13,8 @@ __all__ = ["rank_stability"]
 #: More methods than this need the width of two columns.
 _WIDE = 6
 _LABEL_WIDTH = 24
+#: One colour: in other figures colours name variants, here the rows do.
+_BLOB = "#c3cbdc"
 
 
 def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
@@ -25,6 +27,7 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
     found = analysis.stability
     if found is None:
         return None
+    style = metric_style(analysis.metric)
     names = list(found.full.sort_values(kind="stable").index)
     shares = found.counts.loc[names].to_numpy() / found.resamples
     with styled():
@@ -35,14 +38,13 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         axes = figure.subplots()
         # The largest blob just fills its row.
         room = 0.2 * 72
-        colours = [pale(colour) for colour in palette(len(names))]
         for place, name in enumerate(names):
             ranks = np.flatnonzero(shares[place]) + 1
             axes.scatter(
                 ranks,
                 np.full(len(ranks), place),
                 s=room**2 * shares[place][ranks - 1],
-                color=colours[place],
+                color=_BLOB,
                 edgecolor=INK,
                 linewidth=0.6,
                 zorder=2,
@@ -58,7 +60,8 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         axes.tick_params(axis="y", length=0)
         axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0.4, len(names) + 0.6), xlabel="rank (1 is best)")
         axes.set_xticks(range(1, len(names) + 1))
-    style, taus = metric_style(analysis.metric), found.taus
+        headline(figure, f"{title}: {style.pointed}")
+    taus = found.taus
     first = str(found.first.idxmax())
     return Drawing(
         f"rank_stability_{analysis.dataset}_{analysis.metric}",

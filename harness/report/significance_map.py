@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.patches import Rectangle
 
-from harness.report.drawing import INK, SINGLE, Drawing, new_figure, styled, wrapped
+from harness.report.drawing import INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
 from harness.statistics.analysis import Analysis
 from harness.statistics.floors import ALPHA
@@ -50,6 +50,7 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
         axes.set_xlabel("… than")
         for spine in axes.spines.values():
             spine.set_visible(False)
+        headline(figure, f"{title}: {metric_style(analysis.metric).heading}")
     style = metric_style(analysis.metric)
     return Drawing(
         f"significance_map_{analysis.dataset}_{analysis.metric}",
@@ -69,4 +70,6 @@ def _p(value: float) -> str:
     """A p in the room of a cell."""
     if value < 0.001:
         return "<.001"
+    if value < ALPHA <= round(value, 3):
+        return f"<{ALPHA:g}".replace("0.", ".")
     return "1" if value > 0.995 else f"{value:.3f}".lstrip("0") if value < 0.1 else f"{value:.2f}".lstrip("0")

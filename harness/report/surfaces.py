@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
 from harness.report.chosen import result_folders
 from harness.report.computed import Computed, DatasetView
-from harness.report.drawing import DOUBLE, Drawing, new_figure, styled
+from harness.report.drawing import DOUBLE, Drawing, headline, new_figure, styled
 from harness.report.overlays import label_colour
 from harness.report.variants import Variant
 from harness.results.overlay import Overlay
@@ -26,7 +27,10 @@ __all__ = ["surface_view"]
 _COLUMNS = 4
 #: Voxels along the longest side of what is meshed: finer meshes take minutes to draw and show no more.
 _FINEST = 64
-_OPACITY = 0.55
+#: How dense labels are: the outermost around others, those between, and what lies around nothing.
+_OUTER, _BETWEEN, _SOLID = 0.14, 0.4, 1.0
+#: Share of a label that lies within the span of another one around it.
+_INSIDE = 0.8
 
 
 def surface_view(computed: Computed, view: DatasetView) -> Drawing | None:
@@ -53,10 +57,12 @@ def surface_view(computed: Computed, view: DatasetView) -> Drawing | None:
     title = view.title
     with styled():
         figure = _draw(panels, spacing, labels)
+        headline(figure, f"{title}: case {case}")
     absent = ", ".join(name for variant, name in view.names.items() if variant not in volumes)
     caption = (
         f"{title}: surfaces of case {case}, the middle one of the test cases in the order of the split, seen from the "
-        f"same point.{f' No prediction to show: {absent}.' if absent else ''}"
+        f"same point; the outer of nested labels are seen through."
+        f"{f' No prediction to show: {absent}.' if absent else ''}"
     )
     return Drawing(f"surfaces_{view.name}", f"Surfaces: {title}", caption, figure)
 
@@ -82,11 +88,20 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
     shape = next(iter(panels.values())).shape
     sides = np.array(shape) * spacing
     present: set[int] = set()
+    # What lies around another label does so in every panel: the truth is the first.
+    around = _nested(next(iter(panels.values())))
+    inner = {label for found in around.values() for label in found}
     for number, (name, volume) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, number + 1, projection="3d")
+        axes = figure.add_subplot(rows, columns, number + 1, projection="3d", computed_zorder=not inner)
         for label in (int(value) for value in np.unique(volume) if value):
             present.add(label)
-            axes.add_collection3d(_mesh(volume == label, spacing, label_colour(label)))
+            opacity = _SOLID if not around.get(label) else _BETWEEN if label in inner else _OUTER
+            # Without the walls of the holes in which others lie.
+            mask = binary_fill_holes(volume == label) if around.get(label) else volume == label
+            mesh = _mesh(mask, spacing, label_colour(label), opacity)
+            # The inner over the outer, so that its colour is its own.
+            mesh.set_zorder(sum(label in found for found in around.values()))
+            axes.add_collection3d(mesh)
         axes.set(xlim=(0, sides[0]), ylim=(0, sides[1]), zlim=(0, sides[2]))
         # A tuple: matplotlib scales an array it is given in place.
         axes.set_box_aspect(tuple(sides), zoom=1.25)
@@ -98,10 +113,25 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
     return figure
 
 
-def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str) -> Poly3DCollection:
+def _nested(truth: NDArray[np.uint8]) -> dict[int, set[int]]:
+    """The labels that lie within the span of each label that is larger than they are."""
+    labels = [int(value) for value in np.unique(truth) if value]
+    spans = {label: truth[box] for label in labels if (box := _box([(truth == label).astype(np.uint8)])) is not None}
+    return {
+        outer: {
+            inner
+            for inner in labels
+            if spans[outer].size > spans[inner].size
+            and np.sum(spans[outer] == inner) > _INSIDE * np.sum(truth == inner)
+        }
+        for outer in labels
+    }
+
+
+def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str, opacity: float) -> Poly3DCollection:
     vertices, faces = _surface(mask, spacing)
     mesh = Poly3DCollection(
-        (vertices - np.array(spacing))[faces], facecolors=colour, alpha=_OPACITY, shade=True, linewidths=0
+        (vertices - np.array(spacing))[faces], facecolors=colour, alpha=opacity, shade=True, linewidths=0
     )
     # Thousands of triangles make a vector file of many megabytes; the text stays vector.
     mesh.set_rasterized(True)

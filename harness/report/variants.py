@@ -58,7 +58,7 @@ def row_names(variants: Sequence[Variant]) -> dict[Variant, str]:
     """Name of each variant in one string; the leading modality is named where a label stands with several."""
     labels = [variant.label for variant in variants]
     return {
-        variant: f"{variant.label}, {variant.leading} leading"
+        variant: f"{variant.label}, {'no modality' if variant.leading == 'none' else variant.leading} leading"
         if labels.count(variant.label) > 1 and variant.leading != "-"
         else variant.label
         for variant in variants

@@ -8,6 +8,7 @@ from harness.report.computed import Computed, DatasetView
 from harness.report.forms.common import provenance, refused, row_heads, sentence
 from harness.report.layout import Column, Entry, Row, Table, word
 from harness.report.metrics import MetricStyle, metric_style
+from harness.report.p_values import STAR, starred_p
 from harness.report.variants import Variant
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
@@ -18,8 +19,6 @@ from harness.statistics.rankings import AGGREGATE, RANK, TEST
 __all__ = ["comparison_tables", "difference_tables"]
 
 _NONE = Entry("–")
-#: Marks a difference that is significant after correction.
-_STAR = "*"
 _RANKS = {AGGREGATE: "mean", RANK: "mean rank", TEST: "wins"}
 
 
@@ -44,7 +43,7 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
     schemes = list(analysis.ranking.ranks.columns) if analysis.ranking is not None else []
     columns += [Column("Rank by", _RANKS[scheme]) for scheme in schemes]
     heads, names = row_heads(view)
-    rows = []
+    said, rows = refused(computed, view), []
     for variant, heading in names.items():
         name = view.names[variant]
         own = name in references
@@ -57,12 +56,12 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
         caption=(
             f"{style.title} compared{', mean over regions' if view.main == MEAN_REGION else ''}: {view.title}.",
             f"Over {view.evidence.base}; {style.direction}.",
-            *refused(computed, view),
+            *said,
         ),
         heads=heads,
         columns=tuple(columns),
         rows=tuple(rows),
-        notes=(*_words(analysis), *provenance(view)),
+        notes=(*(note for note in _words(analysis) if note not in said), *provenance(view)),
     )
 
 
@@ -78,7 +77,7 @@ def _comparison_entries(style: MetricStyle, found: Comparison | None, *, own: bo
     return [
         Entry(style.signed(found.median_difference), sort=found.median_difference),
         _NONE if interval is None else Entry(f"{style.signed(interval.low)} to {style.signed(interval.high)}"),
-        _NONE if found.p_holm is None else Entry(_p(found.p_holm), sort=found.p_holm),
+        _NONE if found.p_holm is None else Entry(starred_p(found.p_holm), sort=found.p_holm),
         _NONE if few else Entry(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
         _NONE if few else Entry(f"{found.p_better:.2f}", sort=found.p_better),
         Entry(seeds),
@@ -104,9 +103,8 @@ def _ranks(analysis: Analysis, name: str) -> list[Entry]:
     return [Entry(f"{value:g}", sort=value) for value in ranks.loc[[name]].to_numpy(dtype=float)[0].tolist()]
 
 
-def _p(value: float) -> str:
-    text = "<0.001" if value < 0.001 else f"{value:.3f}"
-    return f"{text}{_STAR}" if value < ALPHA else text
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _words(analysis: Analysis) -> list[str]:
@@ -122,11 +120,11 @@ def _words(analysis: Analysis) -> list[str]:
     if any(each.p_holm is not None for each in analysis.comparisons):
         notes.append(
             f"p: two-sided signed-rank test (Pratt), Holm over {len(analysis.comparisons)} comparisons; "
-            f"{_STAR} below {ALPHA}."
+            f"{STAR} below {ALPHA}."
         )
     if (ranking := analysis.ranking) is not None:
         taus = "; ".join(
-            f"{_RANKS[first]} and {_RANKS[second]} {'undefined' if math.isnan(tau) else f'{tau:.2f}'}"
+            f"{_RANKS[first]} and {_RANKS[second]} {'undefined' if math.isnan(tau) else _two(tau)}"
             for (first, second), tau in ranking.taus.items()
         )
         notes.append(
@@ -134,11 +132,13 @@ def _words(analysis: Analysis) -> list[str]:
             f"Holm over all ordered pairs), where tested. Kendall's tau between them: {taus}."
         )
     if (omnibus := analysis.omnibus) is not None:
-        notes.append(f"Friedman over all variants: chi-square {omnibus.statistic:.2f}, p {_p(omnibus.p)}.")
+        notes.append(
+            f"Friedman over all ranked variants: chi-square {omnibus.statistic:.2f}, p {starred_p(omnibus.p)}."
+        )
     if (stable := analysis.stability) is not None:
         notes.append(
             f"Ranks by mean over {stable.resamples:,} resamples of patients: Kendall's tau with the ranking on all "
-            f"patients {stable.taus.median:.2f} (95 %: {stable.taus.low:.2f} to {stable.taus.high:.2f})."
+            f"patients {_two(stable.taus.median)} (95 %: {_two(stable.taus.low)} to {_two(stable.taus.high)})."
         )
     said = dict.fromkeys([*analysis.refusals, *analysis.caveats])
     return [*notes, *(sentence(text[0].upper() + text[1:]) for text in said)]
@@ -178,7 +178,7 @@ def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Tab
         caption=(
             f"{style.title}, difference to {computed.results.reference}: {view.title}.",
             "Variant minus reference: mean of the patients' differences and its 95 % interval (BCa bootstrap), over "
-            f"{view.evidence.base}. {_STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
+            f"{view.evidence.base}. {STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
             f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
             *refused(computed, view),
         ),
@@ -194,7 +194,7 @@ def _difference(view: DatasetView, variant: Variant, found: Comparison | None, s
         states = [view.status[each] for each in (variant, view.references[variant])]
         return word(next((state for state in states if state != "complete"), "not compared"))
     ends = found.mean_interval
-    star = _STAR if found.p_holm is not None and found.p_holm < ALPHA else ""
+    star = STAR if found.p_holm is not None and found.p_holm < ALPHA else ""
     return Entry(
         f"{style.signed(found.mean_difference)}{star}",
         span="" if ends is None else f"{style.signed(ends.low)}, {style.signed(ends.high)}",

@@ -9,15 +9,15 @@ from harness.report.forms.common import provenance, rank, sentence
 from harness.report.layout import CHECK, DAGGER, Column, Entry, Row, Table, word
 from harness.report.metrics import MetricStyle, metric_style
 from harness.report.missing import MissingGroup, Tested
+from harness.report.p_values import STAR, starred_p
 from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["missing_tables", "p_text"]
+__all__ = ["missing_tables"]
 
 _NONE = Entry("–")
-_STAR = "*"
 
 
 def missing_tables(view: DatasetView) -> list[Table]:
@@ -29,12 +29,6 @@ def missing_tables(view: DatasetView) -> list[Table]:
     for number, group in enumerate(groups):
         tables += [_scores(view, group, number), _losses(view, group, number)]
     return [*tables, _survival(view), *_leading(view)]
-
-
-def p_text(value: float) -> str:
-    """A p value at printed precision, with a star where it is significant."""
-    text = "<0.001" if value < 0.001 else f"{value:.3f}"
-    return f"{text}{_STAR}" if value < ALPHA else text
 
 
 def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
@@ -85,7 +79,7 @@ def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
         caption=(
             f"{style.title}{_over_regions(group)} with the modalities that are present ({CHECK}) minus that with all "
             f"of them: {view.title}; in training {group.dropout}.",
-            f"Mean of the patients' differences and its 95 % interval (BCa bootstrap). {_STAR} p below {ALPHA} "
+            f"Mean of the patients' differences and its 95 % interval (BCa bootstrap). {STAR} p below {ALPHA} "
             "(signed-rank, Pratt, Holm over a column).",
         ),
         entry=entry,
@@ -159,7 +153,7 @@ def _survival(view: DatasetView) -> Table:
         rows=tuple(rows),
         notes=(
             f"p: two-sided signed-rank test (Pratt) against the best of the same training, Holm over all pairs; "
-            f"{_STAR} below {ALPHA}.",
+            f"{STAR} below {ALPHA}.",
             *(note for group in view.missing for note in _lacking(group)),
             *provenance(view),
         ),
@@ -194,7 +188,7 @@ def _survival_entries(
         _NONE
         if low is None or worst is None
         else Entry(style.text(low.mean), span=f"only {', '.join(worst)}", sort=low.mean),
-        _NONE if against is None else _p(against),
+        _NONE if against is None else Entry(starred_p(against), sort=against),
     )
 
 
@@ -216,7 +210,9 @@ def _leading(view: DatasetView) -> list[Table]:
                     _difference(style, lead),
                     _difference(style, other),
                     _NONE if found is None else _difference(style, found, star=False),
-                    _NONE if found is None or found.p_holm is None else _p(found.p_holm),
+                    _NONE
+                    if found is None or found.p_holm is None
+                    else Entry(starred_p(found.p_holm), sort=found.p_holm),
                     Entry({None: "–", True: "yes, a tie", False: "no"}[None if found is None else found.within_seeds]),
                 )
                 rows.append(Row(heads, entries))
@@ -232,7 +228,7 @@ def _leading(view: DatasetView) -> list[Table]:
                 f"{style.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
                 f"without one auxiliary modality: {view.title}.",
                 "Differences to all modalities: mean of the patients' differences and its 95 % interval (BCa "
-                f"bootstrap); {_STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "
+                f"bootstrap); {STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "
                 f"score without the leading modality, patient by patient: {costs} 0 where the leading one's loss costs "
                 "more.",
                 *_refused(view, *view.missing),
@@ -248,7 +244,7 @@ def _leading(view: DatasetView) -> list[Table]:
             rows=tuple(rows),
             notes=(
                 "Leading (of others): no modality leads in this network; the same one is singled out as in the others.",
-                f"p: two-sided signed-rank test (Pratt), Holm over a network's auxiliaries; {_STAR} below {ALPHA}.",
+                f"p: two-sided signed-rank test (Pratt), Holm over a network's auxiliaries; {STAR} below {ALPHA}.",
                 *(note for group in view.missing for note in _lacking(group)),
                 *provenance(view),
             ),
@@ -257,16 +253,12 @@ def _leading(view: DatasetView) -> list[Table]:
 
 
 def _difference(style: MetricStyle, found: Comparison, *, star: bool = True) -> Entry:
-    marked = _STAR if star and found.p_holm is not None and found.p_holm < ALPHA else ""
+    marked = STAR if star and found.p_holm is not None and found.p_holm < ALPHA else ""
     return Entry(
         f"{style.signed(found.mean_difference)}{marked}",
         span=_ends(style, found.mean_interval, signed=True),
         sort=found.mean_difference,
     )
-
-
-def _p(value: float) -> Entry:
-    return Entry(p_text(value), sort=value)
 
 
 def _ends(style: MetricStyle, interval: tuple[float, float] | None, *, signed: bool = False) -> str:

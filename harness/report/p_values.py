@@ -1,0 +1,29 @@
+"""How a p is printed, so that what is printed never contradicts what was decided."""
+
+from __future__ import annotations
+
+from harness.statistics.floors import ALPHA
+
+__all__ = ["STAR", "p_said", "p_text", "starred_p"]
+
+#: Marks a p below :data:`harness.statistics.floors.ALPHA`.
+STAR = "*"
+
+
+def p_text(value: float) -> str:
+    """Three digits; a p below a limit is never rounded up to it."""
+    if value < 0.001:
+        return "<0.001"
+    text = f"{value:.3f}"
+    return f"<{ALPHA}" if value < ALPHA <= float(text) else text
+
+
+def p_said(value: float) -> str:
+    """In a sentence: ``p = 0.012`` or ``p < 0.001``."""
+    text = p_text(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def starred_p(value: float) -> str:
+    """The same with a star where it is significant."""
+    return f"{p_text(value)}{STAR if value < ALPHA else ''}"
