@@ -102,7 +102,7 @@ def report(
         study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed, figures=figures
     )
     console = Console(highlight=False)
-    console.print(f"[bold]{study.study}[/] ({study.profile}):")
+    console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
     for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)
     for text in made.warnings:
@@ -111,7 +111,9 @@ def report(
         _log(store, folders[0], target)
         console.print("Logged in MLflow, as artifacts of the study's run.")
     elif mlflow:
-        console.print("Several studies together have no run in MLflow; the report is not logged.", style="yellow")
+        console.print(
+            "Only a report of one study and nothing else has a run in MLflow; this one is not logged.", style="yellow"
+        )
 
 
 def _is_tracked() -> bool:

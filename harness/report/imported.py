@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.errors import DataError, did_you_mean
 from harness.evaluation.names import METRIC_NAMES
+from harness.report.metrics import metric_style
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
 __all__ = ["NEEDED", "read_imported"]
@@ -100,8 +101,12 @@ def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFra
         "value",
         "Give a finite number for every case; a missing one counts as worst.",
     )
-    out_of_range = (rows["metric"] == "dice") & ~values.between(0, 1)
-    _refuse(out_of_range, rows, path, "value", "Dice lies between 0 and 1 (not a percentage).")
+    for metric in beside.metrics:
+        style = metric_style(metric)
+        to = f"between 0 and {style.most:g}{' (not a percentage)' if style.most == 1 else ''}"
+        range_of = to if style.most < np.inf else "at 0 or above"
+        out_of_range = (rows["metric"] == metric) & ~values.between(0, style.most)
+        _refuse(out_of_range, rows, path, "value", f"{style.title} lies {range_of}.")
     for column in ("seed", "fold"):
         numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
         _refuse(~(numbers >= 0) | (numbers % 1 != 0), rows, path, column, "Give a whole number.")

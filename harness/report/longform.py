@@ -40,7 +40,7 @@ def long_tables(computed: Computed) -> Iterator[tuple[str, bytes]]:
     if any(view.missing for view in computed.views.values()):
         yield "missing.csv", _csv(_told(pd.DataFrame(missing_rows(computed), columns=MISSING_COLUMNS), computed))
     yield "cases.csv", _cases(computed)
-    yield "cells.csv", _csv(cells)
+    yield "cells.csv", _csv(cells.assign(data_kind=cells["dataset"].map(_kinds(computed))))
 
 
 def _flat(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class MetricStyle:
         """Which way is better, in words."""
         return "higher is better" if self.higher_is_better else "lower is better"
 
+    @property
+    def most(self) -> float:
+        """The largest value there can be; the least is 0."""
+        return {_RATIO: 1.0, _POINTS: 100.0}.get(self.scale, math.inf)
+
     def text(self, value: float) -> str:
         """Prints a value, a huge one as a power of ten; ``–`` for one that does not exist."""
         if math.isnan(value):
@@ -78,25 +83,39 @@ class MetricStyle:
 
 
 _RATIO, _MM, _POINTS = "from 0 to 1", "in mm", "from 0 to 100"
+
+
+def _share(name: str, title: str) -> MetricStyle:
+    return MetricStyle(name, title, "", 3, higher_is_better=True, scale=_RATIO)
+
+
+def _distance(name: str, title: str) -> MetricStyle:
+    return MetricStyle(name, title, "mm", 2, higher_is_better=False, scale=_MM)
+
+
+def _points(name: str, title: str) -> MetricStyle:
+    return MetricStyle(name, title, "", 1, higher_is_better=True, scale=_POINTS)
+
+
 _STYLES = (
-    MetricStyle("dice", "Dice", "", 3, higher_is_better=True, scale=_RATIO),
-    MetricStyle("hd95", "HD95", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("hd95_medpy", "HD95 by medpy", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("hd", "HD", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("assd", "ASSD", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("nsd", "NSD at 1 mm", "", 3, higher_is_better=True, scale=_RATIO),
-    MetricStyle("sensitivity", "Sensitivity", "", 3, higher_is_better=True, scale=_RATIO),
-    MetricStyle("precision", "Precision", "", 3, higher_is_better=True, scale=_RATIO),
+    _share("dice", "Dice"),
+    _distance("hd95", "HD95"),
+    _distance("hd95_medpy", "HD95 by medpy"),
+    _distance("hd", "HD"),
+    _distance("assd", "ASSD"),
+    _share("nsd", "NSD at 1 mm"),
+    _share("sensitivity", "Sensitivity"),
+    _share("precision", "Precision"),
     MetricStyle("ravd", "RAVD", "", 3, higher_is_better=False, scale="as a ratio"),
-    MetricStyle("lesion_dice_2023", "Lesion Dice 2023", "", 3, higher_is_better=True, scale=_RATIO),
-    MetricStyle("lesion_hd95_2023", "Lesion HD95 2023", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("lesion_dice_2024", "Lesion Dice 2024", "", 3, higher_is_better=True, scale=_RATIO),
-    MetricStyle("lesion_hd95_2024", "Lesion HD95 2024", "mm", 2, higher_is_better=False, scale=_MM),
-    MetricStyle("chaos_dice", "CHAOS DICE", "", 1, higher_is_better=True, scale=_POINTS),
-    MetricStyle("chaos_ravd", "CHAOS RAVD", "", 1, higher_is_better=True, scale=_POINTS),
-    MetricStyle("chaos_assd", "CHAOS ASSD", "", 1, higher_is_better=True, scale=_POINTS),
-    MetricStyle("chaos_mssd", "CHAOS MSSD", "", 1, higher_is_better=True, scale=_POINTS),
-    MetricStyle("chaos_score", "CHAOS score", "", 1, higher_is_better=True, scale=_POINTS),
+    _share("lesion_dice_2023", "Lesion Dice 2023"),
+    _distance("lesion_hd95_2023", "Lesion HD95 2023"),
+    _share("lesion_dice_2024", "Lesion Dice 2024"),
+    _distance("lesion_hd95_2024", "Lesion HD95 2024"),
+    _points("chaos_dice", "CHAOS DICE"),
+    _points("chaos_ravd", "CHAOS RAVD"),
+    _points("chaos_assd", "CHAOS ASSD"),
+    _points("chaos_mssd", "CHAOS MSSD"),
+    _points("chaos_score", "CHAOS score"),
 )
 
 #: Styles by metric name.

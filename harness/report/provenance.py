@@ -24,6 +24,7 @@ def provenance_of(computed: Computed) -> dict[str, str]:
     """Facts by name: what code, data, split, packages and hardware the cells ran on."""
     cells = computed.results.cells
     untested = {view.title: view.evidence.refusal for view in computed.views.values() if view.evidence.refusal}
+    untested |= {view.title: "no results" for view in computed.views.values() if not view.analyses}
     named = {
         "Significance": "; ".join(f"{title}, {reason}" for title, reason in untested.items())
         or "enough patients for a test on every dataset",

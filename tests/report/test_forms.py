@@ -18,6 +18,7 @@ from harness.report.latex import escape_latex, latex_document
 from harness.report.longform import long_tables
 from harness.report.markdown import escape_markdown
 from harness.report.metrics import metric_style
+from harness.report.provenance import provenance_of
 from harness.report.tables import build_tables
 from harness.report.write import Format, write_report
 from harness.results.schema import StudyResults
@@ -172,6 +173,25 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
     assert "Left out, because results are missing: C." in answer
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_answer_says_where_nothing_is_known_of_other_trainings(builder, seeds: int) -> None:
+    for seed in range(seeds):
+        for label in ("AAHN", "B"):
+            builder.cell(label, [(0.5, 0.5), (0.6, 0.6)], seed=seed)
+    assert ("Each was trained once" in answers(compute(builder.build()))[0]) == (seeds == 1)
+
+
+def test_a_dataset_without_results_has_not_enough_patients_for_a_test(builder) -> None:
+    builder.cell("A", [(0.5, 0.5)] * 20, patients=[f"p{n}" for n in range(20)], cases=[f"c{n}" for n in range(20)])
+    builder.dataset("other", title="Other").cell("A", dataset="other", status="failed")
+    assert provenance_of(compute(builder.build()))["Significance"] == "Other, embedded data, no results"
+
+
+def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> None:
+    for table in build_tables(compute(ablation)):
+        assert not set(table.caption) & set(table.notes)
+
+
 def test_a_tie_is_shared_in_the_answer(builder) -> None:
     for label in ("A", "B"):
         builder.cell(label, [(0.5, 0.5), (0.6, 0.6)])
@@ -267,7 +287,7 @@ def test_markdown_rows_have_equal_columns(hostile: StudyResults, tmp_path: Path)
 def test_csv_keeps_full_precision_and_context(ablation: StudyResults) -> None:
     files = {name: pd.read_csv(io.BytesIO(text)) for name, text in long_tables(compute(ablation))}
     assert set(files) == {f"{name}.csv" for name in ("means", "comparisons", "ranks", "floors", "cases", "cells")}
-    for name in ("means.csv", "comparisons.csv", "floors.csv", "cases.csv"):
+    for name in ("means.csv", "comparisons.csv", "floors.csv", "cases.csv", "cells.csv"):
         assert set(files[name]["data_kind"]) == {"embedded data"}
     for name in ("means.csv", "comparisons.csv", "floors.csv"):
         assert files[name]["significance"].str.startswith(REFUSAL).all()

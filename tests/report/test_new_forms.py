@@ -88,6 +88,28 @@ def test_results_of_another_group_stand_beside_ours(ablation: StudyResults, tmp_
     assert "not ranked" in " ".join(table.caption)
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "range_of"),
+    [
+        ("sensitivity", 81.3, "between 0 and 1 (not a percentage)"),
+        ("nsd", 1.2, "between 0 and 1"),
+        ("chaos_score", 101.0, "between 0 and 100"),
+        ("hd95", -1.0, "at 0 or above"),
+    ],
+)
+def test_an_import_out_of_its_metrics_range_is_refused(
+    ablation: StudyResults, tmp_path: Path, metric: str, value: float, range_of: str
+) -> None:
+    rows = (
+        ablation.cases[ablation.cases["metric"] == "dice"].head(1).assign(method="theirs", metric=metric, value=value)
+    )
+    path = tmp_path / "theirs.csv"
+    rows.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"theirs\.csv, row 2") as refused:
+        read_imported(path, replace(ablation, metrics=(metric,)))
+    assert range_of in str(refused.value.hint)
+
+
 @pytest.mark.parametrize(("column", "value"), [("value", "80"), ("value", ""), ("region", "Moon"), ("metric", "x")])
 def test_a_wrong_import_names_file_and_row(ablation: StudyResults, tmp_path: Path, column: str, value: str) -> None:
     rows = ablation.cases[ablation.cases["metric"] == "dice"].head(2).assign(method="theirs").astype(str)

@@ -33,6 +33,7 @@ def _table(computed: Computed, view: DatasetView, label: str, variants: list[Var
         title=f"leading modality of {label}",
         caption=(
             f"Leading modality of {label}: {view.title}.",
-            f"Mean ± SD over {view.evidence.base}; a dash: no modality leads.",
+            f"Mean ± SD over {view.evidence.base}; none: all are treated alike; a dash: the model knows no leading "
+            "modality.",
         ),
     )

@@ -52,7 +52,7 @@ def published_table(computed: Computed, view: DatasetView) -> Table | None:
         title=f"{view.title}: published beside ours",
         caption=(
             f"Published beside ours: {view.title}.",
-            f"Published numbers are as printed ({SOURCE}); ours are mean ± SD over {view.evidence.base}.",
+            f"Published numbers are rounded as ours are ({SOURCE}); ours are mean ± SD over {view.evidence.base}.",
             "Difference: ours minus published. Interval: BCa bootstrap of our mean over patients. Agrees: the "
             "published mean lies inside it.",
         ),
