@@ -161,7 +161,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             hint="Accepted are tensors, numbers, arrays of numbers and plain containers. If you trust the file, load "
             "it yourself and save its `state_dict` alone with torch.save.",
         ) from error
-    except (OSError, EOFError, RuntimeError, IndexError, ValueError) as error:
+    except Exception as error:  # what is no checkpoint shows itself in many ways
         raise HarnessError(
             f"The checkpoint {path} cannot be read safely: {str(error).partition(chr(10))[0]}",
             hint="Expected is a file saved by torch that holds tensors, numbers and plain containers only.",

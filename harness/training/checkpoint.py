@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,9 @@ class Checkpoints:
         """Returns the newest checkpoint that can be read, or None.
 
         A damaged one is removed, lest the next save put it in the place of the good one before it.
+
+        Raises:
+            OSError: One cannot be opened; it is left where it is.
         """
         for path in (self._last, self._previous):
             state = _read(path)
@@ -63,9 +65,14 @@ def _write(state: dict[str, Any], path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        file = path.open("rb")
     except FileNotFoundError:
         return None
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, KeyError):
-        return None  # damaged: an older one, or a fresh start, takes its place
+    with file:
+        try:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except MemoryError:
+            raise
+        except Exception:  # damage shows itself in many ways
+            return None  # an older one, or a fresh start, takes its place
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -41,11 +42,13 @@ def as_it_is(protocol: Protocol, space: Mapping[str, Range]) -> dict[str, Any] |
             found[key] = values[0]
             continue
         low, high = _bounds(one)
-        value = 1.0 if one.factor is not None else float(values[0])
-        if not low <= value <= high:
+        value = 1.0 if one.factor is not None else values[0]
+        if not isinstance(value, int | float) or not low <= value <= high:
             return None
-        found[key] = value
-    return found
+        found[key] = float(value)
+    own = protocol.model_dump(mode="json")
+    # Several keys that match one name have one value in the space, and perhaps several in the protocol.
+    return found if merge(own, overrides(protocol, space, found)) == own else None
 
 
 def overrides(protocol: Protocol, space: Mapping[str, Range], drawn: Values) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
 
     Raises:
         StudyError: A key is no key of the protocol, a factor is put on something that is no number, or the protocol
-            refuses an end of a range.
+            refuses an end of a range or what lies between, as keys that count do.
     """
     for key, one in settings.space.items():
         found = list(_matching(protocol, key))
@@ -92,6 +95,15 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
     for end in (0, -1):
         drawn = {key: (one.choices or _bounds(one))[end] for key, one in settings.space.items()}
         trial_protocol(protocol, settings, drawn)
+    trial_protocol(protocol, settings, {key: _between(one) for key, one in settings.space.items()})
+
+
+def _between(one: Range) -> Any:
+    """Returns a value that may be drawn and is no end of its range and no round number."""
+    if one.choices is not None:
+        return one.choices[0]
+    low, high = _bounds(one)
+    return low + (high - low) / math.pi
 
 
 def _bounds(one: Range) -> tuple[float, float]:

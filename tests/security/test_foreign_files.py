@@ -66,6 +66,15 @@ def test_a_malicious_released_checkpoint_is_refused(bomb, tmp_path):
         read_checkpoint(tmp_path / "model.model")
 
 
+@pytest.mark.parametrize("content", [b"", b".", b"J", b"h\x00.", b"c\x9b\n\n.", b"text"])
+def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, content):
+    from harness.segmenters.released import read_checkpoint
+
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(HarnessError, match=r"model\.pt cannot be read safely"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
 def test_malicious_weights_are_refused(bomb, tmp_path):
     from harness.execution.weights import load_weights
 

@@ -132,6 +132,22 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one_before(batch
     assert Checkpoints(tmp_path).load()["state"]["step"] == 6, "the good one is still there"
 
 
+@pytest.mark.parametrize("damage", [b"", b".", b"J", b"h\x00.", b"c\x9b\n\n.", b"half a file"])
+def test_damage_of_any_kind_is_damage(tmp_path, damage):
+    """Torch's reader ends on it with errors of many classes."""
+    Checkpoints(tmp_path).save({"step": 1})
+    Checkpoints(tmp_path).save({"step": 2})
+    (tmp_path / "last.pt").write_bytes(damage)
+    assert Checkpoints(tmp_path).load() == {"step": 1}
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_thrown_away(tmp_path):
+    (tmp_path / "last.pt").mkdir()
+    with pytest.raises(OSError, match=r"last\.pt"):
+        Checkpoints(tmp_path).load()
+    assert (tmp_path / "last.pt").exists()
+
+
 def test_a_batch_in_parts_gives_the_gradient_of_the_whole(batches, tmp_path):
     """Exact where nothing couples the images of a batch: no BatchNorm, no dropout, Dice an image."""
     given = settings(

@@ -25,6 +25,19 @@ def test_a_protocol_outside_the_space_is_not_drawn():
     assert as_it_is(load_protocol("demo"), {"sampling.foreground": Range(between=(0.5, 0.9))}) is None
 
 
+@pytest.mark.parametrize(
+    "one", [Range(between=(0, 1)), Range(choices=[0.1, 0.2]), Range(choices=[0, 0.15]), Range(factor=(0, 2), most=0.12)]
+)
+def test_a_protocol_that_one_value_for_many_keys_does_not_give_is_not_drawn(one):
+    """The demo's probabilities differ: none of these spaces holds all of them."""
+    assert as_it_is(load_protocol("demo"), {"augmentation.p_*": one}) is None
+
+
+def test_a_key_that_is_switched_off_is_not_drawn():
+    protocol = load_protocol({"base": "demo", "training": {"optimiser": {"clip_norm": None}}})
+    assert as_it_is(protocol, {"training.optimiser.clip_norm": Range(between=(1, 12))}) is None
+
+
 def test_a_factor_on_many_keys_stops_at_its_limit():
     protocol = load_protocol({"base": "demo", "augmentation": {"p_noise": 0.8}})
     space = {"augmentation.p_*": Range(factor=(0, 2), most=1)}
@@ -51,6 +64,7 @@ def test_every_draw_lies_within_a_factor_of_ten():
         ({"training.optimiser.learning": Range(between=(0, 1))}, "no key of protocol"),
         ({"training.optimiser.name": Range(factor=(0, 1))}, "no number"),
         ({"sampling.foreground": Range(between=(0, 3))}, "less than or equal to 1"),
+        ({"sampling.batch_size": Range(between=(2, 8))}, "valid integer"),
         ({"training.optimiser.name": Range(choices=["sgd", "none"])}, "sgd"),
     ],
 )
