@@ -102,7 +102,7 @@ class Computed:
         results: The study.
         mixing: Whether methods may be ranked.
         views: Each dataset, in table order.
-        across: Ranks across datasets by metric; empty for one dataset.
+        across: Ranks across datasets by metric; empty for one dataset, or where they share fewer than two methods.
     """
 
     results: StudyResults
@@ -228,7 +228,9 @@ def _across(results: StudyResults, views: Mapping[str, DatasetView]) -> Iterator
     for metric in results.metrics:
         found = [view.analyses[metric, view.main] for view in views.values() if (metric, view.main) in view.analyses]
         if sum(each.ranking is not None for each in found) > 1:
-            yield metric, across_datasets(found)
+            across = across_datasets(found)
+            if len(across.ranks) > 1:
+                yield metric, across
 
 
 def _refuse_strangers(results: StudyResults) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -65,7 +65,7 @@ def html_page(
             data=[view.title for view in computed.views.values()],
             answers=answers,
             failures=_failures(computed),
-            tables=tables,
+            tables=list(_told_before(tables)),
             figures=figures,
             remark=remark,
             provenance=provenance_of(computed),
@@ -78,6 +78,15 @@ def html_page(
             cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(computed)},
         )
     )
+
+
+def _told_before(tables: Sequence[Table]) -> Iterator[tuple[Table, list[str]]]:
+    """Each table with those of its notes that stood under an earlier table of its dataset: a page is read whole."""
+    told: dict[str, set[str]] = {}
+    for table in tables:
+        before = told.setdefault(table.dataset, set())
+        yield table, [note for note in table.notes if note in before]
+        before.update(table.notes)
 
 
 def _environment() -> Environment:

@@ -187,6 +187,24 @@ def test_a_dataset_without_results_has_not_enough_patients_for_a_test(builder) -
     assert provenance_of(compute(builder.build()))["Significance"] == "Other, embedded data, no results"
 
 
+def test_methods_that_share_no_second_dataset_are_not_ranked_across(builder) -> None:
+    people = [f"p{number}" for number in range(8)]
+    for dataset, labels in (("cortex", ("A", "B")), ("other", ("A", "C"))):
+        builder.dataset(dataset)
+        for label in labels:
+            builder.cell(label, [(0.5, 0.6)] * 8, dataset=dataset, patients=people, cases=people)
+    assert compute(builder.build()).across == {}
+
+
+def test_the_page_folds_away_what_it_has_told_of_a_dataset(ablation: StudyResults, tmp_path: Path) -> None:
+    write_report(ablation, tmp_path, ["html"], figures=False)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    note = "<li>One person: it shows that the instrument works.</li>"
+    folded = re.findall(r'<details class="again">.*?</details>', text, re.S)
+    assert text.count(note) == 1 + sum(part.count(note) for part in folded)
+    assert sum(note in part for part in folded) == len(build_tables(compute(ablation))) - 2
+
+
 def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> None:
     for table in build_tables(compute(ablation)):
         assert not set(table.caption) & set(table.notes)
