@@ -53,6 +53,7 @@ def missing(
     """
     from rich.console import Console
 
+    from harness.cli.stopping import stopping_in_order
     from harness.execution.local import detect_gpus, plan_slots
     from harness.execution.missing_run import Asked, plan_missing, run_missing
     from harness.results.store import Store
@@ -69,7 +70,8 @@ def missing(
     slots = plan_slots([] if cpu else detect_gpus(), workers, threads)
     with _Display(console, works) as display:
         try:
-            lacking = run_missing(works, slots, asked, cache, display.update)
+            with stopping_in_order():
+                lacking = run_missing(works, slots, asked, cache, display.update)
         except KeyboardInterrupt:
             console.print("Stopped. What is done is kept: the same command goes on.")
             raise typer.Exit(130) from None

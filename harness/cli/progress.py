@@ -20,6 +20,7 @@ from harness.results.store import CellFolder, Status, Store, StudyFolder
 __all__ = ["ProgressDisplay", "status_table"]
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+_LOOKING = 0.05  # share of the time that is spent on looking at the cells
 
 
 class ProgressDisplay:
@@ -42,6 +43,7 @@ class ProgressDisplay:
         self._states: dict[str, Status] = {}
         self._bars: dict[str, TaskID] = {}
         self._spoke = time.monotonic()
+        self._due = 0.0
         self._rates: dict[str, float] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -67,7 +69,10 @@ class ProgressDisplay:
         self._progress.stop()
 
     def update(self) -> None:
-        """Shows what is new."""
+        """Shows what is new, as often as that costs little: hundreds of cells may lie on a slow file system."""
+        began = time.monotonic()
+        if began < self._due:
+            return
         for cell, (folder, name) in self._cells.items():
             if self._states.get(cell) == "done":
                 continue
@@ -85,9 +90,12 @@ class ProgressDisplay:
             self._spoke = time.monotonic()
             running = [self._note(cell) for cell, state in self._states.items() if state == "running"]
             self._console.print(f"{done}/{len(self._cells)} cells done{self._time_to_go()} | " + " | ".join(running))
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / _LOOKING
 
     def finish(self) -> None:
         """Shows the last state."""
+        self._due = 0.0
         self.update()
 
     def print_summary(self) -> None:

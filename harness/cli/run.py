@@ -109,6 +109,7 @@ def run_registered(
         typer.Exit: With 1 where cells failed, 130 where the user stopped.
     """
     from harness.cli.progress import ProgressDisplay
+    from harness.cli.stopping import stopping_in_order
     from harness.execution.run import Observer, run_study
 
     display = ProgressDisplay(console, folder, store, parallel=engine.parallel)
@@ -119,7 +120,7 @@ def run_registered(
         if shared.view is None:
             console.print("Another run works on this study too and shows it in MLflow; the cells are shared.")
     try:
-        with display:
+        with stopping_in_order(), display:
             outcome = run_study(folder, store, engine, cache, observers, policy, only_failed)
     except KeyboardInterrupt:
         display.print_summary()

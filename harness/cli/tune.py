@@ -136,11 +136,12 @@ def _search(
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from harness.cli.stopping import stopping_in_order
     from harness.tuning.conduct import conduct
 
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
     try:
-        with Progress(*columns, console=console) as bar:
+        with stopping_in_order(), Progress(*columns, console=console) as bar:
             total = sum(search.settings.trials for search in searches)
             task = bar.add_task("trials", total=total)
 

@@ -22,6 +22,9 @@ _MARGIN = 1.15
 #: Share of a GPU's free memory that is given away.
 _USABLE = 0.95
 
+#: Seconds nvidia-smi may take; with a sick GPU it never answers.
+_PATIENCE = 30.0
+
 #: More cells than this gain nothing: the GPU is busy.
 _MOST = 8
 
@@ -49,7 +52,11 @@ def query_gpus(names: Sequence[str]) -> list[Gpu]:
     if program is None:
         raise HarnessError("--cells-per-gpu auto needs nvidia-smi.", hint="Give a number: --cells-per-gpu 2")
     command = [program, "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        text = f"nvidia-smi did not answer within {_PATIENCE:.0f} s."
+        raise HarnessError(text, hint="Give a number: --cells-per-gpu 2") from error
     if done.returncode:
         raise HarnessError(f"nvidia-smi failed: {done.stderr.strip()}", hint="Give a number: --cells-per-gpu 2")
     return parse_gpus(done.stdout, names)

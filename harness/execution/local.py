@@ -164,12 +164,15 @@ class _LocalJob:
 
 
 def detect_gpus() -> list[str]:
-    """Returns the visible CUDA devices, by the names CUDA_VISIBLE_DEVICES understands."""
+    """Returns the visible CUDA devices, by the names CUDA_VISIBLE_DEVICES understands.
+
+    A process sees one part of a divided GPU (MIG) at most, so CUDA counts one; but each cell is a process.
+    """
     import torch
 
     if not torch.cuda.is_available():
         return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     if visible:
-        return visible.split(",")[: torch.cuda.device_count()]
+        return visible if all(name.startswith("MIG-") for name in visible) else visible[: torch.cuda.device_count()]
     return [str(index) for index in range(torch.cuda.device_count())]

@@ -23,7 +23,7 @@ from harness.results.schema import (
     DatasetFacts,
     StudyResults,
 )
-from harness.results.store import CellFolder, Store, StudyFolder
+from harness.results.store import CellFolder, Status, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 
 __all__ = ["load", "load_study"]
@@ -60,7 +60,9 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
     """
     manifest = folder.manifest()
     listed = [(entry, store.cell(entry["cell"])) for entry in manifest["cells"]]
-    done = [(entry, cell) for entry, cell in listed if cell.status() == "done"]
+    # Asked once: a cell that ends while we read is not done in one table and absent from another.
+    states = {cell.id: cell.status() for _, cell in listed}
+    done = [(entry, cell) for entry, cell in listed if states[cell.id] == "done"]
     datasets = {facts["name"]: _facts(facts) for facts in manifest["datasets"]}
     return StudyResults(
         study=folder.study,
@@ -70,8 +72,13 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         metrics=tuple(manifest["report"]["metrics"]),
         labels=tuple(manifest["labels"]),
         cases=_all_cases(folder, done),
-        cells=pd.DataFrame([_cell_row(folder, entry, cell) for entry, cell in listed], columns=list(CELL_COLUMNS)),
-        history=_table(HISTORY_COLUMNS, (_history(cell) for cell in {cell.id: cell for _, cell in listed}.values())),
+        cells=pd.DataFrame(
+            [_cell_row(folder, entry, cell, states[cell.id]) for entry, cell in listed], columns=list(CELL_COLUMNS)
+        ),
+        history=_table(
+            HISTORY_COLUMNS,
+            (_history(cell, states[cell.id]) for cell in {cell.id: cell for _, cell in listed}.values()),
+        ),
         floors=_floors(done),
         datasets=datasets,
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
@@ -151,9 +158,9 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _history(cell: CellFolder) -> pd.DataFrame:
+def _history(cell: CellFolder, status: Status) -> pd.DataFrame:
     """A cell that failed or still runs shows the epochs it got through."""
-    if cell.status() == "done":
+    if status == "done":
         rows = pd.read_parquet(cell.result / "history.parquet")
     else:
         rows = pd.DataFrame(cell.progress().get("history", []), columns=list(HISTORY_COLUMNS)).astype(_NUMBERS)
@@ -184,8 +191,8 @@ def _testing(cell: CellFolder) -> dict[str, Any]:
     return dict(read_json(path)) if path.is_file() else {}
 
 
-def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> dict[str, Any]:
-    spec, status = cell.spec(), cell.status()
+def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, status: Status) -> dict[str, Any]:
+    spec = cell.spec()
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {
         **dict.fromkeys(CELL_COLUMNS, ""),

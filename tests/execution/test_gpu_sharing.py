@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.execution.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus
+from harness.execution.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus, query_gpus
 from harness.execution.local import plan_slots
 from harness.files import write_json
 from harness.results.store import Store
@@ -22,6 +24,16 @@ def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100"
         with cell.writing_result() as result:
             write_json(result / "summary.json", {"device": device, "peak_memory_mb": peak})
     return cell
+
+
+def test_a_driver_that_does_not_answer_is_said(monkeypatch):
+    def hang(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", hang)
+    with pytest.raises(HarnessError, match="nvidia-smi did not answer"):
+        query_gpus(["0"])
 
 
 def test_gpus_are_named_by_index_or_uuid():

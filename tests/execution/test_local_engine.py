@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from harness.execution import local
 from harness.execution.local import plan_slots
@@ -33,6 +34,27 @@ def test_more_workers_than_gpus_share_them_in_turn():
 def test_threads_times_workers_never_exceed_the_cores_by_default(gpus, workers):
     slots = plan_slots(gpus, workers, None)
     assert sum(slot.threads for slot in slots) <= 8
+
+
+@pytest.mark.parametrize(
+    ("visible", "counted", "found"),
+    [
+        (None, 2, ["0", "1"]),
+        ("3, 1", 2, ["3", "1"]),
+        ("0,-1,1", 1, ["0"]),
+        ("GPU-a,GPU-b", 2, ["GPU-a", "GPU-b"]),
+        ("MIG-a,MIG-b,MIG-c", 1, ["MIG-a", "MIG-b", "MIG-c"]),
+        ("", 0, []),
+    ],
+)
+def test_gpus_are_named_as_whoever_chose_them_named_them(monkeypatch, visible, counted, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: counted > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: counted)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.detect_gpus() == found
 
 
 def test_threads_do_not_depend_on_the_number_of_workers_on_a_cpu():
