@@ -110,10 +110,21 @@ def bench(
 
 
 def _in_fresh_process(name: str, setup: Setup) -> Measured:
-    """Peak memory is a property of a process, and so is what its allocator has seen."""
+    """Peak memory is a property of a process, and so is what its allocator has seen.
+
+    Raises:
+        HarnessError: The network cannot be measured; the others can.
+    """
     context = multiprocessing.get_context("spawn")
     with _environment(CPU_ALLOCATOR), ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_measure, name, setup).result()
+        try:
+            return pool.submit(_measure, name, setup).result()
+        except HarnessError:
+            raise
+        except Exception as error:  # of the network, whoever wrote it; or memory ran out
+            first_line = str(error).partition("\n")[0]
+            hint = "Where memory ran out, lower --batch or --patch, or choose a smaller --preset."
+            raise HarnessError(f"{type(error).__name__}: {first_line}", hint=hint) from error
 
 
 @contextmanager

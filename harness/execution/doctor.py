@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from harness.data import DATASETS
-from harness.errors import DataError
+from harness.errors import HarnessError
 from harness.execution.local import cores, detect_gpus, plan_slots
 from harness.results.provenance import code_version, package_versions
 from harness.training.device import Arithmetic, choose_device
@@ -248,10 +248,12 @@ def _datasets() -> tuple[dict[str, str | None], list[Lack]]:
     found: dict[str, str | None] = {}
     lacks = []
     for name in DATASETS.names():
-        dataset = DATASETS.get(name)
+        title = name
         try:
+            dataset = DATASETS.get(name)
+            title = dataset.title
             found[name] = str(dataset.locate().resolve())
-        except DataError as error:
+        except HarnessError as error:  # the data is not there, or the package that brings the dataset is broken
             found[name] = None
-            lacks.append(Lack(f"data of {name}", f"studies on {dataset.title}", error.hint))
+            lacks.append(Lack(f"data of {name}", f"studies on {title}", error.hint or error.message))
     return found, lacks

@@ -11,6 +11,7 @@ import torch
 
 import harness.execution.doctor as doctor
 from harness.cli import main
+from harness.errors import HarnessError
 
 Properties = namedtuple("Properties", "name total_memory major minor")
 
@@ -96,3 +97,18 @@ def test_a_results_folder_that_cannot_be_written_ends_with_status_1(project, cap
     assert main(["doctor", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [lack["what"] for lack in found["missing"] if lack["required"]] == ["write access to results"]
+
+
+def test_a_dataset_whose_package_is_broken_is_missing_and_the_rest_is_told(project, capsys, monkeypatch):
+    get = doctor.DATASETS.get
+
+    def broken(name):
+        if name == "chaos":
+            raise HarnessError("The dataset 'chaos' cannot be imported: no pydicom", hint="Install what it needs.")
+        return get(name)
+
+    monkeypatch.setattr(doctor.DATASETS, "get", broken)
+    found = asked(capsys)
+    assert found["datasets"]["chaos"] is None
+    assert lacking(found)["data of chaos"] == "Install what it needs."
+    assert found["datasets"]["cortex"] is not None
