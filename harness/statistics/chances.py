@@ -81,7 +81,8 @@ def chances_of_best(stages: Sequence[Scores], draws: Resamples) -> dict[str, flo
 def _best_of(order: Sequence[str], stage: Scores, methods: Sequence[str], draws: Resamples) -> NDArray[np.intp]:
     """Returns for every resample the place in ``methods`` of a stage's best; of equals the first one in ``order``."""
     means = np.stack([draws.means(stage[name]) for name in order])
-    return np.array([methods.index(name) for name in order])[means.argmax(axis=0)]
+    places: NDArray[np.intp] = np.array([methods.index(name) for name in order])[means.argmax(axis=0)]
+    return places
 
 
 def _shares(count: int, resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
