@@ -27,13 +27,14 @@ from nnunetv2.experiment_planning.experiment_planners.network_topology import ge
 from torch import Tensor, nn
 
 from baselines.maml.unet import SLOPE, ModalityUNet
+from baselines.shared.supervision import output_weights
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
     from baselines.maml import MAMLOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["MAML", "build", "level_weights", "plan_strides"]
+__all__ = ["MAML", "build", "plan_strides"]
 
 MIN_FEATURE_MAP = 4
 """No axis is pooled below this many voxels by nnU-Net's planners."""
@@ -89,7 +90,7 @@ class MAML(nn.Module):
         )
         self.head = conv(width, out_channels, 1, bias=False)
 
-        weights = level_weights(len(features) - 1)
+        weights = output_weights(len(features) - 1)  # the fused output weighs as much as one finest output
         self._supervise_deeply = deep_supervision
         if deep_supervision:
             self.deep_supervision_weights = [weights[0], *(weight for weight in weights for _ in range(modalities))]
@@ -174,18 +175,3 @@ def plan_strides(patch_size: Sequence[int], poolings: int | None) -> list[tuple[
         times = "as often as nnU-Net plans" if poolings is None else f"{poolings} times"
         raise StudyError(f"maml cannot halve a patch of {given} {times}.", hint=f"Nearest valid patch_size: {nearest}.")
     return [tuple(int(step) for step in stride) for stride in strides]
-
-
-def level_weights(levels: int) -> list[float]:
-    """Returns the weights of a modality's outputs, finest first: 1, 1/2, 1/4, ... with the last 0, normalised.
-
-    With five levels 0.533, 0.267, 0.133, 0.067, 0. The fused output weighs as much as one finest output. A single
-    level keeps its weight of 1.
-
-    Args:
-        levels: Number of outputs of one modality.
-    """
-    weights = [0.5**level for level in range(levels)]
-    if levels > 1:
-        weights[-1] = 0.0
-    return [weight / sum(weights) for weight in weights]

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from baselines.missformer.blocks import Block
 from baselines.missformer.bridge import BridgeLayer, join, split
 from baselines.shared.patch_expanding import PatchExpanding
-from harness.errors import StudyError
+from baselines.shared.patches import require_multiples
 
 if TYPE_CHECKING:
     from baselines.missformer import MISSFormerOptions
@@ -174,13 +174,7 @@ def build(task: Task, options: MISSFormerOptions) -> MISSFormer:
     Raises:
         StudyError: A side of the patch is not a multiple of 32.
     """
-    nearest = tuple(max(MULTIPLE, (side + MULTIPLE // 2) // MULTIPLE * MULTIPLE) for side in task.patch_size)
-    if nearest != task.patch_size:
-        given, valid = (" x ".join(map(str, sides)) for sides in (task.patch_size, nearest))
-        raise StudyError(
-            f"missformer shrinks its input by {MULTIPLE}, so it cannot take a patch of {given}.",
-            hint=f"Nearest valid patch_size: {valid}.",
-        )
+    require_multiples(task.patch_size, MULTIPLE, f"missformer shrinks its input by {MULTIPLE}")
     return MISSFormer(task.in_channels, task.out_channels, options)
 
 

@@ -8,6 +8,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
+from baselines.shared.supervision import output_weights
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class _SupervisedInTraining:
         self._supervise_deeply = bool(self.decoder.deep_supervision)
         levels = len(self.decoder.seg_layers)
         if self._supervise_deeply:
-            self.deep_supervision_weights = supervision_weights(levels)
+            self.deep_supervision_weights = output_weights(levels)
             unused = [levels - 1 - level for level, weight in enumerate(self.deep_supervision_weights) if weight == 0.0]
         else:
             unused = list(range(levels - 1))
@@ -162,17 +163,3 @@ def architecture(patch_size: Sequence[int], options: NnUNetOptions) -> dict[str,
         "nonlin": "torch.nn.LeakyReLU",
         "nonlin_kwargs": {"inplace": True},
     }
-
-
-def supervision_weights(levels: int) -> list[float]:
-    """Returns nnU-Net's weights of the outputs, finest first: 1, 1/2, 1/4, ... with the last 0, normalised.
-
-    A network with one output only keeps its weight of 1.
-
-    Args:
-        levels: Number of outputs.
-    """
-    weights = [0.5**level for level in range(levels)]
-    if levels > 1:
-        weights[-1] = 0.0
-    return [weight / sum(weights) for weight in weights]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from baselines.shared.patches import require_multiples
 from harness.errors import StudyError
 
 __all__ = ["TOKEN_SIDE", "choose", "fits"]
@@ -30,19 +31,14 @@ def choose(patch_size: tuple[int, ...], window: int | None) -> tuple[int, int]:
     Raises:
         StudyError: The patch cannot be merged down to the deepest level, or the window does not tile it.
     """
-    nearest = tuple(max(MULTIPLE, (side + MULTIPLE // 2) // MULTIPLE * MULTIPLE) for side in patch_size)
-    given, valid = (" x ".join(map(str, sides)) for sides in (patch_size, nearest))
-    if given != valid:
-        raise StudyError(
-            f"swinunet halves a grid of {TOKEN_SIDE}-pixel tokens three times, so it cannot take a patch of {given}.",
-            hint=f"Nearest valid patch_size: {valid}.",
-        )
+    require_multiples(patch_size, MULTIPLE, f"swinunet halves a grid of {TOKEN_SIDE}-pixel tokens three times")
     fitting = [
         [candidate for candidate in range(2, side // TOKEN_SIDE + 1) if fits(candidate, side)] for side in patch_size
     ]
     if window is not None:
         if not all(fits(window, side) for side in patch_size):
             common = sorted(set(fitting[0]).intersection(*fitting[1:]))
+            given = " x ".join(map(str, patch_size))
             raise StudyError(
                 f"swinunet cannot tile a patch of {given} with windows of {window} x {window} tokens.",
                 hint=f"Windows that fit: {', '.join(map(str, common)) or 'none of one side'}; or leave `window` out.",

@@ -11,8 +11,8 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
+from baselines.shared.patches import require_multiples
 from baselines.transbts.blocks import ChannelDropout, PostNormBlock, PreNormBlock, UpBlock, conv_norm_relu
-from harness.errors import StudyError
 
 if TYPE_CHECKING:
     from baselines.transbts import TransBTSOptions
@@ -119,13 +119,7 @@ def build(task: Task, options: TransBTSOptions) -> TransBTS:
     Raises:
         StudyError: A side of the patch is not a multiple of 8.
     """
-    nearest = tuple(max(TOKEN_SIDE, (side + TOKEN_SIDE // 2) // TOKEN_SIDE * TOKEN_SIDE) for side in task.patch_size)
-    if nearest != task.patch_size:
-        given, valid = (" x ".join(map(str, sides)) for sides in (task.patch_size, nearest))
-        raise StudyError(
-            f"transbts makes one token of {TOKEN_SIDE} voxels a side, so it cannot take a patch of {given}.",
-            hint=f"Nearest valid patch_size: {valid}.",
-        )
+    require_multiples(task.patch_size, TOKEN_SIDE, f"transbts makes one token of {TOKEN_SIDE} voxels a side")
     return TransBTS(task.in_channels, task.out_channels, task.patch_size, options)
 
 

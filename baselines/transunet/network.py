@@ -31,10 +31,10 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped]
 
+from baselines.shared.patches import require_multiples
 from baselines.shared.pretrained import wanted
 from baselines.transunet.pretrained import load_r50_vit
 from baselines.transunet.resnet import ResNet
-from harness.errors import StudyError
 
 if TYPE_CHECKING:
     from baselines.transunet import TransUNetOptions
@@ -122,13 +122,7 @@ def build(task: Task, options: TransUNetOptions) -> TransUNet:
     Raises:
         StudyError: A side of the patch is not a multiple of 16, or the pretrained weights do not fit.
     """
-    nearest = tuple(max(TOKEN_SIDE, (side + TOKEN_SIDE // 2) // TOKEN_SIDE * TOKEN_SIDE) for side in task.patch_size)
-    if nearest != task.patch_size:
-        given, valid = (" x ".join(map(str, sides)) for sides in (task.patch_size, nearest))
-        raise StudyError(
-            f"transunet shrinks its input by {TOKEN_SIDE}, so it cannot take a patch of {given}.",
-            hint=f"Nearest valid patch_size: {valid}.",
-        )
+    require_multiples(task.patch_size, TOKEN_SIDE, f"transunet shrinks its input by {TOKEN_SIDE}")
     network = TransUNet(task.in_channels, task.out_channels, task.patch_size, options)
     if wanted(options.pretrained):
         load_r50_vit(network, Path(options.pretrained))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from monai.networks.nets import UNETR
 from torch import Tensor, nn
 
-from harness.errors import StudyError
+from baselines.shared.patches import require_multiples
 
 if TYPE_CHECKING:
     from baselines.unetr import UNETROptions
@@ -32,7 +32,7 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
     Raises:
         StudyError: A side of the patch is not a multiple of 16.
     """
-    _check_patch(task.patch_size)
+    require_multiples(task.patch_size, TOKEN_SIDE, f"unetr cuts its input into tokens of {TOKEN_SIDE} voxels a side")
     network = UNETR(
         in_channels=task.in_channels,
         out_channels=task.out_channels,
@@ -50,16 +50,6 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
     if options.skips == "paper":
         network.vit.register_forward_hook(_one_block_earlier)
     return network  # type: ignore[no-any-return]
-
-
-def _check_patch(patch_size: tuple[int, ...]) -> None:
-    nearest = tuple(max(TOKEN_SIDE, (side + TOKEN_SIDE // 2) // TOKEN_SIDE * TOKEN_SIDE) for side in patch_size)
-    if nearest != patch_size:
-        given, valid = (" x ".join(map(str, sides)) for sides in (patch_size, nearest))
-        raise StudyError(
-            f"unetr cuts its input into tokens of {TOKEN_SIDE} voxels a side, so it cannot take a patch of {given}.",
-            hint=f"Nearest valid patch_size: {valid}.",
-        )
 
 
 def _remove_cross_attention(network: UNETR) -> None:

@@ -9,7 +9,8 @@ import torch
 from golden import Golden, watch
 
 from baselines.maml import SEGMENTER
-from baselines.maml.network import level_weights, plan_strides
+from baselines.maml.network import plan_strides
+from baselines.shared.supervision import output_weights
 from harness.errors import HarnessError, StudyError
 from harness.segmenters import Task
 from harness.segmenters.released import import_weights
@@ -104,7 +105,7 @@ def test_without_deep_supervision_no_own_head_is_trained() -> None:
 
 
 def test_a_single_level_keeps_its_weight() -> None:
-    assert level_weights(1) == [1.0]
+    assert output_weights(1) == [1.0]
 
 
 def test_depth_follows_nnunets_rule_or_the_option() -> None:

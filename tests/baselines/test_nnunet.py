@@ -10,7 +10,8 @@ import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from baselines.nnunet import SEGMENTER
-from baselines.nnunet.network import architecture, supervision_weights
+from baselines.nnunet.network import architecture
+from baselines.shared.supervision import output_weights
 from harness.errors import StudyError
 from harness.segmenters import Task
 
@@ -155,8 +156,8 @@ def test_a_short_axis_is_pooled_less_often() -> None:
 
 
 def test_weights_halve_and_the_coarsest_output_has_none() -> None:
-    assert supervision_weights(5) == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15, 0])
-    assert supervision_weights(1) == [1.0]
+    assert output_weights(5) == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15, 0])
+    assert output_weights(1) == [1.0]
 
 
 def test_dead_heads_are_declared() -> None:
