@@ -257,9 +257,17 @@ def _trainer(
 
 
 def _loader_workers(wanted: int | None, device: torch.device) -> int:
+    """Returns how many processes make batches; no number depends on it.
+
+    A cell sees its own GPU only, so its threads, a share of the cores, say how many cells there are beside it. Where it
+    has one thread (Ray's default) there is no telling.
+    """
     if wanted is not None:
         return wanted
     if device.type != "cuda":
         return 0  # the cores are busy with the network itself
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // max(torch.cuda.device_count(), 1) - 1))
+    share = torch.get_num_threads()
+    if share == 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        share = cores // max(torch.cuda.device_count(), 1)
+    return min(8, max(1, share - 1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
-from harness.execution import local
+from harness.execution import local, own_training
 from harness.execution.local import plan_slots
 from harness.execution.process import Slot
 
@@ -60,6 +62,20 @@ def test_gpus_are_named_as_whoever_chose_them_named_them(monkeypatch, visible, c
 def test_threads_do_not_depend_on_the_number_of_workers_on_a_cpu():
     """The number of threads touches the last bits of the numbers, so it must not follow the number of cells."""
     assert {plan_slots([], workers, None)[0].threads for workers in (1, 2, 8)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "loaders"), [(["0"], None, 7), (["0", "1"], None, 3), (["0", "1"], 4, 1), (["0"], 8, 7)]
+)
+def test_cells_side_by_side_share_the_cores_for_the_processes_that_make_batches(monkeypatch, gpus, workers, loaders):
+    """Each sees one GPU, whatever there is beside it; only a cell with one thread cannot tell."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    threads = plan_slots(gpus, workers, None)[0].threads
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert own_training._loader_workers(None, torch.device("cuda:0")) == loaders
+    assert own_training._loader_workers(5, torch.device("cuda:0")) == 5
+    assert own_training._loader_workers(None, torch.device("cpu")) == 0
 
 
 def test_what_the_user_asks_for_is_done():
