@@ -138,7 +138,7 @@ def test_a_cluster_started_here_has_no_dashboard_and_one_asked_for_is_on_loopbac
 def test_ctrl_c_leaves_checkpoints(write_study, cluster):
     made, _ = cluster
     # So long that no cell can end before the signal has reached it.
-    training = {**PROTOCOL["training"], "epochs": 300, "validate_every": 300}
+    training = {**PROTOCOL["training"], "epochs": 3000, "validate_every": 3000}
     study = write_study(protocol={**PROTOCOL, "training": training}, matrix=MATRIX)
     process = start(study, made.address)
     store = Store(Path("through"))
