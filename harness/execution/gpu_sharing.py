@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def query_gpus(names: Sequence[str]) -> list[Gpu]:
     program = shutil.which("nvidia-smi")
     if program is None:
         raise HarnessError("--cells-per-gpu auto needs nvidia-smi.", hint="Give a number: --cells-per-gpu 2")
-    command = [program, "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    command = [program, "--query-gpu=index,uuid,memory.free,name", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603
     except subprocess.TimeoutExpired as error:
@@ -63,17 +64,23 @@ def query_gpus(names: Sequence[str]) -> list[Gpu]:
 
 
 def parse_gpus(text: str, names: Sequence[str]) -> list[Gpu]:
-    """Reads index, UUID and free MiB of each GPU; returns those named, by index or UUID.
+    """Reads index, UUID, free MiB and model of each GPU; returns those named, by index or UUID.
 
     Raises:
-        HarnessError: One is missing.
+        HarnessError: One is missing, or an index means one GPU here and another one to CUDA.
     """
     rows = [[field.strip() for field in line.split(",")] for line in text.strip().splitlines()]
-    free = {key: float(memory) * 1.048576 for index, uuid, memory in rows for key in (index, uuid)}
+    free = {key: float(memory) * 1.048576 for index, uuid, memory, _ in rows for key in (index, uuid)}
     if missing := [name for name in names if name not in free]:
         raise HarnessError(
             f"nvidia-smi does not know GPU {missing[0]}.",
             hint="Name GPUs by index or whole UUID in CUDA_VISIBLE_DEVICES, or give --cells-per-gpu a number.",
+        )
+    by_slot = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    if len({row[3] for row in rows}) > 1 and not by_slot and any(name.isdigit() for name in names):
+        raise HarnessError(
+            "The GPUs here are of different models: CUDA counts them by speed, nvidia-smi by slot.",
+            hint="Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name GPUs by UUID in CUDA_VISIBLE_DEVICES.",
         )
     return [Gpu(name, free[name]) for name in names]
 

@@ -14,7 +14,7 @@ from harness.execution.local import plan_slots
 from harness.files import write_json
 from harness.results.store import Store
 
-SMI = "0, GPU-aaaa, 80000\n1, GPU-bbbb, 40000\n"
+SMI = "0, GPU-aaaa, 80000, NVIDIA H100\n1, GPU-bbbb, 40000, NVIDIA H100\n"
 
 
 def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100"):
@@ -24,6 +24,16 @@ def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100"
         with cell.writing_result() as result:
             write_json(result / "summary.json", {"device": device, "peak_memory_mb": peak})
     return cell
+
+
+def test_an_index_that_means_two_gpus_is_refused(monkeypatch):
+    mixed = SMI.replace("40000, NVIDIA H100", "40000, NVIDIA T4")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    with pytest.raises(HarnessError, match="of different models"):
+        parse_gpus(mixed, ["0", "1"])
+    assert len(parse_gpus(mixed, ["GPU-aaaa", "GPU-bbbb"])) == 2
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert len(parse_gpus(mixed, ["0", "1"])) == 2
 
 
 def test_a_driver_that_does_not_answer_is_said(monkeypatch):
