@@ -92,8 +92,8 @@ def unscaled_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Returns ``softmax(query key^T) value`` with no division by the square root of the width.
 
     Unscaled energies can reach the thousands, where half precision overflows (fp16) or keeps no fraction (bf16), so the
-    whole attention runs in float32 even under autocast. The N x S energies are stored on a GPU, where fused kernels take
-    four dimensions only, and never on a CPU.
+    whole attention runs in float32 even under autocast. On a GPU, whose fused kernels take four dimensions only, the
+    N x S energies are stored; on a CPU they never are.
 
     Args:
         query: ``(B, N, E)``.

@@ -9,19 +9,13 @@ from monai.networks.layers.factories import Conv
 from monai.networks.nets.basic_unet import TwoConv
 from torch import Tensor, nn
 
+from baselines.shared.channel_norm import ChannelNorm
+
 __all__ = ["ACTIVATION", "NORM", "ModalityEncoder"]
 
 ACTIVATION = ("relu", {"inplace": True})
 NORM = ("instance", {"affine": False})
 """Activation and norm of every convolution outside the Transformers, in MONAI's words."""
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of ``(B, C, *spatial)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the normalised maps, of the same shape."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class GlobalPooling(nn.Module):

@@ -9,6 +9,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from baselines.nnformer.attention import Geometry, SelfAttentionBlock, SkipAttentionBlock
+from baselines.shared.channel_norm import ChannelNorm
 from harness.errors import StudyError
 
 if TYPE_CHECKING:
@@ -127,13 +128,6 @@ class NnFormer(nn.Module):
         return [head(x.movedim(-1, 1)) for head, x in zip(self.heads, reversed(maps), strict=True)]
 
 
-class _ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of ``(B, C, *grid)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-
-
 class _Down(nn.Module):
     """Halves the resolution of ``(B, *grid, C)`` and doubles its channels."""
 
@@ -219,15 +213,15 @@ def _embedding(dims: int, in_channels: int, width: int, token_size: Sequence[int
     return nn.Sequential(
         convolution(in_channels, half, 3, stride=first, padding=1),
         nn.GELU(),
-        _ChannelNorm(half),
+        ChannelNorm(half),
         convolution(half, half, 3, padding=1),
         nn.GELU(),
-        _ChannelNorm(half),
+        ChannelNorm(half),
         convolution(half, width, 3, stride=third, padding=1),
         nn.GELU(),
-        _ChannelNorm(width),
+        ChannelNorm(width),
         convolution(width, width, 3, padding=1),
-        _ChannelNorm(width),
+        ChannelNorm(width),
     )
 
 

@@ -11,6 +11,7 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
+from baselines.shared.monai_blocks import remove_cross_attention
 from baselines.shared.patches import require_multiples
 from baselines.transbts.blocks import ChannelDropout, PostNormBlock, PreNormBlock, UpBlock, conv_norm_relu
 
@@ -126,8 +127,6 @@ def build(task: Task, options: TransBTSOptions) -> TransBTS:
 def _transformer_block(options: TransBTSOptions) -> TransformerBlock:
     """Returns MONAI's pre-norm block without what it holds for cross-attention, and with TransBTS's dropouts."""
     block = TransformerBlock(options.hidden_size, options.mlp_dim, options.num_heads, options.dropout, qkv_bias=False)
-    for name in ("norm_cross_attn", "cross_attn"):
-        if hasattr(block, name):
-            delattr(block, name)
+    remove_cross_attention(block)
     block.attn.drop_output = nn.Dropout(1 - (1 - options.dropout) ** 2)
     return block

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from monai.networks.nets import UNETR
 from torch import Tensor, nn
 
+from baselines.shared.monai_blocks import remove_cross_attention
 from baselines.shared.patches import require_multiples
 
 if TYPE_CHECKING:
@@ -46,21 +47,11 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
         dropout_rate=options.dropout,
         spatial_dims=task.spatial_dims,
     )
-    _remove_cross_attention(network)
+    for block in network.vit.blocks:
+        remove_cross_attention(block)
     if options.skips == "paper":
         network.vit.register_forward_hook(_one_block_earlier)
     return network  # type: ignore[no-any-return]
-
-
-def _remove_cross_attention(network: UNETR) -> None:
-    """Removes what MONAI's blocks hold for cross-attention: none is computed here, so nothing would ever train it.
-
-    Releases before MONAI pull request 8848 hold whole attention layers there, later ones a layer norm a block.
-    """
-    for block in network.vit.blocks:
-        for name in ("norm_cross_attn", "cross_attn"):
-            if hasattr(block, name):
-                delattr(block, name)
 
 
 def _one_block_earlier(

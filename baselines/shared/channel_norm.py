@@ -1,0 +1,15 @@
+"""Layer norm over channels that stand first."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+__all__ = ["ChannelNorm"]
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of ``(B, C, *spatial)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the normalised maps, of the same shape."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)

@@ -1,0 +1,17 @@
+"""MONAI's Transformer blocks without what nothing would ever train."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["remove_cross_attention"]
+
+
+def remove_cross_attention(block: nn.Module) -> None:
+    """Removes what a block of MONAI's holds for cross-attention: none is computed here.
+
+    Releases before MONAI pull request 8848 hold whole attention layers there, later ones a layer norm a block.
+    """
+    for name in ("norm_cross_attn", "cross_attn"):
+        if hasattr(block, name):
+            delattr(block, name)
