@@ -186,12 +186,20 @@ def main(descriptor: int) -> None:
                 except OSError:  # no more processes: this cell fails, the others go on
                     _tell(connection, request["start"], _NOT_STARTED)
             elif (asked := running.get(request["signal"])) is not None and asked.pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(asked.pid, request["number"])
+                _signal(asked.pid, request["number"])
         for number, process in list(running.items()):
             if (status := process.exitcode) is not None:
                 running.pop(number).close()
                 _tell(connection, number, status)
+
+
+def _signal(pid: int, number: int) -> None:
+    """Sends a signal to a cell; SIGKILL also to what it has started, which cannot be asked to end."""
+    with suppress(ProcessLookupError):
+        if number == signal.SIGKILL:
+            with suppress(ProcessLookupError):  # it has not come to its session yet
+                os.killpg(pid, number)
+        os.kill(pid, number)
 
 
 def _tell(connection: Connection, number: int, status: int) -> None:

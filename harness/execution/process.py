@@ -6,6 +6,7 @@ Whichever engine runs a cell, on the machine where it runs this is how.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -157,7 +158,12 @@ def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
 
 
 class _Fresh(subprocess.Popen[bytes]):
-    """A worker started from nothing."""
+    """A worker started from nothing, in a session of its own."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL to it and to what it has started, which would hold the GPU and the log."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
 
     def has_ended(self) -> bool:
         """Returns whether it has ended, and takes no note of it."""

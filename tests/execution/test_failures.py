@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 import torch
 
 from harness.errors import DataError, NotFiniteError
+from harness.execution import nursery, stop_request, worker
 from harness.execution import process as module
-from harness.execution import stop_request, worker
 from harness.execution.engine import Attempt
 from harness.execution.failures import explain
 from harness.execution.kills import out_of_memory_kills, signal_name
@@ -80,6 +81,23 @@ def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
     process.attempt = Attempt(cell, tmp_path, 0.01)
     assert process.wait().state == "failed"
     assert cell.failure()["kind"] == "timeout"
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fork):
+    code = "import os,subprocess,time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    cell, process = start(monkeypatch, tmp_path, code)
+    if fork:  # as the nursery does it
+        process.kill = lambda: nursery._signal(process._process.pid, signal.SIGKILL)
+    while not cell.log_tail():
+        time.sleep(0.02)
+    child = int(cell.log_tail())
+    process.kill()
+    assert process.wait().state == "failed"
+    deadline = time.monotonic() + 10
+    while lease._born(child) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_end_of_the_log_is_kept_with_the_failure(monkeypatch, tmp_path):
