@@ -195,8 +195,8 @@ class _Step:
     def __call__(self) -> None:
         self._optimiser.zero_grad(set_to_none=True)
         with self._arithmetic.autocast():
-            loss = self._loss(self._network(self._images), self._labels)
-        loss.backward()
+            output = self._network(self._images)
+        self._loss(output, self._labels).backward()
         if self._clip is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self._optimiser.step()
