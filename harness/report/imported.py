@@ -33,14 +33,15 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
         beside: The study it is compared with: its datasets and metrics are the only ones taken.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, or holds a dataset, region, metric, status or value that
-            cannot be; the message names the file and the first such row.
+        DataError: The file cannot be read, lacks a column, holds a dataset, region, metric, status or value that
+            cannot be (the message names the file and the first such row), or shares no case with the study.
     """
     rows = _checked(_read(path), path, beside)
     rows["cell"] = [
         f"{path.stem}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
         for row in rows.itertuples(index=False)
     ]
+    _refuse_other_cases(rows, path, beside)
     rows = rows.assign(study=path.stem, profile="imported", model=rows["method"], implementation=f"as in {path.name}")
     return StudyResults(
         study=path.stem,
@@ -112,6 +113,22 @@ def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFra
         _refuse(~(numbers >= 0) | (numbers % 1 != 0), rows, path, column, "Give a whole number.")
         rows = rows.assign(**{column: numbers.astype(int)})
     return rows.assign(value=values)
+
+
+def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) -> None:
+    """Methods are compared patient by patient: where names differ, nothing at all would be."""
+    for dataset, group in rows.groupby("dataset"):
+        ours = beside.cases[beside.cases["dataset"] == dataset]
+        pairs = set(zip(ours["patient"].astype(str), ours["case"].astype(str), strict=True))
+        theirs = list(zip(group["patient"], group["case"], strict=True))
+        if pairs and pairs.isdisjoint(theirs):
+            patient, case = min(pairs)
+            raise DataError(
+                f"{path}: no patient and case of {dataset} is one of the study's; e.g. patient '{theirs[0][0]}', case "
+                f"'{theirs[0][1]}' in the file, patient '{patient}', case '{case}' in the study.",
+                hint="Give both the names they have in the study (csv/cases.csv of its report); `harness evaluate "
+                "--patient` says which part of a case's name is the patient.",
+            )
 
 
 def _refuse(wrong: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, hint: str) -> None:

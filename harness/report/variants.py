@@ -66,11 +66,17 @@ def row_names(variants: Sequence[Variant]) -> dict[Variant, str]:
 
 
 def references_of(results: StudyResults, variants: Sequence[Variant]) -> dict[Variant, Variant]:
-    """What each variant is compared with: the reference at the same leading modality, or the only one there is."""
+    """What each variant is compared with: the reference at the same leading modality, or the only one there is.
+
+    The reference itself, where a modality leads, is compared with the reference in which none does.
+    """
     candidates = [other for other in variants if other.label == results.reference]
+    alike = next((other for other in candidates if other.leading == "none"), None)
     found = {}
     for variant in variants:
         if variant.label == results.reference:
+            if alike is not None and variant != alike:
+                found[variant] = alike
             continue
         same = [other for other in candidates if other.leading == variant.leading]
         if same or len(candidates) == 1:

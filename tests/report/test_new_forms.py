@@ -88,6 +88,24 @@ def test_results_of_another_group_stand_beside_ours(ablation: StudyResults, tmp_
     assert "not ranked" in " ".join(table.caption)
 
 
+def test_an_import_whose_cases_have_other_names_is_refused(ablation: StudyResults, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    ablation.cases.head(4).assign(method="theirs", case="case_0001").to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"no patient and case of cortex .* 'case_0001' in the file"):
+        read_imported(path, ablation)
+
+
+def test_a_leading_modality_is_compared_with_treating_all_alike(builder) -> None:
+    for leading, dice in (("none", 0.5), ("t1", 0.7), ("epi", 0.6)):
+        builder.cell("AAHN", [(dice, dice)] * 2, leading=leading)
+    builder.cell("B", [(0.4, 0.4)] * 2, leading="t1")
+    computed = compute(builder.build())
+    view = computed.views["cortex"]
+    found = {each.method: each.reference for each in view.analyses["dice", view.main].comparisons}
+    alike = "AAHN, no modality leading"
+    assert found == {"AAHN, t1 leading": alike, "AAHN, epi leading": alike, "B": "AAHN, t1 leading"}
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "range_of"),
     [

@@ -161,6 +161,8 @@ def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Tab
         for column in columns
         if (metric, column.region) in view.analyses
     }
+    references = {view.names[each] for each in view.references.values()}
+    reference = references.pop() if len(references) == 1 else computed.results.reference
     heads, names = row_heads(view)
     rows = [
         Row(
@@ -174,9 +176,9 @@ def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Tab
     return Table(
         kind=f"differences-{metric}",
         dataset=view.name,
-        title=f"{view.title}: {style.title}, difference to {computed.results.reference}",
+        title=f"{view.title}: {style.title}, difference to {reference}",
         caption=(
-            f"{style.title}, difference to {computed.results.reference}: {view.title}.",
+            f"{style.title}, difference to {reference}: {view.title}.",
             "Variant minus reference: mean of the patients' differences and its 95 % interval (BCa bootstrap), over "
             f"{view.evidence.base}. {STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
             f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
