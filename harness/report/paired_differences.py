@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from harness.report.drawing import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
 from harness.report.metrics import metric_style
@@ -58,6 +59,8 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         axes.set_yticks(range(len(order)), [each.method for each in order])
         axes.set_ylim(len(order) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
+        # Long names leave the axis half the width: more numbers would run into each other.
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         arrows = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
         axes.set_xlabel(f"{arrows[0]}      {style.heading}, difference to {reference}      {arrows[1]}")
         headline(figure, f"{title}: {style.heading}")
@@ -77,7 +80,7 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
 
 
 def _words(each: Comparison) -> str:
-    better = f"{100 * each.p_better:.0f} % better"
+    better = f"better on {100 * each.p_better:.0f} %"
     if each.p_holm is None:
         return better
     return f"{better}, {p_said(each.p_holm)}{f' {STAR}' if each.p_holm < ALPHA else ''}"

@@ -102,6 +102,17 @@ def test_texts_of_the_figures_of_a_metric_stand_apart(computed: Computed, draw) 
     assert_readable(draw(view.analyses["dice", view.main], view.title))
 
 
+def test_numbers_under_paired_differences_leave_room_between_them(computed: Computed) -> None:
+    view = computed.views["cortex"]
+    drawing = paired_differences(view.analyses["dice", view.main], view.title)
+    assert drawing is not None
+    drawing.figure.draw_without_rendering()
+    (axes,) = drawing.figure.axes
+    low, high = axes.get_xlim()
+    boxes = [tick.label1.get_window_extent() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert all(right.x0 - left.x1 > 0.3 * left.height for left, right in pairwise(boxes))
+
+
 def lightness(colour: str) -> float:
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
