@@ -28,7 +28,7 @@ _COLUMNS = 4
 #: Voxels along the longest side of what is meshed: finer meshes take minutes to draw and show no more.
 _FINEST = 64
 #: How dense labels are: the outermost around others, those between, and what lies around nothing.
-_OUTER, _BETWEEN, _SOLID = 0.14, 0.4, 1.0
+_OUTER, _BETWEEN, _SOLID = 0.28, 0.5, 1.0
 #: Share of a label that lies within the span of another one around it.
 _INSIDE = 0.8
 
@@ -104,7 +104,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
             axes.add_collection3d(mesh)
         axes.set(xlim=(0, sides[0]), ylim=(0, sides[1]), zlim=(0, sides[2]))
         # A tuple: matplotlib scales an array it is given in place.
-        axes.set_box_aspect(tuple(sides), zoom=1.25)
+        axes.set_box_aspect(tuple(sides), zoom=1.1)
         axes.view_init(elev=22, azim=-60)
         axes.set_axis_off()
         axes.set_title(textwrap.fill(name, 20), fontsize=7, y=1.02)
