@@ -138,6 +138,7 @@ def _train(
     """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from harness.cli.stopping import stopping_in_order
     from harness.leading.conduct import finish_all, run_race
     from harness.leading.race import epochs_to_run, planned_epochs
 
@@ -152,7 +153,7 @@ def _train(
         console.print(f"{done:.0f} epochs of an earlier run count.")
     columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
     try:
-        with Progress(*columns, console=console) as bar:
+        with stopping_in_order(), Progress(*columns, console=console) as bar:
             task = bar.add_task("epochs", total=total, completed=min(total, round(done)))
 
             def watch() -> None:

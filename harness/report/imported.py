@@ -36,7 +36,7 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
         DataError: The file cannot be read, lacks a column, holds a dataset, region, metric, status or value that
             cannot be (the message names the file and the first such row), or shares no case with the study.
     """
-    rows = _checked(_read(path), path, beside)
+    rows = _with_patients(_checked(_read(path), path, beside), beside)
     rows["cell"] = [
         f"{path.stem}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
         for row in rows.itertuples(index=False)
@@ -113,6 +113,20 @@ def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFra
         _refuse(~(numbers >= 0) | (numbers % 1 != 0), rows, path, column, "Give a whole number.")
         rows = rows.assign(**{column: numbers.astype(int)})
     return rows.assign(value=values)
+
+
+def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
+    """Names the patient of each case as the study does, where the file names the case in the patient's place.
+
+    So `harness evaluate` needs not be told which part of a case's name is the patient.
+    """
+    ours = beside.cases[["dataset", "case", "patient"]].drop_duplicates()
+    patients = {(row.dataset, row.case): row.patient for row in ours.itertuples(index=False)}
+    named = [
+        patients.get((row.dataset, row.case), row.patient) if row.patient == row.case else row.patient
+        for row in rows.itertuples(index=False)
+    ]
+    return rows.assign(patient=named)
 
 
 def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) -> None:

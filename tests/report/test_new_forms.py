@@ -95,6 +95,19 @@ def test_an_import_whose_cases_have_other_names_is_refused(ablation: StudyResult
         read_imported(path, ablation)
 
 
+def test_an_import_that_knows_no_patients_takes_those_of_the_study(ablation: StudyResults, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    rows = ablation.cases[ablation.cases["label"] == "AAHN"]
+    rows.assign(method="theirs", label="theirs", patient=rows["case"]).to_csv(path, index=False)
+    found = read_imported(path, ablation).cases
+    assert list(found["patient"]) == list(rows["patient"])
+    assert list(found["case"]) == list(rows["case"])
+    # but what the file says of patients stands
+    rows.assign(method="theirs", label="theirs", patient="another").iloc[:1].to_csv(path, index=False)
+    with pytest.raises(DataError, match="patient 'another'"):
+        read_imported(path, ablation)
+
+
 def test_a_leading_modality_is_compared_with_treating_all_alike(builder) -> None:
     for leading, dice in (("none", 0.5), ("t1", 0.7), ("epi", 0.6)):
         builder.cell("AAHN", [(dice, dice)] * 2, leading=leading)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import mlflow.cli
 import mlflow.server
@@ -25,9 +27,10 @@ def is_loopback(host: str) -> bool:
 
 
 @pytest.fixture
-def bound(monkeypatch):
+def bound(monkeypatch, tmp_path):
     """Runs a command line of MLflow up to where its server would listen; returns the host it was to listen on."""
     monkeypatch.delenv("MLFLOW_HOST", raising=False)
+    monkeypatch.chdir(tmp_path)  # where it makes its database
     seen = {}
     monkeypatch.setattr(mlflow.server, "_run_server", lambda **settings: seen.update(settings))
 
@@ -36,7 +39,8 @@ def bound(monkeypatch):
         assert result.exit_code == 0, result.output
         return seen["host"]
 
-    return run
+    with mock.patch.dict(os.environ):  # it tells the server's processes by variables where that is; later tests not
+        yield run
 
 
 def told_commands():
