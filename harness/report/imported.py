@@ -120,13 +120,10 @@ def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
 
     So `harness evaluate` needs not be told which part of a case's name is the patient.
     """
-    ours = beside.cases[["dataset", "case", "patient"]].drop_duplicates()
-    patients = {(row.dataset, row.case): row.patient for row in ours.itertuples(index=False)}
-    named = [
-        patients.get((row.dataset, row.case), row.patient) if row.patient == row.case else row.patient
-        for row in rows.itertuples(index=False)
-    ]
-    return rows.assign(patient=named)
+    keys = ["dataset", "case"]
+    ours = beside.cases[[*keys, "patient"]].astype(str).drop_duplicates(keys)
+    known = rows[keys].merge(ours, on=keys, how="left")["patient"].set_axis(rows.index).fillna(rows["patient"])
+    return rows.assign(patient=rows["patient"].where(rows["patient"] != rows["case"], known))
 
 
 def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) -> None:
