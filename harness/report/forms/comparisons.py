@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from harness.report.computed import Computed, DatasetView
 from harness.report.forms.common import provenance, refused, row_heads, sentence
@@ -49,6 +50,7 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
         own = name in references
         entries = _comparison_entries(style, compared.get(name), own=own) if compared else []
         rows.append(Row(heading, (*entries, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
+    columns, rows = _without_empty(columns, rows)
     return Table(
         kind=f"comparisons-{style.name}",
         dataset=view.name,
@@ -63,6 +65,13 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
         rows=tuple(rows),
         notes=(*(note for note in _words(analysis) if note not in said), *provenance(view)),
     )
+
+
+def _without_empty(columns: list[Column], rows: list[Row]) -> tuple[list[Column], list[Row]]:
+    """Leaves out columns without a single value; notes and caption say what was refused, and why."""
+    kept = [place for place in range(len(columns)) if any(row.entries[place] != _NONE for row in rows)]
+    shorter = [replace(row, entries=tuple(row.entries[place] for place in kept)) for row in rows]
+    return [columns[place] for place in kept], shorter
 
 
 _TITLES = ("median", "95 % interval", "p (Holm)", "Cliff's delta", "P(better)", "within seeds")
