@@ -283,7 +283,8 @@ def _compared(base: Analysis, references: Mapping[str, str], means: NDArray[np.f
     lost = sorted({reference for reference in references.values() if reference not in table})
     refusals = [f"no comparison with the reference, {base.excluded[each]}" for each in lost]
     against = refusal(patients, len(pairs)) if pairs else None
-    among = refusal(patients, methods * (methods - 1) // 2)
+    every = methods * (methods - 1) // 2
+    among = refusal(patients, every, which="of all pairs" if pairs and len(pairs) != every else "")
     refusals += dict.fromkeys(each for each in (against, among) if each)
     one_sided = None if among and (against or not pairs) else one_sided_p(table, higher_is_better=better)
     comparisons = compare(table, pairs, higher_is_better=better, means=means, one_sided=None if against else one_sided)

@@ -24,12 +24,20 @@ def patients_needed(tests: int, alpha: float = ALPHA) -> int:
     return patients
 
 
-def refusal(patients: int, tests: int, *, alpha: float = ALPHA, unit: str = "patient") -> str | None:
-    """Why the tests are not made; ``None`` where they may be."""
+def refusal(patients: int, tests: int, *, alpha: float = ALPHA, unit: str = "patient", which: str = "") -> str | None:
+    """Why the tests are not made; ``None`` where they may be.
+
+    Args:
+        patients: Number of patients, or of what is the unit.
+        tests: Number of tests in the family.
+        alpha: Level of the family.
+        unit: What the tests count.
+        which: Which tests these are, where there is another family beside them.
+    """
     if least_p(patients, tests) < alpha:
         return None
     counted = f"{patients} {unit}{'' if patients == 1 else 's'}"
-    family = "one test" if tests == 1 else f"{tests} tests with Holm's correction"
+    family = "one test" if tests == 1 else f"{tests} tests{f' {which}' if which else ''} with Holm's correction"
     least = least_p(patients, tests)
     return (
         f"{counted}: no significance test. The least p that {family} can give is {least:.3g}, not below {alpha}; "
