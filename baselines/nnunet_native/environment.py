@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.cores import cores
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -114,8 +115,15 @@ def _set_inside(value: bool) -> None:
 
 
 def processes() -> int:
-    """Returns the number of processes for fingerprint and preprocessing: nnU-Net's own, 8, where nobody says more."""
-    return max(1, min(int(os.environ.get(POOL, "8")), os.cpu_count() or 1))
+    """Returns the number of processes for fingerprint and preprocessing: nnU-Net's own, 8, where nobody says more.
+
+    Raises:
+        HarnessError: The variable ``nnUNet_def_n_proc`` is no number.
+    """
+    said = os.environ.get(POOL, "8")
+    if not said.isdecimal():
+        raise HarnessError(f"{POOL} is '{said}', which is no number.", hint=f"Set e.g. {POOL}=8, or unset it.")
+    return max(1, min(int(said), cores()))
 
 
 class _Threads:

@@ -139,8 +139,9 @@ class Place:
             raise HarnessError(f"--cells-per-gpu and {other} contradict each other.", hint="Give one of them.")
 
     def _open_local(self, console: Console, results: Path) -> Engine:
+        from harness.cores import cores
         from harness.execution.gpu_sharing import MeasuredMemory, SharedGpus, query_gpus
-        from harness.execution.local import FixedPlaces, LocalEngine, cores, detect_gpus, plan_slots
+        from harness.execution.local import FixedPlaces, LocalEngine, detect_gpus, plan_slots
 
         gpus = [] if self.cpu else detect_gpus()
         if not gpus:

@@ -50,7 +50,7 @@ def predict(
     """
     from rich.console import Console
 
-    from harness.execution.local import cores
+    from harness.cores import cores
     from harness.execution.predict import find_cells, predict_cell
     from harness.results.store import Store
     from harness.training.device import choose_device

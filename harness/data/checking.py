@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.cores import cores
 from harness.data.contract import Case, Dataset, Reader
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
@@ -94,7 +94,7 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
     labelled = set(reader.cases())
     cases = [*reader.cases(), *reader.unlabelled()]
     seen: list[_Seen] = []
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = min(_MOST_THREADS, cores())
     with ThreadPoolExecutor(threads) as pool:
         for one in pool.map(lambda case: _look(dataset, reader, case, case in labelled), cases):
             seen.append(one)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from filelock import FileLock, Timeout
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from harness.cores import cores
 from harness.data.cache import PreparedCase, open_entry, write_entry
 from harness.data.contract import Case, Dataset, Reader
 from harness.data.recipe import Recipe, bring_to_grid
@@ -95,7 +95,7 @@ def prepare(
 
 def _read(reading: Callable[[str], _Entry], names: Sequence[str]) -> list[_Entry]:
     """Reads entries of the cache whole, several at once."""
-    with ThreadPoolExecutor(min(_VERIFIERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_VERIFIERS, cores())) as pool:
         return list(pool.map(reading, names))
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from harness.cores import cores
 from harness.data import DATASETS
 from harness.errors import HarnessError
-from harness.execution.local import cores, detect_gpus, plan_slots
+from harness.execution.local import detect_gpus, plan_slots
 from harness.results.provenance import code_version, package_versions
 from harness.training.device import Arithmetic, choose_device
 from harness.training.settings import TrainingSettings

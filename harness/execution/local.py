@@ -6,16 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from harness.cores import cores
 from harness.execution.engine import Attempt, Ending, Job
 from harness.execution.process import Slot, WorkerProcess
 from harness.results.store import CellFolder
 
-__all__ = ["FixedPlaces", "LocalEngine", "Places", "cores", "detect_gpus", "plan_slots"]
-
-
-def cores() -> int:
-    """Returns the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["FixedPlaces", "LocalEngine", "Places", "detect_gpus", "plan_slots"]
 
 
 def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gpus_per_cell: int = 1) -> list[Slot]:

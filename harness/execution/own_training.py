@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from harness.cores import cores
 from harness.data.batches import TrainingBatches
 from harness.data.cache import PreparedCase
 from harness.data.contract import Case
@@ -268,6 +268,5 @@ def _loader_workers(wanted: int | None, device: torch.device) -> int:
         return 0  # the cores are busy with the network itself
     share = torch.get_num_threads()
     if share == 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        share = cores // max(torch.cuda.device_count(), 1)
+        share = cores() // max(torch.cuda.device_count(), 1)
     return min(8, max(1, share - 1))

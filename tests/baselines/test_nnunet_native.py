@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from baselines.nnunet_native import SEGMENTER
-from baselines.nnunet_native.environment import nnunet_environment, pools, variables
+from baselines.nnunet_native.environment import nnunet_environment, pools, processes, variables
 from baselines.nnunet_native.raw import DATASET, dataset_json, export, file_axes, from_nnunet, identifiers, to_nnunet
 from harness.errors import DataError, HarnessError, StudyError
 from harness.segmenters import Task
@@ -184,6 +184,18 @@ def test_export_that_was_stopped_goes_on_with_the_next_case(bench: Bench) -> Non
     assert bench.loaded == ["a b/1"]
     export(bench.problem(), bench.folder)
     assert bench.loaded == ["a b/1", "ä"]
+
+
+@pytest.mark.parametrize(("said", "cores", "used"), [("8", 3, 3), ("2", 16, 2), ("0", 16, 1)])
+def test_processes_are_no_more_than_the_cores_that_were_given(
+    monkeypatch: pytest.MonkeyPatch, said: str, cores: int, used: int
+) -> None:
+    monkeypatch.setenv("nnUNet_def_n_proc", said)
+    monkeypatch.setattr("baselines.nnunet_native.environment.cores", lambda: cores)
+    assert processes() == used
+    monkeypatch.setenv("nnUNet_def_n_proc", "many")
+    with pytest.raises(HarnessError, match="nnUNet_def_n_proc is 'many'"):
+        processes()
 
 
 def test_cases_without_foreground_are_refused(bench: Bench) -> None:

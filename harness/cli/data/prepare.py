@@ -44,10 +44,10 @@ def prepare(
     """
     from rich.console import Console
 
+    from harness.cores import cores
     from harness.data.layouts import find_dataset
     from harness.data.prepare import entry_folder
     from harness.data.prepare import prepare as prepare_cases
-    from harness.execution.local import cores
     from harness.study.protocol import load_protocol
 
     console = Console()
