@@ -140,14 +140,12 @@ def _train(
 
     from harness.cli.stopping import stopping_in_order
     from harness.leading.conduct import finish_all, run_race
-    from harness.leading.race import epochs_to_run, planned_epochs
 
     plan = trainings.plan
-    rule, seeds = plan.request.rule, plan.request.seeds
-    race = seeds * planned_epochs(len(plan.runners), plan.rungs, rule)
-    everything = seeds * len(plan.runners) * plan.rungs[-1]
+    rule = plan.request.rule
+    race = trainings.epochs_to_run()
+    everything = plan.request.seeds * len(plan.runners) * plan.rungs[-1]
     total = everything if exhaustive else race
-    decided: list[Rung] = []
     _describe(console, plan, engine, race, everything)
     if done := trainings.epochs_done():
         console.print(f"{done:.0f} epochs of an earlier run count.")
@@ -165,10 +163,9 @@ def _train(
                 words = f"; not stopped, for it may be the best: {', '.join(spared)}" if spared else ""
                 words += f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
                 console.print(f"Epoch {rung.epoch}: validation Dice {scores}{words}", highlight=False, soft_wrap=True)
-                decided.append(rung)
                 nonlocal total
                 if not exhaustive:  # whoever is spared makes the race longer
-                    total = seeds * epochs_to_run(decided, plan.rungs, rule)
+                    total = trainings.epochs_to_run()
 
             rungs = run_race(engine, trainings, cache, policy, watch, over)
             if exhaustive:
@@ -184,10 +181,11 @@ def _train(
 
 def _describe(console: Console, plan: Plan, engine: Engine, race: int, everything: int) -> None:
     seeds = plan.request.seeds
+    more = " or more" if plan.request.rule.spare < 1 else ""
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
     console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?")
     console.print(
-        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs or more; "
+        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs{more}; "
         f"training all of them to the end would take {everything}. {engine.describe()}. "
         "Test cases stay closed.",
         highlight=False,

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.leading.plan import Plan
-from harness.leading.race import Rung, run_so_far
+from harness.leading.race import Rung, epochs_to_run, planned_epochs, run_so_far
 from harness.results.store import CellFolder
 from harness.statistics.chances import Resamples, chances_of_best
 
@@ -41,6 +41,14 @@ class Trainings:
         """Returns the rungs up to the first one that lacks a score, or all of them."""
         plan = self.plan
         return run_so_far(plan.runners, plan.rungs, plan.request.rule, self.score, self.chances)
+
+    def epochs_to_run(self) -> int:
+        """Returns the epochs of all seeds that the race has cost, and at least those that are left."""
+        plan, rule = self.plan, self.plan.request.rule
+        decided = [rung for rung in self.race() if rung.onward]
+        if decided:
+            return len(plan.seeds) * epochs_to_run(decided, plan.rungs, rule)
+        return len(plan.seeds) * planned_epochs(len(plan.runners), plan.rungs, rule)
 
     def chances(self, runners: Sequence[str], epoch: int) -> dict[str, float]:
         """Returns the chance of each of some runners to be the best of them at an epoch."""

@@ -89,6 +89,25 @@ def test_a_race_that_is_over_trains_nothing(made_up):
     assert engine.done == []
 
 
+def test_the_epochs_to_run_are_known_of_a_race_that_is_taken_up_too(made_up):
+    race = made_up(rungs=2, seeds=2)
+    assert race.again().epochs_to_run() == 2 * (3 * 4 + 2 * 4)
+    race.score(4, t1=0.5, epi=0.2, none=0.4)
+    assert race.again().epochs_to_run() == 2 * (3 * 4 + 2 * 4)
+    race.score(8, t1=0.5, none=0.4)
+    assert race.again().epochs_to_run() == 2 * (3 * 4 + 2 * 4)
+
+
+def test_who_is_spared_makes_the_race_longer(made_up):
+    race = made_up(rungs=2, seeds=2)
+    race.score(4, t1=0.5, none=0.48)
+    for number, cell in enumerate(race.trainings.missing(["epi"], 4)):
+        race.write(cell, 4, 0.5 + 0.2 * (number - 0.7))  # worse on average, but with one seed the best
+    (rung, _) = race.again().race()
+    assert set(rung.onward) == {"t1", "none", "epi"}
+    assert race.again().epochs_to_run() == 2 * 3 * 8
+
+
 @pytest.mark.parametrize("after", range(8))
 def test_stopped_anywhere_it_goes_on_with_what_is_missing(made_up, after):
     race = made_up(rungs=2, seeds=2)
