@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Checkpoints:
         A damaged one is removed, lest the next save put it in the place of the good one before it.
 
         Raises:
-            OSError: One cannot be opened; it is left where it is.
+            OSError: One cannot be opened, or its disk does not answer; it is left where it is.
         """
         for path in (self._last, self._previous):
             state = _read(path)
@@ -63,6 +64,10 @@ def _write(state: dict[str, Any], path: Path) -> None:
         torch.save(state, temporary)
 
 
+#: What a damaged file makes of reading it: a place that does not exist is looked for.
+_OF_DAMAGE = (None, errno.EINVAL)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         file = path.open("rb")
@@ -73,6 +78,10 @@ def _read(path: Path) -> dict[str, Any] | None:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except MemoryError:
             raise
+        except OSError as error:
+            if error.errno not in _OF_DAMAGE:
+                raise
+            return None
         except Exception:  # damage shows itself in many ways
             return None  # an older one, or a fresh start, takes its place
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 
 import pytest
@@ -139,6 +140,20 @@ def test_damage_of_any_kind_is_damage(tmp_path, damage):
     Checkpoints(tmp_path).save({"step": 2})
     (tmp_path / "last.pt").write_bytes(damage)
     assert Checkpoints(tmp_path).load() == {"step": 1}
+
+
+def test_a_checkpoint_whose_disk_does_not_answer_is_not_thrown_away(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"step": 1})
+
+    def fails(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            checkpoints.load()
+    assert checkpoints.load() == {"step": 1}
 
 
 def test_a_checkpoint_that_cannot_be_opened_is_not_thrown_away(tmp_path):
