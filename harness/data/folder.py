@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import DataError
 
-__all__ = ["NIFTI_ENDINGS", "files_hash", "find_folder", "inside", "levels", "nifti_file", "visible"]
+__all__ = ["NIFTI_ENDINGS", "by_name", "files_hash", "find_folder", "inside", "levels", "nifti_file", "visible"]
 
 #: What a NIfTI file's name may end with.
 NIFTI_ENDINGS = (".nii.gz", ".nii")
@@ -63,6 +63,26 @@ def levels(root: Path, depth: int, is_leaf: Callable[[Path], bool] = lambda _: F
         if remaining:
             inner = (folder for folder in level if not is_leaf(folder))
             level = [child for folder in inner for child in visible(folder) if child.is_dir()]
+
+
+def by_name(folders: Iterable[Path], root: Path, what: str, remedy: str) -> dict[str, Path]:
+    """Returns folders by their names.
+
+    Args:
+        folders: Folders within ``root``.
+        root: Folder of the dataset.
+        what: What a folder is, e.g. ``patient``.
+        remedy: What to do where there are two of one name.
+
+    Raises:
+        DataError: There are.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        other = found.setdefault(folder.name, folder)
+        if other is not folder:
+            raise DataError(f"{root} holds {what} {folder.name} twice: in {other} and {folder}.", hint=remedy)
+    return found
 
 
 def visible(folder: Path) -> list[Path]:

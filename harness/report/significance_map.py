@@ -6,6 +6,7 @@ from matplotlib.patches import Rectangle
 
 from harness.report.drawing import INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.metrics import metric_style
+from harness.report.p_values import p_text
 from harness.statistics.analysis import Analysis
 from harness.statistics.floors import ALPHA
 
@@ -68,8 +69,6 @@ def _square(x: float, y: float, colour: str) -> Rectangle:
 
 def _p(value: float) -> str:
     """A p in the room of a cell."""
-    if value < 0.001:
-        return "<.001"
-    if value < ALPHA <= round(value, 3):
-        return f"<{ALPHA:g}".replace("0.", ".")
-    return "1" if value > 0.995 else f"{value:.3f}".lstrip("0") if value < 0.1 else f"{value:.2f}".lstrip("0")
+    if value > 0.995:
+        return "1"
+    return (p_text(value) if value < 0.1 else f"{value:.2f}").replace("0.", ".", 1)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.folder import NIFTI_ENDINGS, levels
+from harness.data.folder import NIFTI_ENDINGS, by_name, levels
 from harness.errors import DataError
 
 __all__ = ["OFFICIAL_SHAPES", "SEGMENTATION", "CaseFolder", "Layout", "find_cases"]
@@ -89,15 +89,9 @@ def find_cases(root: Path, layout: Layout) -> dict[str, CaseFolder]:
     def is_case(folder: Path) -> bool:
         return folder != root and layout.case.fullmatch(folder.name) is not None
 
-    found: dict[str, CaseFolder] = {}
-    for level in levels(root, _DEPTH, is_case):
-        for folder in filter(is_case, level):
-            if folder.name in found:
-                raise DataError(
-                    f"{root} holds case {folder.name} twice: in {found[folder.name].path} and {folder}.",
-                    hint="Keep one of the two, or name the folder of one release.",
-                )
-            found[folder.name] = CaseFolder(folder, _is_labelled(root, folder, layout))
+    folders = (folder for level in levels(root, _DEPTH, is_case) for folder in level if is_case(folder))
+    once = by_name(folders, root, "case", "Keep one of the two, or name the folder of one release.")
+    found = {name: CaseFolder(folder, _is_labelled(root, folder, layout)) for name, folder in once.items()}
     if not found:
         raise DataError(
             f"{root} does not hold cases of {layout.title}: there is no folder named like {layout.example}.",

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from harness.data.chaos.series import number_of, read_drawing, read_positions, read_series, slice_files
 from harness.data.contract import Case, Floor, Split
-from harness.data.folder import files_hash, inside, levels, visible
+from harness.data.folder import by_name, files_hash, inside, levels, visible
 from harness.data.grid import centre, check_same_grid
 from harness.data.splits import standard_split
 from harness.errors import DataError
@@ -152,15 +152,8 @@ def _patients(root: Path) -> dict[str, Path]:
     def is_patient(folder: Path) -> bool:
         return folder != root and folder.name.isdecimal() and (folder / "T1DUAL").is_dir()
 
-    found: dict[str, Path] = {}
-    for level in levels(root, _DEPTH, is_patient):
-        for folder in filter(is_patient, level):
-            if folder.name in found:
-                raise DataError(
-                    f"{root} holds patient {folder.name} twice: in {found[folder.name]} and {folder}.",
-                    hint="Keep one of the two.",
-                )
-            found[folder.name] = folder
+    folders = (folder for level in levels(root, _DEPTH, is_patient) for folder in level if is_patient(folder))
+    found = by_name(folders, root, "patient", "Keep one of the two.")
     if not found:
         raise DataError(
             f"{root} does not hold patients of CHAOS MR (folders like Train_Sets/MR/1/T1DUAL).",
