@@ -1,7 +1,7 @@
 """Rebuilds the embedded cortex dataset from the source distribution of pycortex 1.4.0.
 
-    python scripts/rebuild_cortex.py              # download, rebuild, write harness/data/cortex
-    python scripts/rebuild_cortex.py --compare    # download, rebuild, compare with harness/data/cortex, write nothing
+    python scripts/rebuild_cortex.py              # download, rebuild, write harness/data/datasets/cortex
+    python scripts/rebuild_cortex.py --compare    # download, rebuild, compare with that folder, write nothing
     python scripts/rebuild_cortex.py --sdist pycortex-1.4.0.tar.gz    # the same without the download
 
 What it does, on one RAS grid of 1 mm:
@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 SDIST_SHA256 = "9fdb292a2df96bba6087ee07d428969ba1eb07ed03724bcfaca96ec8e28a5fd5"
-OUTPUT = Path(__file__).resolve().parents[1] / "harness" / "data" / "cortex"
+OUTPUT = Path(__file__).resolve().parents[1] / "harness" / "data" / "datasets" / "cortex"
 
 SHAPE = (160, 184, 132)
 GRID_TO_MM = np.array([[1, 0, 0, -78], [0, 1, 0, -68], [0, 0, 1, -54], [0, 0, 0, 1]], dtype=np.float64)

@@ -35,7 +35,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     Six patients at a tenth of the official size: a few seconds for all of them together.
     """
     from harness.data import DATASETS
-    from harness.data.generated import generate
+    from harness.data.synthetic.generated import generate
 
     made: dict[str, Path] = {}
 

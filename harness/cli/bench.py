@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.execution.bench import Measured
+    from harness.diagnostics.bench import Measured
 
 __all__ = ["bench"]
 
@@ -31,9 +31,9 @@ def bench(
     """Measure networks side by side in one run: parameters, GFLOPs, forward and training step, peak memory."""
     from rich.console import Console
 
+    from harness.diagnostics.bench import Measured, Setup
+    from harness.diagnostics.bench import bench as measure
     from harness.errors import HarnessError
-    from harness.execution.bench import Measured, Setup
-    from harness.execution.bench import bench as measure
     from harness.segmenters import SEGMENTERS
 
     console = Console()
@@ -72,7 +72,7 @@ def _sides(patch: str) -> tuple[int, ...]:
 
 
 def _table(found: list[Measured], reference: str) -> Table:
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
 
     base = next((one for one in found if one.name == reference), None)
     listing = table("model", "M par.", "GFLOP", "fwd s", "step s", "fwd x", "step x", "peak MB")
@@ -91,7 +91,7 @@ def _write(out: Path, found: list[Measured]) -> None:
     import csv
     from dataclasses import asdict, fields
 
-    from harness.execution.bench import Measured
+    from harness.diagnostics.bench import Measured
 
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Measured)])

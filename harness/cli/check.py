@@ -17,7 +17,7 @@ def check(
     from rich.console import Console
     from rich.markup import escape
 
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.segmenters import SEGMENTERS, conformance
 
     console = Console(highlight=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, ResultsOption
+from harness.cli.shared.options import CacheOption, ResultsOption
 
 __all__ = ["clean"]
 
@@ -37,7 +37,7 @@ def clean(
     store = Store(results)
     found = find_removable(store, failed, orphans)
     if unused:
-        from harness.execution.cache_use import unused_entries
+        from harness.results.cache_use import unused_entries
 
         entries, unknown = unused_entries(store, cache)
         for name in unknown:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import ResultsOption
+from harness.cli.shared.options import ResultsOption
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.execution.doctor import Machine, Report
+    from harness.diagnostics.doctor import Machine, Report
 
 __all__ = ["doctor"]
 
@@ -27,7 +27,7 @@ def doctor(
     """
     from rich.console import Console
 
-    from harness.execution.doctor import examine
+    from harness.diagnostics.doctor import examine
 
     report = examine(results)
     if as_json:

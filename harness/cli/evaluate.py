@@ -47,8 +47,8 @@ def evaluate(
     from rich.console import Console
     from rich.progress import track
 
-    from harness.execution.evaluate import convention_of, pair_files, parse_regions, summarise, to_rows
-    from harness.execution.evaluate import evaluate as score
+    from harness.evaluation.folder import convention_of, pair_files, parse_regions, summarise, to_rows
+    from harness.evaluation.folder import evaluate as score
 
     console = Console()
     convention = convention_of(
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def _table(summary: pd.DataFrame) -> Table:
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.evaluation.metrics import find_metric
 
     listing = table("region", "metric", "n", "mean", "SD", "median", "missing", "empty", "skipped")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.engines import (
+from harness.cli.shared.engines import (
     AddressOption,
     CpuOption,
     EngineOption,
@@ -21,19 +21,19 @@ from harness.cli.engines import (
     WorkersOption,
     make_policy,
 )
-from harness.cli.options import CacheOption, ResultsOption
+from harness.cli.shared.options import CacheOption, ResultsOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from harness.execution.engine import Engine
+    from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
     from harness.leading.answer import Answer
     from harness.leading.plan import Plan
     from harness.leading.race import Rung
-    from harness.leading.trainings import Trainings
+    from harness.leading.runs import Trainings
 
 __all__ = ["lead"]
 
@@ -97,10 +97,10 @@ def lead(
     from rich.console import Console
 
     from harness.errors import HarnessError
-    from harness.execution.run import measure_variants
+    from harness.execution.study import measure_variants
     from harness.leading.plan import Request, make_plan, parse_option
     from harness.leading.race import Rule
-    from harness.leading.trainings import Trainings
+    from harness.leading.runs import Trainings
     from harness.results.lease import Held, Lease
     from harness.results.store import Store
 
@@ -138,8 +138,8 @@ def _train(
     """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from harness.cli.stopping import stopping_in_order
-    from harness.leading.conduct import finish_all, run_race
+    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.leading.run import finish_all, run_race
 
     plan = trainings.plan
     rule = plan.request.rule
@@ -204,9 +204,9 @@ def _tell(
     console: Console, trainings: Trainings, rungs: Sequence[Rung], whole: bool, folder: Path, mlflow: bool
 ) -> None:
     """Shows and writes the answer."""
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.leading.answer import find_answer, find_exhaustive
-    from harness.leading.outcome import COLUMNS, agreement, cost_words, ranking_rows, write_outcome
+    from harness.leading.results import COLUMNS, agreement, cost_words, ranking_rows, write_outcome
 
     plan = trainings.plan
     answer = find_answer(trainings, rungs)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import ResultsOption
+from harness.cli.shared.options import ResultsOption
 
 __all__ = ["logs"]
 

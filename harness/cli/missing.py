@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.engines import CpuOption, ThreadsOption, WorkersOption
-from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyName
+from harness.cli.shared.engines import CpuOption, ThreadsOption, WorkersOption
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.execution.missing_run import Work
+    from harness.execution.missing_modalities import Work
 
 __all__ = ["missing"]
 
@@ -53,9 +53,9 @@ def missing(
     """
     from rich.console import Console
 
-    from harness.cli.stopping import stopping_in_order
-    from harness.execution.local import detect_gpus, plan_slots
-    from harness.execution.missing_run import Asked, plan_missing, run_missing
+    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.execution.engines.local import detect_gpus, plan_slots
+    from harness.execution.missing_modalities import Asked, plan_missing, run_missing
     from harness.results.store import Store
 
     console = Console(highlight=False)
@@ -121,7 +121,7 @@ class _Display:
 
     def _to_go(self, now: float) -> str:
         """Time to go by the cases done so far in what is under way."""
-        from harness.cli.words import duration
+        from harness.cli.shared.formatting import duration
         from harness.results.subsets import CellSubsets
 
         seen = [(CellSubsets(work.cell).progress(), work) for work in self._works]
@@ -135,7 +135,7 @@ class _Display:
 def _table(works: Sequence[Work]) -> Table:
     from rich.markup import escape
 
-    from harness.cli.words import constant_axes, table
+    from harness.cli.shared.formatting import constant_axes, table
     from harness.results.subsets import CellSubsets
 
     axes = ("dataset", "leading", "fold", "seed")

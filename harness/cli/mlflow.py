@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import ProfileOption, ResultsOption
+from harness.cli.shared.options import ProfileOption, ResultsOption
 
 __all__ = ["mlflow_app"]
 

@@ -18,7 +18,7 @@ def list_models(context: typer.Context) -> None:
         return
     from rich.console import Console
 
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.errors import HarnessError
     from harness.segmenters import SEGMENTERS
 
@@ -47,7 +47,7 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     """Show one model: source, options, presets, decisions."""
     from rich.console import Console
 
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.segmenters import SEGMENTERS
 
     one = SEGMENTERS.get(name)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.execution.estimate import Estimate
+    from harness.execution.costs.time_estimate import Estimate
     from harness.segmenters.size import Size
     from harness.study.expansion import LoadedStudy
 
@@ -49,10 +49,10 @@ def plan(
     if card:
         _on_cards(Console(), study, profile, card, gpus, results)
         return
-    from harness.cli.words import constant_axes, duration
-    from harness.execution.estimate import estimate
-    from harness.execution.local import detect_gpus, plan_slots
-    from harness.execution.run import measure_variants
+    from harness.cli.shared.formatting import constant_axes, duration
+    from harness.execution.costs.time_estimate import estimate
+    from harness.execution.engines.local import detect_gpus, plan_slots
+    from harness.execution.study import measure_variants
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
@@ -89,9 +89,9 @@ def _on_cards(
 ) -> None:
     from rich.progress import track
 
-    from harness.cli.plan_cards import show
-    from harness.execution.card_plan import plan_on_cards
-    from harness.execution.cards import find_card
+    from harness.cli.shared.gpu_plan import show
+    from harness.execution.costs.gpus import find_card
+    from harness.execution.costs.plan import plan_on_cards
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
@@ -131,7 +131,7 @@ def _cells(
     roomy: bool,
 ) -> Table:
     """One row a cell; identities are left out where the terminal has no room for them."""
-    from harness.cli.words import duration, table
+    from harness.cli.shared.formatting import duration, table
 
     listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", *(["identity"] if roomy else []))
     for cell in loaded.cells:
@@ -151,7 +151,7 @@ def _counts(
     times: Mapping[str, Estimate],
 ) -> Table:
     """One row a variant and dataset, where nobody would read one a cell."""
-    from harness.cli.words import duration, table
+    from harness.cli.shared.formatting import duration, table
 
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in loaded.cells:

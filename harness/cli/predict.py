@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, ProfileOption, ResultsOption
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def predict(
     from rich.console import Console
 
     from harness.cores import cores
-    from harness.execution.predict import find_cells, predict_cell
+    from harness.execution.cell.prediction import find_cells, predict_cell
     from harness.results.store import Store
     from harness.training.device import choose_device
 

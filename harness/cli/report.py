@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import ProfileOption, ResultsOption
+from harness.cli.shared.options import ProfileOption, ResultsOption
 
 if TYPE_CHECKING:
     from harness.results.store import Store, StudyFolder
@@ -85,8 +85,8 @@ def report(
     """Write tables and figures of one study or of several as one; without a name, of the one run last."""
     from rich.console import Console
 
-    from harness.report.combine import combine
-    from harness.report.imported import read_imported
+    from harness.report.inputs.imported_results import read_imported
+    from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report
     from harness.results.reading import load_study
     from harness.results.store import Store

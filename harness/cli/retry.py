@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.engines import (
+from harness.cli.run import run_registered
+from harness.cli.shared.engines import (
     AddressOption,
     CellsPerGpuOption,
     CpuOption,
@@ -24,8 +25,7 @@ from harness.cli.engines import (
     WorkersOption,
     make_policy,
 )
-from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyName
-from harness.cli.run import run_registered
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
 
 __all__ = ["retry"]
 

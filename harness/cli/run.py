@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.engines import (
+from harness.cli.shared.engines import (
     AddressOption,
     CellsPerGpuOption,
     CpuOption,
@@ -24,13 +24,13 @@ from harness.cli.engines import (
     WorkersOption,
     make_policy,
 )
-from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.execution.engine import Engine
+    from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
     from harness.results.store import Store, StudyFolder
     from harness.tracking.shared import SharedView
@@ -66,7 +66,7 @@ def run(
     """
     from rich.console import Console
 
-    from harness.execution.run import measure_variants, register
+    from harness.execution.study import measure_variants, register
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
@@ -108,9 +108,9 @@ def run_registered(
     Raises:
         typer.Exit: With 1 where cells failed, 130 where the user stopped.
     """
-    from harness.cli.progress import ProgressDisplay
-    from harness.cli.stopping import stopping_in_order
-    from harness.execution.run import Observer, run_study
+    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.cli.shared.progress import ProgressDisplay
+    from harness.execution.study import Observer, run_study
 
     display = ProgressDisplay(console, folder, store, parallel=engine.parallel)
     observers: list[Observer] = [display]
@@ -146,7 +146,7 @@ def _submit(
 ) -> None:
     """Submits the cells, and says where to look for what becomes of them."""
     from harness.execution.detached import submit_study
-    from harness.execution.slurm_engine import SlurmEngine
+    from harness.execution.engines.slurm import SlurmEngine
 
     assert isinstance(engine, SlurmEngine), "--detach was refused for others"
     found = submit_study(folder, store, engine, cache, policy)
@@ -171,7 +171,7 @@ def _print_batch_script(place: Place, cells: int, results: Path, name: str) -> N
     """Prints what sbatch would be given; Slurm need not be here."""
     if place.engine != "slurm":
         raise HarnessError("--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run.")
-    from harness.execution.slurm_engine import batch_script
+    from harness.execution.engines.slurm import batch_script
 
     typer.echo(batch_script(place.slurm_settings(), results.resolve() / "slurm" / name, name, cells))
 

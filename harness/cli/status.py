@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.cli.options import ProfileOption, ResultsOption, StudyName
+from harness.cli.shared.options import ProfileOption, ResultsOption, StudyName
 
 __all__ = ["status"]
 
@@ -13,7 +13,7 @@ def status(study: StudyName = None, profile: ProfileOption = None, results: Resu
     """Show every cell of a study: done, running (with its progress), interrupted, failed (with the reason) or new."""
     from rich.console import Console
 
-    from harness.cli.progress import status_table
+    from harness.cli.shared.progress import status_table
     from harness.results.store import Store
 
     store = Store(results)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.engines import (
+from harness.cli.shared.engines import (
     AddressOption,
     CpuOption,
     EngineOption,
@@ -20,14 +20,14 @@ from harness.cli.engines import (
     WorkersOption,
     make_policy,
 )
-from harness.cli.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from harness.execution.engine import Engine
+    from harness.execution.engines.engine import Engine
     from harness.study.expansion import LoadedStudy
     from harness.study.tuning import Range
     from harness.tuning.search import Search
@@ -69,11 +69,11 @@ def tune(
     from rich.console import Console
 
     from harness.errors import HarnessError
-    from harness.execution.run import measure_variants
+    from harness.execution.study import measure_variants
     from harness.results.lease import Held, Lease
     from harness.results.store import Store
     from harness.study.expansion import load_study
-    from harness.tuning.outcome import check_target, protocol_name
+    from harness.tuning.results import check_target, protocol_name
     from harness.tuning.search import open_searches
 
     console = Console()
@@ -136,8 +136,8 @@ def _search(
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from harness.cli.stopping import stopping_in_order
-    from harness.tuning.conduct import conduct
+    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.tuning.run_search import conduct
 
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
     try:
@@ -168,7 +168,7 @@ def _write(
     target: Path,
     mlflow: bool,
 ) -> None:
-    from harness.tuning.outcome import draw_pictures, write_protocol, write_trials
+    from harness.tuning.results import draw_pictures, write_protocol, write_trials
 
     write_trials(folder, searches)
     for search in searches:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.contract import Dataset, OfficialGrid, Reader
-from harness.data.nifti import read_label, write_label
+from harness.data.reading.nifti import read_label, write_label
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_path
 

@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from harness import __version__
 from harness.evaluation.pair import MaskPair
-from harness.evaluation.surfels import SURFEL_SOURCE, robust_hausdorff
+from harness.evaluation.surface_dice import SURFEL_SOURCE, robust_hausdorff
 
 __all__ = ["BRATS2023", "BRATS2024", "LesionRules", "LesionScores", "dilate", "lesion_scores"]
 

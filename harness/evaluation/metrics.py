@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from harness.errors import HarnessError, did_you_mean
-from harness.evaluation import chaos, overlap, reference, surface, surfels
+from harness.evaluation import chaos, overlap, reference, surface, surface_dice
 from harness.evaluation.lesions import BRATS2023, BRATS2024
 from harness.evaluation.names import MetricName
 from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
@@ -104,7 +104,7 @@ _METRICS = (
     _millimetres("hd95_medpy", "HD95 (medpy)", reference.MEDPY_HD95_IMPLEMENTATION, reference.medpy_hd95_of),
     _millimetres("hd", "HD", surface.HD_IMPLEMENTATION, surface.hd_of),
     _millimetres("assd", "ASSD", surface.ASSD_IMPLEMENTATION, surface.assd_of),
-    _of_pair("nsd", f"NSD {surfels.NSD_TOLERANCE_MM:g} mm", surfels.NSD_IMPLEMENTATION, surfels.nsd_of),
+    _of_pair("nsd", f"NSD {surface_dice.NSD_TOLERANCE_MM:g} mm", surface_dice.NSD_IMPLEMENTATION, surface_dice.nsd_of),
     _of_pair("sensitivity", "Sensitivity", overlap.SENSITIVITY_IMPLEMENTATION, overlap.sensitivity_of),
     _of_pair("precision", "Precision", overlap.PRECISION_IMPLEMENTATION, overlap.precision_of),
     Metric(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.boxes import bounding_box, united
-from harness.evaluation.nearest import REACH, distances_both_ways
+from harness.evaluation.surface_distances import REACH, distances_both_ways
 
 __all__ = ["Distances", "MaskPair", "surface"]
 
@@ -59,7 +59,7 @@ class MaskPair:
 
     @property
     def prediction(self) -> _Mask:
-        """The predicted mask in the box, with :data:`harness.evaluation.nearest.REACH` voxels of background around."""
+        """The predicted mask in the box, with ``surface_distances.REACH`` voxels of background around."""
         return self._prediction
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.execution.engine import Attempt
+from harness.execution.engines.slurm import SlurmEngine
 from harness.execution.schedule import Policy, first_attempt
-from harness.execution.slurm_engine import SlurmEngine
+from harness.execution.workers.attempt import Attempt
 from harness.results.store import CellFolder, Store, StudyFolder
 
 __all__ = ["Submitted", "submit_study"]

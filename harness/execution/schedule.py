@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.execution.engine import Attempt, Ending, Engine, Job
-from harness.execution.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_ASKED
-from harness.execution.process import GRACE, forsaken
+from harness.execution.engines.engine import Engine, Job
+from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_ASKED
+from harness.execution.workers.process import GRACE, forsaken
 from harness.results.store import CellFolder
 
 __all__ = ["Policy", "compute", "first_attempt", "train_until"]

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.data.absent import mark_absent
-from harness.data.cache import PreparedCase
-from harness.data.geometry import Geometry, resize_planes
-from harness.data.normalisation import Normaliser
+from harness.data.batches.modality_dropout import mark_absent
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.geometry import Geometry, resize_planes
+from harness.data.preparation.normalisation import Normaliser
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
 
@@ -33,7 +33,7 @@ def segment(
 ) -> Tensor:
     """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid.
 
-    Channels that are ``absent`` are NaN, for a network that fills them (:class:`harness.training.absent.FillsAbsent`).
+    Channels that are ``absent`` are NaN, for a network that fills them (``harness.training.modality_fill``).
     """
     images = mark_absent(torch.from_numpy(normaliser(case.images, case)), absent)
     return predict_probabilities(network, images.to(device), patch_size, settings)

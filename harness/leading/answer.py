@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.leading.plan import NONE, Plan
 from harness.leading.race import Rung
-from harness.leading.trainings import Trainings
+from harness.leading.runs import Trainings
 from harness.statistics.bootstrap import Interval, few_patients
 from harness.statistics.chances import chances_of_best
 

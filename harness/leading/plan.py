@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import Dataset, Reader, Split
-from harness.data.generated import kind_of
-from harness.data.layouts import find_dataset
+from harness.data.datasets.layouts import find_dataset
 from harness.data.splits import choose_splits, make_split, write_splits
+from harness.data.synthetic.generated import kind_of
 from harness.errors import DataError, HarnessError, StudyError
 from harness.leading.race import Rule, rung_epochs
 from harness.randomness import generator

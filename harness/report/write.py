@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.report.answer import answers
-from harness.report.boxes import box_plot
-from harness.report.computed import Computed, DatasetView, compute
-from harness.report.costs import cost_plot
-from harness.report.critical_difference import critical_difference
-from harness.report.curves import training_curves
-from harness.report.drawing import Drawing, render
-from harness.report.html import html_page
-from harness.report.latex import latex_document
-from harness.report.leading_map import leading_map
-from harness.report.longform import long_tables
-from harness.report.markdown import markdown_document
-from harness.report.missing_map import missing_map
-from harness.report.overlays import overlay_figure
-from harness.report.paired_differences import paired_differences
-from harness.report.qualitative import qualitative_grid
-from harness.report.rank_stability import rank_stability
-from harness.report.significance_map import significance_map
-from harness.report.surfaces import surface_view
-from harness.report.tables import build_tables
+from harness.report.analysis.analysis import Computed, DatasetView, compute
+from harness.report.figures.box_plots import box_plot
+from harness.report.figures.costs import cost_plot
+from harness.report.figures.critical_difference import critical_difference
+from harness.report.figures.figure import Drawing, render
+from harness.report.figures.images.overlays import overlay_figure
+from harness.report.figures.images.qualitative import qualitative_grid
+from harness.report.figures.images.surfaces import surface_view
+from harness.report.figures.leading_modality import leading_map
+from harness.report.figures.learning_curves import training_curves
+from harness.report.figures.missing_modalities import missing_map
+from harness.report.figures.paired_differences import paired_differences
+from harness.report.figures.rank_stability import rank_stability
+from harness.report.figures.significance_map import significance_map
+from harness.report.tables.build import build_tables
+from harness.report.text.answer import answers
+from harness.report.writers.csv import long_tables
+from harness.report.writers.html import html_page
+from harness.report.writers.latex import latex_document
+from harness.report.writers.markdown import markdown_document
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Analysis
 

@@ -141,7 +141,7 @@ class CellFolder:
             reason: What happened, in a sentence.
             hint: What to do.
             traceback: Of the exception, if there was one.
-            kind: What sort of failure; :mod:`harness.execution.failures` lists them.
+            kind: What sort of failure; :mod:`harness.execution.workers.failures` lists them.
             accumulate: Parts each batch was cut into.
         """
         attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}

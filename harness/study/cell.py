@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import Dataset
-from harness.data.layouts import find_dataset
+from harness.data.datasets.layouts import find_dataset
 from harness.study.protocol import Protocol
 
 __all__ = ["NO_LEADING", "NUMERICS", "CellSpec"]

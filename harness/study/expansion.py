@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from harness.data import Dataset, Reader, Split
 from harness.data.assumed import AssumedReader
-from harness.data.layouts import find_dataset
+from harness.data.datasets.layouts import find_dataset
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import DataError, HarnessError, StudyError, did_you_mean
 from harness.files import hash_of_file

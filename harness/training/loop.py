@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from harness.data.batches import Batch, TrainingBatches, stream
+from harness.data.batches.batches import Batch, TrainingBatches, stream
 from harness.errors import NotFiniteError, TrainingError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from harness.data.batches import Batch
+from harness.data.batches.batches import Batch
 from harness.training.device import Arithmetic
 
 __all__ = ["on_device"]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.data.cache import PreparedCase
-from harness.data.normalisation import Normaliser
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.normalisation import Normaliser
 from harness.evaluation.overlap import dice
 from harness.inference.native_grid import segment
 from harness.inference.settings import InferenceSettings

@@ -23,7 +23,7 @@ INCLUDED = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "baselines/README.md": "project/baselines.md",
-    "harness/data/cortex/README.md": "project/cortex.md",
+    "harness/data/datasets/cortex/README.md": "project/cortex.md",
 }
 
 

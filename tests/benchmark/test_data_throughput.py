@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.batches import TrainingBatches
-from harness.data.brats2023 import DATASET
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.batches.batches import TrainingBatches
+from harness.data.datasets.brats2023 import DATASET
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 
 pytestmark = pytest.mark.benchmark
@@ -191,10 +191,10 @@ _MEMORY = """
 import json, resource, sys
 import torch
 torch.set_num_threads(1)
-from harness.data.batches import TrainingBatches
-from harness.data.brats2023 import DATASET
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.batches.batches import TrainingBatches
+from harness.data.datasets.brats2023 import DATASET
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 
 root, cache, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -15,12 +15,12 @@ import torch
 import yaml
 from torch import nn
 
-from harness.data.batches import stream
-from harness.execution.cell import run_cell
-from harness.execution.engine import Attempt
-from harness.execution.own_training import _build, _load, _trainer
-from harness.execution.problem import open_problem
-from harness.execution.process import CPU_ALLOCATOR, Slot, WorkerProcess
+from harness.data.batches.batches import stream
+from harness.execution.cell.problem import open_problem
+from harness.execution.cell.run import run_cell
+from harness.execution.cell.training import _build, _load, _trainer
+from harness.execution.workers.attempt import Attempt
+from harness.execution.workers.process import CPU_ALLOCATOR, Slot, WorkerProcess
 from harness.randomness import derive
 from harness.results.store import Store
 from harness.study.expansion import load_study

@@ -8,9 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 import torch
 
+from harness.diagnostics import bench as module
+from harness.diagnostics.bench import Measured, Setup, bench
 from harness.errors import HarnessError
-from harness.execution import bench as module
-from harness.execution.bench import Measured, Setup, bench
 
 ENDS = {
     "large": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore"),

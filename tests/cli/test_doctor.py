@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 import torch
 
-import harness.execution.doctor as doctor
+import harness.diagnostics.doctor as doctor
 from harness.cli import main
 from harness.errors import HarnessError
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from harness.cli.progress import ProgressDisplay
+from harness.cli.shared.progress import ProgressDisplay
 from harness.results.store import CellFolder, Store
 
 SPEC = {"dataset": "cortex", "leading": "-", "fold": 0, "seed": 0}

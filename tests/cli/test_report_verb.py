@@ -112,7 +112,7 @@ def test_a_wrong_file_of_another_group_is_refused_with_its_row(store: Store, cap
 def test_pretrained_and_scratch_starts_are_not_mixed_silently(store: Store) -> None:
     from dataclasses import replace
 
-    from harness.report.computed import compute
+    from harness.report.analysis.analysis import compute
     from harness.results.reading import load_study
 
     study = load_study(store.find_study("ours"), store)

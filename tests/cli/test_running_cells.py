@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.words import parse_duration
-from harness.data.prepare import entry_folder
+from harness.cli.shared.formatting import parse_duration
+from harness.data.preparation.prepare import entry_folder
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.results.store import Store

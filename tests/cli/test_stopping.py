@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from harness.cli.stopping import stopping_in_order
+from harness.cli.shared.graceful_shutdown import stopping_in_order
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,8 +14,8 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
 from harness.data.contract import Case, Dataset
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 
 MR = Dataset(

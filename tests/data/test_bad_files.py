@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from harness.data.brats2023 import DATASET
-from harness.data.prepare import prepare
+from harness.data.datasets.brats2023 import DATASET
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError
 

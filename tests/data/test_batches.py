@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from harness.data import DATASETS
-from harness.data.augmentation import Augmenter
-from harness.data.batches import TrainingBatches, stream
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
-from harness.data.sampling import draw_patch
+from harness.data.batches.augmentation import Augmenter
+from harness.data.batches.batches import TrainingBatches, stream
+from harness.data.batches.sampling import draw_patch
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.study.protocol import load_protocol
 

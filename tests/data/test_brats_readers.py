@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from harness.data import DATASETS
-from harness.data.brats.layout import OFFICIAL_SHAPES
-from harness.data.brats2019.reader import LAYOUT as LAYOUT_2019
-from harness.data.brats2023.reader import LAYOUT as LAYOUT_2023
-from harness.data.brats2024.reader import LAYOUT as LAYOUT_2024
-from harness.data.generated import MARKER
-from harness.data.nifti import read_label
+from harness.data.datasets.brats.layout import OFFICIAL_SHAPES
+from harness.data.datasets.brats2019.reader import LAYOUT as LAYOUT_2019
+from harness.data.datasets.brats2023.reader import LAYOUT as LAYOUT_2023
+from harness.data.datasets.brats2024.reader import LAYOUT as LAYOUT_2024
+from harness.data.reading.nifti import read_label
 from harness.data.splits import check_leak
+from harness.data.synthetic.generated import MARKER
 from harness.errors import DataError
 
 LAYOUTS = {"brats2019": LAYOUT_2019, "brats2023": LAYOUT_2023, "brats2024": LAYOUT_2024}

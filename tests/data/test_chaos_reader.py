@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from harness.data import DATASETS
-from harness.data.generated import generate
+from harness.data.synthetic.generated import generate
 from harness.errors import DataError
 
 DATASET, T2SPIR = DATASETS.get("chaos"), DATASETS.get("chaos-t2spir")

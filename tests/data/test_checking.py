@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli import main
 from harness.data import DATASETS
-from harness.data.checking import check_dataset
-from harness.data.generated import generate
+from harness.data.reading.checks import check_dataset
+from harness.data.synthetic.generated import generate
 
 DATASET = DATASETS.get("prostate158")
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from harness.data import DATASETS
-from harness.data.chaos.export import ChaosSlices
 from harness.data.contract import OfficialGrid
+from harness.data.datasets.chaos.export import ChaosSlices
 from harness.data.export import check_export, exporter_of, pack, write_prediction
-from harness.data.nifti import write_label
+from harness.data.reading.nifti import write_label
 from harness.errors import DataError, HarnessError
 
 GENERATED = [name for name in DATASETS.names() if DATASETS.get(name).generator]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.folder import find_folder, levels
+from harness.data.reading.files import find_folder, levels
 from harness.errors import DataError
 
 

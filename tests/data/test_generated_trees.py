@@ -14,9 +14,9 @@ from sklearn.ensemble import RandomForestClassifier
 import harness
 from harness.cli import main
 from harness.data import DATASETS
-from harness.data.generated import MARKER, generate, is_generated, kind_of
+from harness.data.synthetic.generated import MARKER, generate, is_generated, kind_of
 from harness.errors import DataError, HarnessError
-from harness.execution.run import register
+from harness.execution.study import register
 from harness.results.store import Store
 from harness.study.expansion import load_study
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, patients, scale, words):
 
 
 def test_a_tree_is_whole_or_absent(tmp_path, monkeypatch):
-    from harness.data.brats import generate as brats
+    from harness.data.datasets.brats import generate as brats
 
     def fail(*arguments):
         raise OSError("no space left")

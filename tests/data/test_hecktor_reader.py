@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from harness.data import DATASETS
 from harness.data.contract import OfficialGrid
-from harness.data.generated import MARKER
-from harness.data.hecktor21.boxes import SIDE_MM
+from harness.data.datasets.hecktor21.boxes import SIDE_MM
+from harness.data.synthetic.generated import MARKER
 from harness.errors import DataError
 
 DATASET = DATASETS.get("hecktor21")

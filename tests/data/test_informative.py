@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.data import DATASETS
-from harness.data.generated import MARKER, describe, generate
+from harness.data.synthetic.generated import MARKER, describe, generate
 from harness.errors import HarnessError
 from harness.files import read_json
 
@@ -40,7 +40,7 @@ def test_one_modality_shows_every_part_of_the_tumour_and_the_others_hardly_any(t
 
 
 def test_without_the_option_nothing_changes(tmp_path):
-    from harness.data.brats.generate import brats2023
+    from harness.data.datasets.brats.generate import brats2023
 
     generate(DATASETS.get("brats2023"), tmp_path / "out", 5, 0, 0.07)
     (tmp_path / "plain").mkdir()

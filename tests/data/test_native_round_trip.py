@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from harness.data.contract import Case, Dataset
-from harness.data.geometry import orientation_of, turn, turn_back
-from harness.data.prepare import prepare
+from harness.data.preparation.geometry import orientation_of, turn, turn_back
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.evaluation.overlap import dice
 from harness.inference.native_grid import restore

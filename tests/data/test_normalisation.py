@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.data.batches.sampling import draw_patch
 from harness.data.contract import Case, Dataset
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
-from harness.data.sampling import draw_patch
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError
 

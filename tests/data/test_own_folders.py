@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.data.layouts import find_dataset
+from harness.data.datasets.layouts import find_dataset
 from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError, StudyError
 from harness.study.cell import CellSpec

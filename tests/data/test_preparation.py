@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import DATASETS, Case
-from harness.data.cache import Moments
-from harness.data.geometry import from_slices, resize_label, resize_planes, to_slices
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.preparation.cache import Moments
+from harness.data.preparation.geometry import from_slices, resize_label, resize_planes, to_slices
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError
 

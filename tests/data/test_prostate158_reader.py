@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.data import DATASETS
-from harness.data.generated import generate
+from harness.data.synthetic.generated import generate
 from harness.errors import DataError
 
 DATASET, PZ1 = DATASETS.get("prostate158"), DATASETS.get("prostate158-pz1")

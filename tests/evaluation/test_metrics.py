@@ -23,7 +23,7 @@ from harness.evaluation.pair import MaskPair
 from harness.evaluation.policy import POLICIES
 from harness.evaluation.scoring import score_case
 from harness.evaluation.surface import assd_of, hd_of
-from harness.evaluation.surfels import NSD_TOLERANCE_MM, nsd_of, robust_hausdorff
+from harness.evaluation.surface_dice import NSD_TOLERANCE_MM, nsd_of, robust_hausdorff
 
 PLAIN = tuple(name for name in METRIC_NAMES if not name.startswith("lesion"))
 

@@ -14,7 +14,7 @@ from harness.evaluation.policy import POLICIES
 from harness.evaluation.scoring import METRICS, Score, score_case
 from harness.evaluation.status import STATUSES
 from harness.evaluation.surface import HD95_IMPLEMENTATION, hd95
-from harness.report.metrics import METRICS as METRIC_STYLES
+from harness.report.analysis.metric_styles import METRICS as METRIC_STYLES
 
 WORST = POLICIES["worst"]
 REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}

@@ -8,9 +8,9 @@ import pytest
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.execution.card_estimate import FAST, SLOW, USUAL, Cases, cost, windows
-from harness.execution.card_plan import wall_seconds
-from harness.execution.cards import CARDS, card_of_device, find_card
+from harness.execution.costs.gpus import CARDS, card_of_device, find_card
+from harness.execution.costs.memory_and_time import FAST, SLOW, USUAL, Cases, cost, windows
+from harness.execution.costs.plan import wall_seconds
 from harness.segmenters import Options, Segmenter, Source, Task
 from harness.segmenters.work import Operation, Work, count
 from harness.study.protocol import Protocol, load_protocol

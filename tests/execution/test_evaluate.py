@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.errors import DataError, HarnessError
+from harness.evaluation.folder import convention_of, evaluate, pair_files, parse_regions, summarise, to_rows
 from harness.evaluation.metrics import METRICS
 from harness.evaluation.names import METRIC_NAMES
 from harness.evaluation.scoring import Score
-from harness.execution.evaluate import convention_of, evaluate, pair_files, parse_regions, summarise, to_rows
 
 SHAPE = (9, 10, 8)
 WHOLE = {"WT": (1, 2, 3), "ET": (3,)}
@@ -45,7 +45,7 @@ def scores(found, truth, **changes):
 
 
 def test_every_case_region_and_metric_has_a_row_that_the_report_reads(folders):
-    from harness.report.imported import NEEDED
+    from harness.report.inputs.imported_results import NEEDED
 
     rows = scores(*folders)
     assert set(NEEDED) <= set(rows.columns)

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from harness.errors import DataError, NotFiniteError
-from harness.execution import nursery, stop_request, worker
-from harness.execution import process as module
-from harness.execution.engine import Attempt
-from harness.execution.failures import explain
-from harness.execution.kills import out_of_memory_kills, signal_name
-from harness.execution.local import FixedPlaces, LocalEngine
-from harness.execution.process import Slot, WorkerProcess
+from harness.execution.engines.local import FixedPlaces, LocalEngine
 from harness.execution.schedule import Policy, compute
+from harness.execution.workers import fork_server, stop_request, worker
+from harness.execution.workers import process as module
+from harness.execution.workers.attempt import Attempt
+from harness.execution.workers.exit_status import out_of_memory_kills, signal_name
+from harness.execution.workers.failures import explain
+from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results import lease
 from harness.results.store import Store
 
@@ -88,7 +88,7 @@ def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fo
     code = "import os,subprocess,time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     cell, process = start(monkeypatch, tmp_path, code)
     if fork:  # as the nursery does it
-        process.kill = lambda: nursery._signal(process._process.pid, signal.SIGKILL)
+        process.kill = lambda: fork_server._signal(process._process.pid, signal.SIGKILL)
     while not cell.log_tail():
         time.sleep(0.02)
     child = int(cell.log_tail())

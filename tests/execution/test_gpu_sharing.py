@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.execution.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus, query_gpus
-from harness.execution.local import plan_slots
+from harness.execution.engines.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus, query_gpus
+from harness.execution.engines.local import plan_slots
 from harness.files import write_json
 from harness.results.store import Store
 
@@ -106,7 +106,7 @@ def test_memory_is_never_given_twice(tmp_path_factory, peaks, count, cores):
 
 
 def test_a_number_of_cells_a_gpu_takes_turns_and_several_gpus_form_groups(monkeypatch):
-    monkeypatch.setattr("harness.execution.local.cores", lambda: 16)
+    monkeypatch.setattr("harness.execution.engines.local.cores", lambda: 16)
     assert [slot.gpu for slot in plan_slots(["0", "1"], 4, None)] == ["0", "1", "0", "1"]
     groups = plan_slots(["0", "1", "2", "3", "4"], None, None, gpus_per_cell=2)
     assert [(slot.gpu, slot.ranks, slot.threads) for slot in groups] == [("0,1", 2, 4), ("2,3", 2, 4)]

@@ -7,9 +7,10 @@ import os
 import pytest
 import torch
 
-from harness.execution import local, own_training
-from harness.execution.local import plan_slots
-from harness.execution.process import Slot
+from harness.execution.cell import training
+from harness.execution.engines import local
+from harness.execution.engines.local import plan_slots
+from harness.execution.workers.process import Slot
 
 
 @pytest.fixture(autouse=True)
@@ -73,9 +74,9 @@ def test_cells_side_by_side_share_the_cores_for_the_processes_that_make_batches(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     threads = plan_slots(gpus, workers, None)[0].threads
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert own_training._loader_workers(None, torch.device("cuda:0")) == loaders
-    assert own_training._loader_workers(5, torch.device("cuda:0")) == 5
-    assert own_training._loader_workers(None, torch.device("cpu")) == 0
+    assert training._loader_workers(None, torch.device("cuda:0")) == loaders
+    assert training._loader_workers(5, torch.device("cuda:0")) == 5
+    assert training._loader_workers(None, torch.device("cpu")) == 0
 
 
 def test_what_the_user_asks_for_is_done():

@@ -17,14 +17,15 @@ import torch
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.execution import missing, missing_worker
-from harness.execution.cell import run_cell
-from harness.execution.missing import Evaluation, evaluate_subsets, trained_fill
-from harness.execution.problem import open_problem
-from harness.execution.run import register
-from harness.execution.weights import read_filling
-from harness.execution.worker import DONE, FAILED
-from harness.report.tables import build_tables
+from harness.execution.cell import missing_modalities
+from harness.execution.cell.missing_modalities import Evaluation, evaluate_subsets, trained_fill
+from harness.execution.cell.problem import open_problem
+from harness.execution.cell.run import run_cell
+from harness.execution.cell.weights import read_filling
+from harness.execution.study import register
+from harness.execution.workers import missing_worker
+from harness.execution.workers.exit_status import DONE, FAILED
+from harness.report.tables.build import build_tables
 from harness.results.reading import load_study as load_results
 from harness.results.store import Store
 from harness.results.subsets import CellSubsets, Subset
@@ -150,9 +151,11 @@ def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monke
         reader = SimpleNamespace(patient=problem.reader.patient, load=lambda name: read.append(name) or load(name))
         return replace(problem, reader=reader)
 
-    monkeypatch.setattr(missing, "open_problem", opened)
-    prepared = missing._prepared
-    monkeypatch.setattr(missing, "_prepared", lambda problem, *rest: prepared(open_problem(problem.spec), *rest))
+    monkeypatch.setattr(missing_modalities, "open_problem", opened)
+    prepared = missing_modalities._prepared
+    monkeypatch.setattr(
+        missing_modalities, "_prepared", lambda problem, *rest: prepared(open_problem(problem.spec), *rest)
+    )
     evaluate_subsets(plain, SINGLE, None, project / "cache", CPU)
     assert len(CellSubsets(plain).results()) == len(SINGLE)
     assert sorted(read) == sorted(rows_of(plain)["case"].unique())
@@ -160,7 +163,7 @@ def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monke
 
 @pytest.mark.slow
 def test_a_killed_process_loses_only_the_subset_under_way(plain, project):
-    command = [sys.executable, "-m", "harness.execution.missing_worker", str(plain.path), "--cache", "cache"]
+    command = [sys.executable, "-m", "harness.execution.workers.missing_worker", str(plain.path), "--cache", "cache"]
     store = CellSubsets(plain)
     process = subprocess.Popen([*command, "--device", "cpu", "--threads", "1"], start_new_session=True)
     while not store.results():
@@ -193,7 +196,7 @@ def test_the_verb_tests_every_cell_and_the_report_shows_it(cells, project, capsy
         ("never dropped", "zeros"),
         ("dropped with p 0.5", "token"),
     }
-    from harness.report.computed import compute
+    from harness.report.analysis.analysis import compute
 
     kinds = {table.kind for table in build_tables(compute(results))}
     assert {"missing-0", "missing-1", "missing-survival", "missing-leading"} <= kinds

@@ -17,8 +17,8 @@ from forked_worker import server, work
 from safetensors.torch import load_file
 
 from harness.cli import main
-from harness.execution import worker
-from harness.execution.cell import run_cell
+from harness.execution.cell.run import run_cell
+from harness.execution.workers import worker
 from harness.results.store import Store
 from harness.study.expansion import load_study
 from harness.training.loop import Interrupted, Trainer

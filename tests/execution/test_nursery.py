@@ -15,12 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.execution import nursery as module
-from harness.execution import process as starting
-from harness.execution.engine import Attempt
-from harness.execution.nursery import Nursery
-from harness.execution.process import Slot, WorkerProcess, worker_environment
-from harness.execution.worker import STOPPED
+from harness.execution.workers import fork_server as module
+from harness.execution.workers import process as starting
+from harness.execution.workers.attempt import Attempt
+from harness.execution.workers.exit_status import STOPPED
+from harness.execution.workers.fork_server import Nursery
+from harness.execution.workers.process import Slot, WorkerProcess, worker_environment
 from harness.results.store import Store
 
 #: Stands for the worker: does what its first argument says.
@@ -50,10 +50,10 @@ def nursery(tmp_path):
     """A nursery whose workers do what they are told; it imports nothing heavy."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, types, importlib\n"
-        "import harness.execution\n"
-        f"worker = types.ModuleType('harness.execution.worker'); exec({WORKER!r}, worker.__dict__)\n"
-        "harness.execution.worker = sys.modules['harness.execution.worker'] = worker\n"
-        "sys.modules['harness.execution.cell'] = sys.modules['torch'] = sys.modules['torch._dynamo'] = worker\n"
+        "import harness.execution.cell, harness.execution.workers\n"
+        f"worker = types.ModuleType('harness.execution.workers.worker'); exec({WORKER!r}, worker.__dict__)\n"
+        "harness.execution.workers.worker = sys.modules['harness.execution.workers.worker'] = worker\n"
+        "sys.modules['harness.execution.cell.run'] = sys.modules['torch'] = sys.modules['torch._dynamo'] = worker\n"
     )
     made = Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
     yield made

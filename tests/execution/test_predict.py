@@ -12,13 +12,13 @@ import torch
 
 from harness.cli import main
 from harness.data import DATASETS
-from harness.data.brats.generate import brats2019
-from harness.data.cache import Moments
+from harness.data.datasets.brats.generate import brats2019
 from harness.data.export import check_export
-from harness.data.normalisation import Normaliser, Window
-from harness.execution.cell import run_cell
-from harness.execution.run import register
-from harness.execution.weights import read_normaliser, save_weights
+from harness.data.preparation.cache import Moments
+from harness.data.preparation.normalisation import Normaliser, Window
+from harness.execution.cell.run import run_cell
+from harness.execution.cell.weights import read_normaliser, save_weights
+from harness.execution.study import register
 from harness.results.store import Store
 from harness.study.expansion import load_study
 

@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from harness.errors import TrainingError
-from harness.execution import peers
-from harness.execution.cell import run_cell
-from harness.execution.engine import Attempt
-from harness.execution.failures import PeerFailed, explain
-from harness.execution.process import Slot, WorkerProcess
+from harness.execution.cell.run import run_cell
+from harness.execution.workers import distributed
+from harness.execution.workers.attempt import Attempt
+from harness.execution.workers.failures import PeerFailed, explain
+from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results.store import CellFolder, Store
 from harness.study.expansion import load_study
 from harness.training.loop import Interrupted
@@ -123,9 +123,9 @@ def test_a_batch_that_cannot_be_divided_is_refused():
 
 
 def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(peers, "PYTHON", (shutil.which("false"),))
+    monkeypatch.setattr(distributed, "PYTHON", (shutil.which("false"),))
     began = time.monotonic()
-    with pytest.raises(PeerFailed) as error, peers.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1):
+    with pytest.raises(PeerFailed) as error, distributed.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1):
         raise AssertionError("there is nobody to train with")
     assert time.monotonic() - began < 10, "torch itself waits for ten minutes"
     assert "Process 2 of the 2 that train the cell together ended with status 1" in error.value.reason.text
@@ -134,8 +134,8 @@ def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypat
 
 def test_a_stop_while_others_start_is_heard(tmp_path, monkeypatch):
     start = subprocess.Popen
-    monkeypatch.setattr(peers.subprocess, "Popen", lambda command, **more: start(["sleep", "60"], **more))
-    with pytest.raises(Interrupted), peers.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1, lambda: True):
+    monkeypatch.setattr(distributed.subprocess, "Popen", lambda command, **more: start(["sleep", "60"], **more))
+    with pytest.raises(Interrupted), distributed.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1, lambda: True):
         raise AssertionError("training has begun")
 
 

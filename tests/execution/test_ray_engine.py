@@ -15,7 +15,7 @@ import pytest
 
 import harness.results
 from harness.cli import main
-from harness.execution.ray_engine import RayEngine
+from harness.execution.engines.ray import RayEngine
 from harness.results.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toys")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.execution import schedule
-from harness.execution.engine import Ending
 from harness.execution.schedule import Policy, compute
+from harness.execution.workers.attempt import Ending
 from harness.results.store import Store
 
 

@@ -16,9 +16,9 @@ import pytest
 import harness.results
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.execution.engine import Attempt
-from harness.execution.slurm_engine import SlurmEngine, SlurmJob, batch_script
-from harness.execution.slurm_settings import SlurmSettings
+from harness.execution.engines.slurm import SlurmEngine, SlurmJob, batch_script
+from harness.execution.engines.slurm_settings import SlurmSettings
+from harness.execution.workers.attempt import Attempt
 from harness.results.store import CellFolder, Store
 from harness.study.expansion import load_study
 

@@ -19,7 +19,7 @@ from pathlib import Path
 def server() -> ForkServerContext:
     """Starts the server; returns when it has imported what a worker needs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.execution.cell", "harness.execution.worker"])
+    context.set_forkserver_preload(["harness.execution.cell.run", "harness.execution.workers.worker"])
     first = context.Process(target=os.getpid)
     first.start()
     first.join()
@@ -31,7 +31,7 @@ def work(arguments: Sequence[str]) -> None:
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.dup2(sink, 2)
-    from harness.execution import worker
+    from harness.execution.workers import worker
 
     sys.exit(worker.main(list(arguments)))
 

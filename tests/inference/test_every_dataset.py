@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from harness.data import DATASETS
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.inference.native_grid import restore
 from harness.study.protocol import load_protocol
 

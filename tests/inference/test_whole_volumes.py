@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from harness.data import DATASETS
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
 from harness.evaluation.overlap import dice
 from harness.inference.native_grid import segment_native

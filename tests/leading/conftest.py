@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.leading.plan import Request, make_plan
-from harness.leading.trainings import Trainings
+from harness.leading.runs import Trainings
 
 
 class MadeUp:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.leading.answer import find_answer, find_exhaustive
-from harness.leading.outcome import agreement, cost_words, ranking_rows, write_outcome
 from harness.leading.race import Rung
+from harness.leading.results import agreement, cost_words, ranking_rows, write_outcome
 
 
 def test_a_clear_winner_leads_and_the_ranking_says_by_how_much(made_up):

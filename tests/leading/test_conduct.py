@@ -6,10 +6,10 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.execution import schedule
-from harness.execution.engine import Ending
 from harness.execution.schedule import Policy
-from harness.leading.conduct import finish_all, run_race
+from harness.execution.workers.attempt import Ending
 from harness.leading.race import Rule
+from harness.leading.run import finish_all, run_race
 
 FINAL = {"t1": 0.5, "epi": 0.2, "none": 0.4}
 

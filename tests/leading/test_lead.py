@@ -166,7 +166,7 @@ def test_a_training_that_falls_over_is_named_and_the_rest_is_kept(project, capsy
 def test_the_modality_that_carries_the_signal_by_construction_is_found(project, informative):
     """The network sees the leading modality alone, so nothing else can help it."""
     from harness.data import DATASETS
-    from harness.data.generated import generate
+    from harness.data.synthetic.generated import generate
 
     generate(DATASETS.get("brats2023"), project / "brats", 10, 0, 0.1, informative)
     path = project / "protocols" / "micro.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import DATASETS
-from harness.data.generated import generate
+from harness.data.synthetic.generated import generate
 from harness.errors import DataError, HarnessError, StudyError
 from harness.leading.plan import Request, make_plan, parse_option
 from harness.leading.race import Rule

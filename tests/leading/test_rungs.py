@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.data.cortex.reader import CortexReader
-from harness.execution.cell import run_rung, run_trial
+from harness.data.datasets.cortex.reader import CortexReader
+from harness.execution.cell.run import run_rung, run_trial
 from harness.results.store import CellFolder
 from harness.study.expansion import load_study
 

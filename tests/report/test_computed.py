@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError, HarnessError
-from harness.report.computed import Computed, compute
-from harness.report.forms.common import marks_of
-from harness.report.layout import Column
-from harness.report.variants import Variant, variants_of
+from harness.report.analysis.analysis import Computed, compute
+from harness.report.analysis.variants import Variant, variants_of
+from harness.report.tables.cells import marks_of
+from harness.report.tables.table import Column
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from harness.evaluation.names import METRIC_NAMES
-from harness.report.boxes import box_plot
-from harness.report.computed import compute
-from harness.report.costs import cost_plot
-from harness.report.metrics import METRICS, metric_style
-from harness.report.tables import build_tables
+from harness.report.analysis.analysis import compute
+from harness.report.analysis.metric_styles import METRICS, metric_style
+from harness.report.figures.box_plots import box_plot
+from harness.report.figures.costs import cost_plot
+from harness.report.tables.build import build_tables
 from harness.report.write import write_report
 from harness.results.schema import StudyResults
 

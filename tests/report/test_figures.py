@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.report.boxes import box_plot
-from harness.report.computed import compute
-from harness.report.curves import training_curves
-from harness.report.drawing import Drawing, palette, render
-from harness.report.overlays import overlay_figure, slice_dice
-from harness.report.surfaces import _surface
+from harness.report.analysis.analysis import compute
+from harness.report.figures.box_plots import box_plot
+from harness.report.figures.figure import Drawing, palette, render
+from harness.report.figures.images.overlays import overlay_figure, slice_dice
+from harness.report.figures.images.surfaces import _surface
+from harness.report.figures.learning_curves import training_curves
 from harness.results.schema import StudyResults
 
 

@@ -11,19 +11,19 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from harness.report import qualitative
-from harness.report.boxes import box_plot
-from harness.report.computed import Computed, compute
-from harness.report.costs import cost_plot
-from harness.report.critical_difference import critical_difference
-from harness.report.curves import training_curves
-from harness.report.drawing import Drawing
-from harness.report.leading_map import leading_map
-from harness.report.overlays import label_colour, overlay_figure
-from harness.report.paired_differences import paired_differences
-from harness.report.qualitative import qualitative_grid
-from harness.report.rank_stability import rank_stability
-from harness.report.significance_map import significance_map
+from harness.report.analysis.analysis import Computed, compute
+from harness.report.figures.box_plots import box_plot
+from harness.report.figures.costs import cost_plot
+from harness.report.figures.critical_difference import critical_difference
+from harness.report.figures.figure import Drawing
+from harness.report.figures.images import qualitative
+from harness.report.figures.images.overlays import label_colour, overlay_figure
+from harness.report.figures.images.qualitative import qualitative_grid
+from harness.report.figures.leading_modality import leading_map
+from harness.report.figures.learning_curves import training_curves
+from harness.report.figures.paired_differences import paired_differences
+from harness.report.figures.rank_stability import rank_stability
+from harness.report.figures.significance_map import significance_map
 from harness.results.overlay import Overlay, write_slices
 
 NAMES = (

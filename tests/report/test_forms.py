@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
-from harness.report.answer import answers
-from harness.report.computed import compute
-from harness.report.latex import escape_latex, latex_document
-from harness.report.longform import long_tables
-from harness.report.markdown import escape_markdown
-from harness.report.metrics import metric_style
-from harness.report.provenance import provenance_of
-from harness.report.tables import build_tables
+from harness.report.analysis.analysis import compute
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.tables.build import build_tables
+from harness.report.text.answer import answers
+from harness.report.text.provenance import provenance_of
 from harness.report.write import Format, write_report
+from harness.report.writers.csv import long_tables
+from harness.report.writers.latex import escape_latex, latex_document
+from harness.report.writers.markdown import escape_markdown
 from harness.results.schema import StudyResults
 
 REFUSAL = "1 patient: no significance test"

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.report.answer import answers
-from harness.report.computed import compute
-from harness.report.layout import CHECK
-from harness.report.missing_long import missing_rows
-from harness.report.missing_map import missing_map
-from harness.report.tables import build_tables
+from harness.report.analysis.analysis import compute
+from harness.report.figures.missing_modalities import missing_map
+from harness.report.tables.build import build_tables
+from harness.report.tables.table import CHECK
+from harness.report.text.answer import answers
 from harness.report.write import write_report
+from harness.report.writers.csv_missing_modalities import missing_rows
 from harness.results.schema import SUBSET_COLUMNS
 
 MODALITIES = ("t1", "t2", "flair")

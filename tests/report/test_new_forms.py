@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from harness.errors import DataError
-from harness.report.combine import combine
-from harness.report.computed import compute
-from harness.report.forms.ablation import switches
-from harness.report.forms.published import verdict
-from harness.report.imported import read_imported
-from harness.report.published import published_rows
-from harness.report.tables import build_tables
-from harness.report.variants import Variant
+from harness.report.analysis.analysis import compute
+from harness.report.analysis.variants import Variant
+from harness.report.inputs.imported_results import read_imported
+from harness.report.inputs.published_numbers import published_rows
+from harness.report.inputs.several_studies import combine
+from harness.report.tables.ablation import switches
+from harness.report.tables.build import build_tables
+from harness.report.tables.published import verdict
 from harness.results.schema import StudyResults
 from harness.statistics.bootstrap import Interval
 
@@ -61,7 +61,7 @@ def test_verdicts(kind: str, interval: Interval | None, said: str) -> None:
 
 def test_the_shipped_numbers_are_the_published_ones() -> None:
     folder = Path(__file__).parents[2]
-    shipped = folder / "harness/report/published/tables_1_to_6.csv"
+    shipped = folder / "harness/report/inputs/published/tables_1_to_6.csv"
     assert shipped.read_bytes() == (folder / "results/published/tables_1_to_6.csv").read_bytes()
     assert len(published_rows("hecktor21")) == 22
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.report.layout import Column, Entry, Row, Table
-from harness.report.pages import is_wide, parts_of
+from harness.report.tables.table import Column, Entry, Row, Table
+from harness.report.writers.pagination import is_wide, parts_of
 
 
 def table(methods: int, groups: int, rows_each: int = 1) -> Table:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from harness.report.computed import compute
-from harness.report.forms.means import mean_table
-from harness.report.unlearned import unlearned
+from harness.report.analysis.analysis import compute
+from harness.report.analysis.low_score_notes import unlearned
+from harness.report.tables.means import mean_table
 
 
 def notes(results):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.report.combine import combine
+from harness.report.inputs.several_studies import combine
 from harness.report.write import write_report
 from harness.results.reading import load_study
 from harness.results.schema import StudyResults

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harness.report.boxes import box_plot
-from harness.report.computed import Computed, compute
-from harness.report.costs import cost_plot
-from harness.report.critical_difference import critical_difference
-from harness.report.leading_map import leading_map
-from harness.report.p_values import p_said, p_text, starred_p
-from harness.report.paired_differences import paired_differences
-from harness.report.rank_stability import rank_stability
-from harness.report.significance_map import significance_map
-from harness.report.surfaces import _draw, _nested
+from harness.report.analysis.analysis import Computed, compute
+from harness.report.analysis.p_values import p_said, p_text, starred_p
+from harness.report.figures.box_plots import box_plot
+from harness.report.figures.costs import cost_plot
+from harness.report.figures.critical_difference import critical_difference
+from harness.report.figures.images.surfaces import _draw, _nested
+from harness.report.figures.leading_modality import leading_map
+from harness.report.figures.paired_differences import paired_differences
+from harness.report.figures.rank_stability import rank_stability
+from harness.report.figures.significance_map import significance_map
 
 
 def words(figure: Figure) -> str:

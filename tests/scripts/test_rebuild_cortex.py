@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "harness" / "data" / "cortex"
+SHIPPED = ROOT / "harness" / "data" / "datasets" / "cortex"
 LABEL_COUNTS = [2790018, 532611, 563451]  # voxels of elsewhere, cortex and white matter
 
 

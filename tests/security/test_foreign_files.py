@@ -76,7 +76,7 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, content):
 
 
 def test_malicious_weights_are_refused(bomb, tmp_path):
-    from harness.execution.weights import load_weights
+    from harness.execution.cell.weights import load_weights
 
     torch.save({"weight": bomb}, tmp_path / "weights.safetensors")
     with pytest.raises(HarnessError, match="do not fit"):
@@ -112,7 +112,7 @@ def test_a_malicious_leading_encoder_is_refused(bomb, tmp_path):
 
 
 def test_a_malicious_cache_entry_is_not_unpickled(bomb, tmp_path):
-    from harness.data.cache import PreparedCase
+    from harness.data.preparation.cache import PreparedCase
 
     (tmp_path / "images.npy").write_bytes(array_bomb(bomb))
     case = PreparedCase(name="a", patient="a", folder=tmp_path, moments=(), geometry=None, counts={})

@@ -16,7 +16,7 @@ import mlflow.server
 import pytest
 from click.testing import CliRunner
 
-from harness.execution.ray_engine import RayEngine
+from harness.execution.engines.ray import RayEngine
 
 ROOT = Path(__file__).parents[2]
 TOLD = ("README.md", "Makefile", "docs/results.md", "docs/security.md", "harness/cli/run.py")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.cli import main
-from harness.execution.missing_run import PYTHON as OF_MISSING
-from harness.execution.peers import PYTHON as OF_PEERS
-from harness.execution.process import _start
+from harness.execution.missing_modalities import PYTHON as OF_MISSING
+from harness.execution.workers.distributed import PYTHON as OF_PEERS
+from harness.execution.workers.process import _start
 
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["forked", "from nothing"])
@@ -16,7 +16,7 @@ def test_a_module_beside_the_study_hides_no_package(toys, write_study, project, 
         (project / f"{name}.py").write_text("raise SystemExit('the wrong file was imported')\n")
     if fresh:
         monkeypatch.setattr(
-            "harness.execution.process._start", lambda attempt, slot, fork: _start(attempt, slot, fork=False)
+            "harness.execution.workers.process._start", lambda attempt, slot, fork: _start(attempt, slot, fork=False)
         )
     path = write_study()
     assert main(["run", str(path), "--no-mlflow", "--cpu", "--workers", "1"]) == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.execution.problem import open_problem
+from harness.execution.cell.problem import open_problem
 from harness.files import read_json, write_json
 from harness.study.cell import CellSpec
 from harness.study.expansion import load_study

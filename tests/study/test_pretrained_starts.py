@@ -11,7 +11,7 @@ from safetensors.torch import save_model
 
 from harness.cli import main
 from harness.errors import DataError, StudyError
-from harness.execution.problem import open_problem
+from harness.execution.cell.problem import open_problem
 from harness.report.write import write_report
 from harness.results.reading import load_study as load_results
 from harness.results.store import Store

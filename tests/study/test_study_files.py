@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import DATASETS
-from harness.data.generated import generatable
+from harness.data.synthetic.generated import generatable
 from harness.errors import DataError, StudyError
 from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study

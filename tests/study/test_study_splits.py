@@ -9,7 +9,7 @@ import pytest
 from harness.data import DATASETS, Split
 from harness.data.splits import choose_splits, write_splits
 from harness.errors import DataError, StudyError
-from harness.execution.problem import open_problem
+from harness.execution.cell.problem import open_problem
 from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
 

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.execution.run import register
+from harness.execution.study import register
 from harness.results.lease import Lease
 from harness.results.store import Store
 from harness.study.expansion import load_study

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.data import DATASETS
-from harness.data.absent import draw_absent, mark_absent
-from harness.data.batches import TrainingBatches, stream
-from harness.data.normalisation import Normaliser, Window
-from harness.data.prepare import prepare
+from harness.data.batches.batches import TrainingBatches, stream
+from harness.data.batches.modality_dropout import draw_absent, mark_absent
+from harness.data.preparation.normalisation import Normaliser, Window
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, ModalityDropoutSettings, PreparationSettings, SamplingSettings
-from harness.execution.weights import load_weights, read_filling, save_weights
+from harness.execution.cell.weights import load_weights, read_filling, save_weights
 from harness.study.protocol import load_protocol
-from harness.training.absent import Filling, FillsAbsent, filling_for, mean_images
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Arithmetic
 from harness.training.loop import Hooks, Interrupted, Trainer
+from harness.training.modality_fill import Filling, FillsAbsent, filling_for, mean_images
 from harness.training.settings import TrainingSettings
 
 CPU = torch.device("cpu")

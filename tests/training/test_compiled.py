@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.data.batches import Batch
+from harness.data.batches.batches import Batch
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Arithmetic
 from harness.training.loop import Hooks, Trainer

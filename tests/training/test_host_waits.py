@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.data.batches import Batch
+from harness.data.batches.batches import Batch
 from harness.training.checkpoint import Checkpoints
 from harness.training.device import Arithmetic
 from harness.training.loop import Hooks, Trainer

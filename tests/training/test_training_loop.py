@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from harness.data import DATASETS
-from harness.data.batches import Batch, TrainingBatches
-from harness.data.normalisation import Normaliser
-from harness.data.prepare import prepare
+from harness.data.batches.batches import Batch, TrainingBatches
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.errors import TrainingError
 from harness.training.checkpoint import Checkpoints

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from optuna.trial import TrialState
 
-from harness.execution.engine import Ending
+from harness.execution.workers.attempt import Ending
 from harness.files import write_json
 from harness.study.expansion import load_study
-from harness.tuning import conduct as module
-from harness.tuning.conduct import conduct
+from harness.tuning import run_search as module
+from harness.tuning.run_search import conduct
 from harness.tuning.search import open_searches
 
 pytestmark = pytest.mark.usefixtures("toys")

@@ -15,8 +15,8 @@ import yaml
 from optuna.trial import TrialState
 
 from harness.cli import main
-from harness.data.cortex import DATASET
-from harness.execution.cell import run_trial
+from harness.data.datasets.cortex import DATASET
+from harness.execution.cell.run import run_trial
 from harness.results.store import CellFolder
 from harness.statistics.comparability import why_not_comparable
 from harness.study.cell import CellSpec
@@ -89,7 +89,7 @@ def test_each_network_gets_equal_trials_and_a_protocol_that_a_study_names(projec
 @pytest.fixture
 def closed_tests(project, monkeypatch):
     """Opening a test case of the embedded person is an error; returns the file that names what was opened."""
-    from harness.data.cortex.reader import CortexReader
+    from harness.data.datasets.cortex.reader import CortexReader
 
     load = CortexReader.load
     opened = project / "opened.txt"  # a file: cases are prepared in processes of their own
@@ -117,7 +117,7 @@ def test_a_trial_never_opens_a_test_case(project, write_study, closed_tests):
 
 
 def test_the_guard_of_the_test_above_bites(project, write_study, closed_tests):
-    from harness.execution.cell import run_cell
+    from harness.execution.cell.run import run_cell
 
     spec = load_study(write_study()).cells[0].spec
     folder = CellFolder(project / "cell" / spec.id)

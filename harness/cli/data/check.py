@@ -45,9 +45,9 @@ def check(
     from rich.console import Console
 
     from harness.cli.data.prepare import bar
-    from harness.cli.words import table
-    from harness.data.checking import check_dataset
-    from harness.data.layouts import find_dataset
+    from harness.cli.shared.formatting import table
+    from harness.data.datasets.layouts import find_dataset
+    from harness.data.reading.checks import check_dataset
 
     console = Console()
     dataset = find_dataset(name, path)

@@ -29,8 +29,8 @@ def export(
     from rich.console import Console
 
     from harness.cli.data.prepare import bar
-    from harness.data.layouts import find_dataset
-    from harness.data.layouts.write_nnunet_raw import write_nnunet_raw
+    from harness.data.datasets.layouts import find_dataset
+    from harness.data.datasets.layouts.write_nnunet_raw import write_nnunet_raw
 
     console = Console()
     dataset = find_dataset(name, root)

@@ -47,7 +47,7 @@ def generate(
     from rich.console import Console
 
     from harness.data import DATASETS
-    from harness.data.generated import describe, generatable
+    from harness.data.synthetic.generated import describe, generatable
     from harness.errors import HarnessError
 
     console = Console()
@@ -86,8 +86,8 @@ def _write(
     informative: str | None = None,
 ) -> None:
     """Generates one tree and says what is in it."""
-    from harness.cli.words import duration
-    from harness.data.generated import generate as write
+    from harness.cli.shared.formatting import duration
+    from harness.data.synthetic.generated import generate as write
 
     start = time.monotonic()
     with console.status(f"Drawing {patients} patients of {dataset.title} at scale {scale:g} ..."):

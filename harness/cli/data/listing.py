@@ -18,9 +18,9 @@ def list_datasets(context: typer.Context) -> None:
         return
     from rich.console import Console
 
-    from harness.cli.words import table
+    from harness.cli.shared.formatting import table
     from harness.data import DATASETS
-    from harness.data.generated import kind_of
+    from harness.data.synthetic.generated import kind_of
     from harness.errors import DataError
 
     listing = table("dataset", "title", "kind", "modalities", "regions", "leads", "found")
@@ -44,7 +44,7 @@ def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
     from rich.console import Console
 
     from harness.data import DATASETS
-    from harness.data.generated import kind_of
+    from harness.data.synthetic.generated import kind_of
 
     one = DATASETS.get(name)
     console = Console()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.data.listing import data
-from harness.cli.options import CacheOption
+from harness.cli.shared.options import CacheOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,9 +45,9 @@ def prepare(
     from rich.console import Console
 
     from harness.cores import cores
-    from harness.data.layouts import find_dataset
-    from harness.data.prepare import entry_folder
-    from harness.data.prepare import prepare as prepare_cases
+    from harness.data.datasets.layouts import find_dataset
+    from harness.data.preparation.prepare import entry_folder
+    from harness.data.preparation.prepare import prepare as prepare_cases
     from harness.study.protocol import load_protocol
 
     console = Console()

@@ -26,8 +26,8 @@ def preview(
     """Draw all modalities of several cases with their labels in colour, in the slice that shows most of them."""
     from rich.console import Console
 
-    from harness.data.layouts import find_dataset
-    from harness.data.preview import draw_preview
+    from harness.data.datasets.layouts import find_dataset
+    from harness.data.reading.preview import draw_preview
 
     dataset = find_dataset(name, path)
     reader = dataset.open(path)

@@ -27,8 +27,8 @@ def splits(
     """
     from rich.console import Console
 
-    from harness.cli.words import table
-    from harness.data.layouts import find_dataset
+    from harness.cli.shared.formatting import table
+    from harness.data.datasets.layouts import find_dataset
     from harness.data.splits import check_leak, choose_splits, write_splits
     from harness.errors import HarnessError
 

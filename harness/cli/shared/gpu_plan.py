@@ -1,0 +1,115 @@
+"""What ``harness plan --card`` prints: a table a card, and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.cli.shared.formatting import duration, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.execution.costs.gpus import Card
+    from harness.execution.costs.memory_and_time import Span
+    from harness.execution.costs.plan import StudyPlan, VariantPlan
+
+__all__ = ["show"]
+
+ESTIMATED = "Estimated from counted operations, not measured; `harness bench` on the card gives the ratio."
+
+
+def show(console: Console, plan: StudyPlan, cards: Sequence[Card], gpus: int) -> None:
+    """Prints the plan of a study for some cards.
+
+    Args:
+        console: Where.
+        plan: What to print.
+        cards: In this order.
+        gpus: How many there would be of each.
+    """
+    for card in cards:
+        facts = f"{card.memory_gb:.0f} GB, {card.bandwidth:,.0f} GB/s, {card.half:g} TFLOPS in 16 bits"
+        console.print(f"\n[bold]{card.name}[/] ({card.title}: {facts})")
+        console.print(_table(plan.variants, card))
+        console.print(_sum(plan.variants, card, gpus))
+    _say_disk(console, plan)
+    _say_basis(console, plan, cards)
+
+
+def _table(variants: Sequence[VariantPlan], card: Card) -> Table:
+    several = len({variant.dataset for variant in variants}) > 1
+    names = ("variant", "dataset") if several else ("variant",)
+    listing = table(*names, "cells", "step", "GPU hours a cell", "all", "memory", "batch")
+    for one in variants:
+        cost, seconds = one.costs[card.name], one.seconds(card.name)
+        measured = card.name in one.measured
+        listing.add_row(
+            *((one.label, one.dataset) if several else (one.label,)),
+            str(one.cells),
+            "-" if measured else f"~{cost.step.usual * 1e3:.0f} ms",
+            f"{seconds.usual / 3600:.1f} measured" if measured else f"~{_hours(seconds)}",
+            f"{'' if measured else '~'}{seconds.usual * one.cells / 3600:.1f}",
+            f"~{cost.memory_gb:.1f} GB",
+            _fit(one.batch, cost.largest_batch),
+        )
+    return listing
+
+
+def _fit(batch: int, largest: int) -> str:
+    if batch <= largest:
+        return f"{batch} fits"
+    return f"[red]{batch} does not fit[/], {largest} would" if largest else f"[red]{batch} does not fit[/]"
+
+
+def _hours(span: Span) -> str:
+    low, usual, high = (f"{seconds / 3600:.1f}" for seconds in (span.low, span.usual, span.high))
+    return f"{usual} ({low} to {high})"
+
+
+def _sum(variants: Sequence[VariantPlan], card: Card, gpus: int) -> str:
+    from harness.execution.costs.plan import wall_seconds
+
+    spans = [one.seconds(card.name) for one in variants for _ in range(one.cells)]
+    low, usual, high = ([getattr(span, bound) for span in spans] for bound in ("low", "usual", "high"))
+    hours = f"About {sum(usual) / 3600:,.0f} GPU hours ({sum(low) / 3600:,.0f} to {sum(high) / 3600:,.0f})"
+    wall = f"{duration(wall_seconds(usual, gpus))} with {gpus} card{'s' * (gpus > 1)}, a cell each"
+    return f"{hours} in {len(spans)} cells; {wall}."
+
+
+def _say_disk(console: Console, plan: StudyPlan) -> None:
+    from rich.filesize import decimal
+
+    console.print("\n[bold]Disk[/]")
+    for one in plan.data:
+        shape = " x ".join(map(str, one.grid.shape))
+        needed = f"{one.cases:,} cases of {decimal(one.grid.size)} ({shape})"
+        console.print(f"cache, {one.dataset}: {decimal(one.grid.size * one.cases)}: {needed}")
+    weights = sum(4 * one.work.parameters * one.cells for one in plan.variants)
+    largest = max(one.work.parameters for one in plan.variants)
+    console.print(
+        f"results: {decimal(weights)} of weights, and while a cell runs two checkpoints, up to {decimal(16 * largest)}"
+    )
+
+
+def _say_basis(console: Console, plan: StudyPlan, cards: Sequence[Card]) -> None:
+    from harness.execution.costs.memory_and_time import FAST, LOADERS, SLOW, USUAL
+
+    console.print(f"\n{ESTIMATED}")
+    shares = ", ".join(
+        f"{words} {one.compute:.0%} of the peak rate and {one.bandwidth:.0%} of the bandwidth"
+        for words, one in (("usual:", USUAL), ("low:", FAST), ("high:", SLOW))
+    )
+    console.print(
+        f"A step is three forward passes and the update of the weights; {shares}. {LOADERS} loader processes a card. "
+        "Preparing and scoring on the CPU come on top."
+    )
+    for one in plan.data:
+        if one.assumed:
+            console.print(f"Assumed {one.cases:,} cases of {one.dataset}, as its owners state: data not found.")
+    if plan.done:
+        verbs = "have a result and are" if plan.done > 1 else "has a result and is"
+        console.print(f"{plan.done} of the cells {verbs} not counted.")
+    if any(card.name in one.measured for one in plan.variants for card in cards):
+        console.print("measured: the mean training time of finished cells alike in the results, on that card.")

@@ -1,0 +1,210 @@
+"""What a person sees while a study runs.
+
+Bars with loss, validation Dice and the time to go; lines instead where there is no terminal.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.results.store import CellFolder, Status, Store, StudyFolder
+
+__all__ = ["ProgressDisplay", "status_table"]
+
+_LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+_LOOKING = 0.05  # share of the time that is spent on looking at the cells
+
+
+class ProgressDisplay:
+    """Follows the cells of a study through the files their workers write.
+
+    Args:
+        console: Where to show.
+        study: The study.
+        store: Its store.
+        parallel: Number of cells that run at a time, for the time to go.
+    """
+
+    def __init__(self, console: Console, study: StudyFolder, store: Store, parallel: int) -> None:
+        self._console = console
+        self._study = study
+        self._store = store
+        self._parallel = parallel
+        entries = {entry["cell"]: entry["label"] for entry in study.manifest()["cells"]}
+        self._cells = {cell: (store.cell(cell), name) for cell, name in _names(store, entries).items()}
+        self._states: dict[str, Status] = {}
+        self._bars: dict[str, TaskID] = {}
+        self._spoke = time.monotonic()
+        self._due = 0.0
+        self._rates: dict[str, float] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._overall = self._progress.add_task(f"[bold]{study.study}", total=len(self._cells), note="")
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        self._states = {cell: folder.status() for cell, (folder, _) in self._cells.items()}
+        skipped = sum(state == "done" for state in self._states.values())
+        if skipped:
+            self._console.print(f"{skipped} of {len(self._cells)} cells are done already and are skipped.")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self) -> None:
+        """Shows what is new, as often as that costs little: hundreds of cells may lie on a slow file system."""
+        began = time.monotonic()
+        if began < self._due:
+            return
+        for cell, (folder, name) in self._cells.items():
+            if self._states.get(cell) == "done":
+                continue
+            state = folder.status()
+            if state == "running":
+                self._follow(cell, folder, name)
+            if state != self._states.get(cell):
+                self._announce(cell, folder, name, state)
+                self._states[cell] = state
+        done = sum(state == "done" for state in self._states.values())
+        self._progress.update(
+            self._overall, completed=done, note=f"{done}/{len(self._cells)} cells{self._time_to_go()}"
+        )
+        if not self._console.is_terminal and time.monotonic() - self._spoke > _LINE_EVERY:
+            self._spoke = time.monotonic()
+            running = [self._note(cell) for cell, state in self._states.items() if state == "running"]
+            self._console.print(f"{done}/{len(self._cells)} cells done{self._time_to_go()} | " + " | ".join(running))
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / _LOOKING
+
+    def finish(self) -> None:
+        """Shows the last state."""
+        self._due = 0.0
+        self.update()
+
+    def print_summary(self) -> None:
+        """Prints one row a cell, and every failure with its reason."""
+        self._console.print(status_table(self._study, self._store))
+
+    def _follow(self, cell: str, folder: CellFolder, name: str) -> None:
+        seen = folder.progress()
+        if "seconds_per_step" in seen:
+            self._rates[cell] = float(seen["seconds_per_step"])
+        if cell not in self._bars:
+            self._bars[cell] = self._progress.add_task(escape(name), total=seen.get("total"), note="")
+        note = _progress_note(seen)
+        self._progress.update(
+            self._bars[cell], total=seen.get("total"), completed=seen.get("step", 0), note=note, visible=True
+        )
+
+    def _note(self, cell: str) -> str:
+        folder, name = self._cells[cell]
+        return f"{name}: {_progress_note(folder.progress())}"
+
+    def _announce(self, cell: str, folder: CellFolder, name: str, state: Status) -> None:
+        if state == "done":
+            self._console.print(
+                f"[green]done[/]    {escape(name)} in {duration(folder.summary()['train_seconds'])} of training"
+            )
+        elif state == "failed" and (failure := folder.failure()):
+            self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure['reason'])}")
+        elif state == "running" and not self._console.is_terminal:
+            self._console.print(f"started {escape(name)}")
+        if state != "running" and cell in self._bars:
+            self._progress.update(self._bars[cell], visible=False)
+
+    def _time_to_go(self) -> str:
+        """Steps left at the mean pace seen so far, shared by the cells that run at a time."""
+        if not self._rates:
+            return ""
+        mean = sum(self._rates.values()) / len(self._rates)
+        left = 0.0
+        total = max((int(folder.progress().get("total", 0)) for folder, _ in self._cells.values()), default=0)
+        for cell, state in self._states.items():
+            if state in {"done", "failed"}:
+                continue
+            step = int(self._cells[cell][0].progress().get("step", 0)) if state == "running" else 0
+            left += (total - step) * self._rates.get(cell, mean)
+        return f", about {duration(left / self._parallel)} to go"
+
+
+def status_table(study: StudyFolder, store: Store) -> Table:
+    """Returns one row a cell of a study: its state, score, progress or failure."""
+    import pandas as pd
+
+    entries = study.manifest()["cells"]
+    cells = [store.cell(entry["cell"]) for entry in entries]
+    specs = [cell.spec() for cell in cells]
+    fixed, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs])
+    listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
+    listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
+    for entry, cell, spec in zip(entries, cells, specs, strict=True):
+        state, dice, distance, note = cell.status(), "", "", ""
+        if state == "done":
+            rows = pd.read_parquet(cell.result / "cases.parquet")
+            means = rows.groupby(["metric", "case"])["value"].mean().groupby("metric").mean()
+            dice, distance = f"{means['dice']:.3f}", f"{means['hd95']:.2f}"
+            note = f"{duration(cell.summary()['train_seconds'])} of training"
+        elif state == "running":
+            owner = cell.owner()
+            note = _progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
+        elif state == "interrupted":
+            note = f"continues from step {cell.progress().get('step', '?')}"
+        elif failure := cell.failure():
+            tried = f" ({failure['attempt']} attempts failed)" if failure.get("attempt", 1) > 1 else ""
+            note = f"{failure['reason']} {failure['hint']}{tried}".strip()
+        axes = [str(spec[axis]) for axis in varying]
+        listing.add_row(escape(entry["label"]), *axes, _COLOURED[state], dice, distance, escape(note))
+    return listing
+
+
+_AXES = ("dataset", "leading", "fold", "seed")
+
+_COLOURED: dict[Status, str] = {
+    "done": "[green]done[/]",
+    "failed": "[red]failed[/]",
+    "running": "[cyan]running[/]",
+    "interrupted": "[yellow]interrupted[/]",
+    "new": "new",
+}
+
+
+def _names(store: Store, entries: dict[str, str]) -> dict[str, str]:
+    """Returns what a person calls each cell: the label, and fold and seed where there are several."""
+    specs = {cell: store.cell(cell).spec() for cell in entries}
+    _, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs.values()])
+    return {
+        cell: ", ".join([label, *(f"{key} {specs[cell][key]}" for key in varying)]) for cell, label in entries.items()
+    }
+
+
+def _progress_note(seen: dict[str, Any]) -> str:
+    if seen.get("phase") != "training":
+        return str(seen.get("phase", "starting"))
+    step, total = int(seen.get("step", 0)), int(seen["total"])
+    parts = [f"epoch {step * seen['epochs'] // total}/{seen['epochs']}"]
+    history = seen.get("history") or []
+    if history:
+        parts.append(f"loss {history[-1]['loss']:.3f}")
+    scores = [row["val_dice"] for row in history if row["val_dice"] is not None]
+    if scores:
+        parts.append(f"val Dice {scores[-1]:.3f}")
+    if "seconds_per_step" in seen:
+        parts.append(f"{duration((total - step) * seen['seconds_per_step'])} to go")
+    return ", ".join(parts)

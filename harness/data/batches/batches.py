@@ -1,0 +1,101 @@
+"""Training batches: batch number n of a seed is always the same, whoever makes it and whenever."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from harness.data.batches.augmentation import Augmenter
+from harness.data.batches.modality_dropout import draw_absent, mark_absent
+from harness.data.batches.sampling import draw_patch
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.settings import AugmentationSettings, SamplingSettings
+from harness.randomness import derive, generator
+
+__all__ = ["Batch", "TrainingBatches", "stream"]
+
+
+class Batch(NamedTuple):
+    """Images (B, M, *spatial) float32, NaN where a modality is absent, and labels (B, *spatial) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class TrainingBatches(TorchDataset[Batch]):
+    """Maps a step number to its batch.
+
+    The draws depend on the seed and the step alone, so that every model of a study sees the same batches.
+
+    Args:
+        cases: Training cases.
+        normaliser: Applied to every patch.
+        patch_size: Size of the patches.
+        sampling: How patches are drawn.
+        augmentation: How they are changed.
+        seed: The cell's seed.
+        part: Positions within the batch to make, where several processes share it; default: all.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        normaliser: Normaliser,
+        patch_size: tuple[int, ...],
+        sampling: SamplingSettings,
+        augmentation: AugmentationSettings,
+        seed: int,
+        part: range | None = None,
+    ) -> None:
+        self._cases = cases
+        self._normaliser = normaliser
+        self._patch_size = patch_size
+        self._part = range(sampling.batch_size) if part is None else part
+        # As nnU-Net: the last third of the batch, rounded, but at least one patch, shows foreground.
+        forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
+        self._first_forced = sampling.batch_size - forced
+        self._dropout = sampling.modality_dropout
+        self._augment = Augmenter(augmentation, patch_size)
+        self._seed = seed
+
+    def __getitem__(self, step: int) -> Batch:
+        images, labels = zip(*(self._patch(step, index) for index in self._part), strict=True)
+        return Batch(torch.stack(images), torch.stack(labels).long())
+
+    def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        rng = generator(self._seed, "patch", step, index)
+        image, label = draw_patch(self._cases, self._normaliser, self._patch_size, index >= self._first_forced, rng)
+        images, labels = self._augment(image, label, derive(self._seed, "augment", step, index))
+        if self._dropout is None:
+            return images, labels
+        drawn = generator(self._seed, "modality_dropout", step, index)
+        return mark_absent(images, draw_absent(len(images), self._dropout.p, drawn)), labels
+
+
+def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_memory: bool) -> Iterator[Batch]:
+    """Yields the batches of steps ``first`` to ``last - 1`` in order.
+
+    Args:
+        batches: Where they come from.
+        first: First step.
+        last: One past the last step.
+        workers: Loader processes; 0 makes the batches in this process.
+        pin_memory: Page-locked memory, so that copies to a GPU can be asynchronous.
+    """
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        prefetch_factor=max(2, math.ceil(8 / workers)) if workers else None,
+        persistent_workers=False,
+    )
+    yield from loader

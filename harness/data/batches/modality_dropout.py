@@ -1,0 +1,42 @@
+"""Absent modalities: which ones a training patch lacks, and how images say so.
+
+An absent modality is NaN all over its channel. Files with NaN are refused when they are read, so nothing else is NaN,
+and images keep their shape on the whole way from the batch to the network, where
+:class:`harness.training.modality_fill.FillsAbsent` puts what stands for what is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+__all__ = ["draw_absent", "mark_absent"]
+
+
+def draw_absent(modalities: int, p: float, rng: np.random.Generator) -> tuple[int, ...]:
+    """Draws the modalities that are absent, each with probability ``p``, but never all of them.
+
+    Args:
+        modalities: How many there are.
+        p: Probability that one is absent.
+        rng: Source of the draws.
+
+    Returns:
+        Channels that are absent. Where all would be, one of them, each as likely as the next, stays.
+    """
+    absent = rng.random(modalities) < p
+    stays = int(rng.integers(modalities))  # drawn always: the number of draws never depends on what they give
+    if absent.all():
+        absent[stays] = False
+    return tuple(int(channel) for channel in np.flatnonzero(absent))
+
+
+def mark_absent(images: Tensor, absent: Sequence[int]) -> Tensor:
+    """Returns images (M, *spatial) with the absent channels marked; the same tensor where none is absent."""
+    if not absent:
+        return images
+    marked = images.clone()
+    marked[list(absent)] = float("nan")
+    return marked

@@ -1,0 +1,1 @@
+"""One folder per dataset, and the layouts of users' own folders."""

@@ -1,0 +1,142 @@
+"""What ``dataset.json`` says, nnU-Net's and the Decathlon's alike, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+
+from harness.data.contract import FOLD_NAMES, Dataset, Normalisation
+from harness.data.preparation.geometry import orientation_of
+from harness.errors import DataError
+from harness.files import read_json
+
+__all__ = ["Facts", "document_error", "facts_to_dataset", "read_document"]
+
+FILE = "dataset.json"
+_MOST_LABELS = 256
+_HEADERS = 32  # headers that voxel size and slice axis are taken from
+_THICK = 1.5  # slices are cut along an axis whose voxels are so much longer than the others
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a ``dataset.json`` declares.
+
+    Attributes:
+        name: As it calls itself.
+        channels: Names in channel order.
+        names: Value in the files to name, background 0 included.
+        regions: What is scored: name to values in the files.
+        licence: As stated.
+        description: As stated.
+        notes: What the harness does in another way.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    names: Mapping[int, str]
+    regions: Mapping[str, tuple[int, ...]]
+    licence: str = ""
+    description: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Values in the files, in the order of the harness's labels."""
+        return tuple(sorted(self.names))
+
+
+def read_document(root: Path) -> dict[str, Any]:
+    """Reads ``dataset.json``.
+
+    Raises:
+        DataError: It is missing or no JSON mapping.
+    """
+    path = root / FILE
+    try:
+        content = read_json(path)
+    except FileNotFoundError as error:
+        raise DataError(f"Missing file: {path}", hint="Name the folder that holds dataset.json.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="Correct the file: it must be JSON.") from error
+    if not isinstance(content, dict):
+        raise document_error(root, "it is no mapping.")
+    return content
+
+
+def document_error(root: Path, what: str, hint: str = "Correct the file.") -> DataError:
+    """Returns the error about something in ``dataset.json``."""
+    return DataError(f"{root / FILE}: {what}", hint=hint)
+
+
+def facts_to_dataset(root: Path, facts: Facts, images: list[Path], reader: str) -> Dataset:
+    """Returns the dataset that facts declare.
+
+    Args:
+        root: Its folder.
+        facts: From ``dataset.json``.
+        images: Some image of every case, for voxel size and orientation.
+        reader: ``module:function``.
+
+    Raises:
+        DataError: Labels are not usable, or no header can be read.
+    """
+    values = facts.values
+    if not facts.channels or len(set(facts.channels)) != len(facts.channels):
+        raise document_error(root, f"channels must have names, each its own: {list(facts.channels)}.")
+    if len(values) < 2 or values[0] != 0 or values[-1] >= _MOST_LABELS:
+        raise document_error(
+            root, f"label values must be 0 (background) and others up to {_MOST_LABELS - 1}: {list(values)}."
+        )
+    ours = {value: number for number, value in enumerate(values)}
+    slice_axis, spacing = _grid(root, images)
+    kinds: dict[str, Normalisation] = {name: "ct" for name in facts.channels if name.lower() == "ct"}
+    return Dataset(
+        name=re.sub(r"[^a-z0-9]+", "-", facts.name.lower()).strip("-")[:48] or "own",
+        title=facts.name,
+        summary=facts.description or f"The folder {root.name}.",
+        kind="real",
+        unit="case",
+        modalities=facts.channels,
+        labels={number: facts.names[value] for value, number in ours.items()},
+        file_labels={number: value for value, number in ours.items() if value != number},
+        regions={name: tuple(ours[value] for value in held) for name, held in facts.regions.items()},
+        default_leading=facts.channels[0],
+        folds=len(FOLD_NAMES),
+        fold_names=FOLD_NAMES,
+        slice_axis=slice_axis,
+        reader=reader,
+        modality_normalisation=kinds,
+        typical_spacing=spacing,
+        licence=facts.licence or "not stated",
+        access="yours",
+        notes=facts.notes,
+    )
+
+
+def _grid(root: Path, images: list[Path]) -> tuple[int, tuple[float, float, float]]:
+    """Returns the slice axis and the median voxel size in mm, along axes turned to RAS."""
+    spacings = []
+    for path in sorted(images)[:_HEADERS]:
+        try:
+            affine = np.asarray(nib.load(path).affine, np.float64)
+        except (ImageFileError, OSError, EOFError, ValueError):
+            continue  # reading the case says what is wrong with it; the others tell the voxel size
+        if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]):
+            turned = [0.0, 0.0, 0.0]
+            for size, (axis, _) in zip(np.linalg.norm(affine[:3, :3], axis=0), orientation_of(affine), strict=True):
+                turned[axis] = float(size)
+            spacings.append(turned)
+    if not spacings:
+        raise DataError(f"{root} holds no image whose header can be read.", hint="Are the images there, as NIfTI?")
+    x, y, z = (float(size) for size in np.round(np.median(spacings, axis=0), 4))
+    thickest = int(np.argmax((x, y, z)))
+    anisotropic = (x, y, z)[thickest] >= _THICK * sorted((x, y, z))[1]
+    return (thickest if anisotropic else 2), (x, y, z)

@@ -1,0 +1,164 @@
+"""nnU-Net v2's raw format: ``dataset.json``, ``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz``, ``imagesTs``.
+
+Source of the format: ``documentation/dataset_format.md`` and ``region_based_training.md`` of MIC-DKFZ/nnUNet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.data.contract import Dataset
+from harness.data.datasets.layouts.document import Facts, document_error, facts_to_dataset, read_document
+from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
+from harness.data.reading.files import NIFTI_ENDINGS, visible
+
+__all__ = ["describe", "open_folder"]
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def describe(root: Path) -> Dataset:
+    """Returns what a raw folder is.
+
+    Raises:
+        DataError: ``dataset.json`` is not usable, or no image can be read.
+    """
+    content = read_document(root)
+    facts = _facts(root, content)
+    cases = _cases(root, content, len(facts.channels))
+    facts = replace(facts, notes=(*facts.notes, *_namesake_notes(root, content["file_ending"], cases)))
+    return facts_to_dataset(
+        root, facts, [case.images[0] for case in cases.values()], "harness.data.datasets.layouts.nnunet_raw:open_folder"
+    )
+
+
+def open_folder(root: Path) -> ListedReader:
+    """Returns a reader of a raw folder.
+
+    Raises:
+        DataError: As :func:`describe`.
+    """
+    content = read_document(root)
+    facts = _facts(root, content)
+    return ListedReader(root, _cases(root, content, len(facts.channels)), facts.channels, facts.values)
+
+
+def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
+    channels = content.get("channel_names")
+    labels = content.get("labels")
+    if not isinstance(channels, dict) or not isinstance(labels, dict):
+        raise document_error(
+            root,
+            "`channel_names` and `labels` must be mappings.",
+            "Write it as nnU-Net v2 does; `nnUNetv2_convert_old_nnUNet_dataset` converts a v1 folder.",
+        )
+    if "ignore" in labels:
+        raise document_error(
+            root,
+            "an ignore label is declared, which the harness cannot train or score with.",
+            "Remove the voxels' ignore label from the files and from `labels`, or use nnU-Net itself.",
+        )
+    held = {str(name): _values(root, name, value) for name, value in labels.items()}
+    if held.pop("background", None) != (0,):
+        raise document_error(root, "`labels` must hold `background: 0`.")
+    has_regions = any(isinstance(value, list) for value in labels.values())
+    names = {0: "background", **{value: f"label {value}" for values in held.values() for value in values}}
+    names.update({values[0]: name for name, values in held.items() if len(values) == 1})
+    if has_regions:
+        _check_order(root, content.get("regions_class_order"), held, names)
+    return Facts(
+        name=str(content.get("name") or re.sub(r"^Dataset\d{3}_", "", root.resolve().name)),
+        channels=tuple(str(channels[key]) for key in _in_order(root, channels)),
+        names=names,
+        regions=held,
+        licence=str(content.get("licence") or content.get("license") or ""),
+        description=str(content.get("description") or ""),
+        notes=(*patient_notes(root), *_normalisation_notes(channels)),
+    )
+
+
+def _in_order(root: Path, channels: Mapping[str, Any]) -> list[str]:
+    keys = sorted(channels, key=lambda key: (len(key), key))
+    if keys != [str(number) for number in range(len(keys))]:
+        raise document_error(root, f"`channel_names` must be numbered 0, 1, ...: {', '.join(keys)}.")
+    return keys
+
+
+def _values(root: Path, name: object, value: object) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in values):
+        raise document_error(root, f"label '{name}' must be a number from 0, or a list of them: {value!r}.")
+    return tuple(sorted(set(values)))
+
+
+def _check_order(root: Path, order: object, regions: Mapping[str, tuple[int, ...]], names: Mapping[int, str]) -> None:
+    """Regions need ``regions_class_order``: the value that each is written with, in the order of ``labels``."""
+    if not isinstance(order, list) or len(order) != len(regions) or not set(order) <= set(names):
+        raise document_error(
+            root,
+            f"regions need `regions_class_order`, one value for each of {', '.join(regions)}; it is {order!r}.",
+            "See nnU-Net's documentation on region-based training.",
+        )
+
+
+def _namesake_notes(root: Path, ending: str, cases: Mapping[str, CaseFiles]) -> tuple[str, ...]:
+    labelled = {name for name, case in cases.items() if case.label is not None}
+    namesakes = sorted(_names(root / "imagesTs", ending, True) & labelled)
+    if not namesakes:
+        return ()
+    return (f"imagesTs/{namesakes[0]} is left out, as a labelled case is called so ({len(namesakes)} such names).",)
+
+
+def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        f"Channel '{name}' is normalised by its mean and SD, not as nnU-Net would by its name."
+        for name in map(str, channels.values())
+        if name.lower() in ("nonorm", "rescale_0_1", "rgb_to_0_1")
+    )
+
+
+def _cases(root: Path, content: Mapping[str, Any], channels: int) -> dict[str, CaseFiles]:
+    ending = content.get("file_ending")
+    if ending not in NIFTI_ENDINGS:
+        raise document_error(
+            root,
+            f"`file_ending` is {ending!r}; {' and '.join(NIFTI_ENDINGS)} can be read.",
+            "Convert the files to NIfTI.",
+        )
+    listed = content.get("dataset")
+    if isinstance(listed, dict):
+        cases = {str(name): _listed(root, str(name), entry) for name, entry in listed.items()}
+    else:
+        names = _names(root / "imagesTr", ending, True) | _names(root / "labelsTr", ending, False)
+        cases = {
+            name: CaseFiles(_images(root, "imagesTr", name, channels, ending), root / "labelsTr" / f"{name}{ending}")
+            for name in names
+        }
+    for name in _names(root / "imagesTs", ending, True) - set(cases):
+        cases[name] = CaseFiles(_images(root, "imagesTs", name, channels, ending), None)
+    return cases
+
+
+def _listed(root: Path, name: str, entry: object) -> CaseFiles:
+    images = entry.get("images") if isinstance(entry, dict) else None
+    label = entry.get("label") if isinstance(entry, dict) else None
+    if not isinstance(images, list) or not images or not isinstance(label, str):
+        raise document_error(root, f"`dataset` must give case '{name}' `images` (a list) and a `label`.")
+    return CaseFiles(tuple(root / str(image) for image in images), root / label)
+
+
+def _images(root: Path, folder: str, name: str, channels: int, ending: str) -> tuple[Path, ...]:
+    return tuple(root / folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))
+
+
+def _names(folder: Path, ending: str, with_channel: bool) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    stems = [path.name.removesuffix(ending) for path in visible(folder) if path.name.endswith(ending)]
+    if not with_channel:
+        return set(stems)
+    return {match[1] for stem in stems if (match := _CHANNEL.fullmatch(stem)) is not None}

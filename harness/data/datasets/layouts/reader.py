@@ -1,0 +1,157 @@
+"""Reads cases whose files are listed: the reader of every layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.contract import Case, Floor, Split
+from harness.data.datasets.layouts.document import FILE
+from harness.data.reading.files import files_hash, inside
+from harness.data.reading.grids import check_same_grid
+from harness.data.reading.nifti import read_channels, read_label
+from harness.data.splits import standard_split
+from harness.errors import DataError
+from harness.files import read_json
+
+__all__ = ["PATIENTS", "CaseFiles", "ListedReader", "patient_notes"]
+
+#: May lie beside ``dataset.json``: case to patient, for cases that are timepoints of one patient.
+PATIENTS = "patients.json"
+
+
+def patient_notes(root: Path) -> tuple[str, ...]:
+    """Returns what must be said of a folder's patients: that each case is taken for one, where nothing is known."""
+    if (root / PATIENTS).is_file():
+        return ()
+    return (f"Every case counts as a patient of its own, as there is no {PATIENTS}.",)
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of a case.
+
+    Attributes:
+        images: Each holds one channel or several (4D), in channel order.
+        label: ``None`` for a case that can only be predicted.
+    """
+
+    images: tuple[Path, ...]
+    label: Path | None
+
+
+class ListedReader:
+    """Reader of a folder in some layout.
+
+    Args:
+        root: Holds ``dataset.json``.
+        cases: By name.
+        channels: Names in channel order.
+        values: Value in the files of each label of the harness.
+
+    Raises:
+        DataError: There is no labelled case, a case's name is no name of a file, or ``patients.json`` is not usable.
+    """
+
+    def __init__(
+        self, root: Path, cases: Mapping[str, CaseFiles], channels: tuple[str, ...], values: tuple[int, ...]
+    ) -> None:
+        self._root, self._channels, self._values = root, channels, values
+        self._cases = dict(sorted(cases.items()))
+        # Files are written by these names.
+        if unfit := [name for name in self._cases if not name.strip(".") or Path(name).name != name]:
+            raise DataError(
+                f"{root / FILE} calls a case '{unfit[0]}', which cannot be the name of a file.",
+                hint="Name cases by letters, digits, '-', '_' and '.'.",
+            )
+        self._patients = _read_patients(root, self._cases)
+        if not self.cases():
+            raise DataError(f"{root} holds no labelled case.", hint="Are imagesTr and labelsTr there?")
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all files, ``dataset.json`` and ``patients.json`` included."""
+        root = self._root.resolve()
+        listed = [file for case in self._cases.values() for file in (*case.images, case.label) if file is not None]
+        listed += [self._root / FILE, self._root / PATIENTS]
+        present = {file for file in listed if file.is_file() and file.resolve().is_relative_to(root)}
+        return files_hash(self._root, present)
+
+    def cases(self) -> tuple[str, ...]:
+        """Returns the labelled cases."""
+        return tuple(name for name, case in self._cases.items() if case.label is not None)
+
+    def unlabelled(self) -> tuple[str, ...]:
+        """Returns the cases that can only be predicted."""
+        return tuple(name for name, case in self._cases.items() if case.label is None)
+
+    def patient(self, case: str) -> str:
+        """Returns the patient that ``patients.json`` names; without that file each case is a patient."""
+        return self._patients.get(case, case)
+
+    def split(self, fold: int) -> Split:
+        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
+        return standard_split({case: self.patient(case) for case in self.cases()}, fold)
+
+    def load(self, case: str) -> Case:
+        """Reads all channels and the label of a case."""
+        if case not in self._cases:
+            raise DataError(f"{self._root} holds no case '{case}'.", hint="`harness data check` lists what is there.")
+        files = self._cases[case]
+        reference = inside(self._root, files.images[0])
+        first, affine = read_channels(reference)
+        parts = [first]
+        for path in files.images[1:]:
+            more, own = read_channels(inside(self._root, path))
+            check_same_grid(path, more.shape[1:], own, reference, first.shape[1:], affine)
+            parts.append(more)
+        images = np.concatenate(parts)
+        if len(images) != len(self._channels):
+            raise DataError(
+                f"Case {case} has {len(images)} channels, dataset.json declares {len(self._channels)}: "
+                f"{', '.join(self._channels)} ({reference}).",
+                hint="Add the missing modality, or correct dataset.json.",
+            )
+        return Case(images, self._label(files, reference, images.shape[1:], affine), affine)
+
+    def concerns(self, case: str, content: Case) -> list[str]:
+        """Returns nothing: what a case must look like is not declared."""
+        del case, content
+        return []
+
+    def floors(self, fold: int, case: str) -> list[Floor]:
+        """Returns nothing: no trivial method is declared."""
+        del fold, case
+        return []
+
+    def _label(
+        self, files: CaseFiles, reference: Path, shape: tuple[int, ...], affine: NDArray[np.float64]
+    ) -> NDArray[np.uint8]:
+        if files.label is None:
+            return np.zeros(shape, np.uint8)
+        in_file, own = read_label(inside(self._root, files.label), frozenset(self._values))
+        check_same_grid(files.label, in_file.shape, own, reference, shape, affine)
+        table = np.zeros(max(self._values) + 1, np.uint8)
+        table[list(self._values)] = range(len(self._values))
+        label: NDArray[np.uint8] = table[in_file]
+        return label
+
+
+def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]:
+    path = root / PATIENTS
+    if not path.is_file():
+        return {}
+    hint = 'It must read {"CASE": "PATIENT", ...}, with every labelled case.'
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
+    if not isinstance(content, dict) or not all(isinstance(patient, str) for patient in content.values()):
+        raise DataError(f"{path} is no mapping of cases to patients.", hint=hint)
+    missing = [name for name, case in cases.items() if case.label is not None and name not in content]
+    if missing:
+        raise DataError(f"{path} lacks {len(missing)} cases: {', '.join(missing[:3])}", hint=hint)
+    return {str(case): patient for case, patient in content.items()}

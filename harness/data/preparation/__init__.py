@@ -1,0 +1,1 @@
+"""From a case's files to a prepared case in the cache."""

@@ -1,0 +1,113 @@
+"""Intensity normalisation, applied while batches are made: the cache keeps intensities as in the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.contract import Normalisation
+from harness.data.preparation.cache import Moments, PreparedCase
+from harness.errors import DataError
+
+__all__ = ["Normaliser", "Window"]
+
+#: nnU-Net's percentiles of the training cases' foreground.
+_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Window:
+    """How one CT-like modality is clipped, shifted and scaled."""
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Shifts and scales every modality.
+
+    By z-score, voxels that are 0 (outside the body) stay 0. In CT 0 is water, so nothing is spared there. Nothing of
+    the test cases enters what is fitted.
+
+    Attributes:
+        kinds: How each modality is normalised.
+        training: Moments over the training cases, one a modality; used by ``zscore_train``.
+        windows: One a modality, from the training cases' foreground; None but for ``ct``.
+    """
+
+    kinds: tuple[Normalisation, ...]
+    training: tuple[Moments, ...]
+    windows: tuple[Window | None, ...]
+
+    @classmethod
+    def fit(cls, kinds: Normalisation | Sequence[Normalisation], training: Sequence[PreparedCase]) -> Normaliser:
+        """Takes the statistics of the training cases.
+
+        Args:
+            kinds: One a modality, or one for all.
+            training: Training cases.
+
+        Raises:
+            DataError: No training case shows foreground, so that a CT window cannot be had.
+        """
+        per_modality = zip(*(case.moments for case in training), strict=True)
+        moments = tuple(reduce(add, found) for found in per_modality)
+        every = (kinds,) * len(moments) if isinstance(kinds, str) else tuple(kinds)
+        windows = tuple(
+            _window(np.concatenate([case.intensities[index] for case in training])) if kind == "ct" else None
+            for index, kind in enumerate(every)
+        )
+        return cls(every, moments, windows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; :meth:`from_json` reads them back. A trained network keeps them beside its weights."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Normaliser:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: It is of another form.
+        """
+        return cls(
+            tuple(values["kinds"]),
+            tuple(Moments(**one) for one in values["training"]),
+            tuple(None if one is None else Window(**one) for one in values["windows"]),
+        )
+
+    def __call__(self, images: NDArray[Any], case: PreparedCase) -> NDArray[np.float32]:
+        """Returns normalised images; ``images`` is (M, ...) of any part of ``case``."""
+        made = np.empty(images.shape, np.float32)
+        for index, kind in enumerate(self.kinds):
+            image = images[index].astype(np.float32, copy=False)
+            if (window := self.windows[index]) is not None:
+                clipped = np.clip(image, np.float32(window.low), np.float32(window.high))
+                made[index] = (clipped - np.float32(window.mean)) / np.float32(window.std)
+            else:
+                moments = self.training[index] if kind == "zscore_train" else case.moments[index]
+                np.subtract(image, np.float32(moments.mean), out=made[index])
+                made[index] /= np.float32(moments.std)
+                made[index][image == 0] = 0
+        return made
+
+
+def _window(foreground: NDArray[np.float32]) -> Window:
+    if not len(foreground):
+        raise DataError(
+            "No training case shows any foreground, so CT cannot be normalised by it.",
+            hint="Are the labels of the training cases there?",
+        )
+    low, high = np.percentile(foreground, _PERCENTILES)
+    values = foreground.astype(np.float64)
+    return Window(float(low), float(high), float(values.mean()), float(values.std()) or 1.0)

@@ -1,0 +1,1 @@
+"""Files of patients: reading, checking and previewing them."""

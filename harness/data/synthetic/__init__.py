@@ -1,0 +1,1 @@
+"""Invented patients under the official file names."""

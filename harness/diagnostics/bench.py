@@ -1,0 +1,231 @@
+"""How fast networks are, side by side: every network in a fresh process of its own, on the same task, in one run."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError, StudyError
+from harness.execution.workers.process import CPU_ALLOCATOR
+from harness.segmenters import SEGMENTERS, Segmenter, Task
+from harness.segmenters.size import measure
+from harness.training.device import Arithmetic, choose_device, describe_device
+from harness.training.loss import SegmentationLoss
+from harness.training.optimiser import make_optimiser
+from harness.training.settings import TrainingSettings
+
+__all__ = ["Measured", "Setup", "bench"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every network does.
+
+    Attributes:
+        modalities: Input channels M.
+        classes: Output channels K.
+        patch_size: Spatial size of the input.
+        batch_size: Patches a forward pass and a step.
+        preset: Size of the networks; a network without that preset is measured with its defaults.
+        rounds: Measured repetitions after one that warms up; medians are given.
+        device: Torch device; ``None`` for CUDA if there is any, else the CPU.
+        threads: CPU threads.
+    """
+
+    modalities: int = 4
+    classes: int = 4
+    patch_size: tuple[int, ...] = (128, 128)
+    batch_size: int = 4
+    preset: str = "paper"
+    rounds: int = 5
+    device: str | None = None
+    threads: int = 1
+
+    @property
+    def task(self) -> Task:
+        """The task; the first modality leads."""
+        return Task(tuple(f"m{index}" for index in range(self.modalities)), 0, self.classes, self.patch_size)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network's figures.
+
+    Attributes:
+        name: Registered name.
+        title: What tables call it.
+        parameters: Trainable ones.
+        gflops: Of one forward pass at batch 1; 1 MAC = 2 FLOPs.
+        forward_seconds: Median of a forward pass in evaluation mode.
+        step_seconds: Median of a training step: forward, loss, backward, clipping, optimiser.
+        peak_mb: Memory of a training step at its peak, weights, gradients and optimiser included: of the GPU on CUDA,
+            else by how much resident memory grew since before the network was built.
+        device: Where it ran.
+    """
+
+    name: str
+    title: str
+    parameters: int
+    gflops: float
+    forward_seconds: float
+    step_seconds: float
+    peak_mb: float
+    device: str
+
+
+def bench(
+    names: Sequence[str], setup: Setup, on_result: Callable[[str, Measured | HarnessError], None]
+) -> list[Measured]:
+    """Measures networks one after the other.
+
+    Args:
+        names: Registered names.
+        setup: What they do.
+        on_result: Told of each result, or of why there is none, as it comes.
+
+    Returns:
+        The networks that could be measured, in the order given.
+    """
+    found = []
+    for name in names:
+        try:
+            result: Measured | HarnessError = _in_fresh_process(name, setup)
+        except HarnessError as error:
+            result = error
+        on_result(name, result)
+        if isinstance(result, Measured):
+            found.append(result)
+    return found
+
+
+def _in_fresh_process(name: str, setup: Setup) -> Measured:
+    """Peak memory is a property of a process, and so is what its allocator has seen.
+
+    Raises:
+        HarnessError: The network cannot be measured; the others can.
+    """
+    context = multiprocessing.get_context("spawn")
+    with _environment(CPU_ALLOCATOR), ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_measure, name, setup).result()
+        except HarnessError:
+            raise
+        except Exception as error:  # of the network, whoever wrote it; or memory ran out
+            first_line = str(error).partition("\n")[0]
+            hint = "Where memory ran out, lower --batch or --patch, or choose a smaller --preset."
+            raise HarnessError(f"{type(error).__name__}: {first_line}", hint=hint) from error
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables that a child process must be started with."""
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _measure(name: str, setup: Setup) -> Measured:
+    torch.set_num_threads(setup.threads)
+    segmenter, device, task = SEGMENTERS.get(name), choose_device(setup.device), setup.task
+    if segmenter.runner:
+        raise StudyError(f"{name} is a framework that trains by itself.", hint="Measure its network instead.")
+    options = segmenter.parse_options({"preset": setup.preset} if setup.preset in segmenter.presets else {})
+    size = measure(segmenter, task, options)
+    before = _resident("VmRSS")
+    forward, step = _times(segmenter, setup, device)
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else _resident("VmHWM") - before
+    return Measured(name, segmenter.title, size.parameters, size.gflops, forward, step, peak, describe_device(device))
+
+
+def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[float, float]:
+    """Returns the medians of forward pass and training step, in seconds."""
+    options = {"preset": setup.preset} if setup.preset in segmenter.presets else {}
+    torch.manual_seed(0)
+    settings = TrainingSettings()
+    arithmetic = Arithmetic.choose(device, settings, setup.task.spatial_dims)
+    network = arithmetic.lay_out(segmenter.build(setup.task, options).to(device))
+    images = torch.randn(setup.batch_size, setup.modalities, *setup.patch_size, device=device)
+    images = images.contiguous(memory_format=arithmetic.memory_format)
+    labels = torch.randint(0, setup.classes, (setup.batch_size, *setup.patch_size), device=device)
+    step = _Step(network, settings, arithmetic, images, labels)
+    _reset_peak(device)
+    network.train()
+    trained = _median(step, setup.rounds, device)
+    network.eval()
+
+    @torch.inference_mode()
+    def forward() -> None:
+        with arithmetic.autocast():
+            network(images)
+
+    return _median(forward, setup.rounds, device), trained
+
+
+class _Step:
+    """One training step, as the training loop takes it."""
+
+    def __init__(
+        self, network: nn.Module, settings: TrainingSettings, arithmetic: Arithmetic, images: Tensor, labels: Tensor
+    ) -> None:
+        self._network, self._arithmetic, self._images, self._labels = network, arithmetic, images, labels
+        self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
+        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._optimiser = make_optimiser(self._parameters, settings.optimiser)
+        self._clip = settings.optimiser.clip_norm
+
+    def __call__(self) -> None:
+        self._optimiser.zero_grad(set_to_none=True)
+        with self._arithmetic.autocast():
+            output = self._network(self._images)
+        self._loss(output, self._labels).backward()
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._clip)
+        self._optimiser.step()
+
+
+def _median(action: Callable[[], None], rounds: int, device: torch.device) -> float:
+    seconds = []
+    for turn in range(rounds + 1):
+        _synchronise(device)
+        start = time.perf_counter()
+        action()
+        _synchronise(device)
+        if turn:  # the first one allocates and chooses algorithms
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _reset_peak(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _resident(field: str) -> float:
+    """Returns a field of the process's status in MB: VmRSS now, VmHWM at most so far."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024

@@ -1,0 +1,260 @@
+"""What this machine has, what a run would use of it, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.cores import cores
+from harness.data import DATASETS
+from harness.errors import HarnessError
+from harness.execution.engines.local import detect_gpus, plan_slots
+from harness.results.provenance import code_version, package_versions
+from harness.training.device import Arithmetic, choose_device
+from harness.training.settings import TrainingSettings
+
+__all__ = ["Gpu", "Lack", "Machine", "Report", "Use", "examine"]
+
+#: Optional extra to the package that shows it is there, and what it is for.
+_EXTRAS = {
+    "ray": ("ray", "harness run --engine ray"),
+    "slurm": ("submitit", "harness run --engine slurm"),
+}
+
+#: Program to what it is for.
+_PROGRAMS = {
+    "git": "the commit that every result records",
+    "nvidia-smi": "driver and free memory of NVIDIA GPUs",
+    "g++": "training.compile in a protocol",
+    "pdflatex": "compiling the LaTeX tables of a report",
+    "chromium": "printing the HTML report",
+    "sbatch": "harness run --engine slurm",
+}
+
+_FEW_GB = 10.0
+_SMALL_SHARED_GB = 1.0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU that torch sees.
+
+    Attributes:
+        name: Model.
+        memory_gb: All of its memory.
+        capability: CUDA compute capability, e.g. ``9.0``.
+        bf16: Whether it computes in bfloat16 without emulation.
+    """
+
+    name: str
+    memory_gb: float
+    capability: str
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is; sizes in GB (10^9 bytes)."""
+
+    system: str
+    python: str
+    cores: int
+    memory_gb: float
+    disk_free_gb: float
+    shared_memory_gb: float | None
+    gpus: tuple[Gpu, ...]
+    driver: str | None
+    cuda: str | None
+
+
+@dataclass(frozen=True)
+class Use:
+    """What `harness run` would use without further options."""
+
+    device: str
+    precision: str
+    slots: int
+    threads_a_slot: int
+    backend: str
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something missing.
+
+    Attributes:
+        what: Its name.
+        needed_for: What cannot be done without it.
+        how: How to get it.
+        required: Nothing works without it.
+    """
+
+    what: str
+    needed_for: str
+    how: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings."""
+
+    machine: Machine
+    use: Use
+    harness: str
+    packages: dict[str, str]
+    extras: dict[str, str | None]
+    programs: dict[str, str | None]
+    datasets: dict[str, str | None]
+    missing: tuple[Lack, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values."""
+        return asdict(self)
+
+
+def examine(results: Path) -> Report:
+    """Looks at this machine.
+
+    Args:
+        results: Where results would be written; its disk is the one that counts.
+    """
+    machine = _machine(results)
+    packages = package_versions()
+    extras = {name: _version_of(package) for name, (package, _) in _EXTRAS.items()}
+    programs = {name: shutil.which(name) for name in _PROGRAMS}
+    if programs["chromium"] is None:
+        programs["chromium"] = shutil.which("chromium-browser") or shutil.which("google-chrome")
+    datasets, data_lacks = _datasets()
+    lacks = [
+        *(Lack(name, "everything", "pip install aahn-harness", True) for name, v in packages.items() if v == "absent"),
+        *_machine_lacks(machine, results, programs["nvidia-smi"]),
+        *_extra_lacks(extras),
+        *_program_lacks(programs, slurm=extras["slurm"] is not None),
+        *data_lacks,
+    ]
+    return Report(machine, _use(), code_version(), packages, extras, programs, datasets, tuple(lacks))
+
+
+def _machine(results: Path) -> Machine:
+    shared = Path("/dev/shm")  # noqa: S108 - measured, not written to
+    return Machine(
+        system=f"{platform.system()} {platform.release()} ({platform.machine()})",
+        python=platform.python_version(),
+        cores=cores(),
+        memory_gb=_memory() / 1e9,
+        disk_free_gb=shutil.disk_usage(_existing(results)).free / 1e9,
+        shared_memory_gb=shutil.disk_usage(shared).total / 1e9 if shared.is_dir() else None,
+        gpus=tuple(_gpus()),
+        driver=_driver(),
+        cuda=torch.version.cuda,
+    )
+
+
+def _existing(path: Path) -> Path:
+    """Returns the path or the nearest folder above it that exists."""
+    path = path.resolve()
+    return path if path.is_dir() or path == path.parent else _existing(path.parent)
+
+
+def _memory() -> int:
+    """Returns the bytes this process may use: the machine's, or the container's limit."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(installed, int(text)) if text.isdigit() else installed
+
+
+def _gpus() -> Iterator[Gpu]:
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        # Compute capability 8 (Ampere) is the first with bfloat16 units.
+        yield Gpu(facts.name, facts.total_memory / 1e9, f"{facts.major}.{facts.minor}", facts.major >= 8)
+
+
+def _driver() -> str | None:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.split()
+    return lines[0] if done.returncode == 0 and lines else None
+
+
+def _use() -> Use:
+    device = choose_device()
+    slots = plan_slots(detect_gpus(), None, None)
+    return Use(
+        device=slots[0].device,
+        precision=Arithmetic.choose(device, TrainingSettings(), spatial_dims=2).precision,
+        slots=len(slots),
+        threads_a_slot=slots[0].threads,
+        backend="CUDA" if device.type == "cuda" else f"CPU ({torch.backends.cpu.get_cpu_capability()})",
+    )
+
+
+def _version_of(package: str) -> str | None:
+    return version(package) if importlib.util.find_spec(package) is not None else None
+
+
+def _machine_lacks(machine: Machine, results: Path, smi: str | None) -> Iterator[Lack]:
+    if not machine.gpus:
+        found = machine.driver is not None
+        how = (
+            "There is a driver, but this torch cannot use it: install the CUDA build of torch, see pytorch.org"
+            if found
+            else "Run on a machine with an NVIDIA GPU and its driver; everything works on a CPU too, slower"
+        )
+        yield Lack("CUDA GPU", "trainings of the paper's size", how)
+    if machine.disk_free_gb < _FEW_GB:
+        how = "Make room (harness clean), or choose another disk with --results and --cache"
+        yield Lack(f"disk space ({machine.disk_free_gb:.1f} GB free)", "caches, checkpoints and results", how)
+    if not os.access(_existing(results), os.W_OK):
+        yield Lack(f"write access to {results}", "results", "Correct its permissions, or choose --results", True)
+    if machine.gpus and machine.shared_memory_gb is not None and machine.shared_memory_gb < _SMALL_SHARED_GB:
+        how = "Start the container with --shm-size=8g, or set sampling.workers: 0 in the protocol"
+        yield Lack(f"shared memory ({machine.shared_memory_gb:.2f} GB)", "batches made by other processes", how)
+    if machine.gpus and smi is None:
+        yield Lack("nvidia-smi", _PROGRAMS["nvidia-smi"], "Make it visible inside the container")
+
+
+def _extra_lacks(extras: dict[str, str | None]) -> Iterator[Lack]:
+    for name, found in extras.items():
+        if found is None:
+            yield Lack(name, _EXTRAS[name][1], f"pip install 'aahn-harness[{name}]'")
+
+
+def _program_lacks(programs: dict[str, str | None], slurm: bool) -> Iterator[Lack]:
+    """What only GPUs or Slurm need is told only where they are wanted."""
+    for name, found in programs.items():
+        if found is None and name != "nvidia-smi" and (name != "sbatch" or slurm):
+            yield Lack(name, _PROGRAMS[name], "Install it with the system's package manager")
+
+
+def _datasets() -> tuple[dict[str, str | None], list[Lack]]:
+    found: dict[str, str | None] = {}
+    lacks = []
+    for name in DATASETS.names():
+        title = name
+        try:
+            dataset = DATASETS.get(name)
+            title = dataset.title
+            found[name] = str(dataset.locate().resolve())
+        except HarnessError as error:  # the data is not there, or the package that brings the dataset is broken
+            found[name] = None
+            lacks.append(Lack(f"data of {name}", f"studies on {title}", error.hint or error.message))
+    return found, lacks

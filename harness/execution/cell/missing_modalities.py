@@ -1,0 +1,252 @@
+"""Tests a finished cell on images that lack modalities, with the weights it has: nothing is trained.
+
+Absent modalities are filled as the cell's training saw it, by zeros where it saw none absent, or as the user asks.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from harness.data import Reader
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
+from harness.data.settings import Fill
+from harness.errors import HarnessError
+from harness.execution.cell.problem import Problem, open_problem
+from harness.execution.cell.testing import score_prediction, score_rows
+from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
+from harness.inference.native_grid import segment_native
+from harness.results.provenance import code_version, package_versions
+from harness.results.store import CellFolder
+from harness.results.subsets import CellSubsets, Subset, in_words
+from harness.segmenters import SEGMENTERS
+from harness.study.cell import CellSpec
+from harness.training.determinism import set_determinism
+from harness.training.device import Arithmetic, describe_device
+from harness.training.modality_fill import Filling, FillsAbsent, mean_images
+
+__all__ = ["Evaluation", "evaluate_subsets", "trained_fill", "why_not"]
+
+
+def trained_fill(cell: CellFolder) -> Fill:
+    """Returns what stood for absent modalities in a cell's training; ``zeros`` where none was absent."""
+    found = read_filling(cell.result / "weights.safetensors")
+    return "zeros" if found is None else found.kind
+
+
+def why_not(cell: CellFolder, fill: Fill | None) -> str:
+    """Returns why a cell cannot be evaluated; empty where it can."""
+    if (status := cell.status()) != "done":
+        return f"not finished ({status})"
+    try:
+        spec = CellSpec.from_json(cell.spec())
+    except ValueError:
+        return "was computed by another version of the harness"
+    if SEGMENTERS.get(spec.model).runner:
+        return "trains and predicts by itself: it cannot be given fewer modalities"
+    if len(spec.facts().modalities) < 2:
+        return "has one modality"
+    if fill == "token" and trained_fill(cell) != "token":
+        return "was trained without a learned token"
+    return ""
+
+
+class _Truths:
+    """The truth of each test case, whose files are read once, however many subsets are scored.
+
+    It is kept compressed, to about a hundredth: hundreds of cases at once would not fit into memory as they are.
+
+    Args:
+        reader: Of the dataset's folder.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._kept: dict[str, tuple[bytes, tuple[int, ...], tuple[float, float, float]]] = {}
+
+    def read(self, name: str) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+        """Returns the label map (X, Y, Z) of a case and its voxel size in mm."""
+        if name not in self._kept:
+            case = self._reader.load(name)
+            self._kept[name] = zlib.compress(case.label.tobytes(), level=1), case.label.shape, case.spacing
+        packed, shape, spacing = self._kept[name]
+        return np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(shape), spacing
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A cell made ready to be tested with fewer modalities.
+
+    Attributes:
+        problem: What it works on.
+        network: With its weights and the filling, in evaluation mode.
+        normaliser: The one of training.
+        tests: Prepared test cases by name.
+        device: Where it computes.
+        arithmetic: As in training.
+        truths: What predictions are compared with.
+    """
+
+    problem: Problem
+    network: FillsAbsent
+    normaliser: Normaliser
+    tests: dict[str, PreparedCase]
+    device: torch.device
+    arithmetic: Arithmetic
+    truths: _Truths
+
+    @classmethod
+    def open(cls, cell: CellFolder, fill: Fill | None, cache: Path, device: torch.device) -> Evaluation:
+        """Prepares the test cases and loads the network.
+
+        Args:
+            cell: A finished one.
+            fill: What stands for absent modalities; default: as in training.
+            cache: Of prepared data.
+            device: Where to compute.
+
+        Raises:
+            HarnessError: Data, packages or weights are not what they were, or the cell has no learned token.
+        """
+        spec, weights = CellSpec.from_json(cell.spec()), cell.result / "weights.safetensors"
+        set_determinism(spec.protocol.training.determinism, device)
+        problem = open_problem(spec)
+        arithmetic = Arithmetic.choose(device, spec.protocol.training, problem.task.spatial_dims)
+        normaliser = read_normaliser(weights)
+        training = None
+        if normaliser is None:  # weights of an older version
+            training = _prepared(problem, problem.split.train, cache)
+            normaliser = Normaliser.fit(problem.dataset.normalisations, training)
+        filling = read_filling(weights) or Filling.zeros(len(problem.dataset.modalities))
+        if fill == "token" and filling.kind != "token":
+            raise HarnessError(
+                f"Cell {cell.id} was trained without a learned token.",
+                hint="Fill by zeros or mean, or train with `sampling.modality_dropout: {fill: token}`.",
+            )
+        if fill == "zeros":
+            filling = Filling.zeros(len(problem.dataset.modalities))
+        elif fill == "mean" and filling.kind != "mean":
+            training = training or _prepared(problem, problem.split.train, cache)
+            filling = Filling("mean", mean_images(normaliser, training))
+        network = problem.segmenter.build(problem.task, problem.options)
+        load_weights(network, weights)
+        filled = FillsAbsent(network, filling).to(device).eval()
+        if not spec.weights:  # as training leaves it: the last bits depend on it
+            arithmetic.lay_out(filled)
+        tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
+        return cls(problem, filled, normaliser, tests, device, arithmetic, _Truths(problem.reader))
+
+    def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
+        """Segments and scores every test case with some of the modalities.
+
+        Args:
+            present: Modalities the network is given; with all of them the rows are those of the cell's own result.
+            on_case: Told how many cases are done.
+
+        Returns:
+            Rows as in the cell's own result.
+        """
+        protocol, dataset = self.problem.spec.protocol, self.problem.dataset
+        absent = [channel for channel, name in enumerate(dataset.modalities) if name not in present]
+        rows: list[dict[str, object]] = []
+        for number, (name, prepared) in enumerate(self.tests.items()):
+            on_case(number)
+            with self.arithmetic.autocast():
+                prediction = segment_native(
+                    self.network,
+                    prepared,
+                    self.normaliser,
+                    protocol.patch_size,
+                    protocol.inference,
+                    self.device,
+                    absent,
+                )
+            scores = score_prediction(dataset, prediction, *self.truths.read(name))
+            rows += score_rows(self.problem, name, scores)
+        on_case(len(self.tests))
+        return pd.DataFrame(rows)
+
+
+def evaluate_subsets(
+    cell: CellFolder,
+    wanted: Sequence[tuple[str, ...]],
+    fill: Fill | None,
+    cache: Path,
+    device: torch.device,
+    should_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Computes and writes the subsets that have no result yet.
+
+    Args:
+        cell: A finished one.
+        wanted: Modalities present, in channel order.
+        fill: What stands for the others; default: as in training.
+        cache: Of prepared data.
+        device: Where to compute.
+        should_stop: Called before each case; raises where the evaluation is to end.
+
+    Raises:
+        HarnessError: The cell cannot be evaluated.
+    """
+    store = CellSubsets(cell)
+    kind = fill or trained_fill(cell)
+    missing = [subset for subset in (Subset(present, kind) for present in wanted) if not store.has(subset)]
+    if not missing:
+        return
+    evaluation = Evaluation.open(cell, fill, cache, device)
+    dropout = _dropout(evaluation.problem.spec, cell)
+    for number, subset in enumerate(missing):
+        began = time.monotonic()
+
+        def on_case(done: int, number: int = number, subset: Subset = subset) -> None:
+            should_stop()
+            total = len(evaluation.tests)
+            store.write_progress(
+                {"present": in_words(subset.present), "cases": number * total + done, "of": len(missing) * total}
+            )
+
+        rows = evaluation.test(subset.present, on_case)
+        facts = {
+            "cell": cell.id,
+            "values": list(evaluation.network.filling.values),
+            "dropout": dropout,
+            "default_leading": evaluation.problem.dataset.default_leading,
+            "device": describe_device(device),
+            "seconds": time.monotonic() - began,
+            "commit": code_version(),
+            "packages": package_versions(),
+        }
+        with store.writing(facts, subset) as path:
+            rows.to_parquet(path, index=False)
+
+
+def _dropout(spec: CellSpec, cell: CellFolder) -> dict[str, object] | None:
+    """Returns how training dropped modalities; None where it did not. Of imported weights only the filling is known."""
+    if spec.weights:
+        filling = read_filling(cell.result / "weights.safetensors")
+        return None if filling is None else {"p": None, "fill": filling.kind}
+    dropout = spec.protocol.sampling.modality_dropout
+    return None if dropout is None else dropout.model_dump(mode="json")
+
+
+def _prepared(problem: Problem, names: Sequence[str], cache: Path) -> list[PreparedCase]:
+    protocol = problem.spec.protocol
+    return prepare(
+        problem.dataset,
+        problem.reader,
+        names,
+        protocol.preparation,
+        protocol.patch_size,
+        cache,
+        workers=torch.get_num_threads(),
+    )

@@ -1,0 +1,177 @@
+"""Predicts cases with the weights of a finished cell and writes them as a challenge wants them handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from harness.data import Dataset, Reader
+from harness.data.export import check_export, pack, write_prediction
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
+from harness.errors import HarnessError, did_you_mean
+from harness.execution.cell.problem import open_problem
+from harness.execution.cell.weights import load_weights, read_normaliser
+from harness.files import atomic_folder
+from harness.inference.native_grid import segment_native
+from harness.results.store import CellFolder, Store
+from harness.segmenters import SEGMENTERS
+from harness.study.cell import CellSpec
+from harness.study.expansion import make_task
+from harness.training.device import Arithmetic
+
+__all__ = ["Predicted", "find_cells", "predict_cell"]
+
+#: Told what is done, and how many of how many cases.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written.
+
+    Attributes:
+        folder: With the files of all cases.
+        archive: The same, as it is handed in.
+        cases: Which ones.
+    """
+
+    folder: Path
+    archive: Path
+    cases: tuple[str, ...]
+
+
+def find_cells(store: Store, name: str, profile: str | None, export: str, label: str | None) -> list[CellFolder]:
+    """Returns the finished cells that can predict a dataset.
+
+    Args:
+        store: The results.
+        name: Of a cell, or of a study.
+        profile: Of the study; default: the one run last.
+        export: Dataset whose format is wanted.
+        label: Only this variant of the study.
+
+    Raises:
+        HarnessError: There is none; the message says why.
+    """
+    if (store.root / "cells" / name / "cell.json").is_file():
+        cells = [store.cell(name)]
+    else:
+        manifest = store.find_study(name, profile).manifest()
+        known = {one["label"] for one in manifest["cells"]}
+        if label is not None and label not in known:
+            raise HarnessError(f"Study '{name}' has no variant '{label}'.", hint=did_you_mean(label, known))
+        cells = [store.cell(one["cell"]) for one in manifest["cells"] if label in (None, one["label"])]
+    of_dataset = [cell for cell in cells if cell.spec()["dataset"] == export]
+    if not of_dataset:
+        trained_on = sorted({str(cell.spec()["dataset"]) for cell in cells})
+        raise HarnessError(
+            f"'{name}' has no cell that was trained on {export}.",
+            hint=f"It was trained on {', '.join(trained_on)}.",
+        )
+    finished = [cell for cell in of_dataset if cell.status() == "done"]
+    if not finished:
+        raise HarnessError(
+            f"No cell of '{name}' on {export} is finished.", hint=f"`harness status {name}` shows how far they are."
+        )
+    return finished
+
+
+def predict_cell(
+    cell: CellFolder,
+    folder: Path | None,
+    out: Path,
+    cache: Path,
+    device: torch.device,
+    workers: int,
+    progress: Progress,
+) -> Predicted:
+    """Predicts, writes, packs, and checks what was written.
+
+    Args:
+        cell: A finished one.
+        folder: Folder of the cases, in the dataset's official layout; default: the one the cell was trained on.
+        out: Where the folder and the archive, named by the cell, are written.
+        cache: Of prepared data.
+        device: Where to compute.
+        workers: Processes that prepare.
+        progress: Told about each case.
+
+    Returns:
+        What was written. Predicted are the cases without a label where the folder has such; else, in a folder of the
+        user's, all of them, and in the cell's own its test cases.
+
+    Raises:
+        HarnessError: The cell cannot predict, something is there already, or a case cannot be read.
+    """
+    spec = CellSpec.from_json(cell.spec())
+    target = out / cell.id
+    if target.exists():
+        raise HarnessError(f"{target} is there already.", hint="Name another folder with --out, or remove it.")
+    dataset = spec.facts()
+    network = _network(spec, dataset, cell.result / "weights.safetensors").to(device)
+    normaliser = read_normaliser(cell.result / "weights.safetensors") or _fit(spec, cache, workers, progress)
+    reader = dataset.open(folder or spec.root)
+    cases = _cases(spec, reader, own=folder is None)
+    protocol = spec.protocol
+    prepared = prepare(
+        dataset,
+        reader,
+        cases,
+        protocol.preparation,
+        protocol.patch_size,
+        cache,
+        lambda done, total: progress("preparing", done, total),
+        workers,
+    )
+    arithmetic = Arithmetic.choose(device, protocol.training, len(protocol.patch_size))
+    with atomic_folder(target) as temporary:
+        for number, case in enumerate(prepared):
+            progress("predicting", number, len(prepared))
+            with arithmetic.autocast():
+                label = segment_native(network, case, normaliser, protocol.patch_size, protocol.inference, device)
+            write_prediction(dataset, reader, case.name, label, case.geometry.native_affine, temporary)
+        progress("predicting", len(prepared), len(prepared))
+        if problems := check_export(dataset, reader, temporary, cases):
+            raise HarnessError(f"What was written would be refused: {problems[0]}", hint="Please report this.")
+    archive = out / f"{cell.id}.zip"
+    pack(target, archive)
+    return Predicted(target, archive, tuple(cases))
+
+
+def _network(spec: CellSpec, dataset: Dataset, weights: Path) -> nn.Module:
+    segmenter = SEGMENTERS.get(spec.model)
+    if segmenter.runner:
+        raise HarnessError(
+            f"{segmenter.title} trains and predicts by itself; the harness has only its test predictions.",
+            hint="They are in the cell's result; use the framework's own command for other cases.",
+        )
+    network = segmenter.build(make_task(dataset, spec.leading, spec.protocol), segmenter.parse_options(spec.options))
+    load_weights(network, weights)
+    return network
+
+
+def _fit(spec: CellSpec, cache: Path, workers: int, progress: Progress) -> Normaliser:
+    """Returns how the training normalised, from the training cases: the weights do not say."""
+    problem = open_problem(spec)
+    training = prepare(
+        problem.dataset,
+        problem.reader,
+        problem.split.train,
+        spec.protocol.preparation,
+        spec.protocol.patch_size,
+        cache,
+        lambda done, total: progress("preparing the training cases", done, total),
+        workers,
+    )
+    return Normaliser.fit(problem.dataset.normalisations, training)
+
+
+def _cases(spec: CellSpec, reader: Reader, own: bool) -> Sequence[str]:
+    if unlabelled := reader.unlabelled():
+        return unlabelled
+    return open_problem(spec).split.test if own else reader.cases()

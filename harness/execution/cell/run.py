@@ -1,0 +1,168 @@
+"""Runs one cell from data to result. Any engine calls this, in a process of the cell's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.data.contract import Case
+from harness.errors import HarnessError
+from harness.execution.cell.external_training import train_external
+from harness.execution.cell.problem import open_problem
+from harness.execution.cell.reporter import Reporter
+from harness.execution.cell.testing import test_cases
+from harness.execution.cell.training import train_for_validation, train_network
+from harness.files import write_json
+from harness.results.provenance import utc_now
+from harness.results.store import CellFolder
+from harness.segmenters.size import measure
+from harness.study.cell import CellSpec
+from harness.training.determinism import set_determinism
+from harness.training.device import choose_device
+from harness.training.energy import EnergyMeter
+from harness.training.loop import Epoch, Interrupted
+from harness.training.validation import validation_dice
+
+__all__ = ["run_cell", "run_rung", "run_trial"]
+
+
+def run_cell(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    ranks: int = 1,
+    accumulate: int = 1,
+) -> None:
+    """Trains, tests and scores one cell and writes its result.
+
+    Args:
+        spec: What to compute.
+        folder: Where; an interrupted training found there is continued.
+        cache: Folder of prepared data.
+        device: Torch device; default: CUDA if there is any, else the CPU.
+        should_stop: Asked after every training step and before every test case.
+        ranks: Processes that train together, one a GPU; frameworks that train by themselves use one.
+        accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    started, began = utc_now(), time.monotonic()
+    where = choose_device(device)
+    meter = EnergyMeter(where)
+    set_determinism(spec.protocol.training.determinism, where)
+    problem = open_problem(spec)
+    reporter = Reporter(folder, spec, accumulate)
+    if problem.segmenter.runner:
+        ranks = 1
+        trained = train_external(problem, folder, where, reporter, should_stop)
+    else:
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, ranks)
+    reporter.say("testing")
+
+    def predict(name: str, case: Case) -> NDArray[np.uint8]:
+        if should_stop():  # the weights of the last step are kept: testing begins again with them
+            raise Interrupted
+        return trained.predict(name, case)
+
+    with folder.writing_result() as result:
+        scores, floors = test_cases(problem, predict, result)
+        _write_tables(result, trained.history, scores, floors)
+        trained.save_weights(str(result / "weights.safetensors"))
+        gflops = measure(problem.segmenter, problem.task, problem.options).gflops
+        seconds = time.monotonic() - began
+        reporter.summarise(
+            result, trained.parameters, gflops, trained.history, where, started, seconds, ranks, meter.wh()
+        )
+    reporter.say("done")
+
+
+def run_trial(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    accumulate: int = 1,
+) -> None:
+    """Trains a cell and writes its validation Dice; its test cases are never opened.
+
+    Args:
+        spec: What to train.
+        folder: Where; an interrupted training found there is continued.
+        cache: Folder of prepared data.
+        device: Torch device; default: CUDA if there is any, else the CPU.
+        should_stop: Asked after every training step.
+        accumulate: Parts a training batch is cut into.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    where = choose_device(device)
+    set_determinism(spec.protocol.training.determinism, where)
+    reporter = Reporter(folder, spec, accumulate)
+    history, scores = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
+    with folder.writing_result() as result:
+        epochs = [{"epoch": one.epoch, "val_dice": one.val_dice} for one in history if one.val_dice == one.val_dice]
+        summary = {"cell": spec.id, "val_dice": validation_dice(scores), "history": epochs}
+        write_json(result / "summary.json", summary)
+    reporter.say("done")
+
+
+def run_rung(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    until: int,
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    accumulate: int = 1,
+) -> None:
+    """Trains a cell until an epoch and writes its validation scores there; its test cases are never opened.
+
+    The checkpoint stays, so that a later call with a later epoch goes on from it.
+
+    Args:
+        spec: What to train.
+        folder: Where; an interrupted training found there is continued.
+        cache: Folder of prepared data.
+        until: Epoch to stop after.
+        device: Torch device; default: CUDA if there is any, else the CPU.
+        should_stop: Asked after every training step.
+        accumulate: Parts a training batch is cut into.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    where = choose_device(device)
+    set_determinism(spec.protocol.training.determinism, where)
+    reporter = Reporter(folder, spec, accumulate)
+    problem = open_problem(spec)
+    history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate, until)
+    rows = [{**asdict(score), "patient": problem.reader.patient(score.case)} for score in scores]
+    losses = [{"epoch": one.epoch, "loss": one.loss, "seconds": one.seconds} for one in history]
+    folder.write_rung(until, {"cell": spec.id, "epoch": until, "scores": rows, "history": losses})
+    reporter.say("waiting")
+
+
+def _write_tables(result: Path, history: Sequence[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:
+    if not np.isfinite(scores["value"]).all():
+        raise HarnessError("A metric is not finite.", hint="Please report this: every case must have a value.")
+    scores.to_parquet(result / "cases.parquet", index=False)
+    pd.DataFrame([asdict(epoch) for epoch in history], columns=[one.name for one in fields(Epoch)]).to_parquet(
+        result / "history.parquet", index=False
+    )
+    if floors.empty:
+        floors = pd.DataFrame(columns=[*scores.columns, "floor"])
+    floors.to_parquet(result / "floors.parquet", index=False)

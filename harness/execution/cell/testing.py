@@ -1,0 +1,104 @@
+"""Tests a trained cell: predictions on the native grid, scores, floors, and one slice to look at."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.data import Dataset
+from harness.data.contract import Case
+from harness.data.reading.nifti import write_label
+from harness.evaluation.policy import empty_policy
+from harness.evaluation.scoring import Score, score_case
+from harness.execution.cell.problem import Problem
+from harness.files import write_json
+from harness.results.overlay import Overlay, choose_slice, write_slices
+
+__all__ = ["score_prediction", "score_rows", "test_cases"]
+
+#: What every cell is scored by, whatever the dataset is; comparisons across datasets need it.
+_ALWAYS = ("dice", "hd95")
+
+
+def test_cases(
+    problem: Problem, predict: Callable[[str, Case], NDArray[np.uint8]], result: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Segments and scores every test case; writes predictions, what the report shows of them, and the latency.
+
+    Args:
+        problem: Data and split.
+        predict: Name of a case and the case to its label map (X, Y, Z).
+        result: Folder of the result.
+
+    Returns:
+        Rows of scores, and rows of what trivial methods score.
+    """
+    dataset, cases = problem.dataset, problem.split.test
+    scores: list[dict[str, object]] = []
+    floors: list[dict[str, object]] = []
+    (result / "predictions").mkdir()
+    slices: dict[str, Overlay] = {}
+    seconds: list[float] = []
+    for number, name in enumerate(cases):
+        case = problem.reader.load(name)
+        began = time.monotonic()
+        prediction = predict(name, case)
+        seconds.append(time.monotonic() - began)
+        write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
+        scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
+        for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
+            scored = score_prediction(dataset, floor.prediction, case.label, case.spacing)
+            found = score_rows(problem, name, scored)
+            floors += [{**row, "floor": floor.name} for row in found]
+        overlay = _overlay(dataset, case, prediction, name)
+        slices[name] = overlay.only(problem.spec.leading)
+        if number == len(cases) // 2:
+            overlay.save(result / "overlay.npz")
+            write_label(result / "truth.nii.gz", case.label, case.affine)
+    write_slices(result / "slices.npz", slices)
+    write_json(result / "testing.json", {"latency_seconds": statistics.median(seconds)})
+    return pd.DataFrame(scores), pd.DataFrame(floors)
+
+
+def score_prediction(
+    dataset: Dataset, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], spacing: Sequence[float]
+) -> list[Score]:
+    """Returns the scores of a prediction in every region and metric of the dataset.
+
+    Args:
+        dataset: Regions, metrics and the policy for empty regions.
+        prediction: (X, Y, Z) label map.
+        truth: (X, Y, Z) label map.
+        spacing: Voxel size in mm along X, Y, Z.
+    """
+    metrics = tuple(dict.fromkeys((*_ALWAYS, *dataset.metrics)))
+    return score_case(prediction, truth, dataset.regions, spacing, empty_policy(dataset.empty_policy), metrics)
+
+
+def score_rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:
+    """Returns a case's scores as rows of the cell's result."""
+    spec = problem.spec
+    place = {
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "leading": spec.leading,
+        "fold": spec.fold,
+        "seed": spec.seed,
+        "patient": problem.reader.patient(name),
+        "case": name,
+    }
+    return [{**place, **asdict(score)} for score in scores]
+
+
+def _overlay(dataset: Dataset, case: Case, prediction: NDArray[np.uint8], name: str) -> Overlay:
+    axis = dataset.slice_axis
+    index = choose_slice(case.label, axis)
+    names = tuple(dataset.labels[value] for value in sorted(dataset.labels))
+    return Overlay.cut(case.images, case.label, prediction, case.spacing, dataset.modalities, names, name, index, axis)

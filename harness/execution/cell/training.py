@@ -1,0 +1,272 @@
+"""Trains a network by the harness's own loop, or takes imported weights as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from harness.cores import cores
+from harness.data.batches.batches import TrainingBatches
+from harness.data.contract import Case
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
+from harness.execution.cell.problem import Problem, Trained, open_problem
+from harness.execution.cell.reporter import Reporter
+from harness.execution.cell.weights import load_weights, read_filling, save_weights
+from harness.execution.workers.distributed import lead
+from harness.inference.native_grid import segment_native
+from harness.randomness import derive
+from harness.results.store import CellFolder
+from harness.study.cell import CellSpec
+from harness.training.checkpoint import Checkpoints
+from harness.training.determinism import naming_operators, set_determinism
+from harness.training.device import Arithmetic
+from harness.training.loop import Epoch, Hooks, Trainer
+from harness.training.modality_fill import FillsAbsent, filling_for
+from harness.training.ranks import Ranks
+from harness.training.validation import RegionDice, validation_dice, validation_scores
+
+__all__ = ["train_beside", "train_for_validation", "train_network"]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Prepared cases of each part of the split, and how their values are normalised."""
+
+    parts: Mapping[str, list[PreparedCase]]
+    normaliser: Normaliser
+
+
+def train_network(
+    problem: Problem,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+    accumulate: int = 1,
+    ranks: int = 1,
+) -> Trained:
+    """Prepares the data, trains, and returns what tests need.
+
+    Args:
+        problem: What the cell works on.
+        folder: Its folder.
+        cache: Folder of prepared data.
+        device: Where to train; with several processes that of the first.
+        reporter: Is told how far it is.
+        should_stop: Asked after every training step.
+        accumulate: Parts a batch is cut into.
+        ranks: Processes that train together, each on its part of every batch.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    spec, protocol = problem.spec, problem.spec.protocol
+    reporter.say("preparing data")
+    data = _load(problem, cache, reporter.say)
+    history: list[Epoch] = []
+    if spec.weights_file is not None:
+        reporter.say("loading weights")
+        network = _imported(problem, spec.weights_file).to(device)
+    else:
+        network = _build(problem, data, "init").to(device)
+        hooks = _hooks(problem, data, device, reporter, should_stop)
+        with lead(ranks, folder, cache, device, accumulate, should_stop) as joined:
+            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
+            reporter.begin(trainer.total_steps)
+            history = trainer.run()
+    tests = {case.name: case for case in data.parts["test"]}
+    arithmetic = Arithmetic.choose(device, protocol.training, problem.task.spatial_dims)
+
+    def predict(name: str, case: Case) -> NDArray[np.uint8]:
+        del case
+        with arithmetic.autocast(), naming_operators(network):
+            return segment_native(
+                network, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device
+            )
+
+    parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters)
+
+
+def train_for_validation(
+    problem: Problem,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+    accumulate: int = 1,
+    until: int | None = None,
+) -> tuple[list[Epoch], list[RegionDice]]:
+    """Trains as :func:`train_network` does, to the end or until an epoch, and never opens a test case.
+
+    Returns:
+        One entry an epoch, and the validation scores of the weights that would be tested if training ended here.
+
+    Raises:
+        HarnessError: Something the user can put right.
+        Interrupted: ``should_stop`` said so.
+    """
+    reporter.say("preparing data")
+    data = _load(problem, cache, reporter.say, ("train", "val"))
+    network = _build(problem, data, "init").to(device)
+    hooks = _hooks(problem, data, device, reporter, should_stop)
+    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks())
+    reporter.begin(trainer.total_steps)
+    history = trainer.run(until)
+    arithmetic = Arithmetic.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
+    with arithmetic.autocast(), naming_operators(network):
+        return history, _validate(problem, data, network, device)
+
+
+def train_beside(
+    spec: CellSpec,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    ranks: Ranks,
+    accumulate: int,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Trains with the first process of a cell, which validates and writes.
+
+    Raises:
+        Interrupted: One of the processes was asked to stop.
+    """
+    set_determinism(spec.protocol.training.determinism, device)
+    problem = open_problem(spec)
+    data = _load(problem, cache, lambda _: None)
+    network = _build(problem, data, "init").to(device)
+    hooks = Hooks(
+        validate=lambda _: math.nan,
+        fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
+        on_step=lambda _: None,
+        on_epoch=lambda _: None,
+        should_stop=should_stop,
+    )
+    _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
+
+
+def _hooks(
+    problem: Problem, data: _Data, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+) -> Hooks:
+    return Hooks(
+        validate=lambda current: validation_dice(_validate(problem, data, current, device)),
+        fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
+        on_step=reporter.on_step,
+        on_epoch=reporter.on_epoch,
+        should_stop=should_stop,
+    )
+
+
+def _validate(problem: Problem, data: _Data, network: nn.Module, device: torch.device) -> list[RegionDice]:
+    protocol = problem.spec.protocol
+    return validation_scores(
+        network,
+        data.parts["val"],
+        problem.dataset.regions,
+        data.normaliser,
+        protocol.patch_size,
+        protocol.inference,
+        device,
+    )
+
+
+def _load(
+    problem: Problem, cache: Path, say: Callable[[str], None], wanted: Sequence[str] = ("train", "val", "test")
+) -> _Data:
+    """Prepares the cases of the parts of the split, with as many processes as the cell may use threads."""
+    protocol = problem.spec.protocol
+    parts = {part: names for part, names in asdict(problem.split).items() if part in wanted}
+    cases = prepare(
+        problem.dataset,
+        problem.reader,
+        [name for names in parts.values() for name in names],
+        protocol.preparation,
+        protocol.patch_size,
+        cache,
+        lambda done, total: say(f"preparing data: {done} of {total} cases"),
+        torch.get_num_threads(),
+    )
+    by_name = {case.name: case for case in cases}
+    prepared = {part: [by_name[name] for name in names] for part, names in parts.items()}
+    return _Data(prepared, Normaliser.fit(problem.dataset.normalisations, prepared["train"]))
+
+
+def _build(problem: Problem, data: _Data, purpose: str) -> nn.Module:
+    """Returns the network to be trained; where modalities are dropped, with what stands for them."""
+    torch.manual_seed(derive(problem.spec.seed, purpose))
+    network = problem.segmenter.build(problem.task, problem.options)
+    dropout = problem.spec.protocol.sampling.modality_dropout
+    if dropout is None:
+        return network
+    return FillsAbsent(network, filling_for(dropout.fill, data.normaliser, data.parts["train"]))
+
+
+def _imported(problem: Problem, weights: Path) -> nn.Module:
+    """Returns a network with weights that somebody else trained, with what stood for absent modalities if any did."""
+    network = problem.segmenter.build(problem.task, problem.options)
+    load_weights(network, weights)
+    filling = read_filling(weights)
+    return network if filling is None else FillsAbsent(network, filling).eval()
+
+
+def _trainer(
+    problem: Problem,
+    network: nn.Module,
+    data: _Data,
+    device: torch.device,
+    folder: CellFolder,
+    hooks: Hooks,
+    accumulate: int,
+    ranks: Ranks,
+) -> Trainer:
+    protocol, seed = problem.spec.protocol, problem.spec.seed
+    batches = TrainingBatches(
+        data.parts["train"],
+        data.normaliser,
+        protocol.patch_size,
+        protocol.sampling,
+        protocol.augmentation,
+        seed,
+        ranks.part(protocol.sampling.batch_size),
+    )
+    return Trainer(
+        network,
+        batches,
+        protocol.training,
+        Arithmetic.choose(device, protocol.training, problem.task.spatial_dims),
+        Checkpoints(folder.work),
+        seed,
+        _loader_workers(protocol.sampling.workers, device),
+        hooks,
+        accumulate,
+        ranks,
+    )
+
+
+def _loader_workers(wanted: int | None, device: torch.device) -> int:
+    """Returns how many processes make batches; no number depends on it.
+
+    A cell sees its own GPU only, so its threads, a share of the cores, say how many cells there are beside it. Where it
+    has one thread (Ray's default) there is no telling.
+    """
+    if wanted is not None:
+        return wanted
+    if device.type != "cuda":
+        return 0  # the cores are busy with the network itself
+    share = torch.get_num_threads()
+    if share == 1:
+        share = cores() // max(torch.cuda.device_count(), 1)
+    return min(8, max(1, share - 1))

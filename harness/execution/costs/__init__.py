@@ -1,0 +1,1 @@
+"""What a study will cost in time, memory and disk space."""

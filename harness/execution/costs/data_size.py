@@ -1,0 +1,116 @@
+"""How many cases a cell has and how large they are on the network's grid: of the data, or as its owners state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness.data import Dataset, Reader, Split
+from harness.data.assumed import ASSUMED, AssumedReader
+from harness.data.datasets.layouts import find_dataset
+from harness.data.preparation.cache import compact
+from harness.data.preparation.preprocessing import Recipe, bring_to_grid
+from harness.data.splits import choose_splits
+from harness.study.cell import CellSpec
+
+__all__ = ["DataPlan", "Grid", "grid_of", "plan_data", "split_of"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A case as networks see it.
+
+    Attributes:
+        shape: (D, H, W).
+        size: Bytes in the cache.
+    """
+
+    shape: tuple[int, int, int]
+    size: int
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """A dataset as one protocol prepares it.
+
+    Attributes:
+        dataset: Its name.
+        assumed: Whether it is not there, and this is what its owners state.
+        cases: Cases that the study's cells use.
+        grid: Of a case.
+    """
+
+    dataset: str
+    assumed: bool
+    cases: int
+    grid: Grid
+
+
+def plan_data(specs: Iterable[CellSpec]) -> tuple[DataPlan, ...]:
+    """Returns what is prepared for some cells, one entry a dataset and preparation."""
+    used: dict[tuple[str, Recipe], set[str]] = {}
+    first: dict[tuple[str, Recipe], CellSpec] = {}
+    for spec in specs:
+        key = (spec.dataset, _recipe(spec))
+        split = split_of(spec)
+        used.setdefault(key, set()).update(split.train, split.val, split.test)
+        first.setdefault(key, spec)
+    return tuple(
+        DataPlan(key[0], first[key].data == ASSUMED, len(cases), grid_of(first[key])) for key, cases in used.items()
+    )
+
+
+def split_of(spec: CellSpec) -> Split:
+    """Returns the cases of a cell."""
+    return _folds(spec.dataset, spec.root, spec.layout, spec.data, spec.splits_file)[spec.fold]
+
+
+def grid_of(spec: CellSpec) -> Grid:
+    """Returns the grid of a cell's first training case; where there is no data, of the case its owners state.
+
+    Raises:
+        DataError: The case cannot be read.
+    """
+    return _grid(spec.dataset, spec.root, spec.layout, spec.data, split_of(spec).train[0], _recipe(spec))
+
+
+def _recipe(spec: CellSpec) -> Recipe:
+    return Recipe.choose(spec.facts(), spec.protocol.preparation, spec.protocol.patch_size)
+
+
+@cache
+def _folds(name: str, root: Path, layout: str, data: str, file: Path | None) -> tuple[Split, ...]:
+    dataset, reader = _open(name, root, layout, data)
+    return choose_splits(dataset, reader, file)
+
+
+@cache
+def _grid(name: str, root: Path, layout: str, data: str, case: str, recipe: Recipe) -> Grid:
+    dataset, reader = _open(name, root, layout, data)
+    if data == ASSUMED:
+        return _stated(dataset, recipe)
+    there = bring_to_grid(reader.load(case), case, recipe)
+    depth, height, width = there.label.shape
+    return Grid((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
+
+
+def _open(name: str, root: Path, layout: str, data: str) -> tuple[Dataset, Reader]:
+    dataset = find_dataset(name, root, layout)
+    if data == ASSUMED and dataset.release is not None:
+        return dataset, AssumedReader(dataset.release, dataset)
+    return dataset, dataset.open(root)
+
+
+def _stated(dataset: Dataset, recipe: Recipe) -> Grid:
+    """Takes the whole grid: cropping makes it smaller, so this is the most there can be."""
+    assert dataset.release is not None
+    sides = list(dataset.release.shape)
+    depth = sides.pop(recipe.slice_axis)
+    height, width = recipe.plane or sides
+    interpolated = recipe.plane is not None or recipe.spacing is not None
+    voxels = math.prod((depth, height, width))
+    each = 2 if dataset.release.integers and not interpolated else 4
+    return Grid((depth, height, width), voxels * (each * len(dataset.modalities) + 1))

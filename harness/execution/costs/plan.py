@@ -1,0 +1,144 @@
+"""What a study would cost on GPUs that need not be here: hours, memory and disk; measured where a result says so."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeAlias
+
+from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
+from harness.execution.costs.gpus import Card, card_of_device
+from harness.execution.costs.memory_and_time import CardCost, Cases, Span, cost
+from harness.results.store import Store
+from harness.segmenters import SEGMENTERS
+from harness.segmenters.work import Work, count
+from harness.study.cell import CellSpec
+from harness.study.expansion import LoadedStudy, make_task
+from harness.study.protocol import Protocol
+
+__all__ = ["StudyPlan", "VariantPlan", "plan_on_cards", "wall_seconds"]
+
+#: Label and dataset of a variant, and its cells.
+_Group: TypeAlias = tuple[tuple[str, str], list[CellSpec]]
+
+#: Yields what it is given, and shows how far it is.
+Watch: TypeAlias = Callable[[Sequence[_Group]], Iterable[_Group]]
+
+
+@dataclass(frozen=True)
+class VariantPlan:
+    """A variant on a dataset.
+
+    Attributes:
+        label: What the study calls it.
+        dataset: Name of the dataset.
+        cells: How many of its cells have no result yet.
+        work: Of a forward pass on one batch.
+        batch: Patches in it.
+        costs: What one cell takes, by card.
+        measured: Seconds that training took in finished cells alike, by card; only where there are any.
+    """
+
+    label: str
+    dataset: str
+    cells: int
+    work: Work
+    batch: int
+    costs: Mapping[str, CardCost]
+    measured: Mapping[str, float]
+
+    def seconds(self, card: str) -> Span:
+        """Returns what one cell takes: measured where it was, else estimated."""
+        if card in self.measured:
+            return Span(self.measured[card], self.measured[card], self.measured[card])
+        return self.costs[card].cell
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All of a study.
+
+    Attributes:
+        variants: What is to be computed.
+        data: What is to be prepared.
+        done: Cells that have a result.
+    """
+
+    variants: tuple[VariantPlan, ...]
+    data: tuple[DataPlan, ...]
+    done: int
+
+
+def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card], watch: Watch = iter) -> StudyPlan:
+    """Estimates every cell that is not done.
+
+    Args:
+        loaded: The study.
+        store: Where finished cells are.
+        cards: Where the others would run.
+        watch: Told every variant before it is counted.
+
+    Raises:
+        StudyError: A network cannot be built for its task.
+        DataError: A dataset's folder is there, but its first training case cannot be read.
+    """
+    groups: dict[tuple[str, str], list[CellSpec]] = {}
+    for cell in loaded.cells:
+        groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec)
+    known = _measured(store)
+    variants, done = [], 0
+    for (label, dataset), specs in watch(list(groups.items())):
+        to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
+        done += len(specs) - to_do
+        variants.append(_variant(label, dataset, specs[0], to_do, cards, known))
+    return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done)
+
+
+def wall_seconds(seconds: Sequence[float], places: int) -> float:
+    """Returns when the last of some cells ends, the longest started first, each where a place gets free."""
+    ends = [0.0] * places
+    for one in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
+
+
+def _variant(
+    label: str,
+    dataset: str,
+    spec: CellSpec,
+    cells: int,
+    cards: Sequence[Card],
+    known: Mapping[str, Mapping[str, Sequence[float]]],
+) -> VariantPlan:
+    """Estimates by one cell; folds, seeds and leading modalities change little."""
+    segmenter, protocol = SEGMENTERS.get(spec.model), spec.protocol
+    task = make_task(spec.facts(), spec.leading, protocol)
+    batch, mixed = protocol.sampling.batch_size, protocol.training.precision != "fp32"
+    work = count(segmenter, task, segmenter.parse_options(spec.options), batch, mixed)
+    split = split_of(spec)
+    cases = Cases(len(split.val), len(split.test), grid_of(spec).shape)
+    costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in cards}
+    alike = known.get(_kind(spec.to_json()), {})
+    measured = {one.name: fmean(alike[one.name]) for one in cards if one.name in alike}
+    return VariantPlan(label, dataset, cells, work, batch, costs, measured)
+
+
+def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
+    """Returns training times of the store's cells by kind and card: whole trainings on one GPU that is known."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for summary in sorted((store.root / "cells").glob("*/result/summary.json")):
+        folder = store.cell(summary.parents[1].name)
+        facts, spec = folder.summary(), folder.spec()
+        card = card_of_device(str(facts["device"]))
+        if card is not None and facts["train_seconds"] and facts.get("ranks", 1) == 1:
+            found.setdefault(_kind(spec), {}).setdefault(card.name, []).append(float(facts["train_seconds"]))
+    return found
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    """Returns what cells that take equally long have in common."""
+    protocol = Protocol.model_validate(spec["protocol"]).identity()
+    return json.dumps([spec["dataset"], spec["model"], spec["options"], protocol], sort_keys=True)

@@ -1,0 +1,60 @@
+"""What an engine is: it runs attempts at cells somewhere, each in a process of its own.
+
+An engine only starts, watches and stops. What to start next, what a failure means and who shares the work is decided
+once for all of them in :mod:`harness.execution.schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.execution.workers.attempt import Attempt, Ending
+
+__all__ = ["Engine", "Job"]
+
+
+class Job(Protocol):
+    """An attempt under way."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """What is tried."""
+        ...
+
+    def poll(self) -> Ending | None:
+        """Returns how it ended; None while it has not."""
+        ...
+
+    def stop(self) -> None:
+        """Asks it to write a checkpoint and end; returns at once."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it now."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs attempts somewhere."""
+
+    @property
+    def parallel(self) -> int:
+        """How many run at a time, for the time to go."""
+        ...
+
+    def describe(self) -> str:
+        """Returns where cells run, in words."""
+        ...
+
+    def room(self) -> int:
+        """Returns how many attempts it might take now."""
+        ...
+
+    def submit(self, attempts: Sequence[Attempt]) -> Sequence[Job]:
+        """Takes those of the attempts it has a place for now, not necessarily the first ones."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds; no job is under way."""
+        ...

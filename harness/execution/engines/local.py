@@ -1,0 +1,175 @@
+"""The local engine: one process a cell on this machine, one GPU or a share of it each, or one thread each on a CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.cores import cores
+from harness.execution.engines.engine import Job
+from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.process import Slot, WorkerProcess
+from harness.results.store import CellFolder
+
+__all__ = ["FixedPlaces", "LocalEngine", "Places", "detect_gpus", "plan_slots"]
+
+
+def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gpus_per_cell: int = 1) -> list[Slot]:
+    """Returns the places cells run in; threads times places never exceed the cores unless the caller says so.
+
+    Args:
+        gpus: Visible GPUs; empty for CPU only.
+        workers: Number of places; default: one a GPU, or one a core.
+        threads: Threads a place; default: one on a CPU, an equal share of the cores beside GPUs. On a CPU the number of
+            threads affects the last bits of the numbers, so the default does not depend on how many cells there are.
+        gpus_per_cell: GPUs that train one cell together.
+    """
+    if not gpus:
+        return [Slot("cpu", None, threads or 1) for _ in range(workers or cores())]
+    groups = [
+        ",".join(gpus[start : start + gpus_per_cell])
+        for start in range(0, len(gpus) - gpus_per_cell + 1, gpus_per_cell)
+    ]
+    count = workers or len(groups)
+    share = threads or max(1, cores() // (count * gpus_per_cell))
+    return [Slot("cuda:0", groups[index % len(groups)], share, gpus_per_cell) for index in range(count)]
+
+
+class Places(Protocol):
+    """Knows where on this machine a cell may run now."""
+
+    @property
+    def count(self) -> int:
+        """Cells that can run at a time, at most."""
+        ...
+
+    def take(self, cell: CellFolder) -> Slot | None:
+        """Returns a place for the cell, None while there is none."""
+        ...
+
+    def give_back(self, cell: CellFolder, slot: Slot) -> None:
+        """The cell has ended."""
+        ...
+
+    def describe(self) -> str:
+        """Returns the places in words."""
+        ...
+
+
+class FixedPlaces:
+    """A number of places, each good for any cell.
+
+    Args:
+        slots: The places.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._free = list(slots)
+        self._all = tuple(slots)
+
+    @property
+    def count(self) -> int:
+        """Cells that can run at a time."""
+        return len(self._all)
+
+    def take(self, cell: CellFolder) -> Slot | None:
+        """Returns a free place."""
+        del cell
+        return self._free.pop(0) if self._free else None
+
+    def give_back(self, cell: CellFolder, slot: Slot) -> None:
+        """The place is free again."""
+        del cell
+        self._free.append(slot)
+
+    def describe(self) -> str:
+        """Returns e.g. '2 CPU workers, 1 thread each'."""
+        count, first = len(self._all), self._all[0]
+        gpus = {slot.gpu for slot in self._all}
+        kind = f"CPU worker{'s' * (count > 1)}"
+        if first.gpu is not None:
+            shared = len(gpus) < count
+            kind = f"{'cells on ' + str(len(gpus)) + ' ' if shared else ''}GPU{'s' * (len(gpus) > 1)}"
+        if first.ranks > 1:
+            kind = f"group{'s' * (count > 1)} of {first.ranks} GPUs"
+        return f"{count} {kind}, {first.threads} thread{'s' * (first.threads > 1)} each"
+
+
+class LocalEngine:
+    """Runs cells on this machine.
+
+    Args:
+        places: Where.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._running = 0
+
+    @property
+    def parallel(self) -> int:
+        """How many run at a time, at most."""
+        return self._places.count
+
+    def describe(self) -> str:
+        """Returns where cells run, in words."""
+        return self._places.describe()
+
+    def room(self) -> int:
+        """Returns how many places may be free."""
+        return self._places.count - self._running
+
+    def submit(self, attempts: Sequence[Attempt]) -> list[Job]:
+        """Starts a process for each attempt there is a place for."""
+        started: list[Job] = []
+        for attempt in attempts:
+            slot = self._places.take(attempt.cell)
+            if slot is not None:
+                started.append(_LocalJob(attempt, slot, self))
+                self._running += 1
+        return started
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+    def ended(self, cell: CellFolder, slot: Slot) -> None:
+        """A job tells that its place is free."""
+        self._places.give_back(cell, slot)
+        self._running -= 1
+
+
+class _LocalJob:
+    """A process on this machine and the place it takes."""
+
+    def __init__(self, attempt: Attempt, slot: Slot, engine: LocalEngine) -> None:
+        self.attempt = attempt
+        self._process = WorkerProcess(attempt, slot, fork=True)
+        self._engine = engine
+
+    def poll(self) -> Ending | None:
+        ending = self._process.poll()
+        if ending is not None:
+            self._engine.ended(self.attempt.cell, self._process.slot)
+        return ending
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def detect_gpus() -> list[str]:
+    """Returns the visible CUDA devices, by the names CUDA_VISIBLE_DEVICES understands.
+
+    A process sees one part of a divided GPU (MIG) at most, so CUDA counts one; but each cell is a process.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if visible:
+        return visible if all(name.startswith("MIG-") for name in visible) else visible[: torch.cuda.device_count()]
+    return [str(index) for index in range(torch.cuda.device_count())]

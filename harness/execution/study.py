@@ -1,0 +1,152 @@
+"""Runs a study: registers it in the store, computes the cells that are not done, tells observers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.data import Dataset
+from harness.data.synthetic.generated import kind_of
+from harness.errors import StudyError
+from harness.execution.engines.engine import Engine
+from harness.execution.schedule import Policy, compute
+from harness.results.schema import DatasetFacts
+from harness.results.store import CellFolder, Store, StudyFolder
+from harness.segmenters import SEGMENTERS
+from harness.segmenters.size import Size, measure
+from harness.study.expansion import LoadedStudy, make_task
+
+__all__ = ["Observer", "Outcome", "measure_variants", "register", "run_study"]
+
+
+class Observer(Protocol):
+    """Sees a study run."""
+
+    def update(self) -> None:
+        """Called about twice a second while cells run."""
+        ...
+
+    def finish(self) -> None:
+        """Called once, after the last cell or when the user stopped."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; cells by their identities.
+
+    Attributes:
+        done: Cells with a result, skipped ones included.
+        skipped: Cells that had a result before.
+        failed: Cells without one.
+        unwritten: Failures that could not be written to the store, by cell.
+    """
+
+    done: tuple[str, ...]
+    skipped: tuple[str, ...]
+    failed: tuple[str, ...]
+    unwritten: Mapping[str, str]
+
+
+def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
+    """Returns parameters and compute by (label, dataset); building every network is also the last check before a run.
+
+    Raises:
+        StudyError: A network cannot be built for its task.
+    """
+    sizes: dict[tuple[str, str], Size] = {}
+    for cell in loaded.cells:
+        key = (cell.label, cell.spec.dataset)
+        if key not in sizes:
+            segmenter = SEGMENTERS.get(cell.spec.model)
+            task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
+            try:
+                sizes[key] = measure(segmenter, task, segmenter.parse_options(cell.spec.options))
+            except StudyError as error:
+                raise StudyError(f"'{cell.label}' on {cell.spec.dataset}: {error.message}", hint=error.hint) from error
+    return sizes
+
+
+def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
+    """Writes the study and the specs of its cells into the store."""
+    folder = store.study(loaded.study.name, loaded.profile)
+    for cell in loaded.cells:
+        store.cell(cell.spec.id).write_spec(cell.spec.to_json())
+    folder.write_manifest(
+        {
+            "name": loaded.study.name,
+            "profile": loaded.profile,
+            "question": loaded.study.question,
+            "answers": loaded.study.answers,
+            "file": source.name,
+            "report": loaded.study.report.model_dump(mode="json"),
+            "labels": [variant.label for variant in loaded.variants],
+            "protocol": loaded.protocol.model_dump(mode="json"),
+            "datasets": [asdict(facts) for facts in _facts(loaded)],
+            "cells": [{"cell": cell.spec.id, "label": cell.label} for cell in loaded.cells],
+        }
+    )
+    return folder
+
+
+def run_study(
+    study: StudyFolder,
+    store: Store,
+    engine: Engine,
+    cache: Path,
+    observers: Sequence[Observer],
+    policy: Policy | None = None,
+    only_failed: bool = False,
+) -> Outcome:
+    """Computes every cell of a registered study that has no result; other runs may work on the same study meanwhile.
+
+    Args:
+        study: The study.
+        store: Its store.
+        engine: Where cells run.
+        cache: Folder of prepared data.
+        observers: Who watches.
+        policy: What to do about failures.
+        only_failed: Leave out cells that were not tried yet.
+
+    Raises:
+        KeyboardInterrupt: The user stopped; running cells have left checkpoints.
+    """
+    root = store.root.resolve()  # a worker's working directory may be another one
+    identities = [entry["cell"] for entry in study.manifest()["cells"]]
+    cells = {identity: CellFolder(root / "cells" / identity) for identity in identities}
+    states = {identity: cell.status() for identity, cell in cells.items()}
+    if only_failed:
+        cells = {identity: cell for identity, cell in cells.items() if states[identity] == "failed"}
+    skipped = tuple(identity for identity in cells if states[identity] == "done")
+
+    def watch() -> None:
+        for observer in observers:
+            observer.update()
+
+    pending = [cell for identity, cell in cells.items() if identity not in set(skipped)]
+    try:
+        unwritten = compute(engine, pending, cache.resolve(), policy or Policy(), watch)
+    finally:
+        for observer in observers:
+            observer.finish()
+    done = tuple(identity for identity, cell in cells.items() if cell.status() == "done")
+    return Outcome(done, skipped, tuple(identity for identity in cells if identity not in set(done)), unwritten)
+
+
+def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:
+    roots: dict[str, set[Path]] = {}
+    specs = {}
+    for cell in loaded.cells:
+        roots.setdefault(cell.spec.dataset, set()).add(cell.spec.root)
+        specs[cell.spec.dataset] = cell.spec
+    return [_facts_of(specs[name].facts(), folders) for name, folders in roots.items()]
+
+
+def _facts_of(one: Dataset, folders: Iterable[Path]) -> DatasetFacts:
+    """Says `generated` where any of the folders was: a table never shows such data as real."""
+    kinds = {kind_of(one, folder) for folder in folders}
+    kind = "generated" if "generated" in kinds else one.kind
+    return DatasetFacts(one.name, one.title, kind, one.unit, one.modalities, tuple(one.regions), one.notes)

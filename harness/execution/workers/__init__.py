@@ -1,0 +1,1 @@
+"""The process of one attempt: how it is started, watched, stopped, and what its end means."""

@@ -1,0 +1,214 @@
+"""Several processes that train one cell: the worker is the first of them and starts the others.
+
+``python -m harness.execution.workers.distributed CELL_FOLDER --rank 1 --ranks 4 ...`` is one of the others. It trains
+with the first, writes nothing, and ends with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from harness.errors import HarnessError
+from harness.execution.workers.exit_status import signal_name
+from harness.execution.workers.failures import PeerFailed, Reason, explain
+from harness.execution.workers.interpreter import PYTHON
+from harness.execution.workers.stop_request import StopRequest
+from harness.files import read_json, write_json
+from harness.redaction import without_secrets
+from harness.results.store import CellFolder
+from harness.training.loop import Interrupted
+from harness.training.ranks import Ranks, join
+
+__all__ = ["lead", "main"]
+
+#: Seconds the others have to end by themselves once the first is through.
+_GRACE = 20.0
+
+#: Seconds between looks at the other processes.
+_POLL = 0.5
+
+#: Seconds after the death of another process within which the first one's own collective tells of it; NCCL's may not.
+_HEARD = 15.0
+
+_FAILED, _STOPPED = 3, 130  # as the worker's own
+
+
+@contextmanager
+def lead(
+    count: int,
+    folder: CellFolder,
+    cache: Path,
+    device: torch.device,
+    accumulate: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Ranks]:
+    """Starts the other processes and joins them; ends them with the block.
+
+    Args:
+        count: Processes in all; 1 starts none.
+        folder: The cell's folder.
+        cache: Folder of prepared data, complete already: the others read it.
+        device: Device of the first process; on CUDA the others take the next ones.
+        accumulate: Parts a batch is cut into.
+        should_stop: Asked while the others start.
+
+    Raises:
+        PeerFailed: One of the others failed or died; says why.
+        Interrupted: ``should_stop`` said so before training began.
+    """
+    if count == 1:
+        yield Ranks()
+        return
+    with tempfile.TemporaryDirectory(prefix="harness-ranks-") as place:
+        command = [*PYTHON, "-m", "harness.execution.workers.distributed", str(folder.path), "--cache", str(cache)]
+        command += ["--parent", str(os.getpid()), "--ranks", str(count), "--meeting", place, "--device", device.type]
+        command += ["--threads", str(torch.get_num_threads()), "--accumulate", str(accumulate)]
+        crew = _Crew(command, count, Path(place), folder, accumulate)
+
+        def look() -> None:
+            if should_stop():
+                raise Interrupted
+            if (reason := crew.failure()) is not None:
+                raise PeerFailed(reason)
+
+        try:
+            with join(0, count, device, Path(place) / "meeting", look) as ranks:
+                yield ranks
+        except (HarnessError, PeerFailed, Interrupted):
+            raise
+        except Exception as error:  # of a collective, perhaps, whose other end has died
+            if (reason := crew.failure(wait=2.0)) is None:
+                raise
+            if should_stop():
+                raise Interrupted from error
+            raise PeerFailed(reason) from error
+        else:
+            crew.wait()
+        finally:
+            crew.end()
+
+
+class _Crew:
+    """The other processes, seen from the first one.
+
+    A collective whose other end has died may never return. So a thread watches, and ends this process, with the reason
+    written down, where the death was not heard of otherwise.
+    """
+
+    def __init__(self, command: list[str], count: int, place: Path, folder: CellFolder, accumulate: int) -> None:
+        self._place = place
+        self._folder = folder
+        self._accumulate = accumulate
+        self._over = threading.Event()
+        self._processes = {
+            rank: subprocess.Popen([*command, "--rank", str(rank)], stdin=subprocess.DEVNULL)  # noqa: S603 - our own
+            for rank in range(1, count)
+        }
+        threading.Thread(target=self._watch, name="peers", daemon=True).start()
+
+    def failure(self, wait: float = 0.0) -> Reason | None:
+        """Returns why one of them failed; None while none has, after some seconds of waiting for it."""
+        deadline = time.monotonic() + wait
+        while True:
+            for rank, process in self._processes.items():
+                if (status := process.poll()) not in (None, 0):
+                    return self._reason(rank, int(status or 0))
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.05)
+
+    def wait(self) -> None:
+        """Lets them end by themselves."""
+        self._over.set()
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):  # it has nothing more to give, and is ended below
+                process.wait(_GRACE)
+
+    def end(self) -> None:
+        """Ends whoever is left."""
+        self._over.set()
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _reason(self, rank: int, status: int) -> Reason:
+        said = _reason_file(self._place, rank)
+        if said.is_file():
+            return Reason(**read_json(said))
+        who = f"Process {rank + 1} of the {len(self._processes) + 1} that train the cell together"
+        if status >= 0:
+            return Reason("exception", f"{who} ended with status {status}.", f"The whole log: {self._folder.log}")
+        return Reason(
+            "killed", f"{who} was killed by {signal_name(status)}.", "The cell continues from its last checkpoint."
+        )
+
+    def _watch(self) -> None:
+        while not self._over.wait(_POLL):
+            if (reason := self.failure()) is not None and not self._over.wait(_HEARD):
+                with suppress(OSError):  # without it the parent still sees the status
+                    self._folder.fail(reason.text, reason.hint, "", reason.kind, self._accumulate)
+                os._exit(_FAILED)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains beside the first process; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Trains a cell beside its worker.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--meeting", type=Path, required=True)
+    for name in ("--parent", "--rank", "--ranks", "--threads", "--accumulate"):
+        parser.add_argument(name, type=int, required=True)
+    given = parser.parse_args(arguments)
+
+    # Slurm signals every process of a task. This one neither dies of it nor keeps it to itself: all agree after the
+    # step, and the first one writes the checkpoint.
+    should_stop = StopRequest(given.parent)  # which may have died while torch was loaded
+    threading.Thread(target=_end_with_the_first, args=(should_stop,), name="first", daemon=True).start()
+
+    from harness.execution.cell.training import train_beside
+    from harness.study.cell import CellSpec
+
+    torch.set_num_threads(given.threads)
+    device = torch.device(f"cuda:{given.rank}" if given.device == "cuda" else given.device)
+    folder = CellFolder(given.folder)
+    try:
+        with join(given.rank, given.ranks, device, given.meeting / "meeting") as ranks:
+            spec = CellSpec.from_json(folder.spec())
+            train_beside(spec, folder, given.cache, device, ranks, given.accumulate, should_stop)
+    except Interrupted:
+        return 0  # the first process wrote the checkpoint
+    except Exception as error:
+        print(without_secrets(traceback.format_exc()), file=sys.stderr, flush=True)  # into the log
+        write_json(_reason_file(given.meeting, given.rank), asdict(explain(error, folder.log)))
+        return _FAILED
+    return 0
+
+
+def _end_with_the_first(asked: StopRequest) -> None:
+    """A collective whose first process is gone may never return."""
+    while not asked.orphaned:
+        time.sleep(_POLL)
+    os._exit(_STOPPED)
+
+
+def _reason_file(place: Path, rank: int) -> Path:
+    return place / f"failure-{rank}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

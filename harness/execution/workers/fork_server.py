@@ -1,0 +1,231 @@
+"""A process that has imported what every cell needs, and forks the process of each cell from itself.
+
+Importing torch and MONAI takes longer than everything else before a cell's first step. The nursery does it once; what
+it forks has run nothing before, shares nothing but pages that are copied when written to, and is a process of its own
+like any other. The nursery runs no network, starts no thread and never touches CUDA, so that forking is safe. Cells on
+GPUs start from nothing all the same, since there was no GPU to try it on.
+
+``python -m harness.execution.workers.fork_server DESCRIPTOR`` is the process; :class:`Nursery` starts it and
+talks to it through a socket, in JSON. When whoever started it is gone the nursery ends, and its cells, which watch it,
+write their checkpoints and end too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import Any
+
+from harness.execution.workers.interpreter import PYTHON
+
+__all__ = ["Forked", "Nursery", "main", "shared_nursery"]
+
+#: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
+_PRELOADED = ("harness.execution.cell.run", "harness.execution.workers.worker", "torch._dynamo")
+
+#: Seconds between looks at the cells; their ends wake the nursery by themselves, unless processes of theirs linger.
+_POLL = 0.2
+
+#: What a cell's end counts as when the nursery is gone and nobody can tell: it was stopped, with a checkpoint.
+_UNKNOWN = 130
+
+#: Exit status of a cell whose process could not be started, as shells have it.
+_NOT_STARTED = 126
+
+#: pyarrow would start a thread when it is loaded; who forks had better have one only.
+_ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+#: Beginnings of variables that libraries read when they are loaded, and never again.
+_SETTLED = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD_")
+
+_shared: dict[object, Nursery] = {}
+
+
+def shared_nursery(environment: Mapping[str, str]) -> Nursery:
+    """Returns this process's nursery for workers with such threads and such an allocator; it ends with this process."""
+    settled = frozenset((name, value) for name, value in environment.items() if name.startswith(_SETTLED))
+    key = (os.getpid(), settled)
+    if key not in _shared or not _shared[key].works:
+        _shared[key] = Nursery(environment)
+        atexit.register(_shared[key].close)
+    return _shared[key]
+
+
+class Nursery:
+    """Starts the nursery.
+
+    Args:
+        environment: Of the nursery; what is read when libraries are loaded (threads, allocator) is settled by it.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._connection, theirs = multiprocessing.Pipe()
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [*PYTHON, "-m", __name__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**environment, **_ONE_THREAD},
+            start_new_session=True,  # Ctrl-C reaches this process only
+        )
+        theirs.close()
+        self._count = 0
+        self._ended: dict[int, int] = {}
+        self._gone = False
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def works(self) -> bool:
+        """Whether cells can be started; a nursery that somebody killed is not mended."""
+        self.listen()
+        return not self._gone
+
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+        """Starts the worker of a cell.
+
+        Args:
+            arguments: Of :func:`harness.execution.workers.worker.main`.
+            environment: Of the worker.
+            log: File its output is appended to.
+        """
+        self._count += 1
+        place = {"directory": os.getcwd(), "log": str(log.resolve())}  # noqa: PTH109 - a word of JSON
+        self.send({"start": self._count, "arguments": [*arguments], "environment": dict(environment), **place})
+        return Forked(self, self._count)
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Asks the nursery for something; a nursery that is gone hears nothing."""
+        try:
+            self._connection.send_bytes(json.dumps(request).encode())
+        except OSError:
+            self._gone = True
+
+    def listen(self) -> None:
+        """Takes note of cells that have ended."""
+        try:
+            while self._connection.poll():
+                told = json.loads(self._connection.recv_bytes())
+                self._ended[told["ended"]] = told["status"]
+        except (EOFError, OSError):
+            self._gone = True
+
+    def status(self, number: int) -> int | None:
+        """Returns the exit status of a cell's process, minus the signal that ended it; None while it runs."""
+        self.listen()
+        return self._ended.get(number, _UNKNOWN if self._gone else None)
+
+    def close(self) -> None:
+        """Ends the nursery; cells that still run notice, write their checkpoints and end."""
+        self._gone = True
+        self._connection.close()
+        self._process.terminate()
+        self._process.wait()
+
+
+class Forked:
+    """A worker that a nursery forked; what :class:`subprocess.Popen` is for one started from nothing."""
+
+    def __init__(self, nursery: Nursery, number: int) -> None:
+        self._nursery = nursery
+        self._number = number
+
+    def poll(self) -> int | None:
+        """Returns the exit status; None while it runs."""
+        return self._nursery.status(self._number)
+
+    def has_ended(self) -> bool:
+        """Returns whether the worker has ended."""
+        return self.poll() is not None
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self._nursery.send({"signal": self._number, "number": int(signal.SIGTERM)})
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self._nursery.send({"signal": self._number, "number": int(signal.SIGKILL)})
+
+
+def main(descriptor: int) -> None:
+    """Forks a worker for each request until whoever asks is gone."""
+    connection = Connection(descriptor)
+    for name in _PRELOADED:
+        with suppress(Exception):  # a worker that cannot import says so itself, in the failure of its cell
+            importlib.import_module(name)
+    context = multiprocessing.get_context("fork")
+    running: dict[int, ForkProcess] = {}
+    while True:
+        ends = [process.sentinel for process in running.values()]
+        ready = wait([connection, *ends], timeout=_POLL if running else None)
+        if connection in ready:
+            try:
+                request = json.loads(connection.recv_bytes())
+            except (EOFError, OSError):
+                os._exit(0)  # without waiting for the cells: they notice, and end in order
+            if "start" in request:
+                process = context.Process(target=_work, args=(connection, request, os.getpid()))
+                try:
+                    process.start()
+                    running[request["start"]] = process
+                except OSError:  # no more processes: this cell fails, the others go on
+                    _tell(connection, request["start"], _NOT_STARTED)
+            elif (asked := running.get(request["signal"])) is not None and asked.pid is not None:
+                _signal(asked.pid, request["number"])
+        for number, process in list(running.items()):
+            if (status := process.exitcode) is not None:
+                running.pop(number).close()
+                _tell(connection, number, status)
+
+
+def _signal(pid: int, number: int) -> None:
+    """Sends a signal to a cell; SIGKILL also to what it has started, which cannot be asked to end."""
+    with suppress(ProcessLookupError):
+        if number == signal.SIGKILL:
+            with suppress(ProcessLookupError):  # it has not come to its session yet
+                os.killpg(pid, number)
+        os.kill(pid, number)
+
+
+def _tell(connection: Connection, number: int, status: int) -> None:
+    with suppress(OSError):  # whoever asked is gone; the next round ends this
+        connection.send_bytes(json.dumps({"ended": number, "status": status}).encode())
+
+
+def _work(connection: Connection, request: Mapping[str, Any], parent: int) -> None:
+    """Is what ``python -m harness.execution.workers.worker`` would be, in a process that has everything imported."""
+    os.setsid()
+    connection.close()
+    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["directory"])
+    added = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [*filter(None, added), *sys.path]
+    sys.argv[:] = ["harness.execution.workers.worker", *request["arguments"]]
+    importlib.invalidate_caches()
+    from harness.execution.workers import worker
+
+    sys.exit(worker.main(request["arguments"], parent))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

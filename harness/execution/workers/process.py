@@ -1,0 +1,227 @@
+"""The process of one attempt: started, watched, stopped in order, and never gone without a word.
+
+Whichever engine runs a cell, on the machine where it runs this is how.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.exit_status import (
+    BUSY,
+    DONE,
+    FAILED,
+    STOPPED,
+    UNWRITTEN,
+    out_of_memory_kills,
+    signal_name,
+)
+from harness.execution.workers.failures import explain
+from harness.execution.workers.fork_server import Forked, shared_nursery
+from harness.execution.workers.interpreter import PYTHON
+from harness.redaction import without_tracking_variables
+
+__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "forsaken", "worker_environment"]
+
+#: Seconds a stopped worker has to finish its step and write its checkpoint.
+GRACE = 120.0
+
+_POLL = 0.2  # seconds
+
+#: Environment of processes that train on a CPU: glibc gives every large block back to the system and faults it in anew
+#: each step; with these it keeps it.
+CPU_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
+
+_CONTINUES = "It continues from its last checkpoint when the study is run again."
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where one cell runs at a time.
+
+    Attributes:
+        device: Torch device inside the worker.
+        gpu: Indices of the GPUs the worker sees; None on a CPU, and where somebody else has chosen them already.
+        threads: CPU threads of each process of the worker.
+        ranks: Processes that train the cell together, one a GPU.
+    """
+
+    device: str
+    gpu: str | None
+    threads: int
+    ranks: int = 1
+
+
+class WorkerProcess:
+    """Starts the worker of an attempt.
+
+    Args:
+        attempt: What to try.
+        slot: Where.
+        fork: On a CPU fork it from a nursery, which has everything imported, instead of starting it from nothing.
+    """
+
+    def __init__(self, attempt: Attempt, slot: Slot, fork: bool = False) -> None:
+        self.attempt = attempt
+        self.slot = slot
+        self._started = time.monotonic()
+        self._stopped: float | None = None
+        self._timed_out = False
+        self._kills = out_of_memory_kills()
+        self._failures = attempt.cell.failures()
+        self._process: Forked | _Fresh | None = None
+        self._refusal: OSError | None = None
+        try:
+            attempt.cell.set_room_aside()
+            self._process = _start(attempt, slot, fork and slot.device == "cpu")
+        except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
+            self._refusal = error
+
+    def poll(self) -> Ending | None:
+        """Returns how the attempt ended, None while it has not; sees to its time limit."""
+        if self._process is None:
+            assert self._refusal is not None
+            reason = explain(self._refusal, self.attempt.cell.log)
+            return self._fail(reason.kind, reason.text, reason.hint)
+        code = self._process.poll()
+        if code is not None:
+            return self._end(code)
+        now, limit = time.monotonic(), self.attempt.timeout
+        if limit is not None and self._stopped is None and now - self._started > limit:
+            self._timed_out = True
+            self.stop()
+        if self._stopped is not None and now - self._stopped > GRACE:
+            self.kill()
+        return None
+
+    def wait(self) -> Ending:
+        """Returns how the attempt ended, when it has."""
+        while (ending := self.poll()) is None:
+            time.sleep(_POLL)
+        return ending
+
+    def stop(self) -> None:
+        """Asks the worker to write a checkpoint and end."""
+        if self._stopped is None:
+            self._stopped = time.monotonic()
+            if self._process is not None:
+                self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends the worker now."""
+        if self._process is not None:
+            self._process.kill()
+
+    def has_ended(self) -> bool:
+        """Returns whether the worker has ended; may be asked in a signal handler while :meth:`poll` runs."""
+        return self._process is None or self._process.has_ended()
+
+    def _end(self, code: int) -> Ending:
+        cell = self.attempt.cell
+        if code == DONE or cell.status() == "done":
+            return Ending("done")
+        if code == BUSY:
+            return Ending("busy")
+        if self._timed_out:
+            limit = self.attempt.timeout or 0
+            text, hint = f"It was stopped after {limit:.0f} s (--timeout).", _CONTINUES
+            return self._fail("timeout", text, hint)
+        if code == STOPPED:
+            return Ending("stopped")
+        if cell.failures() > self._failures or (code == FAILED and cell.failure() is not None):
+            return Ending("failed")
+        if code == UNWRITTEN:
+            text = "The disk is full, and not even the reason of a failure could be written."
+            return self._fail("disk_full", text, "Make room (`harness clean`), then run again.")
+        if code >= 0:
+            text = f"No result: the process ended with status {code}."
+            return self._fail("exception", text, f"The whole log: {cell.log}")
+        return self._fail(*self._explain_signal(signal_name(code)))
+
+    def _explain_signal(self, name: str) -> tuple[str, str, str]:
+        if name == "SIGKILL" and out_of_memory_kills() > self._kills:
+            text = "The system killed the process because memory ran out (SIGKILL)."
+            return "out_of_memory", text, f"Run fewer cells at once: --workers. {_CONTINUES}"
+        hint = f"Perhaps the machine ran out of memory (try --workers 1). {_CONTINUES}"
+        return "killed", f"The process was killed by {name}.", hint if name == "SIGKILL" else _CONTINUES
+
+    def _fail(self, kind: str, text: str, hint: str) -> Ending:
+        """A worker that died without a word leaves a failure all the same."""
+        return forsaken(self.attempt, kind, text, hint)
+
+
+def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
+    """Writes a failure down for an attempt that cannot any more; a disk that takes no more stops nobody."""
+    try:
+        attempt.cell.fail(text, hint, kind=kind, accumulate=attempt.accumulate)
+    except OSError as error:
+        return Ending("failed", f"{text} This could not be written down: {error}")
+    return Ending("failed")
+
+
+class _Fresh(subprocess.Popen[bytes]):
+    """A worker started from nothing, in a session of its own."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL to it and to what it has started, which would hold the GPU and the log."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended, and takes no note of it."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+
+def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
+    environment = worker_environment(slot)
+    with attempt.cell.log.open("ab") as log:
+        if fork:
+            return shared_nursery(environment).fork(_arguments(attempt, slot), environment, attempt.cell.log)
+        # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
+        return _Fresh(  # our own module, no shell
+            _command(attempt, slot),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _command(attempt: Attempt, slot: Slot) -> list[str]:
+    started_by = ["--parent", str(os.getpid())]  # it may take seconds until the worker looks
+    return [*PYTHON, "-m", "harness.execution.workers.worker", *_arguments(attempt, slot), *started_by]
+
+
+def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
+    arguments = [str(attempt.cell.path), "--cache", str(attempt.cache)]
+    arguments += ["--device", slot.device, "--threads", str(slot.threads)]
+    arguments += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+    if attempt.until is not None:
+        return [*arguments, "--until", str(attempt.until)]
+    return [*arguments, "--trial"] if attempt.trial else arguments
+
+
+def worker_environment(slot: Slot) -> dict[str, str]:
+    """Returns the environment of a process that computes in a place."""
+    environment = {
+        **without_tracking_variables(os.environ),
+        "OMP_NUM_THREADS": str(slot.threads),
+        "MKL_NUM_THREADS": str(slot.threads),
+        "OPENBLAS_NUM_THREADS": str(slot.threads),
+        "PYTHONUNBUFFERED": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with it
+    }
+    if slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
+    if slot.device == "cpu":
+        environment |= CPU_ALLOCATOR
+    return environment

@@ -1,0 +1,178 @@
+"""What a race leaves: the ranking as table, Markdown and JSON, all scores, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.files import atomic_path, write_json
+from harness.leading.answer import Answer
+from harness.leading.plan import Plan
+from harness.leading.race import Rung
+from harness.leading.runs import Trainings
+from harness.results.provenance import code_version, utc_now
+
+__all__ = ["COLUMNS", "agreement", "cost_words", "ranking_rows", "write_outcome"]
+
+#: Columns of the ranking before and after those of the regions.
+COLUMNS = (("leads", "P(best)", "epochs", "Dice"), ("behind", "95 %"))
+
+
+def ranking_rows(plan: Plan, answer: Answer) -> list[list[str]]:
+    """Returns the ranking in words, one list a runner: :data:`COLUMNS`, with the regions in between."""
+    rows = []
+    for place in answer.places:
+        behind, interval = "", ""
+        if place.interval is not None:
+            behind = f"{place.behind:.3f}"
+            interval = f"{place.interval.low:.3f} to {place.interval.high:.3f}"
+        regions = [f"{place.regions[region]:.3f}" for region in plan.dataset.regions]
+        facts = [place.runner, f"{place.chance:.2f}", str(place.epoch), f"{place.dice:.3f}"]
+        rows.append([*facts, *regions, behind, interval])
+    return rows
+
+
+def cost_words(plan: Plan, answer: Answer) -> str:
+    """Returns what the race cost beside training everything, in a sentence."""
+    cost = answer.cost
+    about = "" if cost.measured else "about "
+    return (
+        f"{cost.epochs} epochs instead of {cost.of_all} for every modality to epoch {plan.rungs[-1]} "
+        f"({cost.epochs / cost.of_all:.0%}); training time {cost.seconds / 60:.1f} min instead of {about}"
+        f"{cost.seconds_of_all / 60:.1f} min. The exhaustive study under protocol {plan.request.protocol}: "
+        f"{cost.of_study} epochs ({cost.epochs / cost.of_study:.0%})."
+    )
+
+
+def agreement(answer: Answer, exhaustive: Answer) -> str:
+    """Returns whether the race found what training everything finds, in a sentence."""
+    mine, best = answer.first.runner, exhaustive.first
+    if mine == best.runner:
+        return f"Trained to the end, all of them: {mine} is first as well. {exhaustive.sentence}"
+    loss = next(place.behind for place in exhaustive.places if place.runner == mine)
+    return (
+        f"Trained to the end, all of them: {best.runner} is first, not {mine}, which lies {loss:.3f} Dice behind. "
+        f"{exhaustive.sentence}"
+    )
+
+
+def write_outcome(
+    folder: Path, trainings: Trainings, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer | None
+) -> list[Path]:
+    """Writes everything and returns the files.
+
+    Args:
+        folder: Of the race.
+        trainings: Its trainings.
+        rungs: All rungs.
+        answer: What they say.
+        exhaustive: What training all of them to the end says, where that was done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = trainings.plan
+    table, scores, words, facts = (folder / name for name in ("ranking.csv", "scores.csv", "answer.md", "answer.json"))
+    _write_ranking(table, answer)
+    _write_scores(scores, trainings)
+    with atomic_path(words) as temporary:
+        temporary.write_text(_markdown(plan, answer, exhaustive), encoding="utf-8")
+    write_json(facts, _facts(plan, rungs, answer, exhaustive))
+    from harness.leading.figure import draw_race
+    from harness.report.figures.figure import render
+
+    pictures = []
+    for suffix, content in render(draw_race(trainings, rungs, exhaustive is not None)).items():
+        pictures.append(folder / f"race.{suffix}")
+        with atomic_path(pictures[-1]) as temporary:
+            temporary.write_bytes(content)
+    return [words, table, scores, facts, *pictures]
+
+
+def _write_ranking(path: Path, answer: Answer) -> None:
+    import pandas as pd
+
+    rows = [
+        {
+            "leading": place.runner,
+            "p_best": place.chance,
+            "epochs": place.epoch,
+            "val_dice": place.dice,
+            **{f"val_dice.{region}": value for region, value in place.regions.items()},
+            "behind": place.behind,
+            "behind_low": place.interval.low if place.interval else None,
+            "behind_high": place.interval.high if place.interval else None,
+        }
+        for place in answer.places
+    ]
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def _write_scores(path: Path, trainings: Trainings) -> None:
+    import pandas as pd
+
+    plan = trainings.plan
+    frames = [
+        trainings.rows([runner], epoch)
+        for epoch in plan.rungs
+        for runner in plan.runners
+        if not trainings.missing([runner], epoch)
+    ]
+    with atomic_path(path) as temporary:
+        pd.concat(frames, ignore_index=True).to_csv(temporary, index=False)
+
+
+def _markdown(plan: Plan, answer: Answer, exhaustive: Answer | None) -> str:
+    heads = [*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1]]
+    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *ranking_rows(plan, answer))]
+    parts = [
+        f"# Which modality should lead on {plan.data}?",
+        answer.sentence,
+        f"```yaml\n{answer.line}\n```",
+        "\n".join(lines),
+        "`Dice`: mean validation Dice over patients and regions at the modality's last epoch. `behind`: Dice behind "
+        "the first one, both trained equally long. `P(best)`: share of bootstrap resamples of patients and seeds in "
+        "which it is the best.",
+        f"Cost: {cost_words(plan, answer)}",
+    ]
+    if exhaustive is not None:
+        parts.append(agreement(answer, exhaustive))
+    if answer.cautions:
+        parts.append("\n".join(f"- {caution}" for caution in (*answer.cautions, *plan.dataset.notes)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer | None) -> dict[str, Any]:
+    asked = plan.request
+    return {
+        "dataset": plan.dataset.name,
+        "kind": plan.kind,
+        "model": {"name": asked.model, **asked.options},
+        "protocol": asked.protocol,
+        "fold": asked.fold,
+        "validation": {"cases": list(plan.validation), "own_split": plan.own_split},
+        "seeds": list(plan.seeds),
+        "rungs": [asdict(rung) for rung in rungs],
+        "leading": None if answer.equals else answer.first.runner,
+        "first": answer.first.runner,
+        "cannot_tell_from": list(answer.equals),
+        "answer": answer.sentence,
+        "cautions": list(answer.cautions),
+        "ranking": [_place(place) for place in answer.places],
+        "cost": asdict(answer.cost),
+        "exhaustive": None
+        if exhaustive is None
+        else {
+            "agrees": exhaustive.first.runner == answer.first.runner,
+            "answer": exhaustive.sentence,
+            "ranking": [_place(place) for place in exhaustive.places],
+        },
+        "cells": sorted(spec.id for spec in plan.specs.values()),
+        "written": utc_now(),
+        "commit": code_version(),
+    }
+
+
+def _place(place: Any) -> dict[str, Any]:
+    return {**asdict(place), "interval": list(place.interval) if place.interval is not None else None}

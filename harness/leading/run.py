@@ -1,0 +1,86 @@
+"""Trains a race to its end, rung by rung, over the places of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.execution.engines.engine import Engine
+from harness.execution.schedule import Policy, train_until
+from harness.leading.race import Rung
+from harness.leading.runs import Trainings
+
+__all__ = ["finish_all", "run_race"]
+
+
+def run_race(
+    engine: Engine,
+    trainings: Trainings,
+    cache: Path,
+    policy: Policy,
+    watch: Callable[[], None],
+    over: Callable[[Rung], None],
+) -> list[Rung]:
+    """Trains whatever the race still needs; what was trained before counts.
+
+    Args:
+        engine: Where; it stays open.
+        trainings: The cells, their specs written.
+        cache: Folder of prepared data.
+        policy: What to do about failures.
+        watch: Called about twice a second.
+        over: Called for each rung that is decided now.
+
+    Returns:
+        All rungs.
+
+    Raises:
+        HarnessError: A training failed, so that there is no comparison of equals.
+        KeyboardInterrupt: The user stopped; running trainings have left checkpoints.
+    """
+    known = len([rung for rung in trainings.race() if rung.onward])
+    while True:
+        rungs = trainings.race()
+        for rung in rungs[known:]:
+            if rung.onward:
+                over(rung)
+                known += 1
+        if rungs[-1].onward:
+            return rungs
+        _train(engine, trainings, rungs[-1].runners, rungs[-1].epoch, cache, policy, watch)
+
+
+def finish_all(engine: Engine, trainings: Trainings, cache: Path, policy: Policy, watch: Callable[[], None]) -> None:
+    """Also trains those that stopped to the last rung, each from its checkpoint, scored at every rung on the way.
+
+    Raises:
+        HarnessError: A training failed.
+        KeyboardInterrupt: The user stopped; running trainings have left checkpoints.
+    """
+    for epoch in trainings.plan.rungs:
+        _train(engine, trainings, trainings.plan.runners, epoch, cache, policy, watch)
+
+
+def _train(
+    engine: Engine,
+    trainings: Trainings,
+    runners: Sequence[str],
+    epoch: int,
+    cache: Path,
+    policy: Policy,
+    watch: Callable[[], None],
+) -> None:
+    cells = trainings.missing(runners, epoch)
+    unwritten = train_until(engine, cells, epoch, cache, policy, watch) if cells else {}
+    left = trainings.missing(runners, epoch)
+    if not left:
+        return
+    reasons = dict(trainings.failures(left))
+    first = left[0]
+    why = unwritten.get(first.id) or reasons.get(first) or "Its process left no word."
+    raise HarnessError(
+        f"{len(left)} of {len(cells)} trainings of the rung at epoch {epoch} failed, so that its runners cannot be "
+        f"compared. {first.id}: {why}",
+        hint=f"Its log: {first.log}. The same command goes on from the last checkpoints; the others are not repeated.",
+    )

@@ -1,0 +1,1 @@
+"""What tables, figures and text show, computed once."""

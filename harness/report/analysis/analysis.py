@@ -1,0 +1,242 @@
+"""The statistics of a study, computed once for every table, figure and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.errors import HarnessError
+from harness.report.analysis.comparability import Mixing
+from harness.report.analysis.data_summary import Evidence, collect_evidence
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
+from harness.report.analysis.variants import (
+    Status,
+    Variant,
+    datasets_of,
+    references_of,
+    regions_of,
+    row_names,
+    status_of,
+    variants_of,
+)
+from harness.results.schema import StudyResults
+from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
+from harness.statistics.comparability import why_not_comparable
+from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
+
+__all__ = ["Computed", "DatasetView", "compute"]
+
+_ROW = ["label", "leading", "fold", "seed", "patient", "case", "region", "value", "status"]
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """One dataset of a study: what its tables and figures are made of.
+
+    Attributes:
+        name: Registered name.
+        regions: Regions in table order.
+        names: Name of each variant, in table order; the statistics know variants by it.
+        status: Whether each variant may have a mean.
+        references: What each variant is compared with.
+        cells: Cells, with column ``method``: the name of the variant.
+        evidence: What stands behind the numbers, in words.
+        analyses: By metric and region, the mean over regions included; a metric without results is absent, and so is
+            one whose policy leaves out every test.
+        floors: Summaries of trivial methods by name, metric and region; never ranked.
+        missing: Scores with fewer modalities, by how modalities were dropped in training; empty where none was tested.
+    """
+
+    name: str
+    regions: tuple[str, ...]
+    names: Mapping[Variant, str]
+    status: Mapping[Variant, Status]
+    references: Mapping[Variant, Variant]
+    cells: pd.DataFrame
+    evidence: Evidence
+    analyses: Mapping[tuple[str, str], Analysis]
+    floors: Mapping[tuple[str, str, str], Summary]
+    missing: tuple[MissingGroup, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Title of the dataset, with its kind where it is not real data."""
+        return self.evidence.name
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Variants in table order."""
+        return tuple(self.names)
+
+    @property
+    def main(self) -> str:
+        """The region that stands for all: the mean over regions, or the only one."""
+        return MEAN_REGION if len(self.regions) > 1 else self.regions[0]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Regions, and their mean where there is more than one."""
+        return (*self.regions, MEAN_REGION) if len(self.regions) > 1 else self.regions
+
+    def summary(self, variant: Variant, metric: str, region: str) -> Summary | None:
+        """Statistics of one variant; ``None`` where it has no mean."""
+        found = self.analyses.get((metric, region))
+        return None if found is None else found.summaries.get(self.names[variant])
+
+    def complete(self, metric: str) -> list[Variant]:
+        """Variants that may be compared with each other in a metric."""
+        found = self.analyses.get((metric, self.main))
+        return [] if found is None else [variant for variant, name in self.names.items() if name in found.table]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Results with what was computed from them.
+
+    Attributes:
+        results: The study.
+        mixing: Whether methods may be ranked.
+        views: Each dataset, in table order.
+        across: Ranks across datasets by metric; empty for one dataset, or where they share fewer than two methods.
+    """
+
+    results: StudyResults
+    mixing: Mixing
+    views: Mapping[str, DatasetView]
+    across: Mapping[str, Across]
+
+
+def compute(results: StudyResults, *, allow_mixed: bool = False) -> Computed:
+    """Computes everything the report prints.
+
+    Raises:
+        HarnessError: A value is absent, a row is there twice, or it belongs to no cell of the study.
+    """
+    _refuse_strangers(results)
+    for metric in results.metrics:
+        metric_style(metric)
+    cases = results.cases[results.cases["metric"].isin(list(results.metrics))]
+    groups = {
+        (str(dataset), str(metric)): rows
+        for (dataset, metric), rows in cases.groupby(["dataset", "metric"], observed=True)
+    }
+    datasets = datasets_of(results)
+    cells = {dataset: _named(results, dataset) for dataset in datasets}
+    mixing = Mixing({name: tuple(why_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed)
+    views = {}
+    for dataset in datasets:
+        mine = {metric: groups[dataset, metric] for metric in results.metrics if (dataset, metric) in groups}
+        views[dataset] = _view(results, dataset, cells[dataset], mine, mixing)
+    return Computed(results, mixing, views, dict(_across(results, views)))
+
+
+def _view(
+    results: StudyResults, dataset: str, cells: pd.DataFrame, groups: Mapping[str, pd.DataFrame], mixing: Mixing
+) -> DatasetView:
+    variants = variants_of(results, dataset)
+    names = row_names(variants)
+    status = {variant: status_of(cells[cells["method"] == name]) for variant, name in names.items()}
+    references = references_of(results, variants)
+    regions = tuple(regions_of(results, dataset))
+    declared = [region for region in results.datasets[dataset].regions if region in regions]
+    analyses: dict[tuple[str, str], Analysis] = {}
+    uncounted: list[tuple[str, str]] = []
+    for metric, rows in groups.items():
+        grid = build_grid(_with_methods(rows, names), dataset, metric)
+        for region in [*grid.regions, *([MEAN_REGION] if len(regions) > 1 else [])]:
+            try:
+                analyses[metric, region] = analyse(
+                    grid,
+                    region,
+                    higher_is_better=metric_style(metric).higher_is_better,
+                    references={names[mine]: names[theirs] for mine, theirs in references.items()},
+                    regions=declared,
+                    unfinished=[names[variant] for variant in variants if status[variant] != "complete"],
+                    unlike=mixing.reasons[dataset],
+                    allow_mixed=mixing.allowed,
+                )
+            except NothingCounts:
+                uncounted.append((metric, region))
+    main = analyses.get((results.metrics[0], MEAN_REGION if len(regions) > 1 else regions[0]))
+    return DatasetView(
+        name=dataset,
+        regions=regions,
+        names=names,
+        status=status,
+        references=references,
+        cells=cells,
+        evidence=collect_evidence(results, dataset, names, groups, main.untested if main else None, uncounted),
+        analyses=analyses,
+        floors=dict(_floors(results, dataset, groups, declared)),
+        missing=missing_groups(results, cells, names, status, declared, allow_mixed=mixing.allowed),
+    )
+
+
+def _named(results: StudyResults, dataset: str) -> pd.DataFrame:
+    """Cells of a dataset with the name of their variant."""
+    cells = results.cells[results.cells["dataset"] == dataset]
+    names = row_names(variants_of(results, dataset))
+    pairs = zip(cells["label"], cells["leading"], strict=True)
+    return cells.assign(method=[names[Variant(str(label), str(leading))] for label, leading in pairs])
+
+
+def _with_methods(rows: pd.DataFrame, names: Mapping[Variant, str]) -> pd.DataFrame:
+    """Rows with the name of their variant, without a look at every row."""
+    labels, leadings = (pd.Categorical(rows[column]) for column in ("label", "leading"))
+    places = {name: number for number, name in enumerate(names.values())}
+    table: NDArray[np.intp] = np.array(
+        [
+            [places.get(names.get(Variant(str(label), str(leading)), ""), -1) for leading in leadings.categories]
+            for label in labels.categories
+        ]
+    )
+    codes: NDArray[np.intp] = table[labels.codes, leadings.codes]
+    method = pd.Categorical.from_codes(codes, categories=pd.Index(list(places)))
+    return rows[_ROW].assign(method=method)
+
+
+def _floors(
+    results: StudyResults, dataset: str, groups: Mapping[str, pd.DataFrame], declared: Sequence[str]
+) -> Iterator[tuple[tuple[str, str, str], Summary]]:
+    """What trivial methods score on the cases that the variants were tested on."""
+    floors = results.floors[results.floors["dataset"] == dataset]
+    place = ["fold", "patient", "case"]
+    for metric, tested in groups.items():
+        cases = tested[place].drop_duplicates().astype({"patient": str, "case": str})
+        rows = floors[floors["metric"] == metric].astype({"patient": str, "case": str})
+        rows = rows.merge(cases, on=place).rename(columns={"floor": "method"}).assign(seed=0)
+        if rows.empty:
+            continue
+        grid = build_grid(rows, dataset, metric)
+        for region in [*grid.regions, *([MEAN_REGION] if len(grid.regions) > 1 else [])]:
+            try:
+                found = patient_table(grid, region, regions=declared)
+            except NothingCounts:
+                continue
+            for name, summary in summaries_of(found).items():
+                yield (name, metric, region), summary
+
+
+def _across(results: StudyResults, views: Mapping[str, DatasetView]) -> Iterator[tuple[str, Across]]:
+    if len(views) < 2:
+        return
+    for metric in results.metrics:
+        found = [view.analyses[metric, view.main] for view in views.values() if (metric, view.main) in view.analyses]
+        if sum(each.ranking is not None for each in found) > 1:
+            across = across_datasets(found)
+            if len(across.ranks) > 1:
+                yield metric, across
+
+
+def _refuse_strangers(results: StudyResults) -> None:
+    strangers = sorted(set(results.cases["cell"].unique()) - set(results.cells["cell"]))
+    if strangers:
+        raise HarnessError(
+            f"{len(strangers)} cells have results but do not belong to the study, e.g. '{strangers[0]}'.",
+            hint="Load the results of this study again; a store is never edited by hand.",
+        )

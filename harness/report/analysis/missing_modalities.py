@@ -1,0 +1,307 @@
+"""What networks score when modalities are missing: the statistics of the tables, the heat map and the answer.
+
+Networks trained alike are compared with each other; those that saw modalities dropped in training are kept apart from
+those that never did. Everything is taken over patients by the statistics that the other tables use.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.variants import Status, Variant
+from harness.results.schema import StudyResults
+from harness.results.subsets import in_words
+from harness.statistics.analysis import Analysis, Summary, analyse
+from harness.statistics.bootstrap import Interval, mean_intervals
+from harness.statistics.comparability import why_not_comparable
+from harness.statistics.comparisons import Comparison
+from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid
+
+__all__ = ["MissingGroup", "Tested", "missing_groups"]
+
+#: Between a subset and a region, where each pair of them is averaged.
+_BESIDE = "|"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One network, tested with fewer modalities.
+
+    Attributes:
+        name: What tables call it; says what stood for absent modalities where it was tested with several fillings.
+        variant: The network.
+        fill: What stood for absent modalities.
+        leading: The modality whose loss is singled out.
+        leads: Whether it leads in this network; else it leads in others, or by the dataset's default.
+        status: Whether the network has a mean at all.
+        own: Subsets of the modalities in the place of methods, each compared with all of them; None without a mean.
+        apart: Sets that lack one auxiliary modality, each compared with the set that lacks the leading one; None where
+            these were not tested.
+        failure: Why a test of it failed; empty where none did.
+    """
+
+    name: str
+    variant: Variant
+    fill: str
+    leading: str
+    leads: bool
+    status: Status
+    own: Analysis | None
+    apart: Analysis | None
+    failure: str = ""
+
+    def summary(self, present: Sequence[str]) -> Summary | None:
+        """Statistics with some modalities; None where it was not tested with them."""
+        return None if self.own is None else self.own.summaries.get(in_words(present))
+
+    def loss(self, present: Sequence[str]) -> Comparison | None:
+        """Difference to all modalities; None where it was not tested with these, or for all of them."""
+        found = () if self.own is None else self.own.comparisons
+        return next((each for each in found if each.method == in_words(present)), None)
+
+
+@dataclass(frozen=True)
+class MissingGroup:
+    """Networks of one dataset that were trained alike and may be compared.
+
+    Attributes:
+        dropout: How modalities were dropped in training, in words.
+        metric: Metric of all numbers here.
+        region: Region of all numbers here, or the mean over regions.
+        modalities: In channel order.
+        subsets: What was tested, the set of all modalities first, then the largest.
+        tested: Networks in table order.
+        over: Networks in the place of methods, each by its mean over the sets that lack a modality; None where no
+            network has one.
+        losses: Network to the mean and the interval of its mean over these sets minus its score with all modalities.
+    """
+
+    dropout: str
+    metric: str
+    region: str
+    modalities: tuple[str, ...]
+    subsets: tuple[tuple[str, ...], ...]
+    tested: tuple[Tested, ...]
+    over: Analysis | None
+    losses: Mapping[str, tuple[float, Interval | None]]
+
+    @property
+    def lacking(self) -> tuple[tuple[str, ...], ...]:
+        """The sets that lack a modality."""
+        return self.subsets[1:]
+
+    def without(self, modality: str) -> tuple[str, ...]:
+        """The set that lacks one modality."""
+        return tuple(name for name in self.modalities if name != modality)
+
+    def worst(self, tested: Tested) -> tuple[str, ...] | None:
+        """The set with which a network scores worst; None where it has none."""
+        found = {each: summary.mean for each in self.lacking if (summary := tested.summary(each)) is not None}
+        if not found:
+            return None
+        pick = min if metric_style(self.metric).higher_is_better else max
+        return pick(found, key=lambda each: found[each])
+
+
+def missing_groups(
+    results: StudyResults,
+    cells: pd.DataFrame,
+    names: Mapping[Variant, str],
+    status: Mapping[Variant, Status],
+    regions: Sequence[str],
+    *,
+    allow_mixed: bool = False,
+) -> tuple[MissingGroup, ...]:
+    """Computes all that is said of missing modalities on one dataset; nothing where none was tested.
+
+    Args:
+        results: The study.
+        cells: Cells of the dataset, with column ``method``.
+        names: Name of each variant, in table order.
+        status: Whether each variant may have a mean.
+        regions: Regions in table order.
+        allow_mixed: Compare networks even where they were trained under different conditions.
+    """
+    dataset = str(cells["dataset"].iloc[0]) if len(cells) else ""
+    metric = results.metrics[0]
+    rows = results.subsets[(results.subsets["dataset"] == dataset) & (results.subsets["metric"] == metric)]
+    if rows.empty:
+        return ()
+    full = results.cases[(results.cases["dataset"] == dataset) & (results.cases["metric"] == metric)]
+    study = _Study(results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full))
+    return tuple(
+        study.group(str(how), allow_mixed) for how in sorted(rows["dropout"].astype(str).unique(), reverse=True)
+    )
+
+
+def _of(rows: pd.DataFrame, variant: Variant) -> pd.DataFrame:
+    return rows[(rows["label"] == variant.label) & (rows["leading"] == variant.leading)]
+
+
+def _plain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Names as text: categories of two tables differ."""
+    kinds = {name: str for name in rows if isinstance(rows[name].dtype, pd.CategoricalDtype)}
+    return rows.astype(kinds)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What the groups of one dataset are computed from."""
+
+    results: StudyResults
+    dataset: str
+    metric: str
+    cells: pd.DataFrame
+    names: Mapping[Variant, str]
+    status: Mapping[Variant, Status]
+    regions: tuple[str, ...]
+    rows: pd.DataFrame
+    full: pd.DataFrame
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return self.results.datasets[self.dataset].modalities
+
+    @property
+    def region(self) -> str:
+        return MEAN_REGION if len(self.regions) > 1 else self.regions[0]
+
+    def group(self, dropout: str, allow_mixed: bool) -> MissingGroup:
+        """Networks that were trained alike."""
+        rows = self.rows[self.rows["dropout"] == dropout]
+        subsets = self._subsets(set(rows["present"]))
+        known = {str(label) for label in rows["label"].unique()}
+        protocols = set(self.cells.loc[self.cells["label"].isin(known), "protocol"])
+        tested = tuple(self._tested(rows, subsets, protocols))
+        over, losses = self._over(rows, subsets, tested, allow_mixed)
+        return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses)
+
+    def _subsets(self, found: set[str]) -> tuple[tuple[str, ...], ...]:
+        sizes = range(len(self.modalities), 0, -1)
+        every = [one for size in sizes for one in itertools.combinations(self.modalities, size)]
+        return (self.modalities, *(one for one in every[1:] if in_words(one) in found))
+
+    def _tested(
+        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], protocols: Collection[object]
+    ) -> Iterator[Tested]:
+        """Networks of the group; one without any result stands among those that were trained by its protocol."""
+        for variant, name in self.names.items():
+            mine = _of(rows, variant)
+            fills = sorted(mine["fill"].unique(), reverse=True)
+            if _of(self.rows, variant).empty and set(_of(self.cells, variant)["protocol"]) <= set(protocols):
+                fills = ["–"]
+            leading = self._leading(variant, mine)
+            for fill in fills:
+                own = apart = None
+                if self.status[variant] == "complete" and len(mine):
+                    beside = self._with_full(mine[mine["fill"] == fill], variant)
+                    own, apart = self._own(beside, subsets), self._apart(beside, leading)
+                yield Tested(
+                    name=name if len(fills) == 1 else f"{name}, filled by {fill}",
+                    variant=variant,
+                    fill=str(fill),
+                    leading=leading,
+                    leads=variant.leading == leading,
+                    status=self.status[variant],
+                    own=own,
+                    apart=apart,
+                    failure=self._failure(name),
+                )
+
+    def _leading(self, variant: Variant, rows: pd.DataFrame) -> str:
+        """The network's own leading modality; where it has none, the one that leads in the others."""
+        if variant.leading in self.modalities:
+            return variant.leading
+        others = {other.leading for other in self.names if other.leading in self.modalities}
+        return others.pop() if len(others) == 1 else str(rows["default_leading"].iloc[0]) if len(rows) else ""
+
+    def _failure(self, name: str) -> str:
+        mine = self.cells.loc[self.cells["method"] == name, "cell"]
+        return next((self.results.subset_failures[cell] for cell in mine if cell in self.results.subset_failures), "")
+
+    def _with_full(self, rows: pd.DataFrame, variant: Variant) -> pd.DataFrame:
+        """Rows with fewer modalities and with all of them, by what is present."""
+        everything = _of(self.full, variant).assign(present=in_words(self.modalities))
+        return pd.concat([everything, rows[list(everything.columns)]], ignore_index=True)
+
+    def _own(self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> Analysis | None:
+        everything, *others = (in_words(one) for one in subsets)
+        tested = set(rows["present"])
+        return self._analyse(
+            rows.assign(method=rows["present"]),
+            self.region,
+            self.regions,
+            {other: everything for other in others if other in tested},
+        )
+
+    def _apart(self, rows: pd.DataFrame, leading: str) -> Analysis | None:
+        """Sets that lack one modality: each auxiliary against the leading one."""
+        lacking = {in_words([each for each in self.modalities if each != one]): one for one in self.modalities}
+        method = rows["present"].map(lacking)
+        tested = set(method.dropna())
+        references = {one: leading for one in tested if one != leading}
+        if leading not in tested or not references:
+            return None
+        return self._analyse(rows.assign(method=method).dropna(subset="method"), self.region, self.regions, references)
+
+    def _over(
+        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[Tested], allow_mixed: bool
+    ) -> tuple[Analysis | None, dict[str, tuple[float, Interval | None]]]:
+        """Networks by their mean over the sets that lack a modality."""
+        place = {(one.variant.label, one.variant.leading, one.fill): one.name for one in tested}
+        keys = zip(rows["label"], rows["leading"], rows["fill"], strict=True)
+        method = [place.get((str(label), str(leading), str(fill)), "") for label, leading, fill in keys]
+        each = rows.assign(method=method, region=rows["present"] + _BESIDE + rows["region"].astype(str))
+        pairs = [f"{in_words(one)}{_BESIDE}{region}" for one in subsets[1:] for region in self.regions]
+        over = self._analyse(
+            each,
+            MEAN_REGION if len(pairs) > 1 else pairs[0],
+            pairs,
+            {},
+            unfinished=[one.name for one in tested if one.status != "complete"],
+            unlike=why_not_comparable(self.cells[self.cells["label"].isin([one.variant.label for one in tested])]),
+            allow_mixed=allow_mixed,
+        )
+        if over is None:
+            return None, {}
+        losses = {}
+        for one in tested:
+            everything = in_words(self.modalities)
+            if one.own is not None and one.name in over.table and everything in one.own.table:
+                difference = over.table[one.name] - one.own.table[everything]
+                values = difference.to_numpy(dtype=float)
+                losses[one.name] = (float(values.mean()), mean_intervals(values[:, np.newaxis])[0])
+        return over, losses
+
+    def _analyse(
+        self,
+        rows: pd.DataFrame,
+        region: str,
+        regions: Sequence[str],
+        references: Mapping[str, str],
+        *,
+        unfinished: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        allow_mixed: bool = False,
+    ) -> Analysis | None:
+        """The statistics of all tables; None where the policy for empty regions leaves nothing."""
+        grid = build_grid(rows, self.dataset, self.metric)
+        try:
+            return analyse(
+                grid,
+                region,
+                higher_is_better=metric_style(self.metric).higher_is_better,
+                references=references,
+                regions=[one for one in regions if one in grid.regions],
+                unfinished=unfinished,
+                unlike=unlike,
+                allow_mixed=allow_mixed,
+            )
+        except NothingCounts:
+            return None

@@ -1,0 +1,245 @@
+"""Box plots: every case of every variant, by region, with the floors as dashed lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cbook import boxplot_stats
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.metric_styles import MetricStyle, metric_style
+from harness.report.analysis.variants import Variant
+from harness.report.figures.figure import (
+    DOUBLE,
+    HATCHES,
+    INK,
+    MANY,
+    SINGLE,
+    Drawing,
+    legend,
+    legend_height,
+    new_figure,
+    pale,
+    palette,
+    styled,
+    wrapped,
+)
+from harness.statistics.patients import MEAN_REGION
+
+__all__ = ["box_plot"]
+
+#: More boxes than this side by side need the width of two columns; more than the second number another row.
+_BOXES_PER_COLUMN, _BOXES_PER_ROW = 14, 44
+_GROUP_WIDTH = 0.84
+#: More cases than this in a box are specks, not rings; fewer than this have no quartiles worth a box.
+_RINGS, _QUARTILES = 25, 5
+_FLOOR = "#c4411b"
+#: A floor farther from the boxes than this share of their range is written, not drawn.
+_FAR = 0.5
+
+
+def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws one axes a metric (more where the regions do not fit in a row); ``None`` where no variant is complete.
+
+    A variant that is not complete has no box, as it has no mean, but keeps its colour and stands in the legend.
+    """
+    metrics = [metric for metric in computed.results.metrics if (metric, view.main) in view.analyses]
+    drawn = [each for each in view.variants if any(view.summary(each, metric, view.main) for metric in metrics)]
+    if not drawn:
+        return None
+    number_of_rows = -(-len(view.shown) * len(drawn) // _BOXES_PER_ROW)
+    per_row = -(-len(view.shown) // number_of_rows)
+    rows = [view.shown[start : start + per_row] for start in range(0, len(view.shown), per_row)]
+    boxes = len(drawn) * max(len(regions) for regions in rows)
+    with styled():
+        width = SINGLE if boxes <= _BOXES_PER_COLUMN else DOUBLE
+        floors = sorted({name for name, *_ in view.floors})
+        handles = _handles(view, drawn, floors)
+        above = legend_height([str(handle.get_label()) for handle in handles], width)
+        figure = new_figure(width, 0.3 + above + 1.7 * len(metrics) * len(rows))
+        grid = figure.subplots(len(metrics) * len(rows), 1, squeeze=False)[:, 0]
+        for number, axes in enumerate(grid):
+            style, regions = metric_style(metrics[number // len(rows)]), rows[number % len(rows)]
+            _boxes(axes, view, style.name, regions, drawn)
+            _floor_lines(axes, view, style, regions)
+            _label(axes, style, regions, per_row)
+        for number in range(len(metrics)):
+            _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
+        grid[0].set_title(view.title, loc="left")
+        legend(figure, handles)
+    said = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
+    if any(np.isinf(each.by_case.to_numpy(dtype=float)).any() for each in view.analyses.values()):
+        said += " Infinite results are not drawn."
+    refused = f" {view.evidence.refusal}." if view.evidence.refusal else ""
+    caption = (
+        f"{view.title}: {view.evidence.base}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
+        f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
+        f"right as in the legend.{said}{refused}"
+    )
+    return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
+
+
+def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], drawn: Sequence[Variant]) -> None:
+    """Draws the boxes of each variant in every region, side by side, and the cases on top."""
+    width = _GROUP_WIDTH / len(drawn)
+    places, dots = [], []
+    for number, variant in enumerate(drawn):
+        name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
+        found = [view.analyses.get((metric, region)) for region in regions]
+        values = {
+            place + offset: cases
+            for place, each in enumerate(found)
+            if each is not None and name in each.summaries and len(cases := _finite(each.by_case[name]))
+        }
+        if not values:
+            continue
+        drawing = axes.bxp(
+            [_box(cases) for cases in values.values()],
+            positions=list(values),
+            widths=0.9 * width,
+            patch_artist=True,
+            showfliers=False,
+            manage_ticks=False,
+            boxprops={"facecolor": _colours(view)[variant], "edgecolor": INK, "linewidth": 0.7},
+            medianprops={"color": INK, "linewidth": 1.4},
+            whiskerprops={"color": INK, "linewidth": 0.7},
+            capprops={"color": INK, "linewidth": 0.7},
+        )
+        for box in drawing["boxes"]:
+            box.set_hatch(_hatch(view, variant))
+        for centre, cases in values.items():
+            places.append(np.full(len(cases), centre))
+            dots.append(cases)
+    _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
+
+
+def _box(cases: NDArray[np.float64]) -> dict[str, Any]:
+    """What a box shows: quartiles and whiskers, or the whole span of a few cases, around their median."""
+    (box,) = boxplot_stats(cases)
+    if len(cases) < _QUARTILES:
+        low, high = float(cases.min()), float(cases.max())
+        box |= {"q1": low, "q3": high, "whislo": low, "whishi": high}
+    return dict(box)
+
+
+def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
+    numbers = np.asarray(values, np.float64)
+    finite: NDArray[np.float64] = numbers[np.isfinite(numbers)]
+    return finite
+
+
+def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, most: int) -> None:
+    """Rings while there are few; where they would hide the boxes, faint specks."""
+    few = most <= _RINGS
+    # Drawn from a fixed seed: the same results must give the same figure.
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
+    axes.scatter(
+        places + jitter,
+        values,
+        s=4 if few else 1.6 if most <= MANY else 1.2,
+        facecolor="white" if few else INK,
+        edgecolor=INK,
+        linewidth=0.45 if few else 0,
+        alpha=1 if few else 0.6 if most <= MANY else 0.25,
+        rasterized=most > MANY,
+        zorder=3,
+    )
+
+
+def _share_scale(rows: Iterable[Axes]) -> None:
+    """Gives the rows of a metric one scale, so that the eye may compare them."""
+    rows = list(rows)
+    limits = [axes.get_ylim() for axes in rows]
+    for axes in rows:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _colours(view: DatasetView) -> dict[Variant, tuple[float, float, float]]:
+    colours = palette(len(view.variants))
+    return {variant: pale(colour) for variant, colour in zip(view.variants, colours, strict=True)}
+
+
+def _hatch(view: DatasetView, variant: Variant) -> str:
+    return HATCHES[view.variants.index(variant) % len(HATCHES)]
+
+
+def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Sequence[str]) -> None:
+    """Draws floors as lines; one so far off that its line would squash the boxes is written at the edge instead."""
+    low, high = axes.get_ylim()
+    reach = _FAR * (high - low)
+    names = sorted({name for name, *_ in view.floors})
+    means = {
+        (number, place): found.mean
+        for number, name in enumerate(names)
+        for place, region in enumerate(regions)
+        if (found := view.floors.get((name, style.name, region))) is not None
+    }
+    # Room for what is written, so that it covers no dot.
+    line = 0.1 * (high - low)
+    below = line * len({number for (number, _), value in means.items() if value < low - reach})
+    above = line * len({number for (number, _), value in means.items() if value > high + reach})
+    near = [value for value in means.values() if low - reach <= value <= high + reach]
+    pad = 0.03 * (high - low)
+    axes.set_ylim(
+        min([low - below, *(value - pad for value in near)]),
+        max([high + above, *(value + pad for value in near)]),
+    )
+    for (number, place), value in means.items():
+        if low - reach <= value <= high + reach:
+            ends = [place - 0.46, place + 0.46]
+            axes.plot(ends, [value] * 2, color=_FLOOR, linewidth=1, linestyle=_dash(number))
+            continue
+        under = value < low
+        axes.annotate(
+            f"{_triangles(number)[0 if under else 1]} {style.text(value)}",
+            (place, 0.03 + 0.09 * number if under else 0.97 - 0.09 * number),
+            xycoords=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom" if under else "top",
+            color=_FLOOR,
+            fontsize=6.5,
+        )
+
+
+def _triangles(number: int) -> str:
+    """What stands for a floor below and above the scale: filled for the first, open for the next."""
+    return ("▼▲", "▽△", "⇩⇧")[number % 3]
+
+
+def _dash(number: int) -> tuple[int, tuple[float, ...]]:
+    return (0, (3.5, 1.5)) if number == 0 else (0, (1, 1 + number))
+
+
+def _label(axes: Axes, style: MetricStyle, regions: Sequence[str], per_row: int) -> None:
+    axes.set_ylabel(style.pointed)
+    # A last row of fewer regions keeps the width of the boxes.
+    axes.set_xlim(-0.5, per_row - 0.5)
+    axes.set_xticks(
+        range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
+    )
+    axes.tick_params(axis="x", length=0)
+
+
+def _handles(view: DatasetView, drawn: Sequence[Variant], floors: Sequence[str]) -> list[Artist]:
+    colours = _colours(view)
+    handles: list[Artist] = []
+    for variant, name in view.names.items():
+        if variant in drawn:
+            patch = Patch(facecolor=colours[variant], hatch=_hatch(view, variant), edgecolor=INK, linewidth=0.7)
+            patch.set_label(name)
+        else:
+            patch = Patch(facecolor="white", edgecolor=INK, linewidth=0.7, linestyle=":")
+            patch.set_label(f"{name} ({view.status[variant]})")
+        handles.append(patch)
+    for number, name in enumerate(floors):
+        said = f"{name} (floor, {_triangles(number)[1]})"
+        handles.append(Line2D([], [], color=_FLOOR, linewidth=1, linestyle=_dash(number), label=said))
+    return handles

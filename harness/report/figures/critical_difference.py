@@ -1,0 +1,66 @@
+"""Critical difference diagram: mean ranks on a line, methods that no test tells apart joined by bars."""
+
+from __future__ import annotations
+
+import scikit_posthocs
+
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.figures.figure import DOUBLE, INK, Drawing, headline, new_figure, styled, wrapped
+from harness.statistics.analysis import Analysis
+from harness.statistics.floors import ALPHA
+
+__all__ = ["critical_difference"]
+
+#: Longer names take two lines, so that the axis keeps the middle of the figure.
+_LABEL_WIDTH = 24
+
+
+def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
+    """Draws the diagram; ``None`` where the data cannot carry the tests.
+
+    Args:
+        analysis: Statistics of a dataset, metric and region.
+        title: What the dataset is called.
+    """
+    if analysis.pairwise is None or analysis.ranking is None:
+        return None
+    style = metric_style(analysis.metric)
+    names = {name: wrapped(str(name), _LABEL_WIDTH) for name in analysis.ranking.mean_ranks.index}
+    ranks = analysis.ranking.mean_ranks.rename(names)
+    pairwise = analysis.pairwise.rename(index=names, columns=names)
+    methods, patients = len(ranks), len(analysis.table)
+    margin = 0.03 * max(1.0, float(ranks.max() - ranks.min()))
+    with styled():
+        lines = max(name.count("\n") + 1 for name in names.values())
+        figure = new_figure(DOUBLE, 1.0 + (0.17 if lines == 1 else 0.07 * (1 + lines)) * methods)
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        scikit_posthocs.critical_difference_diagram(
+            ranks,
+            pairwise,
+            alpha=ALPHA,
+            ax=axes,
+            label_fmt_left="{label}  {rank:.2f} ",
+            label_fmt_right=" {rank:.2f}  {label}",
+            label_props={"fontsize": 7.5},
+            marker_props={"color": INK, "s": 14},
+            elbow_props={"color": INK, "linewidth": 0.7},
+            # A dot marks each method of a bar: the line alone would also cover one that differs from its neighbours.
+            crossbar_props={"color": INK, "linewidth": 2.2, "marker": "o", "markersize": 4},
+            text_h_margin=margin,
+        )
+        axes.spines["top"].set_visible(True)
+        axes.set_xlabel("mean rank over patients (1 is best)")
+        axes.xaxis.set_label_position("top")
+        axes.set_xlim(float(ranks.min()) - margin, float(ranks.max()) + margin)
+        headline(figure, f"{title}: {style.pointed}")
+    omnibus = analysis.omnibus
+    test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."
+    return Drawing(
+        f"critical_difference_{analysis.dataset}_{analysis.metric}",
+        f"Critical difference, {style.title}: {title}",
+        f"{title}, {style.title} ({style.direction}), {analysis.region}: mean rank of {methods} methods over "
+        f"{patients} patients. Dots joined by a bar are methods that no pairwise signed-rank test (Pratt, Holm over "
+        f"all pairs) tells apart at {ALPHA}; a method under a bar without a dot on it does not belong to it.{test}",
+        figure,
+    )

@@ -1,0 +1,60 @@
+"""Heat maps of mean scores: light is better whatever the metric, and a word stands where there is no mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from harness.report.analysis.metric_styles import MetricStyle
+from harness.report.figures.figure import INK
+
+__all__ = ["heat_map"]
+
+
+def heat_map(
+    axes: Axes,
+    means: NDArray[np.float64],
+    words: Sequence[Sequence[str]],
+    style: MetricStyle,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    limits: tuple[float, float] | None = None,
+) -> None:
+    """Draws means with their numbers in them.
+
+    Args:
+        axes: Where.
+        means: Rows x columns; NaN where there is no mean.
+        words: What stands in place of each mean that is NaN.
+        style: Of the metric.
+        rows: Names of the rows.
+        columns: Names of the columns.
+        limits: Ends of the scale; those of the means by default.
+    """
+    low, high = limits or (None, None)
+    sns.heatmap(
+        means,
+        ax=axes,
+        # Light is better in both directions, so that the eye compares panels.
+        cmap="Greys_r" if style.higher_is_better else "Greys",
+        vmin=low,
+        vmax=high,
+        annot=np.array([[style.text(mean) for mean in line] for line in means.tolist()], dtype=object),
+        fmt="",
+        linewidths=0.8,
+        linecolor="white",
+        annot_kws={"fontsize": 7},
+        xticklabels=list(columns),
+        yticklabels=list(rows),
+        cbar_kws={"label": style.heading, "shrink": 0.9},
+    )
+    axes.tick_params(length=0, labelrotation=0)
+    axes.set_facecolor("#ffffff")
+    axes.grid(visible=False)  # it would strike through the words
+    for row, column in np.argwhere(np.isnan(means)):  # seaborn leaves these cells empty
+        axes.text(column + 0.5, row + 0.5, words[row][column], ha="center", va="center", fontsize=7, color=INK)

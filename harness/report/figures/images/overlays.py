@@ -1,0 +1,162 @@
+"""Overlays: one slice, every modality, the truth, and what each variant made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.variants import Variant
+from harness.report.figures.figure import DOUBLE, Drawing, new_figure, styled, wrapped
+from harness.results.overlay import Overlay
+
+__all__ = ["label_colour", "overlay_figure", "slice_dice"]
+
+#: Okabe and Ito's colours; the first four fall from light to dark, so that they differ in grey too.
+_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#CC79A7", "#009E73")
+_MAX_COLUMNS = 6
+#: Characters of a title that fit over a panel.
+_TITLE_WIDTH = 19
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None = None
+
+
+def overlay_figure(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws the slice of the first fold and seed that most variants have; ``None`` without an overlay."""
+    fold, seed, slices = _first(computed, view)
+    if not slices:
+        return None
+    first = next(iter(slices.values()))
+    panels = [_Panel(name, image) for name, image in zip(first.modalities, first.images, strict=True)]
+    panels.append(_Panel("Truth", first.images[0], first.truth))
+    panels += [_prediction(variant, view.names[variant], mine, first) for variant, mine in slices.items()]
+    title = view.title
+    with styled():
+        figure = _draw(panels, first, f"{title}: {first.name}")
+    absent = ", ".join(name for variant, name in view.names.items() if variant not in slices)
+    caption = (
+        f"{title}: {first.name}, fold {fold}, seed {seed}. Dice is of this slice alone, mean over the "
+        f"labels in truth or prediction.{f' No prediction to show: {absent}.' if absent else ''}"
+    )
+    return Drawing(f"overlay_{view.name}", f"One slice: {title}", caption, figure)
+
+
+def slice_dice(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float:
+    """Dice of a slice, mean over the labels present in truth or prediction; 1 where both are empty."""
+    labels = _labels((truth, prediction))
+    scores = [
+        2 * np.sum((truth == label) & (prediction == label)) / (np.sum(truth == label) + np.sum(prediction == label))
+        for label in labels
+    ]
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def _first(computed: Computed, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:
+    """The first fold and seed among those with the most overlays, and its slices in table order."""
+    stored = computed.results.overlays
+    cells = view.cells[view.cells["cell"].isin(list(stored))]
+    found: dict[tuple[int, int], dict[Variant, Path]] = {}
+    for row in cells.to_dict("records"):
+        variant = Variant(str(row["label"]), str(row["leading"]))
+        found.setdefault((int(row["fold"]), int(row["seed"])), {})[variant] = stored[row["cell"]]
+    if not found:
+        return 0, 0, {}
+    fold, seed = min(found, key=lambda run: (-len(found[run]), run))
+    paths = found[fold, seed]
+    slices = {each: Overlay.load(paths[each]) for each in view.variants if each in paths}
+    return fold, seed, _cropped(slices)
+
+
+def _cropped(slices: dict[Variant, Overlay]) -> dict[Variant, Overlay]:
+    """Cuts the black border all slices share, where they show the same slice."""
+    if len({(each.name, each.truth.shape) for each in slices.values()}) != 1:
+        return slices
+    seen = np.any([(each.images > 10).any(0) | (each.truth > 0) | (each.prediction > 0) for each in slices.values()], 0)
+    if not seen.any():
+        return slices
+    rows, columns = (_span(seen.any(axis)) for axis in (1, 0))
+    window = (..., rows, columns)
+    return {
+        variant: replace(each, images=each.images[window], truth=each.truth[window], prediction=each.prediction[window])
+        for variant, each in slices.items()
+    }
+
+
+def _span(line: NDArray[np.bool_], margin: int = 3) -> slice:
+    places = np.flatnonzero(line)
+    return slice(max(int(places[0]) - margin, 0), int(places[-1]) + 1 + margin)
+
+
+def _prediction(variant: Variant, name: str, mine: Overlay, first: Overlay) -> _Panel:
+    leading = mine.modalities.index(variant.leading) if variant.leading in mine.modalities else 0
+    # Two variants may show different slices where one was scored on other cases: then the picture says so.
+    where = "" if mine.name == first.name else f"\n{wrapped(mine.name, _TITLE_WIDTH)}"
+    title = f"{wrapped(name, _TITLE_WIDTH)}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
+    return _Panel(title, mine.images[leading], mine.prediction)
+
+
+def _draw(panels: list[_Panel], first: Overlay, title: str) -> Figure:
+    plain = len(first.modalities) + 1
+    predictions = len(panels) - plain
+    columns = min(max(plain, predictions), _MAX_COLUMNS)
+    rows = -(-plain // columns) + -(-predictions // columns)
+    aspect = first.spacing[0] / first.spacing[1]
+    height, width = first.truth.shape
+    size = DOUBLE / columns
+    lines = sum(
+        max(panel.title.count("\n") for panel in row)
+        for row in [panels[:plain], *(panels[at : at + columns] for at in range(plain, len(panels), columns))]
+    )
+    figure = new_figure(DOUBLE, 0.55 + 0.13 * lines + rows * (0.2 + size * min(height * aspect / width, 1.3)))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    top = -(-plain // columns)
+    places = [*grid[:top].flat][:plain] + [*grid[top:].flat][:predictions]
+    for axes, panel in zip(places, panels, strict=True):
+        _show(axes, panel, aspect)
+    labels = _labels(panel.labels for panel in panels if panel.labels is not None)
+    handles = [
+        Patch(facecolor=to_rgba(label_colour(label), 0.35), edgecolor=label_colour(label), label=first.labels[label])
+        for label in labels
+    ]
+    figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) or 1, frameon=False)
+    return figure
+
+
+def _show(axes: Axes, panel: _Panel, aspect: float) -> None:
+    axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="nearest")
+    axes.set_title(panel.title, fontsize=7.5, pad=3)
+    if panel.labels is None:
+        return
+    for label in _labels((panel.labels,)):
+        mask = panel.labels == label
+        tint = np.zeros((*mask.shape, 4))
+        tint[mask] = to_rgba(label_colour(label), 0.35)
+        axes.imshow(tint, aspect=aspect, interpolation="nearest")
+        style = "solid" if label % 2 else "dashed"
+        axes.contour(mask.astype(float), [0.5], colors=[label_colour(label)], linewidths=0.8, linestyles=style)
+
+
+def _labels(maps: Iterable[NDArray[np.uint8] | None]) -> list[int]:
+    found = {int(label) for each in maps if each is not None for label in np.unique(each)}
+    return sorted(found - {0})
+
+
+def label_colour(label: int) -> str:
+    """Colour of a label value in every picture."""
+    return _COLOURS[(label - 1) % len(_COLOURS)]

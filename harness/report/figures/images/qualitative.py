@@ -1,0 +1,166 @@
+"""Qualitative grid: worst, median and best case by rule; the same slice for every variant, and its errors under it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.case_selection import RULE, chosen_cases, slices_of
+from harness.report.analysis.variants import Variant
+from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled
+from harness.report.figures.images.overlays import label_colour, slice_dice
+from harness.results.overlay import Overlay
+
+__all__ = ["qualitative_grid"]
+
+#: What a prediction says too much, too little, or under another name: steps of lightness above the darkened image.
+_SURPLUS, _MISSED, _CONFUSED = "#E0475B", "#B9A5FF", "#FFFFFF"
+#: Variants a figure; more would make the panels too small to judge.
+_MAX_VARIANTS = 12
+#: Inches along the side of a panel.
+_LARGEST = 1.3
+_TITLE_SIZE = 5.5
+
+
+def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws two rows a case (prediction, errors); ``None`` where no slices are stored."""
+    chosen = chosen_cases(computed.results, view)
+    stored = slices_of(computed.results, view, list(chosen.values()))
+    rows = [(place, case, stored[case]) for place, case in chosen.items() if case in stored]
+    if not rows:
+        return None
+    shown = [variant for variant in view.variants if any(variant in slices for *_, slices in rows)]
+    left, shown = shown[_MAX_VARIANTS:], shown[:_MAX_VARIANTS]
+    windows = {case: _window(list(slices.values())) for _, case, slices in rows}
+    # Few variants would otherwise give panels of half a page each.
+    size = min(DOUBLE / (len(shown) + 1), _LARGEST)
+    across = DOUBLE if size < _LARGEST else max(SINGLE, size * (len(shown) + 1))
+    heights = []
+    for _, case, slices in rows:
+        first = next(iter(slices.values()))
+        height, width = first.truth[windows[case]].shape
+        heights += [min(height * first.spacing[0] / (width * first.spacing[1]), 1.5)] * 2
+    with styled():
+        figure = new_figure(across, 0.75 + sum(size * height + 0.14 for height in heights))
+        grid = figure.subplots(2 * len(rows), len(shown) + 1, squeeze=False, height_ratios=heights)
+        for number, (place, case, slices) in enumerate(rows):
+            _case_rows(grid[2 * number : 2 * number + 2], place, slices, shown, windows[case])
+        for axes, title in zip(grid[0], ["Truth", *(view.names[each] for each in shown)], strict=True):
+            axes.set_title(f"{_title(title, size)}\n{axes.get_title()}", fontsize=_TITLE_SIZE, pad=2)
+        present = sorted(
+            {int(v) for *_, slices in rows for each in slices.values() for v in np.unique(each.truth)} - {0}
+        )
+        names = next(iter(rows[0][2].values())).labels
+        figure.legend(
+            handles=_handles(present, names),
+            loc="outside lower center",
+            ncols=4 if across == DOUBLE else 2,
+            frameon=False,
+            fontsize=6.5,
+        )
+        headline(figure, view.title)
+    title = view.title
+    where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)
+    absent = ", ".join(view.names[each] for each in left)
+    caption = (
+        f"{title}: {RULE} ({where}). The slice is the one with most foreground in the truth. Above: the prediction in "
+        "colour, the outline of the truth in white, Dice of the slice; below: its errors. The first fold and seed of "
+        f"each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
+    )
+    return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {title}", caption, figure)
+
+
+def _title(text: str, size: float) -> str:
+    """A name in lines as wide as a panel; a word wider than that is broken."""
+    return textwrap.fill(text, max(6, int(size * 72 / (0.55 * _TITLE_SIZE))))
+
+
+def _case_rows(
+    grid: NDArray[Any],
+    place: str,
+    slices: dict[Variant, Overlay],
+    shown: list[Variant],
+    window: tuple[slice, slice],
+) -> None:
+    first = next(iter(slices.values()))
+    image, truth = first.images[0][window], first.truth[window]
+    aspect = first.spacing[0] / first.spacing[1]
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        for side in axes.spines.values():
+            side.set_visible(False)
+    _show(grid[0, 0], image, aspect)
+    _tint(grid[0, 0], truth, aspect)
+    grid[0, 0].set_ylabel(place, fontsize=7)
+    _show(grid[1, 0], image, aspect)
+    grid[1, 0].set_ylabel("errors", fontsize=6)
+    for column, variant in enumerate(shown, start=1):
+        upper, lower = grid[0, column], grid[1, column]
+        mine = slices.get(variant)
+        if mine is None:
+            upper.text(0.5, 0.5, "no result", ha="center", va="center", fontsize=6, transform=upper.transAxes)
+            continue
+        prediction = mine.prediction[window]
+        _show(upper, image, aspect)
+        _tint(upper, prediction, aspect)
+        if truth.any():
+            upper.contour(truth > 0, [0.5], colors="white", linewidths=0.5)
+        upper.set_title(f"{slice_dice(mine.truth, mine.prediction):.2f}", fontsize=5.5, pad=1)
+        _show(lower, image // 3, aspect)
+        lower.imshow(_errors(truth, prediction), aspect=aspect, interpolation="nearest")
+
+
+def _show(axes: Axes, image: NDArray[np.uint8], aspect: float) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="nearest")
+
+
+def _tint(axes: Axes, labels: NDArray[np.uint8], aspect: float) -> None:
+    tint = np.zeros((*labels.shape, 4))
+    for value in np.unique(labels[labels > 0]):
+        tint[labels == value] = to_rgba(label_colour(int(value)), 0.55)
+    axes.imshow(tint, aspect=aspect, interpolation="nearest")
+
+
+def _errors(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.float64]:
+    shown = np.zeros((*truth.shape, 4))
+    wrong = truth != prediction
+    for colour, place in (
+        (_SURPLUS, wrong & (truth == 0)),
+        (_MISSED, wrong & (prediction == 0)),
+        (_CONFUSED, wrong & (truth > 0) & (prediction > 0)),
+    ):
+        shown[place] = to_rgba(colour)
+    return shown
+
+
+def _handles(present: list[int], names: tuple[str, ...]) -> list[Patch | Line2D]:
+    handles: list[Patch | Line2D] = [Patch(facecolor=label_colour(value), label=names[value]) for value in present]
+    handles += [
+        Patch(facecolor=_SURPLUS, edgecolor=INK, linewidth=0.4, label="errors: too much"),
+        Patch(facecolor=_MISSED, edgecolor=INK, linewidth=0.4, label="errors: missed"),
+    ]
+    if len(present) > 1:
+        handles.append(Patch(facecolor=_CONFUSED, edgecolor=INK, linewidth=0.4, label="errors: wrong label"))
+    return handles
+
+
+def _window(slices: list[Overlay], margin: int = 4) -> tuple[slice, slice]:
+    """The part of the slice that shows anything, the same for every variant."""
+    seen = np.any([(each.images[0] > 10) | (each.truth > 0) | (each.prediction > 0) for each in slices], axis=0)
+    if not seen.any():
+        return slice(None), slice(None)
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    return (
+        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
+    )

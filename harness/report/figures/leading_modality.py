@@ -1,0 +1,65 @@
+"""Heat map of the leading modality: rows lead, columns are regions, one panel a model and metric."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.variants import Variant
+from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled, wrapped
+from harness.report.figures.heatmap import heat_map
+from harness.report.tables.leading import leading_groups
+from harness.statistics.patients import MEAN_REGION
+
+__all__ = ["leading_map"]
+
+#: Panels side by side; more would leave no room for numbers in them.
+_COLUMNS = 2
+_LABEL_WIDTH = 9
+
+
+def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws one row of panels a label; ``None`` where no label varies its leading modality."""
+    results = computed.results
+    groups = leading_groups(view)
+    if not groups:
+        return None
+    shown = view.shown
+    longest = max(len(variants) for variants in groups.values())
+    labels = ["Mean" if name == MEAN_REGION else wrapped(name, _LABEL_WIDTH) for name in shown]
+    below = 0.12 * max(label.count("\n") for label in labels)
+    columns = min(_COLUMNS, len(results.metrics))
+    per_group = -(-len(results.metrics) // columns)
+    with styled():
+        rows = len(groups) * per_group
+        figure = new_figure(DOUBLE, 0.5 + rows * (0.65 + below + 0.32 * longest))
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for number, (label, variants) in enumerate(groups.items()):
+            panels = grid[number * per_group : (number + 1) * per_group]
+            for axes in panels.flat[len(results.metrics) :]:
+                axes.set_axis_off()
+            for axes, metric in zip(panels.flat, results.metrics, strict=False):
+                style = metric_style(metric)
+                means = np.array([[_mean(view, each, metric, region) for region in shown] for each in variants])
+                words = [[_word(view, each)] * len(shown) for each in variants]
+                names = ["none" if variant.leading == "-" else variant.leading for variant in variants]
+                heat_map(axes, means, words, style, rows=names, columns=labels)
+                axes.set_title(wrapped(f"{label}: {style.pointed}", 44), loc="left")
+            for row in panels:
+                row[0].set_ylabel("Leading modality")
+        headline(figure, view.title)
+    title = view.title
+    caption = (
+        f"{title}: mean over patients by leading modality and region; lighter is better. A word stands for no mean."
+    )
+    return Drawing(f"leading_{view.name}", f"Leading modality: {title}", caption, figure)
+
+
+def _mean(view: DatasetView, variant: Variant, metric: str, region: str) -> float:
+    summary = view.summary(variant, metric, region)
+    return np.nan if summary is None else summary.mean
+
+
+def _word(view: DatasetView, variant: Variant) -> str:
+    return "no result" if view.status[variant] == "complete" else view.status[variant]

@@ -1,0 +1,76 @@
+"""Heat map of missing modalities: rows are what is present, columns are networks, one panel a way of training."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
+from harness.report.figures.heatmap import heat_map
+
+__all__ = ["missing_map"]
+
+#: Inches of a column, and of what stands beside the columns.
+_COLUMN, _BESIDE = 0.62, 2.2
+#: A name longer than this is written aslant.
+_LEVEL = 9
+
+
+def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
+    """Draws one panel a way of training, all on one scale; ``None`` where no subset was tested."""
+    del computed
+    groups = view.missing
+    if not groups:
+        return None
+    style = metric_style(groups[0].metric)
+    means = [_means(group) for group in groups]
+    known = np.concatenate([each[~np.isnan(each)] for each in means])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    columns = max(len(group.tested) for group in groups)
+    rows = max(len(group.subsets) for group in groups)
+    with styled():
+        figure = new_figure(
+            max(DOUBLE / 2, min(DOUBLE, _BESIDE + columns * _COLUMN)), 0.4 + len(groups) * (1.5 + 0.26 * rows)
+        )
+        panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
+        for axes, group, values in zip(panels, groups, means, strict=True):
+            words = [[_word(one) for one in group.tested] for _ in group.subsets]
+            heat_map(
+                axes,
+                values,
+                words,
+                style,
+                rows=["all" if present == group.modalities else " + ".join(present) for present in group.subsets],
+                columns=[one.name for one in group.tested],
+                limits=(low, high if high > low else low + 1),
+            )
+            axes.set_title(f"In training {group.dropout}: {style.pointed}", loc="left")
+            aslant = any(len(one.name) > _LEVEL for one in group.tested)
+            if aslant:
+                axes.tick_params(axis="x", labelrotation=35)
+                for label in axes.get_xticklabels():
+                    label.set_horizontalalignment("right")
+                    label.set_rotation_mode("anchor")
+            axes.set_ylabel("Present")
+        headline(figure, view.title)
+    caption = (
+        f"{view.title}: {style.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
+        "that are present, mean over patients; lighter is better, all panels on one scale. A word stands for no mean."
+    )
+    return Drawing(f"missing_{view.name}", f"Missing modalities: {view.title}", caption, figure)
+
+
+def _means(group: MissingGroup) -> NDArray[np.float64]:
+    return np.array([[_mean(one, present) for one in group.tested] for present in group.subsets])
+
+
+def _mean(one: Tested, present: tuple[str, ...]) -> float:
+    summary = one.summary(present)
+    return np.nan if summary is None else summary.mean
+
+
+def _word(one: Tested) -> str:
+    return one.status if one.status != "complete" else "failed" if one.failure else "not tested"

@@ -1,0 +1,1 @@
+"""Numbers of other people and of several studies."""

@@ -1,0 +1,98 @@
+"""Ablations: the variants of one model with the switches that differ between them as check marks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.variants import Variant
+from harness.report.tables.ranked import table_among
+from harness.report.tables.table import CHECK, Table
+
+__all__ = ["ablation_tables", "switches"]
+
+#: Options of each variant.
+_Options: TypeAlias = Mapping[Variant, Mapping[str, Any]]
+
+_OFF = "–"
+#: Values of an option that stand for all of its parts, and for none.
+_ALL, _NONE = ("full", "all"), "none"
+
+
+def ablation_tables(computed: Computed, view: DatasetView) -> list[Table]:
+    """One table a model that the study runs with several settings of its switches."""
+    models = dict.fromkeys(str(model) for model in view.cells["model"])
+    tables = [_table(computed, view, model, _options_of(view, model)) for model in models]
+    return [table for table in tables if table]
+
+
+def switches(options: _Options) -> dict[str, dict[Variant, str]]:
+    """Columns of the options that differ, each with what it says of every variant.
+
+    An option that is on or off is a check mark or a dash. One that is ``none``, ``full`` or one of several parts (as in
+    ``none, ca, cma, full``) becomes a column a part; any other shows its value.
+    """
+    columns: dict[str, dict[Variant, str]] = {}
+    names = dict.fromkeys(name for values in options.values() for name in values)
+    for name in names:
+        values = {variant: settings.get(name) for variant, settings in options.items()}
+        shown = {variant: str(value) for variant, value in values.items()}
+        if len(set(shown.values())) < 2:
+            continue
+        parts = _parts(list(shown.values()))
+        for part in parts:
+            columns[f"{name}: {part}"] = {
+                variant: CHECK if value == part or value in _ALL else _OFF for variant, value in shown.items()
+            }
+        if not parts:
+            columns[name] = {variant: _setting(value) for variant, value in values.items()}
+    return columns
+
+
+def _parts(values: Sequence[str]) -> list[str]:
+    """The parts of an option that takes none, some or all of them; empty for an option of another kind."""
+    rest = [value for value in dict.fromkeys(values) if value not in (*_ALL, _NONE)]
+    return rest if _NONE in values and set(values) & set(_ALL) else []
+
+
+def _setting(value: object) -> str:
+    if value is None or value is False or value == _NONE:
+        return _OFF
+    if value is True or value in _ALL:
+        return CHECK
+    return str(value)
+
+
+def _options_of(view: DatasetView, model: str) -> dict[Variant, dict[str, Any]]:
+    cells = view.cells[view.cells["model"] == model].drop_duplicates("method")
+    options = dict(zip(cells["method"], cells["options"], strict=True))
+    return {variant: json.loads(options[name] or "{}") for variant, name in view.names.items() if name in options}
+
+
+def _table(computed: Computed, view: DatasetView, model: str, options: _Options) -> Table | None:
+    columns_of_switches = switches(options)
+    if not columns_of_switches:
+        return None
+    leading = len({variant.leading for variant in options}) > 1
+    words = {
+        variant: (
+            variant.label,
+            *((variant.leading,) if leading else ()),
+            *(column[variant] for column in columns_of_switches.values()),
+        )
+        for variant in options
+    }
+    return table_among(
+        computed,
+        view,
+        words,
+        heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
+        kind=f"ablation-{model}",
+        title=f"ablation of {model}",
+        caption=(
+            f"Ablation of {model}: {view.title}.",
+            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.evidence.base}.",
+        ),
+    )

@@ -1,0 +1,38 @@
+"""All tables of a report, in the order they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.tables.ablation import ablation_tables
+from harness.report.tables.across_datasets import across_table
+from harness.report.tables.comparisons import comparison_tables, difference_tables
+from harness.report.tables.efficiency import efficiency_table
+from harness.report.tables.leading import leading_tables
+from harness.report.tables.means import mean_table, median_table
+from harness.report.tables.missing_modalities import missing_tables
+from harness.report.tables.published import published_table
+from harness.report.tables.table import Table
+
+__all__ = ["build_tables"]
+
+
+def build_tables(computed: Computed) -> list[Table]:
+    """The tables of every dataset, then those across them; a form that has nothing to say is left out."""
+    tables = [table for view in computed.views.values() for table in _of_dataset(computed, view)]
+    return [*tables, *(across_table(computed, metric) for metric in computed.across)]
+
+
+def _of_dataset(computed: Computed, view: DatasetView) -> Iterator[Table]:
+    yield mean_table(computed, view)
+    yield from difference_tables(computed, view)
+    yield from comparison_tables(computed, view)
+    yield from ablation_tables(computed, view)
+    yield from leading_tables(computed, view)
+    yield from missing_tables(view)
+    yield median_table(computed, view)
+    if (efficiency := efficiency_table(computed, view)) is not None:
+        yield efficiency
+    if (published := published_table(computed, view)) is not None:
+        yield published

@@ -1,0 +1,147 @@
+"""What a variant costs: size, compute, time and memory, and what it scores for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.data_summary import count, listed
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.variants import Variant
+from harness.report.tables.cells import marks_of, refused, row_heads, statistic_entry
+from harness.report.tables.table import Column, Entry, Row, Table, word
+from harness.statistics.patients import MEAN_REGION
+
+__all__ = ["COSTS", "Cost", "efficiency_table"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One column of cost.
+
+    Attributes:
+        column: Column of the cells.
+        title: Heading with the unit.
+        scale: Factor from the column's unit to the printed one.
+        combine: How the cells of a variant become one number.
+        decimals: Digits after the point.
+    """
+
+    column: str
+    title: str
+    scale: float
+    combine: Callable[[pd.Series[float]], float]
+    decimals: int
+
+
+def _mean(values: pd.Series[float]) -> float:
+    return float(values.mean())
+
+
+def _max(values: pd.Series[float]) -> float:
+    return float(values.max())
+
+
+_ENERGY = Cost("energy_wh", "Energy (Wh)", 1, _mean, 1)
+#: Printed where any cell has recorded them; energy always, because readers ask for it: a note says why there is none.
+COSTS = (
+    Cost("parameters", "Parameters (M)", 1e-6, _max, 2),
+    Cost("gflops", "GFLOPs", 1, _max, 2),
+    Cost("train_seconds", "Training (min)", 1 / 60, _mean, 1),
+    Cost("peak_memory_mb", "Peak memory (GB)", 1e-3, _max, 2),
+    Cost("latency_seconds", "Latency (s/case)", 1, _mean, 2),
+    _ENERGY,
+)
+
+
+def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
+    """Costs of every variant beside its mean score; ``None`` where no cell recorded any."""
+    cells, evidence = view.cells, view.evidence
+    recorded = [cost for cost in COSTS if _is_recorded(cells, cost)]
+    if not recorded:
+        return None
+    costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
+    over = ", mean over regions" if view.main == MEAN_REGION else ""
+    styles = [metric_style(metric) for metric in computed.results.metrics]
+    scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
+    marks = {column: marks_of(computed, view, column, view.variants) for column in scores}
+    heads, names = row_heads(view)
+    rows = []
+    for variant, heading in names.items():
+        mine = cells[cells["method"] == view.names[variant]]
+        entries = [_cost_entry(view, variant, mine, cost) for cost in costs]
+        entries += [statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in scores]
+        rows.append(Row(heading, tuple(entries)))
+    devices = listed(cells["device"].dropna()) or "unknown"
+    return Table(
+        kind="efficiency",
+        dataset=view.name,
+        title=f"{view.title}: efficiency",
+        caption=(
+            f"Efficiency: {view.title}.",
+            "GFLOPs of one forward pass of one patch (1 MAC = 2 FLOPs); training time, latency and energy are means "
+            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {evidence.base}.",
+            *refused(computed, view),
+        ),
+        heads=heads,
+        columns=(*(Column("Cost", cost.title, plain=cost.title) for cost in costs), *scores),
+        rows=tuple(rows),
+        notes=(
+            f"Measured on: {devices}. {_devices(cells)}",
+            *_unmeasured(cells),
+            *_without_energy(cells),
+            *(("Cells without a result: " + "; ".join(evidence.failures) + ".",) if evidence.failures else ()),
+            f"Commit {evidence.commits}.",
+        ),
+        marked="mean" if computed.mixing.ranks(view.name) else "",
+    )
+
+
+def _cost_entry(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> Entry:
+    if view.status[variant] != "complete":
+        return word(view.status[variant])
+    values = mine[cost.column].dropna().astype(float) if cost.column in mine else pd.Series(dtype=float)
+    if values.empty:
+        return Entry("–")
+    value = cost.combine(values) * cost.scale
+    return Entry(f"{value:,.{cost.decimals}f}", sort=value)
+
+
+def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:
+    absent = [cost.title for cost in COSTS if cost is not _ENERGY and not _is_recorded(cells, cost)]
+    return (f"Not measured: {', '.join(absent)}.",) if absent else ()
+
+
+def _is_recorded(cells: pd.DataFrame, cost: Cost) -> bool:
+    return cost.column in cells and bool(cells[cost.column].notna().any())
+
+
+def _without_energy(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Why finished cells have no energy: only a GPU has a counter, and it counts a cell trained in one go."""
+    done = cells[cells["status"] == "done"]
+    silent = done[done[_ENERGY.column].isna()] if _ENERGY.column in done else done
+    if silent.empty:
+        return ()
+    devices = silent["device"].fillna("").astype(str)
+    on_cpu = int(devices.str.startswith("cpu").sum())
+    unknown = int((devices.eq("") | devices.str.startswith("unknown")).sum())
+    found = (
+        (on_cpu, "computed on a processor, which has no counter that is read here"),
+        (
+            len(silent) - on_cpu - unknown,
+            "computed on a GPU, whose counter (NVML by nvidia-ml-py) gave nothing or did not see the whole training",
+        ),
+        (unknown, "computed elsewhere"),
+    )
+    said = "; ".join(f"{count(number, 'cell')} {reason}" for number, reason in found if number)
+    return (f"Energy is not known (a dash) of {said}.",)
+
+
+def _devices(cells: pd.DataFrame) -> str:
+    number = cells["device"].dropna().replace("", pd.NA).nunique()
+    if number > 1:
+        return f"Times and memory of {count(number, 'kind')} of device are not comparable with each other."
+    return "Times are comparable within this table only."

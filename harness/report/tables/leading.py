@@ -1,0 +1,39 @@
+"""Which modality should lead: one row a leading modality, one table a model."""
+
+from __future__ import annotations
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.variants import Variant
+from harness.report.tables.ranked import table_among
+from harness.report.tables.table import Table
+
+__all__ = ["leading_groups", "leading_tables"]
+
+
+def leading_groups(view: DatasetView) -> dict[str, list[Variant]]:
+    """The labels that the study runs with several leading modalities, each with its variants."""
+    groups: dict[str, list[Variant]] = {}
+    for variant in view.variants:
+        groups.setdefault(variant.label, []).append(variant)
+    return {label: variants for label, variants in groups.items() if len(variants) > 1}
+
+
+def leading_tables(computed: Computed, view: DatasetView) -> list[Table]:
+    """One table a label whose leading modality varies; ranked within it."""
+    return [_table(computed, view, label, variants) for label, variants in leading_groups(view).items()]
+
+
+def _table(computed: Computed, view: DatasetView, label: str, variants: list[Variant]) -> Table:
+    return table_among(
+        computed,
+        view,
+        {variant: (variant.leading.replace("-", "–"),) for variant in variants},
+        heads=("Leading",),
+        kind=f"leading-{label}",
+        title=f"leading modality of {label}",
+        caption=(
+            f"Leading modality of {label}: {view.title}.",
+            f"Mean ± SD over {view.evidence.base}; none: all are treated alike; a dash: the model knows no leading "
+            "modality.",
+        ),
+    )

@@ -1,0 +1,119 @@
+"""The study's answer in a sentence or two for each dataset, with what it does not show."""
+
+from __future__ import annotations
+
+import math
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.data_summary import count
+from harness.report.analysis.metric_styles import MetricStyle, metric_style
+from harness.report.analysis.p_values import p_said
+from harness.report.analysis.variants import Variant
+from harness.report.tables.cells import rank
+from harness.report.text.missing_modalities import missing_answer
+from harness.statistics.analysis import Analysis, Summary
+from harness.statistics.comparisons import Comparison
+from harness.statistics.floors import ALPHA
+
+__all__ = ["answers"]
+
+
+def answers(computed: Computed) -> list[str]:
+    """Answers dataset by dataset: which variant has the best mean, by how much, and whether that means anything.
+
+    Where networks were tested with fewer modalities, which one survives that is a further answer.
+    """
+    said = [
+        text for view in computed.views.values() for text in (_answer(computed, view), missing_answer(computed, view))
+    ]
+    return [text for text in said if text]
+
+
+def _answer(computed: Computed, view: DatasetView) -> str:
+    mixed = computed.mixing.sentence(view.name)
+    if not computed.mixing.ranks(view.name):
+        return f"On {view.title}, no answer. {mixed}"
+    style = metric_style(computed.results.metrics[0])
+    analysis = view.analyses.get((style.name, view.main))
+    left_out = [view.names[each] for each in view.variants if each not in view.complete(style.name)]
+    if analysis is None or len(analysis.table.columns) < 2:
+        sentences = [f"On {view.title}, no two variants have comparable results yet."]
+    else:
+        sentences = [*_best(view, analysis, style), *_stability(analysis)]
+        if view.cells["seed"].nunique() == 1:
+            sentences.append("Each was trained once: how much another training would change is not known.")
+    if left_out:
+        sentences.append(f"Left out, because results are missing: {', '.join(left_out)}.")
+    if mixed:
+        sentences.append(mixed)
+    if view.evidence.refusal:
+        sentences.append(
+            f"{view.evidence.refusal}. So this is an observation on these cases and not evidence for a better method."
+        )
+    return " ".join(sentences)
+
+
+def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str]:
+    found = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
+    marks = rank({variant: summary.mean for variant, summary in found.items()}, style)
+    winners = [variant for variant in found if marks.get(variant) == "best"]
+    first = found[winners[0]]
+    over = ", mean over regions" if len(view.regions) > 1 else ""
+    extreme = "highest" if style.higher_is_better else "lowest"
+    names = " and ".join(view.names[each] for each in winners)
+    patients = count(first.n_patients, "patient")
+    base = patients if first.n_cases == first.n_patients else f"{count(first.n_cases, 'case')} of {patients}"
+    sentences = [
+        f"On {view.title}, {names} {'has' if len(winners) == 1 else 'share'} the {extreme} {style.title}{over}: "
+        f"{_spread(first, style)} ({'; '.join([*_interval(first.mean_interval, style), base])})."
+    ]
+    if len(winners) == 1:
+        seconds = [variant for variant in found if marks.get(variant) == "second"]
+        sentences += _margin(view, winners[0], seconds, analysis, style)
+    return sentences
+
+
+def _spread(summary: Summary, style: MetricStyle) -> str:
+    spread = "" if math.isnan(summary.sd) else f" ± {style.text(summary.sd)}"
+    return f"{style.text(summary.mean)}{spread}"
+
+
+def _margin(
+    view: DatasetView, winner: Variant, seconds: list[Variant], analysis: Analysis, style: MetricStyle
+) -> list[str]:
+    """The winner against the reference or, where the reference wins, against the runners-up."""
+    compared = {each.method: each for each in analysis.comparisons}
+    if (mine := compared.get(view.names[winner])) is not None:
+        return [f"Its mean paired difference to the reference {mine.reference} is {_delta(mine, style)}."]
+    behind = [
+        f"{view.names[each]} differs by {_delta(found, style)}"
+        for each in seconds
+        if (found := compared.get(view.names[each])) is not None and found.reference == view.names[winner]
+    ]
+    return [f"It is the reference; next, {' and '.join(behind)} (mean paired difference)."] if behind else []
+
+
+def _delta(found: Comparison, style: MetricStyle) -> str:
+    unit = f" {style.unit}" if style.unit else ""
+    words = _interval(found.mean_interval, style, signed=True)
+    if found.p_holm is not None:
+        words.append(f"{p_said(found.p_holm)} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
+    if found.within_seeds:
+        words.append("within the spread between seeds")
+    said = f" ({'; '.join(words)})" if words else ""
+    return f"{style.signed(found.mean_difference)}{unit}{said}"
+
+
+def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> list[str]:
+    if ends is None:
+        return []
+    low, high = (style.signed(each) if signed else style.text(each) for each in ends)
+    return [f"95 % interval {low} to {high}"]
+
+
+def _stability(analysis: Analysis) -> list[str]:
+    if analysis.stability is None or analysis.directed is None:
+        return []
+    first = analysis.stability.first
+    name = str(first.idxmax())
+    return [f"Where patients are resampled, {name} ranks first in {100 * first[name]:.0f} % of draws."]

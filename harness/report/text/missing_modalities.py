@@ -1,0 +1,146 @@
+"""Which network survives missing modalities, in sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.data_summary import count
+from harness.report.analysis.metric_styles import MetricStyle, metric_style
+from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.analysis.p_values import starred_p
+from harness.report.tables.cells import rank
+from harness.statistics.bootstrap import Interval
+from harness.statistics.floors import ALPHA
+
+__all__ = ["missing_answer"]
+
+
+def missing_answer(computed: Computed, view: DatasetView) -> str:
+    """The answer of one dataset; empty where nothing was tested with fewer modalities."""
+    if not view.missing:
+        return ""
+    sentences = [text for group in view.missing for text in _group(group)]
+    sentences += _dropout(computed, view)
+    if view.evidence.refusal:
+        sentences.append(f"{view.evidence.refusal}. So this is an observation on these cases.")
+    text = " ".join(sentences)
+    return f"On {view.title}, {text[0].lower()}{text[1:]}"
+
+
+def _group(group: MissingGroup) -> list[str]:
+    style = metric_style(group.metric)
+    if group.over is None:
+        return [f"Of networks whose modalities were {group.dropout} in training, none has comparable results."]
+    found = {name: each for name, each in group.over.summaries.items() if each.complete}
+    unlike = [text for text in group.over.refusals if text.startswith("not ranked")]
+    if unlike or len(found) < 2:
+        why = unlike[0] if unlike else "fewer than two have comparable results"
+        return [f"Networks whose modalities were {group.dropout} in training cannot be ranked: {why}."]
+    marks = rank({name: each.mean for name, each in found.items()}, style)
+    best = [name for name in found if marks.get(name) == "best"]
+    if not best:
+        return [f"Networks whose modalities were {group.dropout} in training have no means to be ranked by."]
+    first = found[best[0]]
+    extreme = "highest" if style.higher_is_better else "lowest"
+    sets = count(len(group.lacking), "set")
+    interval = _interval(first.mean_interval, style)
+    said = [
+        f"Of networks whose modalities were {group.dropout} in training, {' and '.join(best)} "
+        f"{'keeps' if len(best) == 1 else 'keep'} the {extreme} {style.title} over the {sets} that lack at least one: "
+        f"{style.text(first.mean)}{interval}{_lost(group, best[0], style)}."
+    ]
+    if len(best) == 1:
+        said += _ahead(group, best[0])
+    said += [text for one in group.tested if one.name in best and (text := _leading(group, one, style))]
+    said += _least(group, style)
+    return said
+
+
+def _lost(group: MissingGroup, name: str, style: MetricStyle) -> str:
+    lost = group.losses.get(name)
+    return "" if lost is None else f", {style.signed(lost[0])} against all of them"
+
+
+def _ahead(group: MissingGroup, best: str) -> list[str]:
+    """Which of the others it beats beyond chance."""
+    pairs = None if group.over is None else group.over.pairwise
+    if pairs is None:
+        return []
+    others = [name for name in pairs.columns if name != best]
+    beaten = [name for name in others if float(pairs[name].loc[best]) < ALPHA]
+    return [f"It differs significantly (p below {ALPHA} after Holm) from {len(beaten)} of {len(others)} others."]
+
+
+def _leading(group: MissingGroup, one: Tested, style: MetricStyle) -> str:
+    """What the loss of the leading modality costs, against that of the auxiliaries."""
+    lead = one.loss(group.without(one.leading))
+    others = {each: one.loss(group.without(each)) for each in group.modalities if each != one.leading}
+    costs = {each: found for each, found in others.items() if found is not None}
+    if lead is None or not costs:
+        return ""
+    listed = ", ".join(f"{style.signed(found.mean_difference)} without {each}" for each, found in costs.items())
+    apart = {} if one.apart is None else {each.method: each for each in one.apart.comparisons}
+    tested = [f"{name} {starred_p(each.p_holm)}" for name, each in apart.items() if each.p_holm is not None]
+    p = f" (p against each after Holm: {', '.join(tested)})" if tested else ""
+    role = "which leads" if one.leads else "which leads in others"
+    return (
+        f"{one.name} changes by {style.signed(lead.mean_difference)} without {one.leading}, {role}, and by {listed}{p}."
+    )
+
+
+def _least(group: MissingGroup, style: MetricStyle) -> list[str]:
+    """Who has the best score of all without its leading modality."""
+    found = {}
+    for one in group.tested:
+        summary = one.summary(group.without(one.leading)) if one.leading else None
+        if summary is not None and summary.complete:
+            found[one.name] = summary.mean
+    if len({one.leading for one in group.tested}) != 1:  # then each would be without another modality
+        return []
+    marks = rank(found, style)
+    best = [name for name, mark in marks.items() if mark == "best"]
+    if not best:
+        return []
+    return [
+        f"Without the leading modality {group.tested[0].leading}, {' and '.join(best)} "
+        f"{'is' if len(best) == 1 else 'are'} best ({style.text(found[best[0]])})."
+    ]
+
+
+def _dropout(computed: Computed, view: DatasetView) -> list[str]:
+    """Whether dropping modalities in training helps: the same networks with and without it."""
+    never = [group for group in view.missing if group.dropout == "never dropped"]
+    style, sentences = metric_style(view.missing[0].metric), []
+    cells = computed.results.cells
+    for group in view.missing:
+        if not never or group is never[0]:
+            continue
+        without = _means(never[0], cells)
+        gains = [value - without[key] for key, value in _means(group, cells).items() if key in without]
+        if not gains:
+            continue
+        better = sum((gain > 0) == style.higher_is_better and gain != 0 for gain in gains)
+        average = style.signed(sum(gains) / len(gains))
+        sentences.append(
+            f"The mean over these sets is better for {better} of {count(len(gains), 'network')} trained with "
+            f"modalities {group.dropout} than for the same without (by "
+            f"{average} on average; not tested, as trainings differ)."
+        )
+    return sentences
+
+
+def _means(group: MissingGroup, cells: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Mean over sets that lack a modality, by what makes two networks the same but for their training."""
+    found = {}
+    for one in group.tested:
+        mine = cells[(cells["label"] == one.variant.label) & (cells["leading"] == one.variant.leading)]
+        over = None if group.over is None else group.over.summaries.get(one.name)
+        if len(mine) and over is not None and over.complete:
+            first = mine.iloc[0]
+            found[str(first["model"]), str(first["options"]), one.variant.leading] = over.mean
+    return found
+
+
+def _interval(ends: Interval | None, style: MetricStyle) -> str:
+    return "" if ends is None else f" (95 % interval {style.text(ends.low)} to {style.text(ends.high)})"

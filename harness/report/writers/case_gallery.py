@@ -1,0 +1,118 @@
+"""The cases of a dataset one by one: their scores by variant and, where slices are stored, what was predicted."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.report.analysis.analysis import DatasetView
+from harness.report.analysis.case_selection import case_scores, slices_of
+from harness.report.analysis.metric_styles import metric_style
+from harness.report.analysis.variants import Variant
+from harness.report.figures.images.overlays import label_colour, slice_dice
+from harness.results.overlay import Overlay
+from harness.results.schema import StudyResults
+
+__all__ = ["DrillDown", "drill_down"]
+
+#: Cases listed and pictured, worst first; the csv files hold every one.
+_MAX_LISTED, _MAX_PICTURED = 200, 24
+#: Pixels along the longer side of a picture.
+_SIDE = 192
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One small picture.
+
+    Attributes:
+        title: What it shows.
+        data: The picture, WebP in base64.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    title: str
+    data: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case: its scores at printed precision and as numbers, and its pictures."""
+
+    name: str
+    scores: tuple[str, ...]
+    numbers: tuple[float | None, ...]
+    slice_name: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class DrillDown:
+    """The cases of one dataset, worst first."""
+
+    title: str
+    score: str
+    variants: tuple[str, ...]
+    cases: tuple[CaseView, ...]
+    note: str
+
+
+def drill_down(results: StudyResults, view: DatasetView) -> DrillDown | None:
+    """Lists the cases; ``None`` where there are no results."""
+    scores = case_scores(results, view)
+    if scores.empty:
+        return None
+    style = metric_style(results.metrics[0])
+    listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
+    slices = slices_of(results, view, listed[:_MAX_PICTURED])
+    views = []
+    for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
+        numbers = tuple(None if np.isnan(value) else float(value) for value in values)
+        printed = tuple("–" if number is None else style.text(number) for number in numbers)
+        mine = slices.get(case, {})
+        named = next(iter(mine.values())).name if mine else ""
+        views.append(CaseView(case, printed, numbers, named, _pictures(mine, view.names)))
+    note = (
+        f"{len(listed)} of {len(scores)} cases, the worst first by the median over variants; all are in csv/cases.csv. "
+    )
+    note += f"Pictures of {len(slices)} cases." if slices else "No slices are stored with these results."
+    return DrillDown(
+        title=view.title,
+        score=style.heading,
+        variants=tuple(str(name) for name in scores.columns),
+        cases=tuple(views),
+        note=note,
+    )
+
+
+def _pictures(slices: Mapping[Variant, Overlay], names: Mapping[Variant, str]) -> tuple[Picture, ...]:
+    if not slices:
+        return ()
+    first = next(iter(slices.values()))
+    pictures = [_picture("truth", first, first.truth)]
+    for variant, overlay in slices.items():
+        score = slice_dice(overlay.truth, overlay.prediction)
+        pictures.append(_picture(f"{names[variant]}, slice Dice {score:.2f}", overlay, overlay.prediction))
+    return tuple(pictures)
+
+
+def _picture(title: str, overlay: Overlay, labels: NDArray[np.uint8]) -> Picture:
+    grey = np.repeat(overlay.images[0][..., None], 3, axis=2).astype(float)
+    for value in np.unique(labels[labels > 0]):
+        place = labels == value
+        grey[place] = 0.5 * grey[place] + 127.5 * np.array(to_rgb(label_colour(int(value))))
+    height, width = labels.shape[0] * overlay.spacing[0], labels.shape[1] * overlay.spacing[1]
+    size = (round(_SIDE * width / max(height, width)), round(_SIDE * height / max(height, width)))
+    buffer = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=80)
+    return Picture(title, base64.b64encode(buffer.getvalue()).decode("ascii"), *size)

@@ -1,0 +1,148 @@
+"""One self-contained HTML page: it opens from a file and loads nothing; its one script sorts tables."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.report.analysis.analysis import Computed
+from harness.report.figures.figure import Drawing
+from harness.report.tables.table import Table
+from harness.report.text.provenance import cell_differences, provenance_of
+from harness.report.writers.case_gallery import drill_down
+
+__all__ = ["html_page"]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    title: str
+    caption: str
+    png: str
+    width: int
+
+
+def html_page(
+    computed: Computed,
+    answers: Sequence[str],
+    tables: Sequence[Table],
+    drawings: Sequence[Drawing],
+    pictures: Mapping[str, bytes],
+    remark: str = "",
+) -> str:
+    """Writes the page.
+
+    Args:
+        computed: The study.
+        answers: One answer a dataset.
+        tables: Tables in order.
+        drawings: Figures in order.
+        pictures: PNG of each figure by its name.
+        remark: Why there are no figures.
+    """
+    figures = [
+        _Picture(
+            title=drawing.title,
+            caption=drawing.caption,
+            png=base64.b64encode(pictures[drawing.name]).decode("ascii"),
+            width=round(drawing.figure.get_figwidth() * 130),
+        )
+        for drawing in drawings
+    ]
+    results = computed.results
+    script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            data=[view.title for view in computed.views.values()],
+            answers=answers,
+            failures=_failures(computed),
+            tables=list(_told_before(tables)),
+            figures=figures,
+            remark=remark,
+            provenance=provenance_of(computed),
+            differences=cell_differences(computed),
+            mixed=[text for name in computed.views if (text := computed.mixing.sentence(name))],
+            drilldowns=[found for view in computed.views.values() if (found := drill_down(results, view))],
+            script=script,
+            # The page's policy admits this script and no other.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+            cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(computed)},
+        )
+    )
+
+
+def _told_before(tables: Sequence[Table]) -> Iterator[tuple[Table, list[str]]]:
+    """Each table with those of its notes that stood under an earlier table of its dataset: a page is read whole."""
+    told: dict[str, set[str]] = {}
+    for table in tables:
+        before = told.setdefault(table.dataset, set())
+        yield table, [note for note in table.notes if note in before]
+        before.update(table.notes)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("harness.report.writers"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _failures(computed: Computed) -> list[str]:
+    views = list(computed.views.values())
+    return [
+        f"{view.title}: {failure}" if len(views) > 1 else failure
+        for view in views
+        for failure in view.evidence.failures
+    ]
+
+
+_CELLS = (
+    ("Variant", "label"),
+    ("Dataset", "dataset"),
+    ("Leading", "leading"),
+    ("Fold", "fold"),
+    ("Seed", "seed"),
+    ("Status", "status"),
+    ("Reason", "reason"),
+    ("Parameters", "parameters"),
+    ("GFLOPs", "gflops"),
+    ("Training", "train_seconds"),
+    ("Steps", "steps"),
+    ("Device", "device"),
+    ("Commit", "commit"),
+    ("Cell", "cell"),
+)
+
+
+def _cell_rows(computed: Computed) -> list[list[str]]:
+    rows = []
+    for view in computed.views.values():
+        order = {name: place for place, name in enumerate(view.names.values())}
+        cells = view.cells.assign(order=view.cells["method"].map(order)).sort_values(["order", "fold", "seed"])
+        rows += [[_cell_text(column, row[column]) for _, column in _CELLS] for row in cells.to_dict("records")]
+    return rows
+
+
+def _cell_text(column: str, value: object) -> str:
+    if pd.isna(value) or value in ("", "-"):  # type: ignore[call-overload]
+        return "–"
+    if column in ("parameters", "steps", "fold", "seed"):
+        return f"{int(float(str(value))):,}"
+    if column == "gflops":
+        return f"{float(str(value)):.2f}"
+    if column == "train_seconds":
+        return f"{float(str(value)):.0f} s"
+    return str(value)

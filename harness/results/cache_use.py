@@ -1,0 +1,50 @@
+"""Which entries of the cache a store's cells still use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.data.preparation.prepare import entry_folder
+from harness.errors import HarnessError
+from harness.results.store import CellFolder, Store
+from harness.study.cell import CellSpec
+
+__all__ = ["unused_entries"]
+
+#: Where cells lie in a results folder: those of studies, of `harness tune` and of `harness lead`.
+_CELLS = ("cells/*", "tuning/*/*/cells/*", "lead/*/cells/*")
+
+
+def unused_entries(store: Store, cache: Path) -> tuple[list[Path], list[str]]:
+    """Returns folders of the cache that no cell of the store was or will be trained on, tunings and races included.
+
+    Returns:
+        The folders, and datasets that could not be opened, or whose cells are of another version of the harness: their
+        entries are kept.
+    """
+    used: set[Path] = set()
+    unknown: set[str] = set()
+    for values in _distinct(store):
+        try:
+            spec = CellSpec.from_json(values)
+            dataset = spec.facts()
+            reader = dataset.open(spec.root)
+            used.add(entry_folder(dataset, reader, spec.protocol.preparation, spec.protocol.patch_size, cache))
+        except (HarnessError, ValueError, KeyError):
+            unknown.add(str(values["dataset"]))
+    folders = [path for path in cache.glob("*/*") if path.is_dir() and path.parent.name not in unknown]
+    return sorted(path for path in folders if path not in used), sorted(unknown)
+
+
+def _distinct(store: Store) -> list[dict[str, Any]]:
+    """Returns the spec of one cell for every kind of prepared data."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in (path for pattern in _CELLS for path in store.root.glob(f"{pattern}/cell.json")):
+        values = CellFolder(path.parent).spec()
+        protocol = values["protocol"]
+        kind = [values.get(key) for key in ("dataset", "layout", "root", "numerics")]
+        kind += [protocol.get(key) for key in ("preparation", "patch_size")]
+        found.setdefault(json.dumps(kind, sort_keys=True), values)
+    return list(found.values())

@@ -1,0 +1,116 @@
+"""What a network is given for a modality that is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.preparation.cache import PreparedCase
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.settings import Fill
+
+__all__ = ["Filling", "FillsAbsent", "filling_for", "mean_images"]
+
+
+@dataclass(frozen=True)
+class Filling:
+    """One value a modality, in normalised units, that stands all over its image where the modality is absent.
+
+    Attributes:
+        kind: ``zeros``, ``mean`` or ``token``.
+        values: One a modality, in channel order.
+    """
+
+    kind: Fill
+    values: tuple[float, ...]
+
+    @classmethod
+    def zeros(cls, modalities: int) -> Filling:
+        """Returns zeros: the background of every modality, and the mean of the body by z-score."""
+        return cls("zeros", (0.0,) * modalities)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; :meth:`from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Filling:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError: Something is missing.
+        """
+        return cls(values["kind"], tuple(float(value) for value in values["values"]))
+
+
+class FillsAbsent(nn.Module):
+    """Puts the filling into images that lack modalities, and hands them on to a network.
+
+    Images without an absent modality reach the network unchanged.
+
+    Args:
+        network: Maps (B, M, *spatial) to logits.
+        filling: What stands for what is absent; the values of a token are parameters, trained with the network.
+    """
+
+    def __init__(self, network: nn.Module, filling: Filling) -> None:
+        super().__init__()
+        self.network = network
+        self.kind: Fill = filling.kind
+        values = torch.tensor(filling.values, dtype=torch.float32)
+        if filling.kind == "token":
+            self.values = nn.Parameter(values)
+        else:
+            self.register_buffer("values", values)
+
+    @property
+    def deep_supervision_weights(self) -> Sequence[float]:
+        """Weights of the outputs that the network declares; empty where there is one output."""
+        weights: Sequence[float] = getattr(self.network, "deep_supervision_weights", ())
+        return weights
+
+    @property
+    def filling(self) -> Filling:
+        """The filling as it is now."""
+        return Filling(self.kind, tuple(self.values.detach().cpu().tolist()))
+
+    def forward(self, images: Tensor) -> Any:
+        """Maps images (B, M, *spatial), NaN all over absent channels, to what the network makes of them.
+
+        What was padded around an absent channel is filled too: in training a patch lacks the channel as a whole.
+        """
+        absent = images.isnan().flatten(2).any(dim=2)
+        spatial = [1] * (images.ndim - 2)
+        values = self.values.to(images.dtype).view(1, -1, *spatial)
+        return self.network(torch.where(absent.view(*absent.shape, *spatial), values, images))
+
+
+def filling_for(kind: Fill, normaliser: Normaliser, training: Sequence[PreparedCase]) -> Filling:
+    """Returns what a training begins with.
+
+    Args:
+        kind: As the protocol says. A token begins as zeros.
+        normaliser: Of the training.
+        training: Training cases.
+    """
+    if kind == "mean":
+        return Filling("mean", mean_images(normaliser, training))
+    return Filling(kind, (0.0,) * len(normaliser.kinds))
+
+
+def mean_images(normaliser: Normaliser, training: Sequence[PreparedCase]) -> tuple[float, ...]:
+    """Returns the mean of each modality's normalised images over the training cases, each case alike.
+
+    By z-score it lies near 0, because the body's mean is 0 and so is what lies outside; CT's does not.
+    """
+    means = [
+        normaliser(case.images, case).reshape(len(normaliser.kinds), -1).mean(axis=1, dtype=np.float64)
+        for case in training
+    ]
+    # As single precision holds it: what is written beside the weights is what the network is given.
+    return tuple(float(np.float32(value)) for value in np.mean(means, axis=0))
