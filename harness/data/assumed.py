@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data.contract import Case, Dataset, Floor, Release, Split
+from harness.data.contract import Case, Dataset, Reader, Release, Split
 from harness.data.splits import make_split, standard_split
 from harness.errors import DataError
 
@@ -12,7 +12,7 @@ __all__ = ["ASSUMED", "AssumedReader"]
 ASSUMED = "assumed"
 
 
-class AssumedReader:
+class AssumedReader(Reader):
     """Knows how many cases there would be and splits them; has no images.
 
     Args:
@@ -32,10 +32,6 @@ class AssumedReader:
     def cases(self) -> tuple[str, ...]:
         """Returns a name for every labelled case."""
         return tuple(self._patients)
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns none: plans are about training and testing."""
-        return ()
 
     def patient(self, case: str) -> str:
         """Returns whose case it would be; cases are spread evenly over patients."""
@@ -64,13 +60,3 @@ class AssumedReader:
         raise DataError(
             f"There is no image of {case} of {self._name}.", hint="Only plans can be made without the data."
         )
-
-    def concerns(self, case: str, content: Case) -> list[str]:
-        """Returns nothing."""
-        del case, content
-        return []
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing."""
-        del fold, case
-        return []

@@ -9,10 +9,11 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.errors import DataError, HarnessError
 
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FOLD_NAMES", "Case", "Dataset", "Floor", "Normalisation", "OfficialGrid", "Reader", "Release", "Split"]
+__all__ = [
+    "FOLD_NAMES",
+    "Case",
+    "Dataset",
+    "Floor",
+    "Normalisation",
+    "OfficialGrid",
+    "Reader",
+    "Release",
+    "Split",
+    "TrivialPrediction",
+    "case_warnings",
+    "trivial_predictions",
+]
 
 #: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
 FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
@@ -69,15 +83,27 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What a trivial method predicts for a test case; every network must beat it."""
+class TrivialPrediction:
+    """What a trivial method predicts for a test case; every network must beat it.
+
+    Attributes:
+        name: Name of the method in tables and figures.
+        prediction: (X, Y, Z) uint8 label map on the grid of the loaded case.
+    """
 
     name: str
     prediction: NDArray[np.uint8]
 
 
+#: Former name of :class:`TrivialPrediction`, which packages of others import.
+Floor = TrivialPrediction
+
+
 class Reader(Protocol):
-    """Reads one dataset folder."""
+    """Reads one dataset folder.
+
+    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``warnings`` and ``trivial_baselines``.
+    """
 
     def fingerprint(self) -> str:
         """Returns a hash of the files' content; part of a cell's identity."""
@@ -88,12 +114,15 @@ class Reader(Protocol):
         ...
 
     def unlabelled(self) -> tuple[str, ...]:
-        """Returns the cases without a label (a challenge's validation set), sorted; they can only be predicted."""
-        ...
+        """Returns the cases without a label (a challenge's validation set), sorted; by default none.
+
+        They can only be predicted.
+        """
+        return ()
 
     def patient(self, case: str) -> str:
-        """Returns the patient a case belongs to."""
-        ...
+        """Returns the patient a case belongs to; by default each case is a patient of its own."""
+        return case
 
     def split(self, fold: int) -> Split:
         """Returns the cases of one fold."""
@@ -107,13 +136,54 @@ class Reader(Protocol):
         """
         ...
 
-    def concerns(self, case: str, content: Case) -> list[str]:
-        """Returns what is odd about a case that could be read, in words; e.g. an orientation that cannot be right."""
-        ...
+    def warnings(self, case: str, content: Case) -> list[str]:
+        """Returns what looks wrong in a case that could be read, e.g. an impossible orientation; by default nothing."""
+        del case, content
+        return []
 
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns what trivial methods predict for a test case; empty where the dataset declares none."""
-        ...
+    def trivial_baselines(self, fold: int, case: str) -> list[TrivialPrediction]:
+        """Returns what trivial methods predict for a test case; by default nothing."""
+        del fold, case
+        return []
+
+    def concerns(self, case: str, content: Case) -> list[str]:
+        """Former name of :meth:`warnings`."""
+        return self.warnings(case, content)
+
+    def floors(self, fold: int, case: str) -> list[TrivialPrediction]:
+        """Former name of :meth:`trivial_baselines`."""
+        return self.trivial_baselines(fold, case)
+
+
+def case_warnings(reader: Reader, case: str, content: Case) -> list[str]:
+    """Returns what a reader finds suspicious in a case, under whichever name it implements :meth:`Reader.warnings`."""
+    found: list[str] = _method(reader, "warnings", "concerns")(case, content)
+    return found
+
+
+def trivial_predictions(reader: Reader, fold: int, case: str) -> list[TrivialPrediction]:
+    """Returns the trivial predictions of a test case, under whichever name a reader implements them.
+
+    Args:
+        reader: Reader of the dataset's folder.
+        fold: Fold whose test set holds the case.
+        case: Case identifier.
+    """
+    predictions: list[TrivialPrediction] = _method(reader, "trivial_baselines", "floors")(fold, case)
+    return predictions
+
+
+def _method(reader: Reader, name: str, former: str) -> Callable[..., Any]:
+    """Returns an optional method of a reader that may be written for release 0.2.0 and need not inherit from Reader.
+
+    The most derived class decides, so that a subclass of one of our readers may override either name.
+    """
+    names = (name, former)
+    defined = next((n for owner in type(reader).__mro__ for n in names if n in vars(owner)), None)
+    for candidate in names if defined is None else (defined,):
+        if hasattr(reader, candidate):  # of a proxy, no class defines it
+            return getattr(reader, candidate)  # type: ignore[no-any-return]
+    return MethodType(getattr(Reader, name), reader)
 
 
 @runtime_checkable

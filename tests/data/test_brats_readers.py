@@ -41,7 +41,7 @@ def test_every_case_is_read_with_all_modalities_and_declared_labels(name, genera
         assert all(image.any() for image in content.images)
         assert set(np.unique(content.label)) <= set(dataset.labels)
         assert content.label.any()
-        assert reader.concerns(case, content) == []
+        assert reader.warnings(case, content) == []
 
 
 @EVERY
@@ -256,9 +256,9 @@ def test_the_shape_of_another_release_and_the_label_of_another_case_are_said(cop
     reader = opened("brats2023", root)
     case = reader.cases()[0]
     content = reader.load(case)
-    (shape,) = reader.concerns(case, content)
+    (shape,) = reader.warnings(case, content)
     assert "(240, 240, 155)" in shape
     foreign = type(content)(content.images, np.roll(content.label, content.label.shape[0] // 2, axis=0), content.affine)
-    assert any("outside the brain" in concern for concern in reader.concerns(case, foreign))
+    assert any("outside the brain" in warning for warning in reader.warnings(case, foreign))
     empty = type(content)(content.images, np.zeros_like(content.label), content.affine)
-    assert any("empty" in concern for concern in reader.concerns(case, empty))
+    assert any("empty" in warning for warning in reader.warnings(case, empty))

@@ -75,7 +75,7 @@ def test_drawing_and_image_have_one_order(made):
 
 def test_organs_lie_on_their_sides(made):
     reader = DATASET.open(made)
-    assert [reader.concerns(case, reader.load(case)) for case in reader.cases()] == [[]] * 5
+    assert [reader.warnings(case, reader.load(case)) for case in reader.cases()] == [[]] * 5
 
 
 def test_a_reversed_stack_of_drawings_is_noticed(tree):
@@ -84,7 +84,7 @@ def test_a_reversed_stack_of_drawings_is_noticed(tree):
     for path, content in zip(files, contents[::-1], strict=True):
         path.write_bytes(content)
     reader = DATASET.open(tree)
-    assert "the liver lies below both kidneys: the stack is upside down" in reader.concerns("1", reader.load("1"))
+    assert "the liver lies below both kidneys: the stack is upside down" in reader.warnings("1", reader.load("1"))
 
 
 def test_swapped_kidneys_are_noticed(tree):
@@ -94,7 +94,7 @@ def test_swapped_kidneys_are_noticed(tree):
         grey[right], grey[left] = 189, 126
         Image.fromarray(grey).save(path)
     reader = DATASET.open(tree)
-    assert any("right kidney lies left" in words for words in reader.concerns("1", reader.load("1")))
+    assert any("right kidney lies left" in words for words in reader.warnings("1", reader.load("1")))
 
 
 def test_out_of_phase_slices_are_paired_by_number(tree):

@@ -86,11 +86,11 @@ def test_the_affine_of_a_slab_leads_back_to_the_file(reader):
 
 
 def test_the_floor_is_the_mirrored_label_of_the_training_side(reader):
-    (floor,) = reader.floors(0, "right_y080-087")
+    (trivial,) = reader.trivial_baselines(0, "right_y080-087")
     left = reader.load("left_y080-087").label
-    assert floor.prediction.shape == reader.load("right_y080-087").label.shape
-    assert np.array_equal(floor.prediction[: len(left)], left)
-    assert not floor.prediction[len(left) :].any()
+    assert trivial.prediction.shape == reader.load("right_y080-087").label.shape
+    assert np.array_equal(trivial.prediction[: len(left)], left)
+    assert not trivial.prediction[len(left) :].any()
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ def test_the_generated_tree_has_training_and_test_and_its_traps_do_no_harm(gener
     for case in (reader.cases()[-1], reader.unlabelled()[0]):
         content = reader.load(case)
         assert content.label.any() == (case in reader.cases())
-        assert reader.concerns(case, content) == []
+        assert reader.warnings(case, content) == []
 
 
 def test_pet_is_coarser_than_ct_and_lies_elsewhere(generated):
@@ -226,9 +226,9 @@ def test_pet_is_coarser_than_ct_and_lies_elsewhere(generated):
         assert ct.shape != pet.shape
 
 
-def test_a_labelled_patient_without_tumour_is_a_concern(tree):
+def test_a_labelled_patient_without_tumour_is_warned_about(tree):
     drawn = nib.load(tree / "hecktor_nii" / "CHGJ007_gtvt.nii.gz")
     write(tree, "CHGJ007_gtvt", np.zeros(drawn.shape, np.uint8), drawn.affine)
     reader = DATASET.open(tree)
-    assert reader.concerns("CHGJ007", reader.load("CHGJ007"))
+    assert reader.warnings("CHGJ007", reader.load("CHGJ007"))
     assert not (tree / MARKER).exists()

@@ -59,14 +59,14 @@ def test_the_zones_are_where_the_anatomy_has_them(made):
         content = reader.load(case)
         assert content.images.shape[0] == 3
         assert set(np.unique(content.label)) == {0, 1, 2}
-        assert reader.concerns(case, content) == []
+        assert reader.warnings(case, content) == []
 
 
 def test_labels_of_the_other_convention_are_noticed_and_the_other_dataset_named(made):
     reader = PZ1.open(made)
-    (concern,) = reader.concerns("024", reader.load("024"))
-    assert "lies behind the peripheral zone" in concern
-    assert "`prostate158`" in concern
+    (warning,) = reader.warnings("024", reader.load("024"))
+    assert "lies behind the peripheral zone" in warning
+    assert "`prostate158`" in warning
 
 
 def test_the_two_conventions_differ_by_the_labels_alone(made):
@@ -88,7 +88,7 @@ def test_an_empty_mask_may_have_any_affine_but_not_any_shape(tree):
     replace(path, np.zeros_like, np.eye(4))
     reader = DATASET.open(tree)
     assert not reader.load("024").label.any()
-    assert reader.concerns("024", reader.load("024")) == ["the transition zone and the peripheral zone is empty"]
+    assert reader.warnings("024", reader.load("024")) == ["the transition zone and the peripheral zone is empty"]
     replace(path, lambda voxels: voxels[:-1])
     with pytest.raises(DataError, match=r"t2_anatomy_reader1.nii.gz is not on the grid of t2.nii.gz: shape"):
         reader.load("024")

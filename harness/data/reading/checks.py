@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cores import cores
-from harness.data.contract import Case, Dataset, Reader
+from harness.data.contract import Case, Dataset, Reader, case_warnings
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 
@@ -132,7 +132,7 @@ def _named(cases: list[str]) -> str:
 def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _Seen:
     try:
         content = reader.load(case)
-        odd = reader.concerns(case, content)
+        odd = case_warnings(reader, case, content)
     except DataError as error:
         return _Seen(case, (Finding("fix", case, error.message, error.hint),))
     findings = [Finding("fix", case, words, "Compare with `harness data preview`.") for words in odd]

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import Dataset
-from harness.data.contract import Case
+from harness.data.contract import Case, trivial_predictions
 from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
@@ -53,10 +53,10 @@ def test_cases(
         seconds.append(time.monotonic() - began)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
         scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
-        for floor in problem.reader.floors(problem.spec.fold, name) if problem.own_split else ():
-            scored = score_prediction(dataset, floor.prediction, case.label, case.spacing)
+        for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
+            scored = score_prediction(dataset, trivial.prediction, case.label, case.spacing)
             found = score_rows(problem, name, scored)
-            floors += [{**row, "floor": floor.name} for row in found]
+            floors += [{**row, "floor": trivial.name} for row in found]
         overlay = _overlay(dataset, case, prediction, name)
         slices[name] = overlay.only(problem.spec.leading)
         if number == len(cases) // 2:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split
 from harness.data.datasets.brats.layout import OFFICIAL_SHAPES, SEGMENTATION, CaseFolder, Layout, find_cases
 from harness.data.reading.files import NIFTI_ENDINGS, files_hash, nifti_file, visible
 from harness.data.reading.grids import check_same_grid
@@ -22,7 +22,7 @@ __all__ = ["BratsReader"]
 _OUTSIDE = 0.02
 
 
-class BratsReader:
+class BratsReader(Reader):
     """Reader of one release.
 
     Args:
@@ -86,7 +86,7 @@ class BratsReader:
         check_same_grid(path, label.shape, own, reference, images[0].shape, affine)
         return Case(np.stack(images), self._to_harness(label), affine)
 
-    def concerns(self, case: str, content: Case) -> list[str]:
+    def warnings(self, case: str, content: Case) -> list[str]:
         """Says where a shape is not the release's, a segmentation is empty or lies outside the brain."""
         found = []
         if content.label.shape != self._layout.shape and not is_generated(self._root):
@@ -103,11 +103,6 @@ class BratsReader:
         if outside > _OUTSIDE:
             found.append(f"{outside:.0%} of the segmentation lies outside the brain: is it that of another case?")
         return found
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing: no trivial method is declared."""
-        del fold, case
-        return []
 
     def _refuse_another_release(self, path: Path, shape: tuple[int, ...]) -> None:
         """Cases of 2023 and 2024 are named alike, and the labels of 2023 are labels of 2024, too."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split
 from harness.data.datasets.chaos.series import number_of, read_drawing, read_positions, read_series, slice_files
 from harness.data.reading.files import by_name, files_hash, inside, levels, visible
 from harness.data.reading.grids import centre, check_same_grid
@@ -39,7 +39,7 @@ def open_t1_and_t2(root: Path) -> ChaosReader:
     return ChaosReader(root, with_t2=True)
 
 
-class ChaosReader:
+class ChaosReader(Reader):
     """Reader of CHAOS MR.
 
     Args:
@@ -72,10 +72,6 @@ class ChaosReader:
         """Returns the patients without: the official test set."""
         return tuple(case for case in self._patients if case not in self._drawn)
 
-    def patient(self, case: str) -> str:
-        """Returns the case: every patient was imaged once."""
-        return case
-
     def split(self, fold: int) -> Split:
         """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5)."""
         return standard_split({case: case for case in self.cases()}, fold)
@@ -95,24 +91,19 @@ class ChaosReader:
         label = self._drawing(folder, in_phase, first.shape) if drawn else np.zeros(first.shape, np.uint8)
         return Case(np.stack(images), label, affine)
 
-    def concerns(self, case: str, content: Case) -> list[str]:
+    def warnings(self, case: str, content: Case) -> list[str]:
         """Says where slices are out of order or uneven, an organ is missing, or organs lie on the wrong side."""
         folder = self._folder(case)
-        found = _spacing_concerns("T1 in phase", read_positions(self._slices(folder / _IN)))
+        found = _spacing_warnings("T1 in phase", read_positions(self._slices(folder / _IN)))
         if self._with_t2:
-            found += _spacing_concerns("T2-SPIR", read_positions(self._slices(folder / _T2)))
+            found += _spacing_warnings("T2-SPIR", read_positions(self._slices(folder / _T2)))
         if case in self._drawn:
-            found += _anatomy_concerns(content)
+            found += _anatomy_warnings(content)
         return found
 
     def slice_names(self, case: str) -> tuple[str, ...]:
         """Returns the names of the slices of T1 in phase, in order; predictions are handed in by them."""
         return tuple(path.stem for path in self._slices(self._folder(case) / _IN))
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing: no trivial method is declared."""
-        del fold, case
-        return []
 
     def _folder(self, case: str) -> Path:
         if case not in self._patients:
@@ -181,7 +172,7 @@ def _onto(
     return moved
 
 
-def _spacing_concerns(what: str, positions: NDArray[np.float64]) -> list[str]:
+def _spacing_warnings(what: str, positions: NDArray[np.float64]) -> list[str]:
     steps = np.diff(positions)
     if not len(steps):
         return [f"{what} has a single slice"]
@@ -193,7 +184,7 @@ def _spacing_concerns(what: str, positions: NDArray[np.float64]) -> list[str]:
     return []
 
 
-def _anatomy_concerns(content: Case) -> list[str]:
+def _anatomy_warnings(content: Case) -> list[str]:
     names = {_LIVER: "liver", _RIGHT_KIDNEY: "right kidney", _LEFT_KIDNEY: "left kidney", _SPLEEN: "spleen"}
     absent = [name for value, name in names.items() if not (content.label == value).any()]
     if absent:

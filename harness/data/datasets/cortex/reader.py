@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split, TrivialPrediction
 from harness.data.reading.nifti import read_image, read_label
 from harness.errors import DataError
 
@@ -32,7 +32,7 @@ _FILES = ("t1.nii.gz", "epi.nii.gz", "label.nii.gz")
 _SIDES = ("left", "right")
 
 
-class CortexReader:
+class CortexReader(Reader):
     """Reader of the embedded dataset.
 
     Args:
@@ -62,15 +62,6 @@ class CortexReader:
         """Returns every scored block of both hemispheres; training runs join several of them."""
         return tuple(_name(side, block) for side in _SIDES for block in self._blocks(side))
 
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns nothing: all of it is labelled."""
-        return ()
-
-    def concerns(self, case: str, content: Case) -> list[str]:
-        """Returns nothing: the files ship with the harness and their hashes are tested."""
-        del case, content
-        return []
-
     def patient(self, case: str) -> str:
         """Returns the one patient there is."""
         del case
@@ -99,7 +90,7 @@ class CortexReader:
             affine=affine @ start,
         )
 
-    def floors(self, fold: int, case: str) -> list[Floor]:
+    def trivial_baselines(self, fold: int, case: str) -> list[TrivialPrediction]:
         """Returns the mirrored labels of the training hemisphere: what symmetry alone achieves."""
         train_side = _SIDES[fold]
         side, slices = _parse(case)
@@ -108,7 +99,7 @@ class CortexReader:
         copied = np.zeros_like(truth)
         width = min(len(truth), len(source))  # both start at the same distance from the midline
         copied[:width] = source[:width]
-        return [Floor("mirror copy of the other hemisphere", copied)]
+        return [TrivialPrediction("mirror copy of the other hemisphere", copied)]
 
     def _hemisphere(self, side: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]:
         """Returns images (2, X, Y, Z), labels and affine of one side, index 0 nearest to the midline."""

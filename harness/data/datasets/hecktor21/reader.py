@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split
 from harness.data.datasets.hecktor21.boxes import SIDE_MM, Box, read_boxes
 from harness.data.datasets.hecktor21.grid import box_affine, covered, label_to_box, label_to_files, to_box
 from harness.data.reading.files import files_hash, levels, nifti_file, visible
@@ -51,7 +51,7 @@ class _Part:
     labelled: bool
 
 
-class HecktorReader:
+class HecktorReader(Reader):
     """Reader of the dataset.
 
     Args:
@@ -95,10 +95,6 @@ class HecktorReader:
         """Returns the patients of the test data."""
         return tuple(sorted(name for name, part in self._cases.items() if not part.labelled))
 
-    def patient(self, case: str) -> str:
-        """Returns the case itself: there is one a patient."""
-        return case
-
     def split(self, fold: int) -> Split:
         """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5)."""
         return standard_split({case: case for case in self.cases()}, fold)
@@ -138,15 +134,10 @@ class HecktorReader:
         ct, affine = read_image(self._file(part, case, "ct"))
         return label_to_files(label, box, affine, ct.shape), affine
 
-    def concerns(self, case: str, content: Case) -> list[str]:
+    def warnings(self, case: str, content: Case) -> list[str]:
         """Says where a labelled patient has no tumour in the box."""
         if self._part(case).labelled and not content.label.any():
             return ["there is no tumour in the official box"]
-        return []
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing: no trivial method is declared."""
-        del fold, case
         return []
 
     def _add(self, case: str, part: _Part) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split
 from harness.data.datasets.layouts.document import FILE
 from harness.data.reading.files import files_hash, inside
 from harness.data.reading.grids import check_same_grid
@@ -44,7 +44,7 @@ class CaseFiles:
     label: Path | None
 
 
-class ListedReader:
+class ListedReader(Reader):
     """Reader of a folder in some layout.
 
     Args:
@@ -116,16 +116,6 @@ class ListedReader:
                 hint="Add the missing modality, or correct dataset.json.",
             )
         return Case(images, self._label(files, reference, images.shape[1:], affine), affine)
-
-    def concerns(self, case: str, content: Case) -> list[str]:
-        """Returns nothing: what a case must look like is not declared."""
-        del case, content
-        return []
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing: no trivial method is declared."""
-        del fold, case
-        return []
 
     def _label(
         self, files: CaseFiles, reference: Path, shape: tuple[int, ...], affine: NDArray[np.float64]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Floor, Split
+from harness.data.contract import Case, Reader, Split
 from harness.data.datasets.prostate158.tables import Row, read_tables
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import centre, check_same_grid
@@ -33,7 +33,7 @@ def open_pz_first(root: Path) -> Prostate158Reader:
     return Prostate158Reader(root, (0, _PZ, _TZ), "prostate158")
 
 
-class Prostate158Reader:
+class Prostate158Reader(Reader):
     """Reader of Prostate158.
 
     Args:
@@ -65,10 +65,6 @@ class Prostate158Reader:
         """Returns the patients whose zones nobody drew; there are none in the official release."""
         return tuple(case for case, row in self._rows.items() if row.label is None)
 
-    def patient(self, case: str) -> str:
-        """Returns the case: every patient was imaged once."""
-        return case
-
     def split(self, fold: int) -> Split:
         """Returns the official lists (fold 0), or a split of all patients: seeded 80:20 (1), cross-validation (2-6)."""
         patients = {case: case for case in self.cases()}
@@ -88,7 +84,7 @@ class Prostate158Reader:
             images.append(image)
         return Case(np.stack(images), self._label(row, t2.shape, affine), affine)
 
-    def concerns(self, case: str, content: Case) -> list[str]:
+    def warnings(self, case: str, content: Case) -> list[str]:
         """Says where a zone is missing, or the transition zone does not lie in front of the peripheral zone."""
         if self._rows[case].label is None:
             return []
@@ -103,11 +99,6 @@ class Prostate158Reader:
             "the transition zone lies behind the peripheral zone: the label values mean the opposite (use the dataset "
             f"`{self._other}`), or the image is upside down"
         ]
-
-    def floors(self, fold: int, case: str) -> list[Floor]:
-        """Returns nothing: no trivial method is declared."""
-        del fold, case
-        return []
 
     def _row(self, case: str) -> Row:
         if case not in self._rows:
