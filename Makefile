@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint slow benchmark docs clean help
+.PHONY: demo test test-fast lint slow benchmark docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,8 +19,11 @@ demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report
 	@echo "Report:       results/reports/ablation_tcfaf/demo/  (open report.html in a browser)"
 	@echo "Compare runs: $(BIN)/mlflow ui    then open http://127.0.0.1:5000, experiment ablation_tcfaf"
 
-test: $(STAMP)  ## Pass the tests (about ten minutes on two cores)
-	$(BIN)/python -m pytest -n auto
+test: $(STAMP)  ## Pass the tests (about five minutes on two cores)
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-fast: $(STAMP)  ## Pass the unit tests: no process, no figure, no whole network
+	$(BIN)/python -m pytest -m 'not benchmark and not slow and not integration'
 
 slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,26 +12,75 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
-SUPPORT = Path(__file__).parent / "support"
+TESTS = Path(__file__).parent
+SUPPORT = TESTS / "support"
+
+#: Fixtures of tests that start processes, train, or read whole patients.
+_INTEGRATION_FIXTURES = {"project", "generated", "small_cortex", "report"}
+
+#: Folders whose tests start processes, draw figures, build whole networks or type commands.
+_INTEGRATION_FOLDERS = {
+    "aahn",
+    "baselines",
+    "benchmark",
+    "conformance",
+    "docs",
+    "execution",
+    "guard",
+    "report",
+    "scripts",
+    "tracking",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that ``make test-fast`` leaves out."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in _INTEGRATION_FOLDERS or _INTEGRATION_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(scope="session")
-def small_cortex(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Returns a function that makes a folder once for all processes of the session; nobody may change the folder."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = root / "made_once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                unfinished = folder.with_suffix(".unfinished")
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def small_cortex(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The embedded person at 2 mm: the same files on an eighth of the voxels."""
     from harness.data import DATASETS
 
-    home = DATASETS.get("cortex").home
-    folder = tmp_path_factory.mktemp("cortex_2mm")
-    for name in ("t1", "epi", "label"):
-        image = nib.load(home / f"{name}.nii.gz")
-        affine = image.affine @ np.diag([2, 2, 2, 1])
-        nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2], affine), folder / f"{name}.nii.gz")
-    return folder
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        home = DATASETS.get("cortex").home
+        for name in ("t1", "epi", "label"):
+            image = nib.load(home / f"{name}.nii.gz")
+            affine = image.affine @ np.diag([2, 2, 2, 1])
+            nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::2, ::2, ::2], affine), folder / f"{name}.nii.gz")
+
+    return made_once("cortex_2mm", make)
 
 
 @pytest.fixture(scope="session")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def generated(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str], Path]:
     """Returns a function from a dataset's name to a generated tree of it, which nobody may change.
 
     Six patients at a tenth of the official size: a few seconds for all of them together.
@@ -37,14 +88,11 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     from harness.data import DATASETS
     from harness.data.synthetic.generated import generate
 
-    made: dict[str, Path] = {}
-
     def tree(name: str) -> Path:
-        if name not in made:
-            out = tmp_path_factory.mktemp("generated") / name
-            generate(DATASETS.get(name), out, patients=6, seed=0, scale=0.1)
-            made[name] = out
-        return made[name]
+        return made_once(
+            f"generated_{name}",
+            lambda folder: generate(DATASETS.get(name), folder, patients=6, seed=0, scale=0.1),
+        )
 
     return tree
 
@@ -98,3 +146,28 @@ def write_study(project: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def finished_study(
+    made_once: Callable[[str, Callable[[Path], None]], Path],
+    write_study: Callable[..., Path],
+    toys: None,
+    project: Path,
+) -> Path:
+    """A micro study that has run to its end: its file; its results and its cache lie in the working directory.
+
+    It is computed once per session and copied, for tests that need a finished study and not the run itself.
+    """
+    from harness.cli import main
+
+    study = write_study()
+
+    def make(folder: Path) -> None:
+        places = ["--results", str(folder / "results"), "--cache", str(folder / "cache")]
+        assert main(["run", str(study), "--workers", "1", "--no-mlflow", *places]) == 0
+
+    made = made_once("finished_study", make)
+    for name in ("results", "cache"):
+        shutil.copytree(made / name, project / name, symlinks=True)
+    return study

@@ -18,6 +18,8 @@ from harness.data.export import check_export, exporter_of, pack, write_predictio
 from harness.data.reading.nifti import write_label
 from harness.errors import DataError, HarnessError
 
+pytestmark = pytest.mark.integration
+
 GENERATED = [name for name in DATASETS.names() if DATASETS.get(name).generator]
 
 

@@ -185,6 +185,7 @@ def forest_scores(train, test, keep, regions):
     return scores
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "scale", "near_mm", "step", "needs"),
     [

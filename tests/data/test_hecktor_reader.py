@@ -15,6 +15,8 @@ from harness.data.datasets.hecktor21.boxes import SIDE_MM
 from harness.data.synthetic.generated import MARKER
 from harness.errors import DataError
 
+pytestmark = pytest.mark.integration
+
 DATASET = DATASETS.get("hecktor21")
 CORNER = (-65.0390625, -166.9921875, -204.05)  # of CHGJ007 in the official table, LPS
 

@@ -227,6 +227,7 @@ def test_a_mistake_in_a_process_is_not_said_to_be_lack_of_memory(tmp_path, monke
         drawn(tmp_path, ["one", "other"], workers=2)
 
 
+@pytest.mark.integration
 def test_a_process_that_is_killed_is_said_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(Drawn, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(DataError, match="was killed") as error:
@@ -285,6 +286,7 @@ drawn(Path(sys.argv[1]), ["case"])
 """
 
 
+@pytest.mark.integration
 def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path):
     here = str(Path(__file__).parent)
     child = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path), here], stdout=subprocess.PIPE, text=True)
@@ -316,6 +318,7 @@ drawn(Path(sys.argv[1]), [f"case{'x' * number}" for number in range(30)], worker
 """
 
 
+@pytest.mark.integration
 def test_a_killed_preparation_takes_its_processes_along_and_is_gone_on_with(tmp_path):
     """SIGKILL hits the parent only; what its processes finished is kept, and nobody holds a lock for ever."""
     here = str(Path(__file__).parent)
@@ -348,6 +351,7 @@ assert len(made) == 8
 """
 
 
+@pytest.mark.integration
 def test_two_processes_share_the_cases_and_none_is_prepared_twice(tmp_path):
     command = [sys.executable, "-c", _ONE_OF_TWO, str(tmp_path), str(Path(__file__).parent)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

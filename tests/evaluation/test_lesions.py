@@ -177,6 +177,7 @@ def tumours(draw):
     return maps[0], maps[1], draw(st.sampled_from([UNIT, (1.0, 0.5, 2.0)]))
 
 
+@pytest.mark.integration
 @settings(max_examples=40, deadline=None)
 @given(tumours(), st.sampled_from([2023, 2024]))
 def test_all_regions_equal_the_plain_implementation(scene, year):

@@ -18,6 +18,8 @@ from click.testing import CliRunner
 
 from harness.execution.engines.ray import RayEngine
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 TOLD = ("README.md", "Makefile", "docs/results.md", "docs/security.md", "harness/cli/run.py")
 

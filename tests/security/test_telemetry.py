@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 CODE = """
 import harness.tracking.mlflow_view
 from mlflow.telemetry.utils import is_telemetry_disabled
