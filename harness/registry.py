@@ -1,16 +1,36 @@
-"""Finds segmenters and datasets through entry points, ours and third parties' alike."""
+"""Finds segmenters and datasets through entry points, ours and third parties' alike, and imports what they name."""
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from harness.errors import HarnessError, did_you_mean
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "resolve"]
 
 T = TypeVar("T")
+
+
+def resolve(place: str, role: str) -> Any:
+    """Imports an object that a segmenter or dataset names, so that its module is loaded only when it is needed.
+
+    Args:
+        place: Module and object, e.g. ``package.module:function``.
+        role: Role of the object in messages, e.g. ``reader of 'cortex'``.
+
+    Raises:
+        HarnessError: The module cannot be imported, or the object is not in it.
+    """
+    try:
+        return pkgutil.resolve_name(place)
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: not of the form module:object
+        raise HarnessError(
+            f"The {role} ({place}) cannot be imported: {error}",
+            hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
+        ) from error
 
 
 class Registry(Generic[T]):

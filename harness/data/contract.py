@@ -6,7 +6,6 @@ Facts are light (no numpy), so that studies are checked and listed quickly; the 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -15,7 +14,8 @@ from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
+from harness.registry import resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -359,9 +359,5 @@ class Dataset:
             HarnessError: The reader cannot be imported.
         """
         folder = self.locate(root)
-        module_name, _, function_name = self.reader.partition(":")
-        try:
-            function = getattr(importlib.import_module(module_name), function_name)
-        except (ImportError, AttributeError) as error:
-            raise HarnessError(f"The reader of '{self.name}' ({self.reader}) cannot be imported: {error}") from error
-        return function(folder)  # type: ignore[no-any-return]
+        reader: Reader = resolve(self.reader, f"reader of '{self.name}'")(folder)
+        return reader

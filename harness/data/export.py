@@ -5,7 +5,6 @@ Most challenges take one NIfTI file a case. A dataset that is handed in otherwis
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from harness.data.contract import Dataset, OfficialGrid, Reader
 from harness.data.reading.nifti import read_label, write_label
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
 from harness.files import atomic_path
+from harness.registry import resolve
 
 __all__ = ["Exporter", "NiftiFiles", "check_export", "exporter_of", "nifti_in_folder", "pack", "write_prediction"]
 
@@ -117,13 +117,8 @@ def exporter_of(dataset: Dataset) -> Exporter:
     """
     if not dataset.exporter:
         return NiftiFiles()
-    module, _, function = dataset.exporter.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)()  # type: ignore[no-any-return]
-    except (ImportError, AttributeError) as error:
-        raise HarnessError(
-            f"The exporter of '{dataset.name}' ({dataset.exporter}) cannot be imported: {error}"
-        ) from error
+    exporter: Exporter = resolve(dataset.exporter, f"exporter of '{dataset.name}'")()
+    return exporter
 
 
 def write_prediction(

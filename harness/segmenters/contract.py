@@ -6,7 +6,6 @@ is imported by :meth:`Segmenter.build`.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError, StudyError, did_you_mean
+from harness.registry import resolve
 
 if TYPE_CHECKING:
     from torch import nn
@@ -250,11 +250,4 @@ class Segmenter:
         )
 
     def _load(self, place: str) -> Any:
-        module_name, _, function_name = place.partition(":")
-        try:
-            return getattr(importlib.import_module(module_name), function_name)
-        except (ImportError, AttributeError) as error:
-            raise HarnessError(
-                f"'{self.name}' ({place}) cannot be imported: {error}",
-                hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
-            ) from error
+        return resolve(place, f"segmenter '{self.name}'")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import zipfile
+from pkgutil import resolve_name
 
 import nibabel as nib
 import numpy as np
@@ -24,8 +24,7 @@ GENERATED = [name for name in DATASETS.names() if DATASETS.get(name).generator]
 
 
 def generate(dataset, folder):
-    module, _, function = dataset.generator.partition(":")
-    getattr(importlib.import_module(module), function)(folder, 6, 0, 0.1)
+    resolve_name(dataset.generator)(folder, 6, 0, 0.1)
     return dataset.open(folder)
 
 

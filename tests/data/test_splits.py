@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -145,8 +145,7 @@ def test_no_fold_of_a_registered_dataset_leaks(name, tmp_path):
         reader = dataset.open(dataset.home)
     else:
         assert dataset.generator, "a dataset that does not ship needs a generator, or it cannot be tested"
-        module, _, function = dataset.generator.partition(":")
-        getattr(importlib.import_module(module), function)(tmp_path, 12, 0, 0.1)
+        resolve_name(dataset.generator)(tmp_path, 12, 0, 0.1)
         reader = dataset.open(tmp_path)
     labelled = set(reader.cases())
     for number, split in enumerate(choose_splits(dataset, reader)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -19,9 +19,8 @@ from harness.study.protocol import load_protocol
 @pytest.fixture(scope="module", params=[name for name in DATASETS.names() if DATASETS.get(name).generator])
 def generated(request, tmp_path_factory):
     dataset = DATASETS.get(request.param)
-    module, _, function = dataset.generator.partition(":")
     root = tmp_path_factory.mktemp(request.param)
-    getattr(importlib.import_module(module), function)(root, 5, 0, 0.15)
+    resolve_name(dataset.generator)(root, 5, 0, 0.15)
     return dataset, dataset.open(root)
 
 

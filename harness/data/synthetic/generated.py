@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from harness.data import DATASETS
 from harness.data.contract import Dataset
 from harness.errors import DataError, HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
+from harness.registry import resolve
 
 __all__ = [
     "LEAST_PATIENTS",
@@ -62,8 +62,7 @@ def generate(
         )
     if not 0 < scale <= 1:
         raise HarnessError(f"The scale {scale} is out of range.", hint="Give a number above 0, up to 1.")
-    module, _, function = dataset.generator.partition(":")
-    draw = getattr(importlib.import_module(module), function)
+    draw = resolve(dataset.generator, f"generator of '{dataset.name}'")
     more = {} if informative is None else {"informative": _known(informative, dataset, draw)}
     if out.exists():
         if not out.is_dir() or any(out.iterdir()):

@@ -6,12 +6,12 @@ that needs a dataset gets it, whether it is registered or lies in a layout.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
 from harness.data import DATASETS, Dataset
 from harness.errors import DataError, HarnessError, did_you_mean
+from harness.registry import resolve
 
 __all__ = ["LAYOUTS", "find_dataset"]
 
@@ -47,8 +47,7 @@ def find_dataset(name: str, root: Path | None = None, layout: str = "") -> Datas
             f"The layout '{layout}' needs a folder" + (f"; {root} is none." if root is not None else "."),
             hint="Name the folder that holds dataset.json.",
         )
-    module, _, function = LAYOUTS[layout].partition(":")
-    described: Dataset = getattr(importlib.import_module(module), function)(root)
+    described: Dataset = resolve(LAYOUTS[layout], f"layout '{layout}'")(root)
     named = name or described.name
     # A name stands for one dataset in every table, so ours are not taken.
     return replace(described, name=f"own-{named}" if named in DATASETS.names() else named)
