@@ -28,7 +28,7 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.cores import cores
 from harness.data.contract import Case, Dataset, Reader
 from harness.data.preparation.cache import PreparedCase, open_entry, write_entry
-from harness.data.preparation.preprocessing import Recipe, bring_to_grid
+from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder
@@ -70,7 +70,7 @@ def prepare(
         DataError: Cases cannot be read or written; all that fail are named, the others are prepared.
     """
     say = progress or _say_nothing
-    job = _Job(dataset, reader, Recipe.choose(dataset, settings, patch_size), cache)
+    job = _Job(dataset, reader, PreprocessingPlan.choose(dataset, settings, patch_size), cache)
     found = dict(zip(cases, _read(job.open, cases), strict=True))
     missing = [name for name, entry in found.items() if entry is None]
     done = len(found) - len(missing)
@@ -107,7 +107,7 @@ def entry_folder(
     dataset: Dataset, reader: Reader, settings: PreparationSettings, patch_size: tuple[int, ...], cache: Path
 ) -> Path:
     """Returns the folder that holds the entries of all cases prepared in this way."""
-    return _Job(dataset, reader, Recipe.choose(dataset, settings, patch_size), cache).folder
+    return _Job(dataset, reader, PreprocessingPlan.choose(dataset, settings, patch_size), cache).folder
 
 
 class _Job:
@@ -116,15 +116,15 @@ class _Job:
     Args:
         dataset: Facts.
         reader: Reader of the dataset's folder.
-        recipe: How.
+        plan: Preprocessing steps.
         cache: Folder of the cache.
     """
 
-    def __init__(self, dataset: Dataset, reader: Reader, recipe: Recipe, cache: Path) -> None:
+    def __init__(self, dataset: Dataset, reader: Reader, plan: PreprocessingPlan, cache: Path) -> None:
         self._dataset = dataset
         self._reader = reader
-        self._recipe = recipe
-        parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), asdict(recipe)]
+        self._plan = plan
+        parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), asdict(plan)]
         self.folder = cache / dataset.name / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def open(self, name: str) -> PreparedCase | None:
@@ -182,17 +182,17 @@ class _Job:
         except OSError as error:
             raise DataError(f"Its files cannot be read: {error}", hint="Check them and their permissions.") from error
         _check(case, self._dataset, name)
-        grid = bring_to_grid(case, name, self._recipe)
+        made = preprocess(case, name, self._plan)
         with atomic_folder(self.folder / name) as temporary:
             write_entry(
                 temporary,
                 name,
-                grid.images,
-                grid.label,
-                grid.intensities,
-                grid.moments,
-                grid.geometry,
-                self._recipe.classes,
+                made.images,
+                made.label,
+                made.intensities,
+                made.moments,
+                made.geometry,
+                self._plan.classes,
             )
 
 

@@ -1,7 +1,7 @@
-"""From a case as read to the network's grid.
+"""Preprocessing: from a case as it was read to the network's grid.
 
-In this order, each step where dataset and protocol ask for it: turned to RAS, cropped to the box of its nonzero voxels,
-resampled, cut into slices, whole slices resized.
+Steps in order, each where dataset and protocol ask for it: orientation to RAS, crop to the box of nonzero voxels,
+resampling, slicing, in-plane resizing.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from harness.data.preparation.resample import interpolate_inside, new_shape, res
 from harness.data.settings import PreparationSettings
 from harness.randomness import generator
 
-__all__ = ["OnGrid", "Recipe", "bring_to_grid"]
+__all__ = ["PreprocessedCase", "PreprocessingPlan", "preprocess"]
 
-#: Foreground voxels whose intensities are kept a case, with replacement, so that every case weighs the same (nnU-Net).
+#: Foreground voxels whose intensities are kept per case, drawn with replacement: every case weighs the same (nnU-Net).
 _INTENSITIES = 10_000
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that shapes an entry, beside the files; it is hashed into the name of the cache folder.
+class PreprocessingPlan:
+    """All settings that change preprocessed arrays; hashed into the name of the cache folder.
 
     Attributes:
         turn: Whether volumes are turned to RAS.
-        crop: Whether they are cropped to their nonzero voxels.
-        spacing: Voxel size in mm to resample to.
-        plane: Size that whole slices are resized to.
+        crop: Whether volumes are cropped to their nonzero voxels.
+        spacing: Voxel size in mm to resample to; ``None`` keeps the voxel size of the files.
+        plane: Height and width that whole slices are resized to; ``None`` keeps their size.
         slice_axis: Axis along which slices are cut.
-        zero_is_outside: Of each modality, whether 0 means outside the body; in CT it is water.
+        zero_is_outside: For each modality, whether 0 means outside the body; in CT it is water.
         classes: Number of labels, background included.
     """
 
@@ -58,8 +58,8 @@ class Recipe:
     classes: int
 
     @classmethod
-    def choose(cls, dataset: Dataset, settings: PreparationSettings, patch_size: tuple[int, ...]) -> Recipe:
-        """Returns what dataset and protocol together ask for."""
+    def choose(cls, dataset: Dataset, settings: PreparationSettings, patch_size: tuple[int, ...]) -> PreprocessingPlan:
+        """Returns the plan that dataset and protocol together define."""
         volumes = len(patch_size) == 3
         return cls(
             # Parts of one patient stay as their reader turned them: it may have mirrored one side on purpose.
@@ -74,15 +74,15 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class OnGrid:
+class PreprocessedCase:
     """A case on the network's grid.
 
     Attributes:
-        images: (M, D, H, W).
-        label: (D, H, W).
-        intensities: (M, n) of foreground voxels, as in the files.
-        moments: One a modality, as in the files.
-        geometry: The way back.
+        images: (M, D, H, W) images, intensities not normalised.
+        label: (D, H, W) label map.
+        intensities: (M, n) intensities of foreground voxels, as in the files.
+        moments: Intensity moments of each modality, as in the files.
+        geometry: Transformation back to the grid of the files.
     """
 
     images: NDArray[np.float32]
@@ -92,35 +92,35 @@ class OnGrid:
     geometry: Geometry
 
 
-def bring_to_grid(case: Case, name: str, recipe: Recipe) -> OnGrid:
-    """Does all that the recipe asks for.
+def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCase:
+    """Brings a case to the network's grid.
 
     Args:
-        case: As read.
-        name: Its identifier; seeds what is sampled.
-        recipe: What is done.
+        case: Case as the reader returned it.
+        name: Case identifier; seeds the sampling of intensities.
+        plan: Steps to apply.
     """
-    orientation = orientation_of(case.affine) if recipe.turn else AS_IN_FILES
+    orientation = orientation_of(case.affine) if plan.turn else AS_IN_FILES
     images, label = turn(case.images, orientation), turn(case.label, orientation)
-    box = nonzero_box(images) if recipe.crop else tuple((0, extent) for extent in label.shape)
+    box = nonzero_box(images) if plan.crop else tuple((0, extent) for extent in label.shape)
     kept = tuple(slice(*ends) for ends in box)
     images, label = images[(slice(None), *kept)], label[kept]
     # Before anything is interpolated: these are the file's intensities, as nnU-Net takes them.
-    intensities = _foreground_intensities(images, label, name, recipe)
+    intensities = _foreground_intensities(images, label, name, plan)
     moments = [Moments.of(image) for image in images]
     spacing = [0.0, 0.0, 0.0]
     for size, (axis, _) in zip(case.spacing, orientation, strict=True):
         spacing[axis] = size
     shape: tuple[int, ...] = label.shape
-    if recipe.spacing is not None:
-        shape = new_shape(label.shape, spacing, recipe.spacing)
-        images = resample_images(images, shape, spacing, recipe.spacing, recipe.zero_is_outside)
-        label = resample_label(label, shape, spacing, recipe.spacing, recipe.classes)
-    images = np.ascontiguousarray(to_slices(images, recipe.slice_axis))
-    label = np.ascontiguousarray(to_slices(label, recipe.slice_axis))
-    if recipe.plane is not None:
-        images = _resize(images, recipe.plane, recipe.zero_is_outside)
-        label = resize_label(torch.from_numpy(label), recipe.plane, recipe.classes).numpy()
+    if plan.spacing is not None:
+        shape = new_shape(label.shape, spacing, plan.spacing)
+        images = resample_images(images, shape, spacing, plan.spacing, plan.zero_is_outside)
+        label = resample_label(label, shape, spacing, plan.spacing, plan.classes)
+    images = np.ascontiguousarray(to_slices(images, plan.slice_axis))
+    label = np.ascontiguousarray(to_slices(label, plan.slice_axis))
+    if plan.plane is not None:
+        images = _resize(images, plan.plane, plan.zero_is_outside)
+        label = resize_label(torch.from_numpy(label), plan.plane, plan.classes).numpy()
     geometry = Geometry(
         affine=tuple(tuple(row) for row in case.affine.tolist()),
         shape=case.label.shape,
@@ -128,9 +128,9 @@ def bring_to_grid(case: Case, name: str, recipe: Recipe) -> OnGrid:
         crop=box,
         spacing=tuple(spacing),
         resampled=shape,
-        slice_axis=recipe.slice_axis,
+        slice_axis=plan.slice_axis,
     )
-    return OnGrid(images, label, intensities, moments, geometry)
+    return PreprocessedCase(images, label, intensities, moments, geometry)
 
 
 def _resize(
@@ -153,10 +153,10 @@ def _resize(
 
 
 def _foreground_intensities(
-    images: NDArray[np.float32], label: NDArray[np.uint8], name: str, recipe: Recipe
+    images: NDArray[np.float32], label: NDArray[np.uint8], name: str, plan: PreprocessingPlan
 ) -> NDArray[np.float32]:
     """Returns (M, n) intensities of foreground voxels; only CT is normalised by them, so only then n is not 0."""
-    if all(recipe.zero_is_outside):
+    if all(plan.zero_is_outside):
         return np.empty((len(images), 0), np.float32)
     foreground = images[:, label > 0]
     if foreground.shape[1] == 0:

@@ -12,7 +12,7 @@ from harness.data import Dataset, Reader, Split
 from harness.data.assumed import ASSUMED, AssumedReader
 from harness.data.datasets.layouts import find_dataset
 from harness.data.preparation.cache import compact
-from harness.data.preparation.preprocessing import Recipe, bring_to_grid
+from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.splits import choose_splits
 from harness.study.cell import CellSpec
 
@@ -51,10 +51,10 @@ class DataPlan:
 
 def plan_data(specs: Iterable[CellSpec]) -> tuple[DataPlan, ...]:
     """Returns what is prepared for some cells, one entry a dataset and preparation."""
-    used: dict[tuple[str, Recipe], set[str]] = {}
-    first: dict[tuple[str, Recipe], CellSpec] = {}
+    used: dict[tuple[str, PreprocessingPlan], set[str]] = {}
+    first: dict[tuple[str, PreprocessingPlan], CellSpec] = {}
     for spec in specs:
-        key = (spec.dataset, _recipe(spec))
+        key = (spec.dataset, _plan(spec))
         split = split_of(spec)
         used.setdefault(key, set()).update(split.train, split.val, split.test)
         first.setdefault(key, spec)
@@ -74,11 +74,11 @@ def grid_of(spec: CellSpec) -> Grid:
     Raises:
         DataError: The case cannot be read.
     """
-    return _grid(spec.dataset, spec.root, spec.layout, spec.data, split_of(spec).train[0], _recipe(spec))
+    return _grid(spec.dataset, spec.root, spec.layout, spec.data, split_of(spec).train[0], _plan(spec))
 
 
-def _recipe(spec: CellSpec) -> Recipe:
-    return Recipe.choose(spec.facts(), spec.protocol.preparation, spec.protocol.patch_size)
+def _plan(spec: CellSpec) -> PreprocessingPlan:
+    return PreprocessingPlan.choose(spec.facts(), spec.protocol.preparation, spec.protocol.patch_size)
 
 
 @cache
@@ -88,11 +88,11 @@ def _folds(name: str, root: Path, layout: str, data: str, file: Path | None) -> 
 
 
 @cache
-def _grid(name: str, root: Path, layout: str, data: str, case: str, recipe: Recipe) -> Grid:
+def _grid(name: str, root: Path, layout: str, data: str, case: str, plan: PreprocessingPlan) -> Grid:
     dataset, reader = _open(name, root, layout, data)
     if data == ASSUMED:
-        return _stated(dataset, recipe)
-    there = bring_to_grid(reader.load(case), case, recipe)
+        return _stated(dataset, plan)
+    there = preprocess(reader.load(case), case, plan)
     depth, height, width = there.label.shape
     return Grid((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
 
@@ -104,13 +104,13 @@ def _open(name: str, root: Path, layout: str, data: str) -> tuple[Dataset, Reade
     return dataset, dataset.open(root)
 
 
-def _stated(dataset: Dataset, recipe: Recipe) -> Grid:
+def _stated(dataset: Dataset, plan: PreprocessingPlan) -> Grid:
     """Takes the whole grid: cropping makes it smaller, so this is the most there can be."""
     assert dataset.release is not None
     sides = list(dataset.release.shape)
-    depth = sides.pop(recipe.slice_axis)
-    height, width = recipe.plane or sides
-    interpolated = recipe.plane is not None or recipe.spacing is not None
+    depth = sides.pop(plan.slice_axis)
+    height, width = plan.plane or sides
+    interpolated = plan.plane is not None or plan.spacing is not None
     voxels = math.prod((depth, height, width))
     each = 2 if dataset.release.integers and not interpolated else 4
     return Grid((depth, height, width), voxels * (each * len(dataset.modalities) + 1))

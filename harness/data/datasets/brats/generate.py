@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.synthetic.phantoms.brain import Grid, draw_brain
+from harness.data.synthetic.phantoms.brain import VoxelGrid, draw_brain
 from harness.data.synthetic.phantoms.glioma import SEQUENCES, Glioma, Lesions, draw_lesions, scan
 
 __all__ = ["brats2019", "brats2023", "brats2024"]
@@ -43,12 +43,12 @@ class _Release:
     modalities: tuple[str, str, str, str]
     labels: tuple[int, ...] = (0, 1, 2, 3, 4)
 
-    def grid(self, scale: float) -> Grid:
+    def grid(self, scale: float) -> VoxelGrid:
         """Returns the voxels at a scale: fewer and larger ones, the same head."""
         x, y, z = (max(16, round(extent * scale)) for extent in self.shape)
-        return Grid((x, y, z), 1 / scale, self.directions)
+        return VoxelGrid((x, y, z), 1 / scale, self.directions)
 
-    def affine(self, grid: Grid) -> NDArray[np.float64]:
+    def affine(self, grid: VoxelGrid) -> NDArray[np.float64]:
         """Returns (4, 4), voxels to RAS mm."""
         affine = np.eye(4)
         affine[:3, :3] = grid.to_head()

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from harness.data.synthetic.phantoms.fields import random_displacement
 
-__all__ = ["CSF", "GREY", "WHITE", "Grid", "draw_brain"]
+__all__ = ["CSF", "GREY", "WHITE", "VoxelGrid", "draw_brain"]
 
 #: Tissues, in the order of :func:`draw_brain`.
 CSF, GREY, WHITE = 0, 1, 2
@@ -33,7 +33,7 @@ _MAX_WARP_MM, _WARP_SIGMA_MM = 7.0, 28.0
 
 
 @dataclass(frozen=True)
-class Grid:
+class VoxelGrid:
     """Voxels of an image whose middle is the middle of the head.
 
     Attributes:
@@ -56,7 +56,7 @@ class Grid:
         return np.diag(np.array(self.directions) * self.voxel_mm)
 
 
-def draw_brain(grid: Grid, rng: np.random.Generator) -> NDArray[np.float32]:
+def draw_brain(grid: VoxelGrid, rng: np.random.Generator) -> NDArray[np.float32]:
     """Returns the shares of fluid, grey and white matter (3, X, Y, Z) of one patient's voxels; 0 outside the brain.
 
     Args:

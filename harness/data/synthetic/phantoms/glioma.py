@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.data.synthetic.phantoms.brain import CSF, GREY, WHITE, Grid
+from harness.data.synthetic.phantoms.brain import CSF, GREY, WHITE, VoxelGrid
 from harness.data.synthetic.phantoms.fields import bias_field, blob, rician, smooth_field
 
 __all__ = ["CAVITY", "CORE", "ENHANCING", "OEDEMA", "SEQUENCES", "Glioma", "Lesions", "draw_lesions", "scan"]
@@ -93,7 +93,7 @@ class Lesions:
     unlabelled: Mapping[int, _Mask] = field(default_factory=dict)
 
 
-def draw_lesions(brain: NDArray[np.float32], grid: Grid, glioma: Glioma, rng: np.random.Generator) -> Lesions:
+def draw_lesions(brain: NDArray[np.float32], grid: VoxelGrid, glioma: Glioma, rng: np.random.Generator) -> Lesions:
     """Draws a tumour into the white matter, and what looks like one.
 
     Args:
@@ -140,7 +140,7 @@ def draw_lesions(brain: NDArray[np.float32], grid: Grid, glioma: Glioma, rng: np
 def scan(
     brain: NDArray[np.float32],
     lesions: Lesions,
-    grid: Grid,
+    grid: VoxelGrid,
     rng: np.random.Generator,
     informative: str | None = None,
 ) -> dict[str, NDArray[np.int16]]:
@@ -175,7 +175,7 @@ def scan(
     return images
 
 
-def _seat(white: NDArray[np.float32], inside: _Mask, grid: Grid, rng: np.random.Generator) -> NDArray[np.float64]:
+def _seat(white: NDArray[np.float32], inside: _Mask, grid: VoxelGrid, rng: np.random.Generator) -> NDArray[np.float64]:
     """Returns where the tumour lies: white matter away from the surface of the brain."""
     depth = ndimage.distance_transform_edt(inside) * grid.voxel_mm
     places = np.argwhere((white > 0.5) & (depth > 0.45 * depth.max()))
@@ -184,7 +184,7 @@ def _seat(white: NDArray[np.float32], inside: _Mask, grid: Grid, rng: np.random.
 
 
 def _spots(
-    where: _Mask, allowed: _Mask, grid: Grid, radius_mm: tuple[float, float], count: int, rng: np.random.Generator
+    where: _Mask, allowed: _Mask, grid: VoxelGrid, radius_mm: tuple[float, float], count: int, rng: np.random.Generator
 ) -> _Mask:
     """Returns a mask of some small blobs."""
     mask = np.zeros(grid.shape, bool)
