@@ -5,7 +5,7 @@
     results/
       store.json                     format of the store
       cells/CELL/cell.json           what the cell is
-      cells/CELL/work/               progress, log, checkpoints, room for a failure; disposable once there is a result
+      cells/CELL/work/               progress, log, checkpoints, reserved space; disposable once there is a result
       cells/CELL/leases/             who computes it now
       cells/CELL/failure.json        why the last attempt failed
       cells/CELL/attempts.json       every attempt that failed
@@ -19,51 +19,26 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder, atomic_path, read_json, write_json
-from harness.redaction import without_secrets
-from harness.results.lease import Claim, Lease, holder
-from harness.results.provenance import utc_now
+from harness.files import atomic_folder, read_json, write_json
+from harness.results.attempt_folder import AttemptFolder, Status
+from harness.results.lease import Lease
 
-__all__ = ["DISK_FULL", "CellFolder", "Status", "Store", "StudyFolder"]
+__all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
 
 #: Version of the layout above; a store of another version is refused, never guessed at.
 FORMAT = 1
 
-Status = Literal["done", "failed", "running", "interrupted", "new"]
-
 #: Names of cells, studies and profiles: none leads elsewhere, on any file system.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-#: Lines and bytes of a log that are kept with a failure.
-_TAIL_LINES, _TAIL_BYTES = 30, 8192
-
-#: What the system says when a disk, or a user's share of it, is full.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-#: Bytes set aside for a failure: traceback, the end of the log, and the attempts before.
-_ROOM = 1 << 16
-
-#: What is known of a failure for which there was no room at all.
-_NO_ROOM = {
-    "kind": "disk_full",
-    "reason": "The disk is full, and not even the reason of the failure could be written.",
-    "hint": "Make room (`harness clean`), then run again.",
-    "traceback": "",
-    "log": "",
-    "time": "",
-    "accumulate": 1,
-}
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -78,10 +53,8 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class CellFolder:
+class CellFolder(AttemptFolder):
     """The folder of one cell."""
-
-    path: Path
 
     @property
     def id(self) -> str:
@@ -89,29 +62,13 @@ class CellFolder:
         return self.path.name
 
     @property
-    def work(self) -> Path:
-        """Progress, log and checkpoints."""
-        return self.path / "work"
-
-    @property
     def result(self) -> Path:
         """The finished result; exists whole or not at all."""
         return self.path / "result"
 
-    @property
-    def log(self) -> Path:
-        """What the worker printed."""
-        return self.work / "log.txt"
-
     def status(self) -> Status:
         """Returns what has become of the cell so far."""
-        if (self.result / "summary.json").is_file():
-            return "done"
-        if self.owner() is not None:
-            return "running"
-        if (self.path / "failure.json").is_file():
-            return "failed"
-        return "interrupted" if any(self.work.glob("*.pt")) else "new"
+        return "done" if (self.result / "summary.json").is_file() else super().status()
 
     def spec(self) -> dict[str, Any]:
         """Returns what the cell is."""
@@ -125,93 +82,6 @@ class CellFolder:
     def summary(self) -> dict[str, Any]:
         """Returns the facts of the finished cell."""
         return dict(read_json(self.result / "summary.json"))
-
-    def failure(self) -> dict[str, Any] | None:
-        """Returns why the last attempt failed, or None."""
-        path = self.path / "failure.json"
-        try:
-            return dict(read_json(path)) if path.stat().st_size else {**_NO_ROOM, "attempt": self.failures() + 1}
-        except FileNotFoundError:  # or another attempt began while we looked
-            return None
-
-    def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
-        """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
-
-        Args:
-            reason: What happened, in a sentence.
-            hint: What to do.
-            traceback: Of the exception, if there was one.
-            kind: What sort of failure; :mod:`harness.execution.workers.failures` lists them.
-            accumulate: Parts each batch was cut into.
-        """
-        attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}
-        said = {"hint": without_secrets(hint), "traceback": without_secrets(traceback)}
-        failure = {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1}
-        try:
-            self._write_failure(failure, attempt)
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            self._room.unlink(missing_ok=True)
-            try:
-                self._write_failure(failure, attempt)
-            except OSError:
-                # Somebody took the room at once. An empty file needs none, and `failure` knows what it means.
-                (self.path / "failure.json").touch()
-
-    def _write_failure(self, failure: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
-        write_json(self.path / "failure.json", failure)
-        write_json(self.path / "attempts.json", [*self.attempts(), attempt])
-
-    @property
-    def _room(self) -> Path:
-        return self.work / "room"
-
-    def set_room_aside(self) -> None:
-        """Takes some room on the disk, which :meth:`fail` gives back where the disk has become full.
-
-        Raises:
-            OSError: There is none.
-        """
-        if not self._room.is_file():
-            with atomic_path(self._room) as temporary:
-                temporary.write_bytes(os.urandom(_ROOM))  # nothing that a file system could store in less
-
-    def attempts(self) -> list[dict[str, Any]]:
-        """Returns every attempt that failed, oldest first: kind, reason, time, accumulate."""
-        try:
-            return list(read_json(self.path / "attempts.json"))
-        except (FileNotFoundError, ValueError):
-            return []
-
-    def failures(self) -> int:
-        """Returns how many attempts failed so far."""
-        return len(self.attempts())
-
-    def clear_failure(self) -> None:
-        """Takes an earlier failure for history; a new attempt begins."""
-        (self.path / "failure.json").unlink(missing_ok=True)
-
-    def log_tail(self, lines: int = _TAIL_LINES) -> str:
-        """Returns the last lines of the log; empty where there is none."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-                text = file.read().decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
-
-    def progress(self) -> dict[str, Any]:
-        """Returns the last progress the worker wrote; empty before the first, and where it cannot be read just now."""
-        try:
-            return dict(read_json(self.work / "progress.json"))
-        except (OSError, ValueError):  # a run never ends because somebody could not look
-            return {}
-
-    def write_progress(self, values: Mapping[str, Any]) -> None:
-        """Tells whoever watches how far the cell is."""
-        write_json(self.work / "progress.json", values)
 
     def rung(self, epoch: int) -> dict[str, Any] | None:
         """Returns the validation scores after an epoch, or None where training has not come to it."""
@@ -233,17 +103,10 @@ class CellFolder:
         with atomic_folder(self.result) as temporary:
             yield temporary
         self.clear_failure()
-        for disposable in (*self.work.glob("*.pt"), self._room):
-            disposable.unlink(missing_ok=True)
+        self.release_disk_space()
+        for checkpoint in self.work.glob("*.pt"):
+            checkpoint.unlink(missing_ok=True)
         shutil.rmtree(self.work / "external", ignore_errors=True)  # a framework's own copies of the data
-
-    def lease(self, wait: float = 0.0) -> Lease:
-        """Returns the lease a worker holds while it computes the cell; others take it over when the worker dies."""
-        return Lease(self.path / "leases", wait)
-
-    def owner(self) -> Claim | None:
-        """Returns who is computing the cell now, on whichever machine."""
-        return holder(self.path / "leases")
 
     def clear_work(self) -> None:
         """Drops checkpoints and progress: the next attempt starts from nothing."""

@@ -6,6 +6,7 @@
       HASH/subset.json       which modalities were present, what stood for the others, how it was computed
       HASH/cases.parquet     rows as the cell's own
       failure.json           why the last attempt failed
+      attempts.json          every attempt that failed
       progress.json, log.txt how far the evaluation is, and what it printed
       leases/                who evaluates the cell now
 
@@ -25,8 +26,7 @@ from typing import Any, Literal, get_args
 
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
-from harness.redaction import without_secrets
-from harness.results.lease import Claim, Lease, holder
+from harness.results.attempt_folder import AttemptFolder
 from harness.results.provenance import utc_now
 from harness.results.store import CellFolder
 
@@ -80,25 +80,20 @@ def choose_subsets(modalities: Sequence[str], choice: str = "all") -> list[tuple
     return [found for size in sizes[choice] for found in itertools.combinations(modalities, size)]
 
 
-@dataclass(frozen=True)
-class CellSubsets:
+class CellSubsets(AttemptFolder):
     """The subsets of one cell.
 
-    Attributes:
+    Args:
         cell: Its folder.
     """
 
-    cell: CellFolder
+    def __init__(self, cell: CellFolder) -> None:
+        super().__init__(cell.path / "subsets")
 
     @property
-    def path(self) -> Path:
-        """The folder of all of them."""
-        return self.cell.path / "subsets"
-
-    @property
-    def log(self) -> Path:
-        """What the process printed."""
-        return self.path / "log.txt"
+    def work(self) -> Path:
+        """Progress and log; weights and result are the cell's."""
+        return self.path
 
     def has(self, subset: Subset) -> bool:
         """Whether a subset has its result; it is there whole or not at all."""
@@ -120,41 +115,6 @@ class CellSubsets:
             if not path.parent.name.startswith(".")
         ]
 
-    def owner(self) -> Claim | None:
-        """Returns who evaluates the cell now."""
-        return holder(self.path / "leases")
-
-    def lease(self, wait: float = 0.0) -> Lease:
-        """Returns the lease of whoever evaluates the cell."""
-        return Lease(self.path / "leases", wait)
-
-    def failure(self) -> dict[str, Any] | None:
-        """Returns why the last attempt failed, or None."""
-        try:
-            return dict(read_json(self.path / "failure.json"))
-        except FileNotFoundError:
-            return None
-
-    def fail(self, reason: str, hint: str = "") -> None:
-        """Records why an attempt failed."""
-        said = {"reason": without_secrets(reason), "hint": without_secrets(hint), "time": utc_now()}
-        write_json(self.path / "failure.json", said)
-
-    def clear_failure(self) -> None:
-        """Takes an earlier failure for history; a new attempt begins."""
-        (self.path / "failure.json").unlink(missing_ok=True)
-
-    def progress(self) -> dict[str, Any]:
-        """Returns the last progress that was written; empty before the first, and where it cannot be read just now."""
-        try:
-            return dict(read_json(self.path / "progress.json"))
-        except (OSError, ValueError):
-            return {}
-
     def clear_progress(self) -> None:
         """Forgets how far an earlier evaluation was."""
         (self.path / "progress.json").unlink(missing_ok=True)
-
-    def write_progress(self, values: Mapping[str, Any]) -> None:
-        """Tells whoever watches how far the evaluation is."""
-        write_json(self.path / "progress.json", values)

@@ -197,7 +197,7 @@ def held(monkeypatch):
 
 
 def test_a_failure_on_a_full_disk_is_written_into_the_room_set_aside(cell, tmp_path, monkeypatch, held):
-    cell.set_room_aside()
+    cell.reserve_disk_space()
     FullDisk(monkeypatch, cell.work / "room")
     assert work(cell, tmp_path) == worker.FAILED  # the cell is no cell: that is refused, and must be said
     assert cell.status() == "failed"
@@ -206,7 +206,7 @@ def test_a_failure_on_a_full_disk_is_written_into_the_room_set_aside(cell, tmp_p
 
 
 def test_where_there_is_no_room_at_all_the_cell_has_failed_all_the_same(cell, tmp_path, monkeypatch, held):
-    cell.set_room_aside()
+    cell.reserve_disk_space()
     FullDisk(monkeypatch)
     assert work(cell, tmp_path) == worker.FAILED
     assert cell.status() == "failed"
@@ -219,7 +219,7 @@ def test_where_there_is_no_room_at_all_the_cell_has_failed_all_the_same(cell, tm
 
 def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(stop_request.signal, "signal", lambda number, handler: None)
-    cell.set_room_aside()
+    cell.reserve_disk_space()
     FullDisk(monkeypatch, cell.work / "room")
     assert work(cell, tmp_path) == worker.FAILED
     assert cell.failure()["kind"] == "disk_full"
@@ -228,7 +228,7 @@ def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeyp
 def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp_path, monkeypatch):
     other = Store(tmp_path).cell("other")
     other.write_spec({})
-    other.set_room_aside()
+    other.reserve_disk_space()
     monkeypatch.setattr(module, "_arguments", lambda attempt, slot: [])
     monkeypatch.setattr(module, "_start", lambda attempt, slot, fork: module._Fresh(["/bin/true"]))
     FullDisk(monkeypatch)
@@ -245,7 +245,7 @@ def test_a_worker_that_could_write_nothing_is_spoken_for(monkeypatch, tmp_path):
 
 
 def test_the_room_is_given_back_with_the_result(cell):
-    cell.set_room_aside()
+    cell.reserve_disk_space()
     with cell.writing_result() as result:
         (result / "summary.json").write_text("{}")
     assert not (cell.work / "room").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, NotFiniteError
-from harness.results.store import DISK_FULL
+from harness.results.attempt_folder import DISK_FULL
 
 __all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "PeerFailed", "Reason", "explain"]
 

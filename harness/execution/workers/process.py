@@ -77,7 +77,7 @@ class WorkerProcess:
         self._process: Forked | _Fresh | None = None
         self._refusal: OSError | None = None
         try:
-            attempt.cell.set_room_aside()
+            attempt.cell.reserve_disk_space()
             self._process = _start(attempt, slot, fork and slot.device == "cpu")
         except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
             self._refusal = error

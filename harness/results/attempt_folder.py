@@ -1,0 +1,167 @@
+"""What attempts leave in a folder, whatever they try: who works there, how far they are, and why they failed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.files import atomic_path, read_json, write_json
+from harness.redaction import without_secrets
+from harness.results.lease import Claim, Lease, holder
+from harness.results.provenance import utc_now
+
+__all__ = ["DISK_FULL", "AttemptFolder", "Status"]
+
+Status = Literal["done", "failed", "running", "interrupted", "new"]
+
+#: Lines and bytes of a log that are kept with a failure.
+_TAIL_LINES, _TAIL_BYTES = 30, 8192
+
+#: What the system says when a disk, or a user's share of it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: Bytes reserved for a failure: traceback, the end of the log, and the attempts before.
+_RESERVED_BYTES = 1 << 16
+
+#: What is known of a failure for which the disk had no space at all.
+_UNWRITTEN = {
+    "kind": "disk_full",
+    "reason": "The disk is full, and not even the reason of the failure could be written.",
+    "hint": "Make room (`harness clean`), then run again.",
+    "traceback": "",
+    "log": "",
+    "time": "",
+    "accumulate": 1,
+}
+
+
+@dataclass(frozen=True)
+class AttemptFolder:
+    """A folder in which one process works at a time, and others go on after it.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        """Progress, log and checkpoints."""
+        return self.path / "work"
+
+    @property
+    def log(self) -> Path:
+        """What the worker printed."""
+        return self.work / "log.txt"
+
+    def status(self) -> Status:
+        """Returns what has become of the attempts so far."""
+        if self.owner() is not None:
+            return "running"
+        if (self.path / "failure.json").is_file():
+            return "failed"
+        return "interrupted" if any(self.work.glob("*.pt")) else "new"
+
+    def lease(self, wait: float = 0.0) -> Lease:
+        """Returns the lease a worker holds while it works; others take it over when the worker dies."""
+        return Lease(self.path / "leases", wait)
+
+    def owner(self) -> Claim | None:
+        """Returns who works here now, on whichever machine."""
+        return holder(self.path / "leases")
+
+    def failure(self) -> dict[str, Any] | None:
+        """Returns why the last attempt failed, or None."""
+        path = self.path / "failure.json"
+        try:
+            return dict(read_json(path)) if path.stat().st_size else {**_UNWRITTEN, "attempt": self.failures() + 1}
+        except FileNotFoundError:  # or another attempt began while we looked
+            return None
+
+    def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
+        """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
+
+        Args:
+            reason: What happened, in a sentence.
+            hint: What to do.
+            traceback: Of the exception, if there was one.
+            kind: What sort of failure; :mod:`harness.execution.workers.failures` lists them.
+            accumulate: Parts each batch was cut into.
+        """
+        attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}
+        said = {"hint": without_secrets(hint), "traceback": without_secrets(traceback)}
+        failure = {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1}
+        try:
+            self._write_failure(failure, attempt)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self.release_disk_space()
+            try:
+                self._write_failure(failure, attempt)
+            except OSError:
+                # Somebody took the space at once. An empty file needs none, and `failure` knows what it means.
+                (self.path / "failure.json").touch()
+
+    def _write_failure(self, failure: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
+        write_json(self.path / "failure.json", failure)
+        write_json(self.path / "attempts.json", [*self.attempts(), attempt])
+
+    def reserve_disk_space(self) -> None:
+        """Takes some space on the disk, which :meth:`fail` gives back where the disk has become full.
+
+        Raises:
+            OSError: There is none.
+        """
+        if not self._reserved.is_file():
+            with atomic_path(self._reserved) as temporary:
+                temporary.write_bytes(os.urandom(_RESERVED_BYTES))  # nothing that a file system could compress
+
+    def release_disk_space(self) -> None:
+        """Gives the reserved space back."""
+        self._reserved.unlink(missing_ok=True)
+
+    @property
+    def _reserved(self) -> Path:
+        return self.work / "room"
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Returns every attempt that failed, oldest first: kind, reason, time, accumulate."""
+        try:
+            return list(read_json(self.path / "attempts.json"))
+        except (FileNotFoundError, ValueError):
+            return []
+
+    def failures(self) -> int:
+        """Returns how many attempts failed so far."""
+        return len(self.attempts())
+
+    def clear_failure(self) -> None:
+        """Takes an earlier failure for history; a new attempt begins."""
+        (self.path / "failure.json").unlink(missing_ok=True)
+
+    def log_tail(self, lines: int = _TAIL_LINES) -> str:
+        """Returns the last lines of the log; empty where there is none."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def progress(self) -> dict[str, Any]:
+        """Returns the last progress the worker wrote; empty before the first, and where it cannot be read just now."""
+        try:
+            return dict(read_json(self.work / "progress.json"))
+        except (OSError, ValueError):  # a run never ends because somebody could not look
+            return {}
+
+    def write_progress(self, values: Mapping[str, Any]) -> None:
+        """Tells whoever watches how far the work is."""
+        write_json(self.work / "progress.json", values)
