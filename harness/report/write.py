@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.report.analysis.analysis import Computed, DatasetView, compute
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis, analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
@@ -25,7 +25,7 @@ from harness.report.figures.rank_stability import rank_stability
 from harness.report.figures.significance_map import significance_map
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answers
-from harness.report.writers.csv import long_tables
+from harness.report.writers.csv import csv_files
 from harness.report.writers.html import html_page
 from harness.report.writers.latex import latex_document
 from harness.report.writers.markdown import markdown_document
@@ -43,7 +43,7 @@ FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 NO_FIGURES = "Figures were left out on request (--no-figures)."
 
 #: Drawn once a dataset, and once a dataset and metric.
-_OF_DATASET: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (
+_OF_DATASET: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
     box_plot,
     cost_plot,
     leading_map,
@@ -55,7 +55,7 @@ _OF_METRIC: tuple[Callable[[Analysis, str], Drawing | None], ...] = (
     significance_map,
     rank_stability,
 )
-_OF_CASES: tuple[Callable[[Computed, DatasetView], Drawing | None], ...] = (
+_OF_CASES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
     qualitative_grid,
     overlay_figure,
     surface_view,
@@ -101,29 +101,29 @@ def write_report(
     """
     wanted = _wanted(formats)
     _require_results(results)
-    computed = compute(results, allow_mixed=allow_mixed)
-    drawings = list(_drawings(computed)) if figures else []
+    study = analyse_study(results, allow_mixed=allow_mixed)
+    drawings = list(_drawings(study)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     written: list[Path] = []
-    said = answers(computed)
+    said = answers(study)
     for name, files in rendered.items():
         written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
     pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, content in _forms(computed, said, wanted, drawings, pictures, "" if figures else NO_FIGURES):
+    for name, content in _forms(study, said, wanted, drawings, pictures, "" if figures else NO_FIGURES):
         written.append(_write(out / name, content))
-    warnings = [text for name in computed.views if (text := computed.mixing.sentence(name))]
+    warnings = [text for name in study.views if (text := study.comparability.sentence(name))]
     if not figures and (out / "figures").is_dir():
         warnings.append(f"The figures in {out / 'figures'} are those of an earlier report.")
     return Report(tuple(written), tuple(warnings))
 
 
-def _drawings(computed: Computed) -> Iterator[Drawing]:
-    for view in computed.views.values():
-        found = [draw(computed, view) for draw in _OF_DATASET]
-        for metric in computed.results.metrics:
+def _drawings(study: StudyAnalysis) -> Iterator[Drawing]:
+    for view in study.views.values():
+        found = [draw(study, view) for draw in _OF_DATASET]
+        for metric in study.results.metrics:
             analysis = view.analyses.get((metric, view.main))
             found += [draw(analysis, view.title) for draw in _OF_METRIC] if analysis else []
-        found += [draw(computed, view) for draw in _OF_CASES]
+        found += [draw(study, view) for draw in _OF_CASES]
         yield from (drawing for drawing in found if drawing is not None)
 
 
@@ -145,14 +145,14 @@ def _require_results(results: StudyResults) -> None:
 
 
 def _forms(
-    computed: Computed,
+    study: StudyAnalysis,
     said: Sequence[str],
     wanted: set[str],
     drawings: Sequence[Drawing],
     pictures: Mapping[str, bytes],
     remark: str,
 ) -> Iterator[tuple[str, bytes]]:
-    results, tables = computed.results, build_tables(computed)
+    results, tables = study.results, build_tables(study)
     yield "answer.txt", ("\n\n".join(said) + "\n").encode()
     if "latex" in wanted:
         yield "tables.tex", latex_document(tables, remark).encode()
@@ -160,9 +160,9 @@ def _forms(
     if "markdown" in wanted:
         yield "tables.md", markdown_document(results, said, tables, remark).encode()
     if "csv" in wanted:
-        yield from ((f"csv/{name}", content) for name, content in long_tables(computed))
+        yield from ((f"csv/{name}", content) for name, content in csv_files(study))
     if "html" in wanted:
-        yield "report.html", html_page(computed, said, tables, drawings, pictures, remark).encode()
+        yield "report.html", html_page(study, said, tables, drawings, pictures, remark).encode()
 
 
 def _write(path: Path, content: bytes) -> Path:

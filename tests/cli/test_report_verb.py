@@ -112,11 +112,13 @@ def test_a_wrong_file_of_another_group_is_refused_with_its_row(store: Store, cap
 def test_pretrained_and_scratch_starts_are_not_mixed_silently(store: Store) -> None:
     from dataclasses import replace
 
-    from harness.report.analysis.analysis import compute
+    from harness.report.analysis.analysis import analyse_study
     from harness.results.reading import load_study
 
     study = load_study(store.find_study("ours"), store)
     mixed = replace(study, cells=study.cells.assign(start=["scratch", "pretrained:1234"]))
-    assert compute(mixed).mixing.reasons["data"] == ("different starting weights: pretrained (B); scratch (A)",)
+    assert analyse_study(mixed).comparability.reasons["data"] == (
+        "different starting weights: pretrained (B); scratch (A)",
+    )
     alike = replace(study, cells=study.cells.assign(start="scratch"))
-    assert compute(alike).mixing.reasons["data"] == ()
+    assert analyse_study(alike).comparability.reasons["data"] == ()

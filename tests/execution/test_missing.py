@@ -196,9 +196,9 @@ def test_the_verb_tests_every_cell_and_the_report_shows_it(cells, project, capsy
         ("never dropped", "zeros"),
         ("dropped with p 0.5", "token"),
     }
-    from harness.report.analysis.analysis import compute
+    from harness.report.analysis.analysis import analyse_study
 
-    kinds = {table.kind for table in build_tables(compute(results))}
+    kinds = {table.kind for table in build_tables(analyse_study(results))}
     assert {"missing-0", "missing-1", "missing-survival", "missing-leading"} <= kinds
     assert main(["missing", "micro", "--fill", "token", "--cpu", "--workers", "1"]) == 0
     assert "was trained without a learned token" in capsys.readouterr().out

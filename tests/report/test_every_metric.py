@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.evaluation.names import METRIC_NAMES
-from harness.report.analysis.analysis import compute
+from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.metric_styles import METRICS, metric_style
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
@@ -37,16 +37,16 @@ def result(metric: str, region: str, patient: str, value: float) -> tuple[float,
 
 
 @pytest.fixture(scope="module")
-def study(new_study) -> StudyResults:
+def results(new_study) -> StudyResults:
     """Eight patients, two regions, all metrics: three finished networks and one that failed."""
     random, builder = np.random.default_rng(0), new_study(metrics=METRIC_NAMES)
     builder.dataset("invented", kind="real", unit="patient", regions=("WT", "ET"), title="Invented", notes=())
     for label in ("AAHN", "B", "infinite"):
         builder.cell(label, dataset="invented", leading="-")
     builder.cell("broken", dataset="invented", leading="-", status="failed", reason="the loss is not finite")
-    results, rows = builder.build(), []
+    study, rows = builder.build(), []
     place = ["study", "profile", "cell", "dataset", "model", "label", "leading", "fold", "seed"]
-    for cell in results.cells.loc[results.cells["status"] == "done", place].to_dict("records"):
+    for cell in study.cells.loc[study.cells["status"] == "done", place].to_dict("records"):
         for patient in (f"p{number}" for number in range(8)):
             for metric in METRIC_NAMES:
                 for region in ("WT", "ET"):
@@ -56,14 +56,14 @@ def study(new_study) -> StudyResults:
                         value = np.inf
                     row = {"patient": patient, "case": patient, "region": region, "metric": metric, "value": value}
                     rows.append(cell | row | {"status": status, "implementation": f"{metric} 1"})
-    return replace(results, cases=pd.DataFrame(rows))
+    return replace(study, cases=pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
-def texts(study: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def texts(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the report writes, by the name of the file."""
     folder = tmp_path_factory.mktemp("every") / "report"
-    written = write_report(study, folder, figures=False).files
+    written = write_report(results, folder, figures=False).files
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in written}
 
 
@@ -86,11 +86,11 @@ def test_every_form_names_the_metric_with_its_unit_and_direction(texts: dict[str
     assert set(means["better"]) == {"higher" if style.higher_is_better else "lower"}
 
 
-def test_values_are_printed_in_a_sensible_form(study: StudyResults) -> None:
-    means = build_tables(compute(study))[0]
+def test_values_are_printed_in_a_sensible_form(results: StudyResults) -> None:
+    means = build_tables(analyse_study(results))[0]
     shown = {
-        row.heads[0]: {
-            (column.metric, column.region): entry for column, entry in zip(means.columns, row.entries, strict=True)
+        row.header[0]: {
+            (column.metric, column.region): entry for column, entry in zip(means.columns, row.cells, strict=True)
         }
         for row in means.rows
     }
@@ -116,17 +116,16 @@ def test_what_is_odd_is_said_in_every_form(texts: dict[str, str]) -> None:
         assert "nan ±" not in said.lower()
 
 
-def test_an_infinite_result_leaves_the_figures_whole(study: StudyResults) -> None:
-    some = replace(study, metrics=("dice", "assd", "ravd"))
-    computed = compute(some)
-    view = computed.views["invented"]
+def test_an_infinite_result_leaves_the_figures_whole(results: StudyResults) -> None:
+    study = analyse_study(replace(results, metrics=("dice", "assd", "ravd")))
+    view = study.views["invented"]
     for draw in (box_plot, cost_plot):
-        drawing = draw(computed, view)
+        drawing = draw(study, view)
         assert drawing is not None
         drawing.figure.draw_without_rendering()
         for axes in drawing.figure.axes:
             assert np.isfinite(axes.get_ylim()).all()
-    assert "Infinite results are not drawn." in box_plot(computed, view).caption
+    assert "Infinite results are not drawn." in box_plot(study, view).caption
 
 
 def test_a_wide_table_is_set_in_parts_that_can_be_read(texts: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from harness.report.analysis.analysis import compute
+from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.figure import Drawing, palette, render
 from harness.report.figures.images.overlays import overlay_figure, slice_dice
@@ -18,8 +18,8 @@ from harness.results.schema import StudyResults
 
 
 def draw(function, results: StudyResults) -> Drawing | None:
-    computed = compute(results)
-    return function(computed, computed.views["cortex"])
+    study = analyse_study(results)
+    return function(study, study.views["cortex"])
 
 
 def test_boxes_one_axes_a_metric_one_box_a_variant_and_region(ablation: StudyResults) -> None:

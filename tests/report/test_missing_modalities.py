@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.report.analysis.analysis import compute
+from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.missing_modalities import missing_map
 from harness.report.tables.build import build_tables
 from harness.report.tables.table import CHECK
@@ -41,7 +41,7 @@ def by_hand(label, present):
 
 
 @pytest.fixture
-def study(builder):
+def results(builder):
     builder.dataset("gliomas", title="Gliomas", kind="real", unit="patient", modalities=MODALITIES)
     people = [f"p{number:02d}" for number in range(PATIENTS)]
     subsets = []
@@ -67,51 +67,51 @@ def study(builder):
 
 
 def tables(results):
-    return {table.kind: table for table in build_tables(compute(results)) if table.kind.startswith("missing")}
+    return {table.kind: table for table in build_tables(analyse_study(results)) if table.kind.startswith("missing")}
 
 
-def test_scores_by_what_is_present_are_those_worked_out_by_hand(study):
-    table = tables(study)["missing-0"]
-    assert table.heads == MODALITIES
+def test_scores_by_what_is_present_are_those_worked_out_by_hand(results):
+    table = tables(results)["missing-0"]
+    assert table.row_header == MODALITIES
     assert [column.title for column in table.columns] == ["AAHN", "U-Net"]
-    assert [row.heads for row in table.rows] == [
+    assert [row.header for row in table.rows] == [
         tuple(CHECK if name in present else "–" for name in MODALITIES) for present in [MODALITIES, *SUBSETS]
     ]
     for row, present in zip(table.rows, [MODALITIES, *SUBSETS], strict=True):
-        for entry, label in zip(row.entries, ("AAHN", "U-Net"), strict=True):
+        for entry, label in zip(row.cells, ("AAHN", "U-Net"), strict=True):
             assert entry.sort == pytest.approx(by_hand(label, present))
             assert entry.main == f"{by_hand(label, present):.3f}"
             low, high = map(float, entry.span.split(", "))
             assert low <= by_hand(label, present) + 0.0005 <= high + 0.001
 
 
-def test_losses_are_the_differences_to_all_modalities(study):
-    table = tables(study)["missing-loss-0"]
-    assert [entry.main for entry in table.rows[0].entries] == ["reference", "reference"]
+def test_losses_are_the_differences_to_all_modalities(results):
+    table = tables(results)["missing-loss-0"]
+    assert [entry.main for entry in table.rows[0].cells] == ["reference", "reference"]
     for row, present in zip(table.rows[1:], SUBSETS, strict=True):
-        for entry, label in zip(row.entries, ("AAHN", "U-Net"), strict=True):
+        for entry, label in zip(row.cells, ("AAHN", "U-Net"), strict=True):
             assert entry.sort == pytest.approx(by_hand(label, present) - by_hand(label, MODALITIES))
             assert entry.main.endswith("*")  # ten patients, six tests
 
 
-def test_the_leading_modalitys_loss_stands_against_that_of_each_auxiliary(study):
-    rows = {(row.heads[0], row.heads[3]): row for row in tables(study)["missing-leading"].rows}
+def test_the_leading_modalitys_loss_stands_against_that_of_each_auxiliary(results):
+    rows = {(row.header[0], row.header[3]): row for row in tables(results)["missing-leading"].rows}
     assert len(rows) == 6
     for (label, auxiliary), row in rows.items():
         lead = by_hand(label, ("t2", "flair")) - by_hand(label, MODALITIES)
         other = by_hand(label, [name for name in MODALITIES if name != auxiliary]) - by_hand(label, MODALITIES)
-        assert [entry.sort for entry in row.entries[:3]] == pytest.approx([lead, other, other - lead])
-    assert rows["AAHN", "t2"].heads[2] == "t1"
-    assert rows["AAHN", "t2"].entries[2].sort == pytest.approx(0.28, abs=0.001)
-    assert rows["AAHN", "t2"].entries[3].main.endswith("*")
+        assert [entry.sort for entry in row.cells[:3]] == pytest.approx([lead, other, other - lead])
+    assert rows["AAHN", "t2"].header[2] == "t1"
+    assert rows["AAHN", "t2"].cells[2].sort == pytest.approx(0.28, abs=0.001)
+    assert rows["AAHN", "t2"].cells[3].main.endswith("*")
     # No modality leads in it: that of the others is singled out, and its loss costs least here.
-    assert rows["U-Net", "t2"].heads[2] == "t1 (of others)"
-    assert rows["U-Net", "t2"].entries[2].sort < 0
+    assert rows["U-Net", "t2"].header[2] == "t1 (of others)"
+    assert rows["U-Net", "t2"].cells[2].sort < 0
 
 
-def test_who_survives_is_ranked_among_networks_trained_alike(study):
-    rows = {row.heads[0]: row for row in tables(study)["missing-survival"].rows}
-    assert {label: row.heads[1:] for label, row in rows.items()} == {
+def test_who_survives_is_ranked_among_networks_trained_alike(results):
+    rows = {row.header[0]: row for row in tables(results)["missing-survival"].rows}
+    assert {label: row.header[1:] for label, row in rows.items()} == {
         "AAHN": ("never dropped", "zeros"),
         "U-Net": ("never dropped", "zeros"),
         "AAHN, dropout": ("dropped with p 0.3", "token"),
@@ -119,21 +119,21 @@ def test_who_survives_is_ranked_among_networks_trained_alike(study):
     for label, row in rows.items():
         mean = np.mean([by_hand(label, present) for present in SUBSETS])
         worst = min(SUBSETS, key=lambda present: by_hand(label, present))
-        assert row.entries[0].sort == pytest.approx(by_hand(label, MODALITIES))
-        assert row.entries[1].sort == pytest.approx(mean)
-        assert row.entries[2].sort == pytest.approx(mean - by_hand(label, MODALITIES))
-        assert row.entries[3].sort == pytest.approx(by_hand(label, worst))
-        assert row.entries[3].span == f"only {', '.join(worst)}"
-    assert {label: row.entries[1].mark for label, row in rows.items()} == {
+        assert row.cells[0].sort == pytest.approx(by_hand(label, MODALITIES))
+        assert row.cells[1].sort == pytest.approx(mean)
+        assert row.cells[2].sort == pytest.approx(mean - by_hand(label, MODALITIES))
+        assert row.cells[3].sort == pytest.approx(by_hand(label, worst))
+        assert row.cells[3].span == f"only {', '.join(worst)}"
+    assert {label: row.cells[1].mark for label, row in rows.items()} == {
         "AAHN": "best",
         "U-Net": "second",
         "AAHN, dropout": "",
     }
-    assert float(rows["U-Net"].entries[4].main.rstrip("*")) < 0.05
+    assert float(rows["U-Net"].cells[4].main.rstrip("*")) < 0.05
 
 
-def test_the_answer_says_which_network_survives_and_what_its_leading_modality_is_worth(study):
-    said = answers(compute(study))[-1]
+def test_the_answer_says_which_network_survives_and_what_its_leading_modality_is_worth(results):
+    said = answers(analyse_study(results))[-1]
     mean = np.mean([by_hand("AAHN", present) for present in SUBSETS])
     assert f"AAHN keeps the highest Dice over the 6 sets that lack at least one: {mean:.3f}" in said
     assert "AAHN changes by −0.300 without t1, which leads, and by −0.020 without t2, −0.040 without flair" in said
@@ -141,51 +141,53 @@ def test_the_answer_says_which_network_survives_and_what_its_leading_modality_is
     assert "better for 1 of 1 network trained with modalities dropped with p 0.3" in said
 
 
-def test_a_set_that_was_not_tested_and_a_test_that_failed_are_seen(study):
-    lacking = study.subsets[(study.subsets["label"] != "U-Net") | (study.subsets["present"] != "t1")]
-    cell = study.cells.loc[study.cells["label"] == "U-Net", "cell"].iloc[0]
-    found = tables(replace(study, subsets=lacking))["missing-0"]
-    assert found.rows[SUBSETS.index(("t1",)) + 1].entries[1].main == "not tested"
-    failed = tables(replace(study, subsets=lacking, subset_failures={cell: "Out of memory."}))
-    assert failed["missing-0"].rows[SUBSETS.index(("t1",)) + 1].entries[1].main == "failed"
+def test_a_set_that_was_not_tested_and_a_test_that_failed_are_seen(results):
+    lacking = results.subsets[(results.subsets["label"] != "U-Net") | (results.subsets["present"] != "t1")]
+    cell = results.cells.loc[results.cells["label"] == "U-Net", "cell"].iloc[0]
+    found = tables(replace(results, subsets=lacking))["missing-0"]
+    assert found.rows[SUBSETS.index(("t1",)) + 1].cells[1].main == "not tested"
+    failed = tables(replace(results, subsets=lacking, subset_failures={cell: "Out of memory."}))
+    assert failed["missing-0"].rows[SUBSETS.index(("t1",)) + 1].cells[1].main == "failed"
     assert any("Out of memory" in note for note in failed["missing-0"].notes)
-    survival = {row.heads[0]: row for row in failed["missing-survival"].rows}
-    assert survival["U-Net"].entries[1].main == "failed"
-    assert survival["U-Net"].entries[0].sort == pytest.approx(by_hand("U-Net", MODALITIES))
-    assert {row.entries[1].mark for row in survival.values()} == {""}
+    survival = {row.header[0]: row for row in failed["missing-survival"].rows}
+    assert survival["U-Net"].cells[1].main == "failed"
+    assert survival["U-Net"].cells[0].sort == pytest.approx(by_hand("U-Net", MODALITIES))
+    assert {row.cells[1].mark for row in survival.values()} == {""}
 
 
-def test_a_network_without_any_such_result_stands_among_those_trained_like_it(study):
-    cell = study.cells.loc[study.cells["label"] == "U-Net", "cell"].iloc[0]
-    without = replace(study, subsets=study.subsets[study.subsets["label"] != "U-Net"])
+def test_a_network_without_any_such_result_stands_among_those_trained_like_it(results):
+    cell = results.cells.loc[results.cells["label"] == "U-Net", "cell"].iloc[0]
+    without = replace(results, subsets=results.subsets[results.subsets["label"] != "U-Net"])
     found = tables(without)
     assert [column.title for column in found["missing-0"].columns] == ["AAHN", "U-Net"]
-    assert {row.entries[1].main for row in found["missing-0"].rows} == {"not tested"}
-    computed = compute(replace(without, subset_failures={cell: "Out of memory."}))
-    assert [one.name for one in computed.views["gliomas"].missing[1].tested] == ["AAHN, dropout"]
-    drawing = missing_map(computed, computed.views["gliomas"])
+    assert {row.cells[1].main for row in found["missing-0"].rows} == {"not tested"}
+    study = analyse_study(replace(without, subset_failures={cell: "Out of memory."}))
+    assert [one.name for one in study.views["gliomas"].missing[1].tested] == ["AAHN, dropout"]
+    drawing = missing_map(study, study.views["gliomas"])
     assert sum(text.get_text() == "failed" for text in drawing.figure.axes[0].texts) == len(SUBSETS) + 1
 
 
-def test_fewer_cases_with_fewer_modalities_are_never_taken_for_all(study):
+def test_fewer_cases_with_fewer_modalities_are_never_taken_for_all(results):
     lost = (
-        (study.subsets["present"] == "t1+t2") & (study.subsets["patient"] == "p03") & (study.subsets["label"] == "AAHN")
+        (results.subsets["present"] == "t1+t2")
+        & (results.subsets["patient"] == "p03")
+        & (results.subsets["label"] == "AAHN")
     )
-    found = tables(replace(study, subsets=study.subsets[~lost]))["missing-0"]
-    assert found.rows[1].entries[0].dagger
-    assert not found.rows[1].entries[1].dagger
+    found = tables(replace(results, subsets=results.subsets[~lost]))["missing-0"]
+    assert found.rows[1].cells[0].dagger
+    assert not found.rows[1].cells[1].dagger
     assert any("AAHN: fewer results" in note for note in found.notes)
 
 
-def test_fillings_of_one_network_stand_side_by_side(study):
-    more = study.subsets[study.subsets["label"] == "AAHN"].assign(fill="mean")
-    found = tables(replace(study, subsets=pd.concat([study.subsets, more])))["missing-0"]
+def test_fillings_of_one_network_stand_side_by_side(results):
+    more = results.subsets[results.subsets["label"] == "AAHN"].assign(fill="mean")
+    found = tables(replace(results, subsets=pd.concat([results.subsets, more])))["missing-0"]
     assert [column.title for column in found.columns] == ["AAHN, filled by zeros", "AAHN, filled by mean", "U-Net"]
 
 
-def test_the_heat_map_shows_every_mean_in_one_panel_a_training(study):
-    computed = compute(study)
-    drawing = missing_map(computed, computed.views["gliomas"])
+def test_the_heat_map_shows_every_mean_in_one_panel_a_training(results):
+    study = analyse_study(results)
+    drawing = missing_map(study, study.views["gliomas"])
     panels = [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]
     shown = [[text.get_text() for text in axes.texts] for axes in panels]
     alike = [("AAHN", "U-Net"), ("AAHN, dropout",)]
@@ -195,20 +197,20 @@ def test_the_heat_map_shows_every_mean_in_one_panel_a_training(study):
     assert panels[0].collections[0].get_clim() == panels[1].collections[0].get_clim()
 
 
-def test_every_form_holds_the_tables_and_the_long_form_their_numbers(study, tmp_path):
-    write_report(study, tmp_path)
+def test_every_form_holds_the_tables_and_the_long_form_their_numbers(results, tmp_path):
+    write_report(results, tmp_path)
     for name in ("tables.md", "tables.tex", "report.html"):
         assert "over all tested sets that lack at least one" in (tmp_path / name).read_text()
     assert (tmp_path / "figures" / "missing_gliomas.png").stat().st_size > 5000
     assert list((tmp_path / "latex").glob("missing-*-gliomas.tex"))
     rows = pd.read_csv(tmp_path / "csv" / "missing.csv").set_index(["label", "present"])
-    assert len(rows) == len(LOSSES) * (len(SUBSETS) + 1) == len(list(missing_rows(compute(study))))
+    assert len(rows) == len(LOSSES) * (len(SUBSETS) + 1) == len(list(missing_rows(analyse_study(results))))
     assert rows.loc[("U-Net", "t2"), "mean"] == pytest.approx(by_hand("U-Net", ("t2",)))
     assert rows.loc[("U-Net", "t2"), "absent"] == "t1+flair"
 
 
 def test_a_study_that_was_never_tested_so_shows_nothing_of_it(ablation):
     assert not tables(ablation)
-    computed = compute(ablation)
-    assert len(answers(computed)) == len(computed.views)
-    assert missing_map(computed, computed.views["cortex"]) is None
+    study = analyse_study(ablation)
+    assert len(answers(study)) == len(study.views)
+    assert missing_map(study, study.views["cortex"]) is None

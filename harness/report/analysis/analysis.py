@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.report.analysis.comparability import Mixing
-from harness.report.analysis.data_summary import Evidence, collect_evidence
+from harness.report.analysis.comparability import Comparability
+from harness.report.analysis.data_summary import DataSummary, summarise_data
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
 from harness.report.analysis.variants import (
@@ -29,7 +29,7 @@ from harness.statistics.analysis import Across, Analysis, Summary, across_datase
 from harness.statistics.comparability import why_not_comparable
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
-__all__ = ["Computed", "DatasetView", "compute"]
+__all__ = ["DatasetView", "StudyAnalysis", "analyse_study"]
 
 _ROW = ["label", "leading", "fold", "seed", "patient", "case", "region", "value", "status"]
 
@@ -45,7 +45,7 @@ class DatasetView:
         status: Whether each variant may have a mean.
         references: What each variant is compared with.
         cells: Cells, with column ``method``: the name of the variant.
-        evidence: What stands behind the numbers, in words.
+        data: What the numbers stand on, in words.
         analyses: By metric and region, the mean over regions included; a metric without results is absent, and so is
             one whose policy leaves out every test.
         floors: Summaries of trivial methods by name, metric and region; never ranked.
@@ -58,7 +58,7 @@ class DatasetView:
     status: Mapping[Variant, Status]
     references: Mapping[Variant, Variant]
     cells: pd.DataFrame
-    evidence: Evidence
+    data: DataSummary
     analyses: Mapping[tuple[str, str], Analysis]
     floors: Mapping[tuple[str, str, str], Summary]
     missing: tuple[MissingGroup, ...] = ()
@@ -66,7 +66,7 @@ class DatasetView:
     @property
     def title(self) -> str:
         """Title of the dataset, with its kind where it is not real data."""
-        return self.evidence.name
+        return self.data.name
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -95,23 +95,23 @@ class DatasetView:
 
 
 @dataclass(frozen=True)
-class Computed:
+class StudyAnalysis:
     """Results with what was computed from them.
 
     Attributes:
         results: The study.
-        mixing: Whether methods may be ranked.
+        comparability: Whether methods may be ranked.
         views: Each dataset, in table order.
         across: Ranks across datasets by metric; empty for one dataset, or where they share fewer than two methods.
     """
 
     results: StudyResults
-    mixing: Mixing
+    comparability: Comparability
     views: Mapping[str, DatasetView]
     across: Mapping[str, Across]
 
 
-def compute(results: StudyResults, *, allow_mixed: bool = False) -> Computed:
+def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyAnalysis:
     """Computes everything the report prints.
 
     Raises:
@@ -127,16 +127,20 @@ def compute(results: StudyResults, *, allow_mixed: bool = False) -> Computed:
     }
     datasets = datasets_of(results)
     cells = {dataset: _named(results, dataset) for dataset in datasets}
-    mixing = Mixing({name: tuple(why_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed)
+    comparability = Comparability({name: tuple(why_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed)
     views = {}
     for dataset in datasets:
         mine = {metric: groups[dataset, metric] for metric in results.metrics if (dataset, metric) in groups}
-        views[dataset] = _view(results, dataset, cells[dataset], mine, mixing)
-    return Computed(results, mixing, views, dict(_across(results, views)))
+        views[dataset] = _view(results, dataset, cells[dataset], mine, comparability)
+    return StudyAnalysis(results, comparability, views, dict(_across(results, views)))
 
 
 def _view(
-    results: StudyResults, dataset: str, cells: pd.DataFrame, groups: Mapping[str, pd.DataFrame], mixing: Mixing
+    results: StudyResults,
+    dataset: str,
+    cells: pd.DataFrame,
+    groups: Mapping[str, pd.DataFrame],
+    comparability: Comparability,
 ) -> DatasetView:
     variants = variants_of(results, dataset)
     names = row_names(variants)
@@ -157,8 +161,8 @@ def _view(
                     references={names[mine]: names[theirs] for mine, theirs in references.items()},
                     regions=declared,
                     unfinished=[names[variant] for variant in variants if status[variant] != "complete"],
-                    unlike=mixing.reasons[dataset],
-                    allow_mixed=mixing.allowed,
+                    unlike=comparability.reasons[dataset],
+                    allow_mixed=comparability.allowed,
                 )
             except NothingCounts:
                 uncounted.append((metric, region))
@@ -170,10 +174,10 @@ def _view(
         status=status,
         references=references,
         cells=cells,
-        evidence=collect_evidence(results, dataset, names, groups, main.untested if main else None, uncounted),
+        data=summarise_data(results, dataset, names, groups, main.untested if main else None, uncounted),
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
-        missing=missing_groups(results, cells, names, status, declared, allow_mixed=mixing.allowed),
+        missing=missing_groups(results, cells, names, status, declared, allow_mixed=comparability.allowed),
     )
 
 

@@ -12,10 +12,10 @@ from harness.report.analysis.variants import Variant
 from harness.results.overlay import Overlay, read_slices
 from harness.results.schema import StudyResults
 
-__all__ = ["RULE", "case_scores", "chosen_cases", "result_folders", "slices_of"]
+__all__ = ["SELECTION_RULE", "case_scores", "load_slices", "result_folders", "select_cases"]
 
 #: How cases are chosen, printed under what shows them.
-RULE = "the cases with the lowest, the middle and the highest score, taken as the median over variants"
+SELECTION_RULE = "the cases with the lowest, the middle and the highest score, taken as the median over variants"
 
 
 def case_scores(results: StudyResults, view: DatasetView) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def case_scores(results: StudyResults, view: DatasetView) -> pd.DataFrame:
     return table.loc[ranked.index]
 
 
-def chosen_cases(results: StudyResults, view: DatasetView) -> dict[str, str]:
+def select_cases(results: StudyResults, view: DatasetView) -> dict[str, str]:
     """Worst, median and best case by name of the place; fewer where there are fewer cases."""
     scores = case_scores(results, view)
     cases = [] if scores.empty else [str(case) for case in scores.index.get_level_values("case")]
@@ -60,7 +60,7 @@ def result_folders(results: StudyResults, view: DatasetView) -> dict[Variant, li
     return folders
 
 
-def slices_of(results: StudyResults, view: DatasetView, cases: list[str]) -> dict[str, dict[Variant, Overlay]]:
+def load_slices(results: StudyResults, view: DatasetView, cases: list[str]) -> dict[str, dict[Variant, Overlay]]:
     """The stored slices of some cases by case and variant, each of the first fold and seed that tested the case."""
     found: dict[str, dict[Variant, Overlay]] = {case: {} for case in cases}
     for variant, folders in result_folders(results, view).items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Mixing"]
+__all__ = ["Comparability"]
 
 
 @dataclass(frozen=True)
-class Mixing:
+class Comparability:
     """Why methods are not comparable, and whether they are ranked all the same.
 
     Attributes:
@@ -21,7 +21,7 @@ class Mixing:
     reasons: Mapping[str, tuple[str, ...]]
     allowed: bool = False
 
-    def ranks(self, dataset: str) -> bool:
+    def allows_ranking(self, dataset: str) -> bool:
         """Whether methods are ranked on the dataset."""
         return self.allowed or not self.reasons.get(dataset)
 

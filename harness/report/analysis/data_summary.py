@@ -14,13 +14,13 @@ from harness.results.schema import DatasetFacts, StudyResults
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = [
-    "Evidence",
-    "collect_evidence",
+    "DataSummary",
     "count",
     "data_name",
     "kind_words",
     "listed",
     "packages_of",
+    "summarise_data",
 ]
 
 #: What the reader must be told about data that no clinic recorded for this purpose.
@@ -28,12 +28,12 @@ _KINDS: Mapping[str, str] = {"real": "", "embedded": "embedded data", "generated
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DataSummary:
     """The facts under one dataset's tables.
 
     Attributes:
         name: Dataset title with its kind, e.g. ``Cortex, embedded data``.
-        base: What the numbers stand on: cases, patients, seeds, folds and protocol.
+        sample: What the numbers stand on: cases, patients, seeds, folds and protocol.
         scales: Scale and direction of each metric.
         policies: How many results were set by policy rather than measured.
         implementations: What computed each metric.
@@ -44,7 +44,7 @@ class Evidence:
     """
 
     name: str
-    base: str
+    sample: str
     scales: str
     policies: str
     implementations: str
@@ -84,14 +84,14 @@ def packages_of(cells: pd.DataFrame) -> dict[str, str]:
     return {name: ", ".join(sorted(versions[name])) for name in sorted(versions, key=str.lower)}
 
 
-def collect_evidence(
+def summarise_data(
     results: StudyResults,
     dataset: str,
     names: Mapping[Variant, str],
     groups: Mapping[str, pd.DataFrame],
     refusal: str | None,
     uncounted: Sequence[tuple[str, str]] = (),
-) -> Evidence:
+) -> DataSummary:
     """Collects what a dataset's tables must say under them.
 
     Args:
@@ -104,9 +104,9 @@ def collect_evidence(
     """
     facts = results.datasets[dataset]
     cells = results.cells[results.cells["dataset"] == dataset]
-    return Evidence(
+    return DataSummary(
         name=data_name(facts),
-        base=_base(facts, groups, cells),
+        sample=_sample(facts, groups, cells),
         scales=_scales(results.metrics),
         policies=_policies(groups, uncounted),
         implementations=_implementations(results, groups),
@@ -132,7 +132,7 @@ def _failures(cells: pd.DataFrame, names: Mapping[Variant, str]) -> tuple[str, .
     return tuple(text for *_, text in sorted(rows))
 
 
-def _base(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.DataFrame) -> str:
+def _sample(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.DataFrame) -> str:
     pairs = pd.concat([rows[["patient", "case"]].drop_duplicates() for rows in groups.values()]) if groups else None
     cases = 0 if pairs is None else len(pairs.drop_duplicates())
     patients = 0 if pairs is None else pairs["patient"].nunique()

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 
-__all__ = ["LEARNT", "unlearned"]
+__all__ = ["LOW_DICE", "low_score_notes"]
 
 #: A mean Dice below this is explained.
-LEARNT = 0.5
+LOW_DICE = 0.5
 
 #: Loss that falls by less than this share over the last quarter of a training has settled.
 _SETTLED = 0.02
 
 
-def unlearned(computed: Computed, view: DatasetView) -> list[str]:
-    """Returns a sentence for each variant whose mean Dice is below :data:`LEARNT`.
+def low_score_notes(study: StudyAnalysis, view: DatasetView) -> list[str]:
+    """Returns a sentence for each variant whose mean Dice is below :data:`LOW_DICE`.
 
     It names regions that were found in no case, and says where training stood when it ended: its loss and its score on
     the validation cases. Whether a longer training would do is for the reader to judge.
@@ -28,16 +28,16 @@ def unlearned(computed: Computed, view: DatasetView) -> list[str]:
     notes = []
     for variant in view.variants:
         summary = view.summary(variant, "dice", view.main)
-        if view.status[variant] != "complete" or summary is None or not summary.mean < LEARNT:
+        if view.status[variant] != "complete" or summary is None or not summary.mean < LOW_DICE:
             continue
-        said = [_never_found(computed, view, variant), _training(computed, view, variant)]
+        said = [_never_found(study, view, variant), _training(study, view, variant)]
         words = "; ".join(filter(None, said)) or "nothing is known of its training"
         notes.append(f"{view.names[variant]} has a mean Dice of {metric_style('dice').text(summary.mean)}: {words}.")
     return notes
 
 
-def _never_found(computed: Computed, view: DatasetView, variant: Variant) -> str:
-    cases = computed.results.cases
+def _never_found(study: StudyAnalysis, view: DatasetView, variant: Variant) -> str:
+    cases = study.results.cases
     mine = cases[
         (cases["dataset"] == view.name)
         & (cases["label"] == variant.label)
@@ -49,9 +49,9 @@ def _never_found(computed: Computed, view: DatasetView, variant: Variant) -> str
     return f"{', '.join(never)} found in no case" if never else ""
 
 
-def _training(computed: Computed, view: DatasetView, variant: Variant) -> str:
+def _training(study: StudyAnalysis, view: DatasetView, variant: Variant) -> str:
     cells = view.cells.loc[view.cells["method"] == view.names[variant], "cell"]
-    history = computed.results.history
+    history = study.results.history
     history = history[history["cell"].isin(cells)]
     if history.empty:
         return ""

@@ -23,14 +23,14 @@ from harness.statistics.comparability import why_not_comparable
 from harness.statistics.comparisons import Comparison
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid
 
-__all__ = ["MissingGroup", "Tested", "missing_groups"]
+__all__ = ["MissingGroup", "TestedNetwork", "missing_groups"]
 
 #: Between a subset and a region, where each pair of them is averaged.
 _BESIDE = "|"
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedNetwork:
     """One network, tested with fewer modalities.
 
     Attributes:
@@ -87,7 +87,7 @@ class MissingGroup:
     region: str
     modalities: tuple[str, ...]
     subsets: tuple[tuple[str, ...], ...]
-    tested: tuple[Tested, ...]
+    tested: tuple[TestedNetwork, ...]
     over: Analysis | None
     losses: Mapping[str, tuple[float, Interval | None]]
 
@@ -100,7 +100,7 @@ class MissingGroup:
         """The set that lacks one modality."""
         return tuple(name for name in self.modalities if name != modality)
 
-    def worst(self, tested: Tested) -> tuple[str, ...] | None:
+    def worst(self, tested: TestedNetwork) -> tuple[str, ...] | None:
         """The set with which a network scores worst; None where it has none."""
         found = {each: summary.mean for each in self.lacking if (summary := tested.summary(each)) is not None}
         if not found:
@@ -189,7 +189,7 @@ class _Study:
 
     def _tested(
         self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], protocols: Collection[object]
-    ) -> Iterator[Tested]:
+    ) -> Iterator[TestedNetwork]:
         """Networks of the group; one without any result stands among those that were trained by its protocol."""
         for variant, name in self.names.items():
             mine = _of(rows, variant)
@@ -202,7 +202,7 @@ class _Study:
                 if self.status[variant] == "complete" and len(mine):
                     beside = self._with_full(mine[mine["fill"] == fill], variant)
                     own, apart = self._own(beside, subsets), self._apart(beside, leading)
-                yield Tested(
+                yield TestedNetwork(
                     name=name if len(fills) == 1 else f"{name}, filled by {fill}",
                     variant=variant,
                     fill=str(fill),
@@ -251,7 +251,7 @@ class _Study:
         return self._analyse(rows.assign(method=method).dropna(subset="method"), self.region, self.regions, references)
 
     def _over(
-        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[Tested], allow_mixed: bool
+        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[TestedNetwork], allow_mixed: bool
     ) -> tuple[Analysis | None, dict[str, tuple[float, Interval | None]]]:
         """Networks by their mean over the sets that lack a modality."""
         place = {(one.variant.label, one.variant.leading, one.fill): one.name for one in tested}

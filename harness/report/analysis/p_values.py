@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.statistics.floors import ALPHA
 
-__all__ = ["STAR", "p_said", "p_text", "starred_p"]
+__all__ = ["STAR", "p_statement", "p_text", "starred_p"]
 
 #: Marks a p below :data:`harness.statistics.floors.ALPHA`.
 STAR = "*"
@@ -18,7 +18,7 @@ def p_text(value: float) -> str:
     return f"<{ALPHA}" if value < ALPHA <= float(text) else text
 
 
-def p_said(value: float) -> str:
+def p_statement(value: float) -> str:
     """In a sentence: ``p = 0.012`` or ``p < 0.001``."""
     text = p_text(value)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import (
@@ -46,12 +46,12 @@ _FLOOR = "#c4411b"
 _FAR = 0.5
 
 
-def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
+def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one axes a metric (more where the regions do not fit in a row); ``None`` where no variant is complete.
 
     A variant that is not complete has no box, as it has no mean, but keeps its colour and stands in the legend.
     """
-    metrics = [metric for metric in computed.results.metrics if (metric, view.main) in view.analyses]
+    metrics = [metric for metric in study.results.metrics if (metric, view.main) in view.analyses]
     drawn = [each for each in view.variants if any(view.summary(each, metric, view.main) for metric in metrics)]
     if not drawn:
         return None
@@ -78,9 +78,9 @@ def box_plot(computed: Computed, view: DatasetView) -> Drawing | None:
     said = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
     if any(np.isinf(each.by_case.to_numpy(dtype=float)).any() for each in view.analyses.values()):
         said += " Infinite results are not drawn."
-    refused = f" {view.evidence.refusal}." if view.evidence.refusal else ""
+    refused = f" {view.data.refusal}." if view.data.refusal else ""
     caption = (
-        f"{view.title}: {view.evidence.base}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
+        f"{view.title}: {view.data.sample}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
         f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
         f"right as in the legend.{said}{refused}"
     )

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.figures.figure import DOUBLE, INK, Drawing, legend, legend_height, new_figure, palette, styled
 from harness.statistics.analysis import Summary
@@ -23,9 +23,9 @@ _LEAST = 2
 _COSTS = (("parameters", 1e-6, "Parameters (M)"), ("gflops", 1.0, "GFLOPs of one pass"))
 
 
-def cost_plot(computed: Computed, view: DatasetView) -> Drawing | None:
+def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one row of axes a metric; ``None`` with fewer than two variants that have a mean and a cost."""
-    results = computed.results
+    results = study.results
     sizes = view.cells.groupby("method")[["parameters", "gflops"]].max().astype(float).dropna()
     complete = [set(view.complete(metric)) for metric in results.metrics]
     shown = [each for each in view.variants if view.names[each] in sizes.index and all(each in of for of in complete)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled, wrapped
@@ -19,9 +19,9 @@ _COLUMNS = 2
 _LABEL_WIDTH = 9
 
 
-def leading_map(computed: Computed, view: DatasetView) -> Drawing | None:
+def leading_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one row of panels a label; ``None`` where no label varies its leading modality."""
-    results = computed.results
+    results = study.results
     groups = leading_groups(view)
     if not groups:
         return None

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import LineStyleType
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import (
     DASHES,
@@ -29,9 +29,9 @@ _FEW = 6
 _WIDTH = 1.2
 
 
-def training_curves(computed: Computed, view: DatasetView) -> Drawing | None:
+def training_curves(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws loss above validation Dice; ``None`` without a history."""
-    history = computed.results.history.merge(view.cells[["cell", "method"]].drop_duplicates(), on="cell")
+    history = study.results.history.merge(view.cells[["cell", "method"]].drop_duplicates(), on="cell")
     if history.empty:
         return None
     name, variants = view.title, view.variants

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import metric_style
-from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.report.figures.heatmap import heat_map
 
@@ -19,9 +19,9 @@ _COLUMN, _BESIDE = 0.62, 2.2
 _LEVEL = 9
 
 
-def missing_map(computed: Computed, view: DatasetView) -> Drawing | None:
+def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one panel a way of training, all on one scale; ``None`` where no subset was tested."""
-    del computed
+    del study
     groups = view.missing
     if not groups:
         return None
@@ -67,10 +67,10 @@ def _means(group: MissingGroup) -> NDArray[np.float64]:
     return np.array([[_mean(one, present) for one in group.tested] for present in group.subsets])
 
 
-def _mean(one: Tested, present: tuple[str, ...]) -> float:
+def _mean(one: TestedNetwork, present: tuple[str, ...]) -> float:
     summary = one.summary(present)
     return np.nan if summary is None else summary.mean
 
 
-def _word(one: Tested) -> str:
+def _word(one: TestedNetwork) -> str:
     return one.status if one.status != "complete" else "failed" if one.failure else "not tested"

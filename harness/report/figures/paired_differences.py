@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from harness.report.analysis.metric_styles import metric_style
-from harness.report.analysis.p_values import STAR, p_said
+from harness.report.analysis.p_values import STAR, p_statement
 from harness.report.figures.figure import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
@@ -83,4 +83,4 @@ def _words(each: Comparison) -> str:
     better = f"better on {100 * each.p_better:.0f} %"
     if each.p_holm is None:
         return better
-    return f"{better}, {p_said(each.p_holm)}{f' {STAR}' if each.p_holm < ALPHA else ''}"
+    return f"{better}, {p_statement(each.p_holm)}{f' {STAR}' if each.p_holm < ALPHA else ''}"

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
-from harness.report.tables.ranked import table_among
+from harness.report.tables.ranked import ranked_table
 from harness.report.tables.table import CHECK, Table
 
 __all__ = ["ablation_tables", "switches"]
@@ -21,10 +21,10 @@ _OFF = "–"
 _ALL, _NONE = ("full", "all"), "none"
 
 
-def ablation_tables(computed: Computed, view: DatasetView) -> list[Table]:
+def ablation_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
     """One table a model that the study runs with several settings of its switches."""
     models = dict.fromkeys(str(model) for model in view.cells["model"])
-    tables = [_table(computed, view, model, _options_of(view, model)) for model in models]
+    tables = [_table(study, view, model, _options_of(view, model)) for model in models]
     return [table for table in tables if table]
 
 
@@ -71,7 +71,7 @@ def _options_of(view: DatasetView, model: str) -> dict[Variant, dict[str, Any]]:
     return {variant: json.loads(options[name] or "{}") for variant, name in view.names.items() if name in options}
 
 
-def _table(computed: Computed, view: DatasetView, model: str, options: _Options) -> Table | None:
+def _table(study: StudyAnalysis, view: DatasetView, model: str, options: _Options) -> Table | None:
     columns_of_switches = switches(options)
     if not columns_of_switches:
         return None
@@ -84,15 +84,15 @@ def _table(computed: Computed, view: DatasetView, model: str, options: _Options)
         )
         for variant in options
     }
-    return table_among(
-        computed,
+    return ranked_table(
+        study,
         view,
         words,
-        heads=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
+        row_header=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
         kind=f"ablation-{model}",
         title=f"ablation of {model}",
         caption=(
             f"Ablation of {model}: {view.title}.",
-            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.evidence.base}.",
+            f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.data.sample}.",
         ),
     )

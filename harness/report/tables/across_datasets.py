@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from harness.report.analysis.analysis import Computed
+from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.cells import sentence
-from harness.report.tables.table import Column, Entry, Row, Table
+from harness.report.tables.table import Column, Row, Table, TableCell
 
 __all__ = ["across_table"]
 
 
-def across_table(computed: Computed, metric: str) -> Table:
+def across_table(study: StudyAnalysis, metric: str) -> Table:
     """Rank of each method on each dataset by its mean, and the mean rank."""
-    found, style = computed.across[metric], metric_style(metric)
-    titles = {name: computed.views[name].title for name in found.ranks.columns}
+    found, style = study.across[metric], metric_style(metric)
+    titles = {name: study.views[name].title for name in found.ranks.columns}
     order = found.mean_ranks.sort_values(kind="stable").index
-    absent = sorted({name for view in computed.views.values() for name in view.names.values()} - set(order))
+    absent = sorted({name for view in study.views.values() for name in view.names.values()} - set(order))
     refusal = (found.refusal,) if found.refusal else ()
     return Table(
         kind=f"ranks-{metric}",
@@ -25,13 +25,13 @@ def across_table(computed: Computed, metric: str) -> Table:
             f"{style.title}: rank of the mean on each dataset, 1 the best, among methods that every dataset ranks.",
             *(f"{text[0].upper()}{text[1:]}." for text in refusal),
         ),
-        heads=("Variant",),
+        row_header=("Variant",),
         columns=(*(Column("Rank", title, plain=title) for title in titles.values()), Column("", "Mean rank")),
         rows=tuple(
             Row(
                 (str(name),),
                 tuple(
-                    Entry(f"{value:g}" if number < len(titles) else f"{value:.2f}", sort=float(value))
+                    TableCell(f"{value:g}" if number < len(titles) else f"{value:.2f}", sort=float(value))
                     for number, value in enumerate([*found.ranks.loc[name], found.mean_ranks[name]])
                 ),
             )

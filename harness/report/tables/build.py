@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.tables.ablation import ablation_tables
 from harness.report.tables.across_datasets import across_table
 from harness.report.tables.comparisons import comparison_tables, difference_tables
@@ -18,21 +18,21 @@ from harness.report.tables.table import Table
 __all__ = ["build_tables"]
 
 
-def build_tables(computed: Computed) -> list[Table]:
+def build_tables(study: StudyAnalysis) -> list[Table]:
     """The tables of every dataset, then those across them; a form that has nothing to say is left out."""
-    tables = [table for view in computed.views.values() for table in _of_dataset(computed, view)]
-    return [*tables, *(across_table(computed, metric) for metric in computed.across)]
+    tables = [table for view in study.views.values() for table in _of_dataset(study, view)]
+    return [*tables, *(across_table(study, metric) for metric in study.across)]
 
 
-def _of_dataset(computed: Computed, view: DatasetView) -> Iterator[Table]:
-    yield mean_table(computed, view)
-    yield from difference_tables(computed, view)
-    yield from comparison_tables(computed, view)
-    yield from ablation_tables(computed, view)
-    yield from leading_tables(computed, view)
+def _of_dataset(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    yield mean_table(study, view)
+    yield from difference_tables(study, view)
+    yield from comparison_tables(study, view)
+    yield from ablation_tables(study, view)
+    yield from leading_tables(study, view)
     yield from missing_tables(view)
-    yield median_table(computed, view)
-    if (efficiency := efficiency_table(computed, view)) is not None:
+    yield median_table(study, view)
+    if (efficiency := efficiency_table(study, view)) is not None:
         yield efficiency
-    if (published := published_table(computed, view)) is not None:
+    if (published := published_table(study, view)) is not None:
         yield published

@@ -6,33 +6,33 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.variants import Variant
-from harness.report.tables.table import DAGGER, Column, Entry, word
+from harness.report.tables.table import DAGGER, Column, TableCell, word_cell
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = [
-    "fewer",
-    "marks_of",
-    "mean_entry",
+    "limitations",
+    "mean_cell",
+    "note_incomplete",
     "provenance",
     "rank",
-    "refused",
-    "row_heads",
+    "rank_marks",
+    "row_headers",
     "score_columns",
     "sentence",
-    "statistic_entry",
+    "statistic_cell",
 ]
 
 K = TypeVar("K", bound=Hashable)
 
 
-def score_columns(computed: Computed, view: DatasetView) -> tuple[Column, ...]:
+def score_columns(study: StudyAnalysis, view: DatasetView) -> tuple[Column, ...]:
     """Regions of each metric, then the means; a dataset with one region has nothing to average."""
-    styles = [metric_style(metric) for metric in computed.results.metrics]
+    styles = [metric_style(metric) for metric in study.results.metrics]
     columns = [
         Column(style.pointed, region, style.name, region, f"{style.heading} {region} {style.arrow}")
         for style in styles
@@ -46,16 +46,16 @@ def score_columns(computed: Computed, view: DatasetView) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def row_heads(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple[str, ...]]]:
+def row_headers(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple[str, ...]]]:
     """Headings of the row-name columns, and the names of each variant; the leading modality where a label varies it."""
     if len({variant.label for variant in view.variants}) < len(view.variants):
         return ("Variant", "Leading"), {each: (each.label, each.leading.replace("-", "–")) for each in view.variants}
     return ("Variant",), {each: (each.label,) for each in view.variants}
 
 
-def mean_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
+def mean_cell(style: MetricStyle, summary: Summary, mark: str = "") -> TableCell:
     """Mean and standard deviation."""
-    return Entry(
+    return TableCell(
         main=style.text(summary.mean),
         spread="" if math.isnan(summary.sd) else style.text(summary.sd),
         mark=mark,
@@ -64,9 +64,9 @@ def mean_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
     )
 
 
-def median_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
+def median_cell(style: MetricStyle, summary: Summary, mark: str = "") -> TableCell:
     """Median and quartiles."""
-    return Entry(
+    return TableCell(
         main=style.text(summary.median),
         span=f"{style.text(summary.q1)}, {style.text(summary.q3)}",
         mark=mark,
@@ -75,23 +75,23 @@ def median_entry(style: MetricStyle, summary: Summary, mark: str = "") -> Entry:
     )
 
 
-def statistic_entry(
+def statistic_cell(
     view: DatasetView, variant: Variant, column: Column, mark: str = "", *, median: bool = False
-) -> Entry:
+) -> TableCell:
     """The statistic of a variant in a column, or the word that stands where there is none."""
     if view.status[variant] != "complete":
-        return word(view.status[variant])
+        return word_cell(view.status[variant])
     summary = view.summary(variant, column.metric, column.region)
     if summary is None:
-        return word("no result")
-    return (median_entry if median else mean_entry)(metric_style(column.metric), summary, mark)
+        return word_cell("no result")
+    return (median_cell if median else mean_cell)(metric_style(column.metric), summary, mark)
 
 
-def marks_of(
-    computed: Computed, view: DatasetView, column: Column, variants: Iterable[Variant], *, median: bool = False
+def rank_marks(
+    study: StudyAnalysis, view: DatasetView, column: Column, variants: Iterable[Variant], *, median: bool = False
 ) -> dict[Variant, str]:
     """``best`` and ``second`` among variants; none where methods may not be ranked."""
-    if not computed.mixing.ranks(view.name):
+    if not study.comparability.allows_ranking(view.name):
         return {}
     found = {each: view.summary(each, column.metric, column.region) for each in variants}
     values = {
@@ -112,7 +112,7 @@ def rank(values: Mapping[K, float], style: MetricStyle) -> dict[K, str]:
     return {each: names.get(value, "") for each, value in printed.items()}
 
 
-def fewer(view: DatasetView, variants: Sequence[Variant] | None = None) -> list[str]:
+def note_incomplete(view: DatasetView, variants: Sequence[Variant] | None = None) -> list[str]:
     """Which variants stand on fewer results than the others, and on how many."""
     notes = []
     for variant in variants or view.variants:
@@ -134,20 +134,20 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def refused(computed: Computed, view: DatasetView) -> tuple[str, ...]:
+def limitations(study: StudyAnalysis, view: DatasetView) -> tuple[str, ...]:
     """What the table cannot show: too few patients for a test, or methods that may not be ranked together."""
-    mixed = computed.mixing.sentence(view.name)
-    return (*((f"{view.evidence.refusal}.",) if view.evidence.refusal else ()), *((mixed,) if mixed else ()))
+    mixed = study.comparability.sentence(view.name)
+    return (*((f"{view.data.refusal}.",) if view.data.refusal else ()), *((mixed,) if mixed else ()))
 
 
 def provenance(view: DatasetView) -> tuple[str, ...]:
     """The dataset's caveats, policies, implementations, failures and code."""
-    evidence = view.evidence
-    failures = f"Without a result: {'; '.join(evidence.failures)}." if evidence.failures else "Every cell finished."
+    data = view.data
+    failures = f"Without a result: {'; '.join(data.failures)}." if data.failures else "Every cell finished."
     return (
-        *(sentence(note) for note in evidence.notes),
-        f"{evidence.policies}.",
-        f"{evidence.implementations}.",
+        *(sentence(note) for note in data.notes),
+        f"{data.policies}.",
+        f"{data.implementations}.",
         failures,
-        f"Commit {evidence.commits}.",
+        f"Commit {data.commits}.",
     )

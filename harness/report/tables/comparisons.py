@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import provenance, refused, row_heads, sentence
-from harness.report.tables.table import Column, Entry, Row, Table, word
+from harness.report.tables.cells import limitations, provenance, row_headers, sentence
+from harness.report.tables.table import WITHIN_SEEDS, Column, Row, Table, TableCell, word_cell
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
@@ -19,21 +19,21 @@ from harness.statistics.rankings import AGGREGATE, RANK, TEST
 
 __all__ = ["comparison_tables", "difference_tables"]
 
-_NONE = Entry("–")
+_NONE = TableCell("–")
 _RANKS = {AGGREGATE: "mean", RANK: "mean rank", TEST: "wins"}
 
 
-def comparison_tables(computed: Computed, view: DatasetView) -> list[Table]:
+def comparison_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
     """One table a metric: every variant against its reference, and its ranks by three schemes."""
     tables = []
-    for metric in computed.results.metrics:
+    for metric in study.results.metrics:
         analysis = view.analyses.get((metric, view.main))
         if analysis is not None and (analysis.comparisons or analysis.ranking is not None):
-            tables.append(_comparison_table(computed, view, analysis))
+            tables.append(_comparison_table(study, view, analysis))
     return tables
 
 
-def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis) -> Table:
+def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysis) -> Table:
     style = metric_style(analysis.metric)
     compared = {each.method: each for each in analysis.comparisons}
     references = sorted({each.reference for each in analysis.comparisons})
@@ -43,13 +43,13 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
     columns += [Column("Spread", "between patients"), Column("Spread", "between seeds")]
     schemes = list(analysis.ranking.ranks.columns) if analysis.ranking is not None else []
     columns += [Column("Rank by", _RANKS[scheme]) for scheme in schemes]
-    heads, names = row_heads(view)
-    said, rows = refused(computed, view), []
+    header, names = row_headers(view)
+    said, rows = limitations(study, view), []
     for variant, heading in names.items():
         name = view.names[variant]
         own = name in references
-        entries = _comparison_entries(style, compared.get(name), own=own) if compared else []
-        rows.append(Row(heading, (*entries, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
+        compared_cells = _comparison_cells(style, compared.get(name), own=own) if compared else []
+        rows.append(Row(heading, (*compared_cells, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
     columns, rows = _without_empty(columns, rows)
     return Table(
         kind=f"comparisons-{style.name}",
@@ -57,10 +57,10 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
         title=f"{view.title}: {style.title} compared",
         caption=(
             f"{style.title} compared{', mean over regions' if view.main == MEAN_REGION else ''}: {view.title}.",
-            f"Over {view.evidence.base}; {style.direction}.",
+            f"Over {view.data.sample}; {style.direction}.",
             *said,
         ),
-        heads=heads,
+        row_header=header,
         columns=tuple(columns),
         rows=tuple(rows),
         notes=(*(note for note in _words(analysis) if note not in said), *provenance(view)),
@@ -69,47 +69,47 @@ def _comparison_table(computed: Computed, view: DatasetView, analysis: Analysis)
 
 def _without_empty(columns: list[Column], rows: list[Row]) -> tuple[list[Column], list[Row]]:
     """Leaves out columns without a single value; notes and caption say what was refused, and why."""
-    kept = [place for place in range(len(columns)) if any(row.entries[place] != _NONE for row in rows)]
-    shorter = [replace(row, entries=tuple(row.entries[place] for place in kept)) for row in rows]
+    kept = [place for place in range(len(columns)) if any(row.cells[place] != _NONE for row in rows)]
+    shorter = [replace(row, cells=tuple(row.cells[place] for place in kept)) for row in rows]
     return [columns[place] for place in kept], shorter
 
 
 _TITLES = ("median", "95 % interval", "p (Holm)", "Cliff's delta", "P(better)", "within seeds")
 
 
-def _comparison_entries(style: MetricStyle, found: Comparison | None, *, own: bool) -> list[Entry]:
+def _comparison_cells(style: MetricStyle, found: Comparison | None, *, own: bool) -> list[TableCell]:
     if found is None:
-        return [word("reference") if own else word("not compared"), *[_NONE] * (len(_TITLES) - 1)]
-    seeds = {None: "–", True: "yes, a tie", False: "no"}[found.within_seeds]
+        return [word_cell("reference") if own else word_cell("not compared"), *[_NONE] * (len(_TITLES) - 1)]
+    seeds = WITHIN_SEEDS[found.within_seeds]
     interval = found.median_interval
     few = interval is None  # an effect of so few patients is -1 or 1 by nature
     return [
-        Entry(style.signed(found.median_difference), sort=found.median_difference),
-        _NONE if interval is None else Entry(f"{style.signed(interval.low)} to {style.signed(interval.high)}"),
-        _NONE if found.p_holm is None else Entry(starred_p(found.p_holm), sort=found.p_holm),
-        _NONE if few else Entry(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
-        _NONE if few else Entry(f"{found.p_better:.2f}", sort=found.p_better),
-        Entry(seeds),
+        TableCell(style.signed(found.median_difference), sort=found.median_difference),
+        _NONE if interval is None else TableCell(f"{style.signed(interval.low)} to {style.signed(interval.high)}"),
+        _NONE if found.p_holm is None else TableCell(starred_p(found.p_holm), sort=found.p_holm),
+        _NONE if few else TableCell(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
+        _NONE if few else TableCell(f"{found.p_better:.2f}", sort=found.p_better),
+        TableCell(seeds),
     ]
 
 
-def _spreads(view: DatasetView, variant: Variant, analysis: Analysis) -> list[Entry]:
+def _spreads(view: DatasetView, variant: Variant, analysis: Analysis) -> list[TableCell]:
     if view.status[variant] != "complete":
-        return [word(view.status[variant])] * 2
+        return [word_cell(view.status[variant])] * 2
     found, style = view.summary(variant, analysis.metric, analysis.region), metric_style(analysis.metric)
     if found is None:
-        return [word("no result")] * 2
+        return [word_cell("no result")] * 2
     patients = found.sd if found.n_patients > 1 else math.nan
-    return [_NONE if math.isnan(each) else Entry(style.text(each), sort=each) for each in (patients, found.seed_sd)]
+    return [_NONE if math.isnan(each) else TableCell(style.text(each), sort=each) for each in (patients, found.seed_sd)]
 
 
-def _ranks(analysis: Analysis, name: str) -> list[Entry]:
+def _ranks(analysis: Analysis, name: str) -> list[TableCell]:
     if analysis.ranking is None:
         return []
     ranks = analysis.ranking.ranks
     if name not in ranks.index:
         return [_NONE] * ranks.shape[1]
-    return [Entry(f"{value:g}", sort=value) for value in ranks.loc[[name]].to_numpy(dtype=float)[0].tolist()]
+    return [TableCell(f"{value:g}", sort=value) for value in ranks.loc[[name]].to_numpy(dtype=float)[0].tolist()]
 
 
 def _two(value: float) -> str:
@@ -153,13 +153,13 @@ def _words(analysis: Analysis) -> list[str]:
     return [*notes, *(sentence(text[0].upper() + text[1:]) for text in said)]
 
 
-def difference_tables(computed: Computed, view: DatasetView) -> list[Table]:
+def difference_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
     """One table a metric: mean paired differences by region; none where nothing is compared with a reference."""
     compared = {metric for (metric, _), analysis in view.analyses.items() if analysis.comparisons}
-    return [_difference_table(computed, view, metric) for metric in computed.results.metrics if metric in compared]
+    return [_difference_table(study, view, metric) for metric in study.results.metrics if metric in compared]
 
 
-def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Table:
+def _difference_table(study: StudyAnalysis, view: DatasetView, metric: str) -> Table:
     style = metric_style(metric)
     columns = tuple(
         Column(style.heading, "Mean over regions" if region == MEAN_REGION else region, metric, region)
@@ -171,8 +171,8 @@ def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Tab
         if (metric, column.region) in view.analyses
     }
     references = {view.names[each] for each in view.references.values()}
-    reference = references.pop() if len(references) == 1 else computed.results.reference
-    heads, names = row_heads(view)
+    reference = references.pop() if len(references) == 1 else study.results.reference
+    header, names = row_headers(view)
     rows = [
         Row(
             names[variant],
@@ -189,24 +189,24 @@ def _difference_table(computed: Computed, view: DatasetView, metric: str) -> Tab
         caption=(
             f"{style.title}, difference to {reference}: {view.title}.",
             "Variant minus reference: mean of the patients' differences and its 95 % interval (BCa bootstrap), over "
-            f"{view.evidence.base}. {STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
+            f"{view.data.sample}. {STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
             f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
-            *refused(computed, view),
+            *limitations(study, view),
         ),
-        heads=heads,
+        row_header=header,
         columns=columns,
         rows=tuple(rows),
         notes=provenance(view),
     )
 
 
-def _difference(view: DatasetView, variant: Variant, found: Comparison | None, style: MetricStyle) -> Entry:
+def _difference(view: DatasetView, variant: Variant, found: Comparison | None, style: MetricStyle) -> TableCell:
     if found is None:
         states = [view.status[each] for each in (variant, view.references[variant])]
-        return word(next((state for state in states if state != "complete"), "not compared"))
+        return word_cell(next((state for state in states if state != "complete"), "not compared"))
     ends = found.mean_interval
     star = STAR if found.p_holm is not None and found.p_holm < ALPHA else ""
-    return Entry(
+    return TableCell(
         f"{style.signed(found.mean_difference)}{star}",
         span="" if ends is None else f"{style.signed(ends.low)}, {style.signed(ends.high)}",
         sort=found.mean_difference,

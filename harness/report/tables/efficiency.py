@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count, listed
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import marks_of, refused, row_heads, statistic_entry
-from harness.report.tables.table import Column, Entry, Row, Table, word
+from harness.report.tables.cells import limitations, rank_marks, row_headers, statistic_cell
+from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["COSTS", "Cost", "efficiency_table"]
@@ -57,24 +57,24 @@ COSTS = (
 )
 
 
-def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
+def efficiency_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
     """Costs of every variant beside its mean score; ``None`` where no cell recorded any."""
-    cells, evidence = view.cells, view.evidence
+    cells, data = view.cells, view.data
     recorded = [cost for cost in COSTS if _is_recorded(cells, cost)]
     if not recorded:
         return None
     costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
     over = ", mean over regions" if view.main == MEAN_REGION else ""
-    styles = [metric_style(metric) for metric in computed.results.metrics]
+    styles = [metric_style(metric) for metric in study.results.metrics]
     scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
-    marks = {column: marks_of(computed, view, column, view.variants) for column in scores}
-    heads, names = row_heads(view)
+    marks = {column: rank_marks(study, view, column, view.variants) for column in scores}
+    header, names = row_headers(view)
     rows = []
     for variant, heading in names.items():
         mine = cells[cells["method"] == view.names[variant]]
-        entries = [_cost_entry(view, variant, mine, cost) for cost in costs]
-        entries += [statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in scores]
-        rows.append(Row(heading, tuple(entries)))
+        row = [_cost_cell(view, variant, mine, cost) for cost in costs]
+        row += [statistic_cell(view, variant, column, marks[column].get(variant, "")) for column in scores]
+        rows.append(Row(heading, tuple(row)))
     devices = listed(cells["device"].dropna()) or "unknown"
     return Table(
         kind="efficiency",
@@ -83,31 +83,31 @@ def efficiency_table(computed: Computed, view: DatasetView) -> Table | None:
         caption=(
             f"Efficiency: {view.title}.",
             "GFLOPs of one forward pass of one patch (1 MAC = 2 FLOPs); training time, latency and energy are means "
-            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {evidence.base}.",
-            *refused(computed, view),
+            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {data.sample}.",
+            *limitations(study, view),
         ),
-        heads=heads,
+        row_header=header,
         columns=(*(Column("Cost", cost.title, plain=cost.title) for cost in costs), *scores),
         rows=tuple(rows),
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
             *_unmeasured(cells),
             *_without_energy(cells),
-            *(("Cells without a result: " + "; ".join(evidence.failures) + ".",) if evidence.failures else ()),
-            f"Commit {evidence.commits}.",
+            *(("Cells without a result: " + "; ".join(data.failures) + ".",) if data.failures else ()),
+            f"Commit {data.commits}.",
         ),
-        marked="mean" if computed.mixing.ranks(view.name) else "",
+        marked="mean" if study.comparability.allows_ranking(view.name) else "",
     )
 
 
-def _cost_entry(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> Entry:
+def _cost_cell(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> TableCell:
     if view.status[variant] != "complete":
-        return word(view.status[variant])
+        return word_cell(view.status[variant])
     values = mine[cost.column].dropna().astype(float) if cost.column in mine else pd.Series(dtype=float)
     if values.empty:
-        return Entry("–")
+        return TableCell("–")
     value = cost.combine(values) * cost.scale
-    return Entry(f"{value:,.{cost.decimals}f}", sort=value)
+    return TableCell(f"{value:,.{cost.decimals}f}", sort=value)
 
 
 def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
-from harness.report.tables.ranked import table_among
+from harness.report.tables.ranked import ranked_table
 from harness.report.tables.table import Table
 
 __all__ = ["leading_groups", "leading_tables"]
@@ -18,22 +18,22 @@ def leading_groups(view: DatasetView) -> dict[str, list[Variant]]:
     return {label: variants for label, variants in groups.items() if len(variants) > 1}
 
 
-def leading_tables(computed: Computed, view: DatasetView) -> list[Table]:
+def leading_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
     """One table a label whose leading modality varies; ranked within it."""
-    return [_table(computed, view, label, variants) for label, variants in leading_groups(view).items()]
+    return [_table(study, view, label, variants) for label, variants in leading_groups(view).items()]
 
 
-def _table(computed: Computed, view: DatasetView, label: str, variants: list[Variant]) -> Table:
-    return table_among(
-        computed,
+def _table(study: StudyAnalysis, view: DatasetView, label: str, variants: list[Variant]) -> Table:
+    return ranked_table(
+        study,
         view,
         {variant: (variant.leading.replace("-", "–"),) for variant in variants},
-        heads=("Leading",),
+        row_header=("Leading",),
         kind=f"leading-{label}",
         title=f"leading modality of {label}",
         caption=(
             f"Leading modality of {label}: {view.title}.",
-            f"Mean ± SD over {view.evidence.base}; none: all are treated alike; a dash: the model knows no leading "
+            f"Mean ± SD over {view.data.sample}; none: all are treated alike; a dash: the model knows no leading "
             "modality.",
         ),
     )

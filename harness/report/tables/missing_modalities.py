@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from harness.report.analysis.analysis import DatasetView
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
-from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.tables.cells import provenance, rank, sentence
-from harness.report.tables.table import CHECK, DAGGER, Column, Entry, Row, Table, word
+from harness.report.tables.table import CHECK, DAGGER, Column, Row, Table, TableCell, word_cell
 from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
@@ -17,7 +17,7 @@ from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["missing_tables"]
 
-_NONE = Entry("–")
+_NONE = TableCell("–")
 
 
 def missing_tables(view: DatasetView) -> list[Table]:
@@ -34,11 +34,11 @@ def missing_tables(view: DatasetView) -> list[Table]:
 def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
     style = metric_style(group.metric)
 
-    def entry(one: Tested, present: tuple[str, ...], mark: str) -> Entry:
+    def entry(one: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         summary = one.summary(present)
         if summary is None:
             return _absent(one)
-        return Entry(
+        return TableCell(
             style.text(summary.mean),
             span=_ends(style, summary.mean_interval),
             mark=mark,
@@ -54,7 +54,7 @@ def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
         caption=(
             f"{style.title}{_over_regions(group)} by the modalities that are present ({CHECK}): {view.title}; in "
             f"training {group.dropout}.",
-            f"Mean over patients and its 95 % interval, over {view.evidence.base}; {style.direction}.",
+            f"Mean over patients and its 95 % interval, over {view.data.sample}; {style.direction}.",
         ),
         entry=entry,
         ranked=not _unlike(group),
@@ -64,10 +64,10 @@ def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
 def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
     style = metric_style(group.metric)
 
-    def entry(one: Tested, present: tuple[str, ...], mark: str) -> Entry:
+    def entry(one: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         del mark
         if present == group.modalities:
-            return word("reference") if one.own is not None else _absent(one)
+            return word_cell("reference") if one.own is not None else _absent(one)
         found = one.loss(present)
         return _absent(one) if found is None else _difference(style, found)
 
@@ -94,7 +94,7 @@ def _by_present(
     kind: str,
     title: str,
     caption: tuple[str, ...],
-    entry: Callable[[Tested, tuple[str, ...], str], Entry],
+    entry: Callable[[TestedNetwork, tuple[str, ...], str], TableCell],
     ranked: bool,
 ) -> Table:
     """One row a set of modalities, one column a network."""
@@ -109,7 +109,7 @@ def _by_present(
         dataset=view.name,
         title=f"{view.title}: {title} ({group.dropout})",
         caption=(*caption, *_refused(view, group)),
-        heads=group.modalities,
+        row_header=group.modalities,
         columns=tuple(Column("", one.name, group.metric, group.region) for one in group.tested),
         rows=tuple(rows),
         notes=(*_fills(group), *_lacking(group), *provenance(view)),
@@ -135,8 +135,8 @@ def _survival(view: DatasetView) -> Table:
         ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
         for one in group.tested:
-            entries = _survival_entries(group, one, style, over.get(one.name), marks.get(one.name, ""), best)
-            rows.append(Row((one.name, group.dropout, one.fill), entries))
+            cells = _survival_cells(group, one, style, over.get(one.name), marks.get(one.name, ""), best)
+            rows.append(Row((one.name, group.dropout, one.fill), cells))
     return Table(
         kind="missing-survival",
         dataset=view.name,
@@ -144,11 +144,11 @@ def _survival(view: DatasetView) -> Table:
         caption=(
             f"{style.title}{_over_regions(view.missing[0])} with all modalities, and over all tested sets that lack "
             f"at least one: {view.title}.",
-            f"Means over patients with their 95 % intervals, over {view.evidence.base}; each set counts alike. "
+            f"Means over patients with their 95 % intervals, over {view.data.sample}; each set counts alike. "
             "Networks are ranked and compared among those that saw modalities dropped in the same way.",
             *_refused(view, *view.missing),
         ),
-        heads=("Variant", "In training", "Filled by"),
+        row_header=("Variant", "In training", "Filled by"),
         columns=columns,
         rows=tuple(rows),
         notes=(
@@ -161,9 +161,9 @@ def _survival(view: DatasetView) -> Table:
     )
 
 
-def _survival_entries(
-    group: MissingGroup, one: Tested, style: MetricStyle, over: Summary | None, mark: str, best: str | None
-) -> tuple[Entry, ...]:
+def _survival_cells(
+    group: MissingGroup, one: TestedNetwork, style: MetricStyle, over: Summary | None, mark: str, best: str | None
+) -> tuple[TableCell, ...]:
     everything, worst = one.summary(group.modalities), group.worst(one)
     if everything is None:
         return tuple(_absent(one) for _ in range(5))
@@ -174,21 +174,23 @@ def _survival_entries(
     if pairs is not None and best is not None and best != one.name and one.name in pairs:
         against = float(pairs[one.name].loc[best])
     return (
-        Entry(style.text(everything.mean), span=_ends(style, everything.mean_interval), sort=everything.mean),
-        word("failed" if one.failure else "incomplete")
+        TableCell(style.text(everything.mean), span=_ends(style, everything.mean_interval), sort=everything.mean),
+        word_cell("failed" if one.failure else "incomplete")
         if over is None
-        else Entry(
+        else TableCell(
             style.text(over.mean),
             span=_ends(style, over.mean_interval),
             mark=mark,
             dagger=not over.complete,
             sort=over.mean,
         ),
-        _NONE if lost is None else Entry(style.signed(lost[0]), span=_ends(style, lost[1], signed=True), sort=lost[0]),
+        _NONE
+        if lost is None
+        else TableCell(style.signed(lost[0]), span=_ends(style, lost[1], signed=True), sort=lost[0]),
         _NONE
         if low is None or worst is None
-        else Entry(style.text(low.mean), span=f"only {', '.join(worst)}", sort=low.mean),
-        _NONE if against is None else Entry(starred_p(against), sort=against),
+        else TableCell(style.text(low.mean), span=f"only {', '.join(worst)}", sort=low.mean),
+        _NONE if against is None else TableCell(starred_p(against), sort=against),
     )
 
 
@@ -205,17 +207,19 @@ def _leading(view: DatasetView) -> list[Table]:
                 if auxiliary == one.leading or lead is None or other is None:
                     continue
                 found = apart.get(auxiliary)
-                heads = (one.name, group.dropout, f"{one.leading}{'' if one.leads else ' (of others)'}", auxiliary)
-                entries = (
+                header = (one.name, group.dropout, f"{one.leading}{'' if one.leads else ' (of others)'}", auxiliary)
+                cells = (
                     _difference(style, lead),
                     _difference(style, other),
                     _NONE if found is None else _difference(style, found, star=False),
                     _NONE
                     if found is None or found.p_holm is None
-                    else Entry(starred_p(found.p_holm), sort=found.p_holm),
-                    Entry({None: "–", True: "yes, a tie", False: "no"}[None if found is None else found.within_seeds]),
+                    else TableCell(starred_p(found.p_holm), sort=found.p_holm),
+                    TableCell(
+                        {None: "–", True: "yes, a tie", False: "no"}[None if found is None else found.within_seeds]
+                    ),
                 )
-                rows.append(Row(heads, entries))
+                rows.append(Row(header, cells))
     if not rows:
         return []
     costs = "above" if style.higher_is_better else "below"
@@ -233,7 +237,7 @@ def _leading(view: DatasetView) -> list[Table]:
                 "more.",
                 *_refused(view, *view.missing),
             ),
-            heads=("Variant", "In training", "Leading", "Auxiliary"),
+            row_header=("Variant", "In training", "Leading", "Auxiliary"),
             columns=(
                 Column("Without", "the leading"),
                 Column("Without", "the auxiliary"),
@@ -252,9 +256,9 @@ def _leading(view: DatasetView) -> list[Table]:
     ]
 
 
-def _difference(style: MetricStyle, found: Comparison, *, star: bool = True) -> Entry:
+def _difference(style: MetricStyle, found: Comparison, *, star: bool = True) -> TableCell:
     marked = STAR if star and found.p_holm is not None and found.p_holm < ALPHA else ""
-    return Entry(
+    return TableCell(
         f"{style.signed(found.mean_difference)}{marked}",
         span=_ends(style, found.mean_interval, signed=True),
         sort=found.mean_difference,
@@ -273,10 +277,10 @@ def _marks(group: MissingGroup, present: tuple[str, ...], style: MetricStyle) ->
     return rank(values, style)
 
 
-def _absent(one: Tested) -> Entry:
+def _absent(one: TestedNetwork) -> TableCell:
     if one.status != "complete":
-        return word(one.status)
-    return word("failed" if one.failure else "not tested")
+        return word_cell(one.status)
+    return word_cell("failed" if one.failure else "not tested")
 
 
 def _over_regions(group: MissingGroup) -> str:
@@ -289,7 +293,7 @@ def _unlike(group: MissingGroup) -> bool:
 
 def _refused(view: DatasetView, *groups: MissingGroup) -> tuple[str, ...]:
     """What these tables cannot show; methods of one group are alike even where the study's are not."""
-    patients = view.evidence.refusal
+    patients = view.data.refusal
     unlike = [text for group in groups if _unlike(group) and group.over is not None for text in group.over.refusals]
     return (*((f"{patients}.",) if patients else ()), *(sentence(text[0].upper() + text[1:]) for text in unlike))
 

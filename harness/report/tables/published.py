@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.inputs.published_numbers import SOURCE, published_method, published_rows
-from harness.report.tables.cells import provenance, row_heads
-from harness.report.tables.table import Column, Entry, Row, Table, word
+from harness.report.tables.cells import provenance, row_headers
+from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
 from harness.statistics.bootstrap import LEAST_PATIENTS, Interval
 from harness.statistics.patients import MEAN_REGION
 
@@ -31,15 +31,15 @@ _COLUMNS = (
 )
 
 
-def published_table(computed: Computed, view: DatasetView) -> Table | None:
+def published_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
     """One row a published number that a variant of the study has too; ``None`` where there is no such number."""
-    heads, names = row_heads(view)
+    header, names = row_headers(view)
     theirs = {(row["method"], row["metric"], row["region"]): row for row in _records(published_rows(view.name))}
     methods = {variant: published_method(view, variant) for variant in names}
     rows = [
-        Row(names[variant], _entries(computed, view, variant, theirs[method, metric, region]))
+        Row(names[variant], _cells(study, view, variant, theirs[method, metric, region]))
         for variant, method in methods.items()
-        for metric in computed.results.metrics
+        for metric in study.results.metrics
         for region in (*view.regions, MEAN_REGION)
         if (method, metric, region) in theirs
     ]
@@ -52,11 +52,11 @@ def published_table(computed: Computed, view: DatasetView) -> Table | None:
         title=f"{view.title}: published beside ours",
         caption=(
             f"Published beside ours: {view.title}.",
-            f"Published numbers are rounded as ours are ({SOURCE}); ours are mean ± SD over {view.evidence.base}.",
+            f"Published numbers are rounded as ours are ({SOURCE}); ours are mean ± SD over {view.data.sample}.",
             "Difference: ours minus published. Interval: BCa bootstrap of our mean over patients. Agrees: the "
             "published mean lies inside it.",
         ),
-        heads=heads,
+        row_header=header,
         columns=_COLUMNS,
         rows=tuple(rows),
         notes=(
@@ -85,32 +85,32 @@ def verdict(kind: str, published: float, interval: Interval | None) -> str:
     return "ours higher" if published < interval.low else "ours lower"
 
 
-def _entries(
-    computed: Computed, view: DatasetView, variant: Variant, published: Mapping[str, Any]
-) -> tuple[Entry, ...]:
+def _cells(
+    study: StudyAnalysis, view: DatasetView, variant: Variant, published: Mapping[str, Any]
+) -> tuple[TableCell, ...]:
     style, region = metric_style(str(published["metric"])), str(published["region"])
     mean, sd = float(published["mean"]), float(published["std"])
     head = (
-        Entry(style.heading),
-        Entry("Mean over regions" if region == MEAN_REGION else region),
-        Entry(style.text(mean), spread="" if math.isnan(sd) else style.text(sd), sort=mean),
+        TableCell(style.heading),
+        TableCell("Mean over regions" if region == MEAN_REGION else region),
+        TableCell(style.text(mean), spread="" if math.isnan(sd) else style.text(sd), sort=mean),
     )
     ours = view.summary(variant, style.name, region)
     if ours is None:
         state = view.status[variant] if view.status[variant] != "complete" else "no result"
-        return (*head, word(state), Entry("–"), Entry("–"), word(f"none ({state})"))
+        return (*head, word_cell(state), TableCell("–"), TableCell("–"), word_cell(f"none ({state})"))
     interval = ours.mean_interval
     return (
         *head,
-        Entry(
+        TableCell(
             style.text(ours.mean),
             spread="" if math.isnan(ours.sd) else style.text(ours.sd),
             dagger=not ours.complete,
             sort=ours.mean,
         ),
-        Entry(style.signed(ours.mean - mean), sort=ours.mean - mean),
-        Entry(_printed(style, interval)),
-        word(verdict(computed.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
+        TableCell(style.signed(ours.mean - mean), sort=ours.mean - mean),
+        TableCell(_printed(style, interval)),
+        word_cell(verdict(study.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
     )
 
 

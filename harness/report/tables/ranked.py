@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import fewer, marks_of, provenance, refused, score_columns, statistic_entry
+from harness.report.tables.cells import (
+    limitations,
+    note_incomplete,
+    provenance,
+    rank_marks,
+    score_columns,
+    statistic_cell,
+)
 from harness.report.tables.table import Row, Table
 
-__all__ = ["table_among"]
+__all__ = ["ranked_table"]
 
 
-def table_among(
-    computed: Computed,
+def ranked_table(
+    study: StudyAnalysis,
     view: DatasetView,
     words: Mapping[Variant, tuple[str, ...]],
-    heads: tuple[str, ...],
+    row_header: tuple[str, ...],
     kind: str,
     title: str,
     caption: Sequence[str],
@@ -24,20 +31,20 @@ def table_among(
     """Returns one row a variant; another model of the study may be better than all of them.
 
     Args:
-        computed: All of the study.
+        study: All of the study.
         view: The dataset.
         words: Of each variant, what stands before its scores.
-        heads: Above these words.
+        row_header: Above these words.
         kind: Of the table.
         title: What follows the dataset's title.
         caption: First sentences.
     """
-    columns = score_columns(computed, view)
-    marks = {column: marks_of(computed, view, column, words) for column in columns}
+    columns = score_columns(study, view)
+    marks = {column: rank_marks(study, view, column, words) for column in columns}
     rows = tuple(
         Row(
             said,
-            tuple(statistic_entry(view, variant, column, marks[column].get(variant, "")) for column in columns),
+            tuple(statistic_cell(view, variant, column, marks[column].get(variant, "")) for column in columns),
         )
         for variant, said in words.items()
     )
@@ -45,10 +52,10 @@ def table_among(
         kind=kind,
         dataset=view.name,
         title=f"{view.title}: {title}",
-        caption=(*caption, f"{view.evidence.scales}.", *refused(computed, view)),
-        heads=heads,
+        caption=(*caption, f"{view.data.scales}.", *limitations(study, view)),
+        row_header=row_header,
         columns=columns,
         rows=rows,
-        notes=(*fewer(view, list(words)), *provenance(view)),
-        marked="mean" if computed.mixing.ranks(view.name) else "",
+        notes=(*note_incomplete(view, list(words)), *provenance(view)),
+        marked="mean" if study.comparability.allows_ranking(view.name) else "",
     )

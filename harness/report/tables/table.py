@@ -1,11 +1,11 @@
-"""What a table is before it takes a form: headings, rows, entries, and the words above and under it."""
+"""What a table is before it takes a form: headings, rows, cells, and the words above and under it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
 
-__all__ = ["CHECK", "DAGGER", "MARKED", "Column", "Entry", "Row", "Table", "word"]
+__all__ = ["CHECK", "DAGGER", "MARKED", "WITHIN_SEEDS", "Column", "Row", "Table", "TableCell", "word_cell"]
 
 #: Marks a mean over fewer results than its neighbours.
 DAGGER = "†"
@@ -15,6 +15,9 @@ CHECK = "✓"
 
 #: What the marks of a ranked table mean.
 MARKED = "equal printed values share the mark"
+
+#: Whether a difference lies within the spread between seeds, in words.
+WITHIN_SEEDS = {None: "–", True: "yes, a tie", False: "no"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One cell of a table.
 
     Attributes:
@@ -78,10 +81,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its headings and entries."""
+    """One row: its header cells and its other cells."""
 
-    heads: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    header: tuple[str, ...]
+    cells: tuple[TableCell, ...]
     is_floor: bool = False
 
 
@@ -94,7 +97,7 @@ class Table:
         dataset: Registered dataset name, or what else the table is about.
         title: Short title, always with the kind of data.
         caption: Sentences above the table.
-        heads: Headings of the row-name columns.
+        row_header: Headings of the columns that name the rows.
         columns: Columns of numbers.
         rows: Variants in study order, then floors.
         notes: Sentences under the table.
@@ -105,7 +108,7 @@ class Table:
     dataset: str
     title: str
     caption: tuple[str, ...]
-    heads: tuple[str, ...]
+    row_header: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -122,6 +125,6 @@ class Table:
         return [(name, len(list(members))) for name, members in groupby(column.group for column in self.columns)]
 
 
-def word(text: str) -> Entry:
+def word_cell(text: str) -> TableCell:
     """An entry that is a word where a number would stand."""
-    return Entry(text, is_word=True)
+    return TableCell(text, is_word=True)

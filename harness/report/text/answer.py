@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
-from harness.report.analysis.p_values import p_said
+from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.variants import Variant
 from harness.report.tables.cells import rank
 from harness.report.text.missing_modalities import missing_answer
@@ -18,22 +18,20 @@ from harness.statistics.floors import ALPHA
 __all__ = ["answers"]
 
 
-def answers(computed: Computed) -> list[str]:
+def answers(study: StudyAnalysis) -> list[str]:
     """Answers dataset by dataset: which variant has the best mean, by how much, and whether that means anything.
 
     Where networks were tested with fewer modalities, which one survives that is a further answer.
     """
-    said = [
-        text for view in computed.views.values() for text in (_answer(computed, view), missing_answer(computed, view))
-    ]
+    said = [text for view in study.views.values() for text in (_answer(study, view), missing_answer(study, view))]
     return [text for text in said if text]
 
 
-def _answer(computed: Computed, view: DatasetView) -> str:
-    mixed = computed.mixing.sentence(view.name)
-    if not computed.mixing.ranks(view.name):
+def _answer(study: StudyAnalysis, view: DatasetView) -> str:
+    mixed = study.comparability.sentence(view.name)
+    if not study.comparability.allows_ranking(view.name):
         return f"On {view.title}, no answer. {mixed}"
-    style = metric_style(computed.results.metrics[0])
+    style = metric_style(study.results.metrics[0])
     analysis = view.analyses.get((style.name, view.main))
     left_out = [view.names[each] for each in view.variants if each not in view.complete(style.name)]
     if analysis is None or len(analysis.table.columns) < 2:
@@ -46,9 +44,9 @@ def _answer(computed: Computed, view: DatasetView) -> str:
         sentences.append(f"Left out, because results are missing: {', '.join(left_out)}.")
     if mixed:
         sentences.append(mixed)
-    if view.evidence.refusal:
+    if view.data.refusal:
         sentences.append(
-            f"{view.evidence.refusal}. So this is an observation on these cases and not evidence for a better method."
+            f"{view.data.refusal}. So this is an observation on these cases and not evidence for a better method."
         )
     return " ".join(sentences)
 
@@ -97,7 +95,7 @@ def _delta(found: Comparison, style: MetricStyle) -> str:
     unit = f" {style.unit}" if style.unit else ""
     words = _interval(found.mean_interval, style, signed=True)
     if found.p_holm is not None:
-        words.append(f"{p_said(found.p_holm)} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
+        words.append(f"{p_statement(found.p_holm)} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
     if found.within_seeds:
         words.append("within the spread between seeds")
     said = f" ({'; '.join(words)})" if words else ""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
-from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import starred_p
 from harness.report.tables.cells import rank
 from harness.statistics.bootstrap import Interval
@@ -16,14 +16,14 @@ from harness.statistics.floors import ALPHA
 __all__ = ["missing_answer"]
 
 
-def missing_answer(computed: Computed, view: DatasetView) -> str:
+def missing_answer(study: StudyAnalysis, view: DatasetView) -> str:
     """The answer of one dataset; empty where nothing was tested with fewer modalities."""
     if not view.missing:
         return ""
     sentences = [text for group in view.missing for text in _group(group)]
-    sentences += _dropout(computed, view)
-    if view.evidence.refusal:
-        sentences.append(f"{view.evidence.refusal}. So this is an observation on these cases.")
+    sentences += _dropout(study, view)
+    if view.data.refusal:
+        sentences.append(f"{view.data.refusal}. So this is an observation on these cases.")
     text = " ".join(sentences)
     return f"On {view.title}, {text[0].lower()}{text[1:]}"
 
@@ -72,7 +72,7 @@ def _ahead(group: MissingGroup, best: str) -> list[str]:
     return [f"It differs significantly (p below {ALPHA} after Holm) from {len(beaten)} of {len(others)} others."]
 
 
-def _leading(group: MissingGroup, one: Tested, style: MetricStyle) -> str:
+def _leading(group: MissingGroup, one: TestedNetwork, style: MetricStyle) -> str:
     """What the loss of the leading modality costs, against that of the auxiliaries."""
     lead = one.loss(group.without(one.leading))
     others = {each: one.loss(group.without(each)) for each in group.modalities if each != one.leading}
@@ -108,11 +108,11 @@ def _least(group: MissingGroup, style: MetricStyle) -> list[str]:
     ]
 
 
-def _dropout(computed: Computed, view: DatasetView) -> list[str]:
+def _dropout(study: StudyAnalysis, view: DatasetView) -> list[str]:
     """Whether dropping modalities in training helps: the same networks with and without it."""
     never = [group for group in view.missing if group.dropout == "never dropped"]
     style, sentences = metric_style(view.missing[0].metric), []
-    cells = computed.results.cells
+    cells = study.results.cells
     for group in view.missing:
         if not never or group is never[0]:
             continue

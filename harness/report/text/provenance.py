@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.report.analysis.analysis import Computed
+from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.analysis.data_summary import listed, packages_of
 
 __all__ = ["cell_differences", "provenance_of"]
@@ -20,11 +20,11 @@ _SHARED = (
 )
 
 
-def provenance_of(computed: Computed) -> dict[str, str]:
+def provenance_of(study: StudyAnalysis) -> dict[str, str]:
     """Facts by name: what code, data, split, packages and hardware the cells ran on."""
-    cells = computed.results.cells
-    untested = {view.title: view.evidence.refusal for view in computed.views.values() if view.evidence.refusal}
-    untested |= {view.title: "no results" for view in computed.views.values() if not view.analyses}
+    cells = study.results.cells
+    untested = {view.title: view.data.refusal for view in study.views.values() if view.data.refusal}
+    untested |= {view.title: "no results" for view in study.views.values() if not view.analyses}
     named = {
         "Significance": "; ".join(f"{title}, {reason}" for title, reason in untested.items())
         or "enough patients for a test on every dataset",
@@ -33,23 +33,23 @@ def provenance_of(computed: Computed) -> dict[str, str]:
         "Split": listed(cells["split"].dropna()),
         "Data": listed(cells["data"].dropna()),
         "Device": listed(cells["device"].dropna()),
-        "Metrics": listed(computed.results.cases["implementation"].dropna().unique()),
+        "Metrics": listed(study.results.cases["implementation"].dropna().unique()),
         "Packages": ", ".join(f"{name} {version}" for name, version in packages_of(cells).items()),
         "Finished": _span(cells["finished"]),
     }
     return {name: value or "unknown" for name, value in named.items()}
 
 
-def cell_differences(computed: Computed) -> list[tuple[str, str, str]]:
+def cell_differences(study: StudyAnalysis) -> list[tuple[str, str, str]]:
     """In what the finished cells of a dataset differ beyond variant, fold and seed.
 
     Returns:
         Rows of (what, value, which variants); empty where all cells ran alike.
     """
     rows: list[tuple[str, str, str]] = []
-    for view in computed.views.values():
+    for view in study.views.values():
         cells = view.cells[view.cells["status"] == "done"]
-        title = computed.results.datasets[view.name].title
+        title = study.results.datasets[view.name].title
         for column, name in _SHARED:
             if column in cells:
                 rows += _differing(cells, column, f"{name}, {title}")

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.report.analysis.analysis import DatasetView
-from harness.report.analysis.case_selection import case_scores, slices_of
+from harness.report.analysis.case_selection import case_scores, load_slices
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.figures.images.overlays import label_colour, slice_dice
 from harness.results.overlay import Overlay
 from harness.results.schema import StudyResults
 
-__all__ = ["DrillDown", "drill_down"]
+__all__ = ["CaseGallery", "case_gallery"]
 
 #: Cases listed and pictured, worst first; the csv files hold every one.
 _MAX_LISTED, _MAX_PICTURED = 200, 24
@@ -46,7 +46,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class CaseView:
+class GalleryCase:
     """One case: its scores at printed precision and as numbers, and its pictures."""
 
     name: str
@@ -57,36 +57,36 @@ class CaseView:
 
 
 @dataclass(frozen=True)
-class DrillDown:
+class CaseGallery:
     """The cases of one dataset, worst first."""
 
     title: str
     score: str
     variants: tuple[str, ...]
-    cases: tuple[CaseView, ...]
+    cases: tuple[GalleryCase, ...]
     note: str
 
 
-def drill_down(results: StudyResults, view: DatasetView) -> DrillDown | None:
+def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None:
     """Lists the cases; ``None`` where there are no results."""
     scores = case_scores(results, view)
     if scores.empty:
         return None
     style = metric_style(results.metrics[0])
     listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
-    slices = slices_of(results, view, listed[:_MAX_PICTURED])
+    slices = load_slices(results, view, listed[:_MAX_PICTURED])
     views = []
     for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
         numbers = tuple(None if np.isnan(value) else float(value) for value in values)
         printed = tuple("–" if number is None else style.text(number) for number in numbers)
         mine = slices.get(case, {})
         named = next(iter(mine.values())).name if mine else ""
-        views.append(CaseView(case, printed, numbers, named, _pictures(mine, view.names)))
+        views.append(GalleryCase(case, printed, numbers, named, _pictures(mine, view.names)))
     note = (
         f"{len(listed)} of {len(scores)} cases, the worst first by the median over variants; all are in csv/cases.csv. "
     )
     note += f"Pictures of {len(slices)} cases." if slices else "No slices are stored with these results."
-    return DrillDown(
+    return CaseGallery(
         title=view.title,
         score=style.heading,
         variants=tuple(str(name) for name in scores.columns),

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import kind_words
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
@@ -20,27 +20,27 @@ from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.rankings import AGGREGATE, RANK, TEST
 
-__all__ = ["long_tables"]
+__all__ = ["csv_files"]
 
 _PLACE = ("dataset", "label", "leading", "metric", "region")
 _RANKS = {AGGREGATE: "rank_by_mean", RANK: "rank_by_mean_rank", TEST: "rank_by_wins"}
 
 
-def long_tables(computed: Computed) -> Iterator[tuple[str, bytes]]:
+def csv_files(study: StudyAnalysis) -> Iterator[tuple[str, bytes]]:
     """CSV files by name: means, comparisons with the reference, ranks, floors, missing modalities, cases and cells.
 
     The rows of ``cases`` carry the kind of data; the others also why a test or a ranking was refused: a row of a CSV
     file travels without its caption.
     """
-    cells = computed.results.cells.sort_values(["dataset", "label", "leading", "fold", "seed"], ignore_index=True)
-    yield "means.csv", _csv(_told(pd.DataFrame(_means(computed), columns=_MEANS), computed))
-    yield "comparisons.csv", _csv(_told(pd.DataFrame(_comparisons(computed), columns=_COMPARISONS), computed))
-    yield "ranks.csv", _csv(_told(pd.DataFrame(_ranks(computed), columns=[*_PLACE, *_RANKED]), computed))
-    yield "floors.csv", _csv(_told(pd.DataFrame(_floors(computed), columns=_FLOORS), computed))
-    if any(view.missing for view in computed.views.values()):
-        yield "missing.csv", _csv(_told(pd.DataFrame(missing_rows(computed), columns=MISSING_COLUMNS), computed))
-    yield "cases.csv", _cases(computed)
-    yield "cells.csv", _csv(cells.assign(data_kind=cells["dataset"].map(_kinds(computed))))
+    cells = study.results.cells.sort_values(["dataset", "label", "leading", "fold", "seed"], ignore_index=True)
+    yield "means.csv", _csv(_told(pd.DataFrame(_means(study), columns=_MEANS), study))
+    yield "comparisons.csv", _csv(_told(pd.DataFrame(_comparisons(study), columns=_COMPARISONS), study))
+    yield "ranks.csv", _csv(_told(pd.DataFrame(_ranks(study), columns=[*_PLACE, *_RANKED]), study))
+    yield "floors.csv", _csv(_told(pd.DataFrame(_floors(study), columns=_FLOORS), study))
+    if any(view.missing for view in study.views.values()):
+        yield "missing.csv", _csv(_told(pd.DataFrame(missing_rows(study), columns=MISSING_COLUMNS), study))
+    yield "cases.csv", _cases(study)
+    yield "cells.csv", _csv(cells.assign(data_kind=cells["dataset"].map(_kinds(study))))
 
 
 def _flat(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,28 +64,28 @@ _COMPARISONS = [*_PLACE, *_flat(dict.fromkeys(field.name for field in fields(Com
 _RANKED = [*_RANKS.values(), "mean_rank", "ranked_first"]
 
 
-def _rows(computed: Computed) -> Iterator[tuple[DatasetView, Variant, Analysis, dict[str, Any]]]:
-    for view in computed.views.values():
+def _rows(study: StudyAnalysis) -> Iterator[tuple[DatasetView, Variant, Analysis, dict[str, Any]]]:
+    for view in study.views.values():
         for (metric, region), analysis in view.analyses.items():
             for variant in view.variants:
                 yield view, variant, analysis, dict(zip(_PLACE, (view.name, *variant, metric, region), strict=True))
 
 
-def _means(computed: Computed) -> Iterator[dict[str, Any]]:
-    for view, variant, analysis, place in _rows(computed):
+def _means(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in _rows(study):
         summary = analysis.summaries.get(view.names[variant])
         yield place | {"status": view.status[variant]} | (_flat(asdict(summary)) if summary else {})
 
 
-def _comparisons(computed: Computed) -> Iterator[dict[str, Any]]:
-    for view, variant, analysis, place in _rows(computed):
+def _comparisons(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in _rows(study):
         for each in analysis.comparisons:
             if each.method == view.names[variant]:
                 yield place | _flat(asdict(each))
 
 
-def _ranks(computed: Computed) -> Iterator[dict[str, Any]]:
-    for view, variant, analysis, place in _rows(computed):
+def _ranks(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in _rows(study):
         name, ranking, stable = view.names[variant], analysis.ranking, analysis.stability
         if ranking is None or stable is None or name not in ranking.ranks.index:
             continue
@@ -93,24 +93,24 @@ def _ranks(computed: Computed) -> Iterator[dict[str, Any]]:
         yield place | ranks | {"mean_rank": ranking.mean_ranks[name], "ranked_first": stable.first[name]}
 
 
-def _floors(computed: Computed) -> Iterator[dict[str, Any]]:
-    for view in computed.views.values():
+def _floors(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view in study.views.values():
         for (name, metric, region), summary in view.floors.items():
             place = {"dataset": view.name, "floor": name, "metric": metric, "region": region}
             yield place | _flat(asdict(summary))
 
 
-def _cases(computed: Computed) -> bytes:
+def _cases(study: StudyAnalysis) -> bytes:
     """One row a case: the value with seeds averaged. Written by Arrow: there may be millions."""
     parts = []
-    kinds = _kinds(computed)
-    for view in computed.views.values():
+    kinds = _kinds(study)
+    for view in study.views.values():
         for (metric, region), analysis in view.analyses.items():
             for variant, name in view.names.items():
                 if name not in analysis.by_case:
                     continue
                 values = analysis.by_case[name].dropna()
-                shared = (computed.results.study, computed.results.profile, view.name, kinds[view.name])
+                shared = (study.results.study, study.results.profile, view.name, kinds[view.name])
                 constants = dict(zip(_CASES, (*shared, *variant, metric, region), strict=False))
                 columns: dict[str, Any] = {
                     key: pa.DictionaryArray.from_arrays(pa.nulls(len(values), pa.int32()).fill_null(0), [value])
@@ -150,21 +150,21 @@ def _plain(table: pa.Table) -> pa.Schema:
     return pa.schema([(name, pa.float64() if name == "value" else pa.string()) for name in table.column_names])
 
 
-def _kinds(computed: Computed) -> dict[str, str]:
-    return {name: kind_words(facts) or "real data" for name, facts in computed.results.datasets.items()}
+def _kinds(study: StudyAnalysis) -> dict[str, str]:
+    return {name: kind_words(facts) or "real data" for name, facts in study.results.datasets.items()}
 
 
-def _told(table: pd.DataFrame, computed: Computed) -> pd.DataFrame:
+def _told(table: pd.DataFrame, study: StudyAnalysis) -> pd.DataFrame:
     """Puts study, kind of data, refusals, unit and direction into every row."""
     # Variants without a mean leave gaps, which would make fractions of whole numbers.
     table = table.astype({name: "Int64" for name in table.columns if name.startswith("n_")})
-    refusals = {name: view.evidence.refusal or "" for name, view in computed.views.items()}
+    refusals = {name: view.data.refusal or "" for name, view in study.views.items()}
     told = table.assign(
-        study=computed.results.study,
-        profile=computed.results.profile,
-        data_kind=table["dataset"].map(_kinds(computed)),
+        study=study.results.study,
+        profile=study.results.profile,
+        data_kind=table["dataset"].map(_kinds(study)),
         significance=table["dataset"].map(refusals),
-        comparability=table["dataset"].map(computed.mixing.sentence),
+        comparability=table["dataset"].map(study.comparability.sentence),
         unit=table["metric"].map(lambda metric: metric_style(metric).unit or metric_style(metric).scale),
         better=table["metric"].map(lambda metric: "higher" if metric_style(metric).higher_is_better else "lower"),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from harness.report.analysis.analysis import Computed
-from harness.report.analysis.missing_modalities import MissingGroup, Tested
+from harness.report.analysis.analysis import StudyAnalysis
+from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.results.subsets import in_words
 
 __all__ = ["MISSING_COLUMNS", "missing_rows"]
@@ -36,9 +36,9 @@ MISSING_COLUMNS = [
 ]
 
 
-def missing_rows(computed: Computed) -> Iterator[dict[str, Any]]:
+def missing_rows(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
     """Yields rows of :data:`MISSING_COLUMNS` at full precision; sets a network was not tested with are left out."""
-    for view in computed.views.values():
+    for view in study.views.values():
         for group in view.missing:
             for one in group.tested:
                 place = {"dataset": view.name, "label": one.variant.label, "leading": one.variant.leading}
@@ -46,7 +46,7 @@ def missing_rows(computed: Computed) -> Iterator[dict[str, Any]]:
                     yield place | row
 
 
-def _of(group: MissingGroup, one: Tested) -> Iterator[dict[str, Any]]:
+def _of(group: MissingGroup, one: TestedNetwork) -> Iterator[dict[str, Any]]:
     shared = {"singled_out": one.leading, "dropout": group.dropout, "fill": one.fill}
     shared |= {"metric": group.metric, "region": group.region}
     for present in group.subsets:

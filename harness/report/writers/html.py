@@ -11,11 +11,11 @@ from importlib.resources import files
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.report.analysis.analysis import Computed
+from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.figures.figure import Drawing
 from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
-from harness.report.writers.case_gallery import drill_down
+from harness.report.writers.case_gallery import case_gallery
 
 __all__ = ["html_page"]
 
@@ -29,7 +29,7 @@ class _Picture:
 
 
 def html_page(
-    computed: Computed,
+    study: StudyAnalysis,
     answers: Sequence[str],
     tables: Sequence[Table],
     drawings: Sequence[Drawing],
@@ -39,7 +39,7 @@ def html_page(
     """Writes the page.
 
     Args:
-        computed: The study.
+        study: The study.
         answers: One answer a dataset.
         tables: Tables in order.
         drawings: Figures in order.
@@ -55,27 +55,27 @@ def html_page(
         )
         for drawing in drawings
     ]
-    results = computed.results
+    results = study.results
     script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             results=results,
-            data=[view.title for view in computed.views.values()],
+            data=[view.title for view in study.views.values()],
             answers=answers,
-            failures=_failures(computed),
+            failures=_failures(study),
             tables=list(_told_before(tables)),
             figures=figures,
             remark=remark,
-            provenance=provenance_of(computed),
-            differences=cell_differences(computed),
-            mixed=[text for name in computed.views if (text := computed.mixing.sentence(name))],
-            drilldowns=[found for view in computed.views.values() if (found := drill_down(results, view))],
+            provenance=provenance_of(study),
+            differences=cell_differences(study),
+            mixed=[text for name in study.views if (text := study.comparability.sentence(name))],
+            galleries=[found for view in study.views.values() if (found := case_gallery(results, view))],
             script=script,
             # The page's policy admits this script and no other.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-            cells={"heads": [head for head, _ in _CELLS], "rows": _cell_rows(computed)},
+            cells={"headings": [heading for heading, _ in _CELLS], "rows": _cell_rows(study)},
         )
     )
 
@@ -100,12 +100,10 @@ def _environment() -> Environment:
     )
 
 
-def _failures(computed: Computed) -> list[str]:
-    views = list(computed.views.values())
+def _failures(study: StudyAnalysis) -> list[str]:
+    views = list(study.views.values())
     return [
-        f"{view.title}: {failure}" if len(views) > 1 else failure
-        for view in views
-        for failure in view.evidence.failures
+        f"{view.title}: {failure}" if len(views) > 1 else failure for view in views for failure in view.data.failures
     ]
 
 
@@ -127,9 +125,9 @@ _CELLS = (
 )
 
 
-def _cell_rows(computed: Computed) -> list[list[str]]:
+def _cell_rows(study: StudyAnalysis) -> list[list[str]]:
     rows = []
-    for view in computed.views.values():
+    for view in study.views.values():
         order = {name: place for place, name in enumerate(view.names.values())}
         cells = view.cells.assign(order=view.cells["method"].map(order)).sort_values(["order", "fold", "seed"])
         rows += [[_cell_text(column, row[column]) for _, column in _CELLS] for row in cells.to_dict("records")]

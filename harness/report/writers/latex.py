@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from harness.report.tables.table import CHECK, MARKED, Entry, Row, Table
+from harness.report.tables.table import CHECK, MARKED, Row, Table, TableCell
 from harness.report.writers.pagination import LONG_NAME, is_wide, parts_of
 
 __all__ = ["escape_latex", "latex_document"]
@@ -124,14 +124,14 @@ def _float(table: Table) -> str:
 
 
 def _tabular(table: Table) -> list[str]:
-    heads = len(table.heads)
+    heads = len(table.row_header)
     spans, rules, first = [], [], heads + 1
     for name, width in table.groups:
         spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(name)}}}")
         if name:
             rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
-    names = [*table.heads, *(column.title for column in table.columns)]
+    names = [*table.row_header, *(column.title for column in table.columns)]
     variants = [_row(row) for row in table.rows if not row.is_floor]
     floors = [_row(row) for row in table.rows if row.is_floor]
     return [
@@ -149,13 +149,13 @@ def _tabular(table: Table) -> list[str]:
 
 def _first_column(table: Table) -> str:
     """Breaks long names, so that one of them does not shrink the whole table."""
-    longest = max((len(row.heads[0]) for row in table.rows), default=0)
+    longest = max((len(row.header[0]) for row in table.rows), default=0)
     return "l" if longest <= LONG_NAME else r">{\raggedright\arraybackslash}p{4.6cm}"
 
 
 def _more_columns(table: Table) -> str:
     """Centres columns of check marks; names are set flush left."""
-    columns = zip(*(row.heads[1:] for row in table.rows), strict=True)
+    columns = zip(*(row.header[1:] for row in table.rows), strict=True)
     return "".join("c" if CHECK in column else "l" for column in columns)
 
 
@@ -164,16 +164,16 @@ def _line(parts: list[str]) -> str:
 
 
 def _row(row: Row) -> str:
-    heads = [escape_latex(head) for head in row.heads]
+    heads = [escape_latex(head) for head in row.header]
     if row.is_floor:
         heads = [rf"\textit{{{head}}}" for head in heads]
     # A row that begins with "[" would be read as the length that \\ takes.
     if heads[0].startswith("["):
         heads[0] = f"{{}}{heads[0]}"
-    return _line([*heads, *(_entry(entry) for entry in row.entries)])
+    return _line([*heads, *(_entry(entry) for entry in row.cells)])
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: TableCell) -> str:
     main = escape_latex(entry.main)
     if entry.is_word:
         return rf"\textit{{{main}}}"

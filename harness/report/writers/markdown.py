@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.report.tables.table import MARKED, Entry, Row, Table
+from harness.report.tables.table import MARKED, Row, Table, TableCell
 from harness.results.schema import StudyResults
 
 __all__ = ["escape_markdown", "markdown_document"]
@@ -36,10 +36,10 @@ def _section(table: Table) -> str:
 
 def _grid(table: Table) -> str:
     """Pads the columns, so that the table also reads well where nothing renders it."""
-    header = [escape_markdown(name) for name in (*table.heads, *(column.name for column in table.columns))]
+    header = [escape_markdown(name) for name in (*table.row_header, *(column.name for column in table.columns))]
     body = [_row(row) for row in table.rows]
     widths = [max(3, *(len(line[i]) for line in [header, *body])) for i in range(len(header))]
-    named = len(table.heads)
+    named = len(table.row_header)
     rule = [":" + "-" * (width - 1) if i < named else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join(_line(line, widths, named) for line in [header, rule, *body])
 
@@ -53,11 +53,11 @@ def _line(parts: Sequence[str], widths: Sequence[int], named: int) -> str:
 
 
 def _row(row: Row) -> list[str]:
-    heads = [f"*{escape_markdown(head)}*" if row.is_floor and head else escape_markdown(head) for head in row.heads]
-    return [*heads, *(_entry(entry) for entry in row.entries)]
+    names = [f"*{escape_markdown(name)}*" if row.is_floor and name else escape_markdown(name) for name in row.header]
+    return [*names, *(_entry(entry) for entry in row.cells)]
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: TableCell) -> str:
     if entry.is_word:
         return f"*{escape_markdown(entry.text)}*"
     main = escape_markdown(entry.main)

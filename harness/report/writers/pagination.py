@@ -62,7 +62,7 @@ def _column_groups(table: Table) -> list[list[int]]:
 
 def _row_groups(table: Table) -> list[list[int]]:
     """Rows of one variant belong together, and so do all floors."""
-    keys = ["" if row.is_floor else row.heads for row in table.rows]
+    keys = ["" if row.is_floor else row.header for row in table.rows]
     return [[place for place, _ in group] for _, group in groupby(enumerate(keys), key=lambda each: each[1])]
 
 
@@ -78,21 +78,23 @@ def _part(table: Table, number: int, of: int, columns: Sequence[int], rows: Sequ
 
 
 def _only(row: Row, columns: Sequence[int]) -> Row:
-    return replace(row, entries=tuple(row.entries[place] for place in columns))
+    return replace(row, cells=tuple(row.cells[place] for place in columns))
 
 
 def _widths(table: Table) -> list[float]:
     """Width of each column in characters."""
     return [
-        _BETWEEN + max([len(column.title), *(len(row.entries[place].text) for row in table.rows)])
+        _BETWEEN + max([len(column.title), *(len(row.cells[place].text) for row in table.rows)])
         for place, column in enumerate(table.columns)
     ]
 
 
 def _names_width(table: Table) -> float:
-    longest = [max(map(len, names)) for names in zip(table.heads, *(row.heads for row in table.rows), strict=True)]
+    longest = [
+        max(map(len, names)) for names in zip(table.row_header, *(row.header for row in table.rows), strict=True)
+    ]
     return sum(_BETWEEN + min(each, LONG_NAME) for each in longest)
 
 
 def _lines(row: Row) -> float:
-    return -(-max(len(row.heads[0]), 1) // LONG_NAME)
+    return -(-max(len(row.header[0]), 1) // LONG_NAME)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, new_figure, styled, wrapped
 from harness.results.overlay import Overlay
@@ -34,9 +34,9 @@ class _Panel:
     labels: NDArray[np.uint8] | None = None
 
 
-def overlay_figure(computed: Computed, view: DatasetView) -> Drawing | None:
+def overlay_figure(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws the slice of the first fold and seed that most variants have; ``None`` without an overlay."""
-    fold, seed, slices = _first(computed, view)
+    fold, seed, slices = _first(study, view)
     if not slices:
         return None
     first = next(iter(slices.values()))
@@ -64,9 +64,9 @@ def slice_dice(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float
     return float(np.mean(scores)) if scores else 1.0
 
 
-def _first(computed: Computed, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:
+def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:
     """The first fold and seed among those with the most overlays, and its slices in table order."""
-    stored = computed.results.overlays
+    stored = study.results.overlays
     cells = view.cells[view.cells["cell"].isin(list(stored))]
     found: dict[tuple[int, int], dict[Variant, Path]] = {}
     for row in cells.to_dict("records"):

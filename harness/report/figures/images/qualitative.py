@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from harness.report.analysis.analysis import Computed, DatasetView
-from harness.report.analysis.case_selection import RULE, chosen_cases, slices_of
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
+from harness.report.analysis.case_selection import SELECTION_RULE, load_slices, select_cases
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled
 from harness.report.figures.images.overlays import label_colour, slice_dice
@@ -30,10 +30,10 @@ _LARGEST = 1.3
 _TITLE_SIZE = 5.5
 
 
-def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
+def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws two rows a case (prediction, errors); ``None`` where no slices are stored."""
-    chosen = chosen_cases(computed.results, view)
-    stored = slices_of(computed.results, view, list(chosen.values()))
+    chosen = select_cases(study.results, view)
+    stored = load_slices(study.results, view, list(chosen.values()))
     rows = [(place, case, stored[case]) for place, case in chosen.items() if case in stored]
     if not rows:
         return None
@@ -71,9 +71,9 @@ def qualitative_grid(computed: Computed, view: DatasetView) -> Drawing | None:
     where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)
     absent = ", ".join(view.names[each] for each in left)
     caption = (
-        f"{title}: {RULE} ({where}). The slice is the one with most foreground in the truth. Above: the prediction in "
-        "colour, the outline of the truth in white, Dice of the slice; below: its errors. The first fold and seed of "
-        f"each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
+        f"{title}: {SELECTION_RULE} ({where}). The slice is the one with most foreground in the truth. Above: the "
+        "prediction in colour, the outline of the truth in white, Dice of the slice; below: its errors. The first fold "
+        f"and seed of each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
     )
     return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {title}", caption, figure)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
-from harness.report.analysis.analysis import Computed, DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.case_selection import result_folders
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
@@ -33,12 +33,12 @@ _OUTER, _BETWEEN, _SOLID = 0.28, 0.5, 1.0
 _INSIDE = 0.8
 
 
-def surface_view(computed: Computed, view: DatasetView) -> Drawing | None:
+def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws the truth and each variant's prediction of the middle test case; ``None`` where no truth is stored.
 
     The case was chosen by its place in the split before anything was predicted.
     """
-    folders = {variant: found[0] for variant, found in result_folders(computed.results, view).items() if found}
+    folders = {variant: found[0] for variant, found in result_folders(study.results, view).items() if found}
     truths = {variant: folder for variant, folder in folders.items() if (folder / "truth.nii.gz").is_file()}
     if not truths:
         return None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from harness.report.tables.table import Column, Entry, Row, Table
+from harness.report.tables.table import Column, Row, Table, TableCell
 from harness.report.writers.pagination import is_wide, parts_of
 
 
 def table(methods: int, groups: int, rows_each: int = 1) -> Table:
     columns = tuple(Column(f"metric {n}", region) for n in range(groups) for region in ("WT", "TC", "ET"))
     rows = [
-        Row((f"method {number}",), tuple(Entry(f"0.{place:03d}", spread="0.123") for place in range(len(columns))))
+        Row((f"method {number}",), tuple(TableCell(f"0.{place:03d}", spread="0.123") for place in range(len(columns))))
         for number in range(methods)
         for _ in range(rows_each)
     ]
-    floor = Row(("floor",), tuple(Entry("0.000") for _ in columns), is_floor=True)
+    floor = Row(("floor",), tuple(TableCell("0.000") for _ in columns), is_floor=True)
     return Table("means", "d", "T", ("Title.", "More."), ("Variant",), columns, (*rows, floor), ("Note.",), "mean")
 
 
@@ -34,8 +34,8 @@ def test_a_wide_table_is_cut_between_groups_of_columns() -> None:
     assert parts[1].caption == ("Title.", "Part 2 of 3.")
     assert len({part.name for part in parts}) == 3
     for part in parts:
-        assert [row.heads for row in part.rows] == [row.heads for row in wide.rows]
-        assert all(len(row.entries) == len(part.columns) for row in part.rows)
+        assert [row.header for row in part.rows] == [row.header for row in wide.rows]
+        assert all(len(row.cells) == len(part.columns) for row in part.rows)
 
 
 def test_a_tall_table_is_cut_between_methods() -> None:

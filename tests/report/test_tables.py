@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import DataError
-from harness.report.analysis.analysis import compute
+from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.variants import Variant
 from harness.report.inputs.imported_results import read_imported
 from harness.report.inputs.published_numbers import published_rows
@@ -37,8 +37,8 @@ def test_replacements_are_words_not_check_marks() -> None:
 def test_an_ablation_has_its_own_table(ablation: StudyResults) -> None:
     values = {"w/o T-CFAF": "none", "+ CA": "ca", "+ CMA": "cma", "AAHN": "full"}
     options = [json.dumps({"tcfaf": values[label]}) for label in ablation.cells["label"]]
-    kinds = {table.kind: table for table in build_tables(compute(ablation_with(ablation, options)))}
-    assert kinds["ablation-aahn"].rows[-1].heads == ("AAHN", "✓", "✓")
+    kinds = {table.kind: table for table in build_tables(analyse_study(ablation_with(ablation, options)))}
+    assert kinds["ablation-aahn"].rows[-1].header == ("AAHN", "✓", "✓")
 
 
 def ablation_with(results: StudyResults, options: list[str]) -> StudyResults:
@@ -71,11 +71,11 @@ def test_methods_under_different_protocols_are_not_ranked_unless_asked(builder) 
         builder.cell(label, [(0.5, 0.6)] * 2)
     results = builder.build()
     results.cells.loc[1, "protocol"] = "long"
-    refused = build_tables(compute(results))[0]
-    mixed = build_tables(compute(results, allow_mixed=True))[0]
-    assert {entry.mark for row in refused.rows for entry in row.entries} == {""}
+    refused = build_tables(analyse_study(results))[0]
+    mixed = build_tables(analyse_study(results, allow_mixed=True))[0]
+    assert {entry.mark for row in refused.rows for entry in row.cells} == {""}
     assert "not ranked" in " ".join(refused.caption)
-    assert "best" in {entry.mark for row in mixed.rows for entry in row.entries}
+    assert "best" in {entry.mark for row in mixed.rows for entry in row.cells}
     assert "--allow-mixed" in " ".join(mixed.caption)
 
 
@@ -83,8 +83,8 @@ def test_results_of_another_group_stand_beside_ours(ablation: StudyResults, tmp_
     rows = ablation.cases[ablation.cases["label"] == "AAHN"].assign(method="theirs", label="Theirs")
     path = tmp_path / "theirs.csv"
     rows[["method", "label", "dataset", "patient", "case", "region", "metric", "value"]].to_csv(path, index=False)
-    table = build_tables(compute(combine([ablation, read_imported(path, ablation)])))[0]
-    assert "Theirs" in {row.heads[0] for row in table.rows}
+    table = build_tables(analyse_study(combine([ablation, read_imported(path, ablation)])))[0]
+    assert "Theirs" in {row.header[0] for row in table.rows}
     assert "not ranked" in " ".join(table.caption)
 
 
@@ -112,8 +112,8 @@ def test_a_leading_modality_is_compared_with_treating_all_alike(builder) -> None
     for leading, dice in (("none", 0.5), ("t1", 0.7), ("epi", 0.6)):
         builder.cell("AAHN", [(dice, dice)] * 2, leading=leading)
     builder.cell("B", [(0.4, 0.4)] * 2, leading="t1")
-    computed = compute(builder.build())
-    view = computed.views["cortex"]
+    study = analyse_study(builder.build())
+    view = study.views["cortex"]
     found = {each.method: each.reference for each in view.analyses["dice", view.main].comparisons}
     alike = "AAHN, no modality leading"
     assert found == {"AAHN, t1 leading": alike, "AAHN, epi leading": alike, "B": "AAHN, t1 leading"}
@@ -156,8 +156,8 @@ def test_effect_sizes_of_too_few_patients_are_left_out(builder, patients, shown)
     people = [f"p{number}" for number in range(patients)]
     builder.cell("AAHN", [(0.8, 0.9)] * patients, patients=people)
     builder.cell("other", [(0.7, 0.8)] * patients, patients=people)
-    computed = compute(builder.build())
-    table = next(each for each in build_tables(computed) if each.kind == "comparisons-dice")
+    study = analyse_study(builder.build())
+    table = next(each for each in build_tables(study) if each.kind == "comparisons-dice")
     places = [place for place, column in enumerate(table.columns) if column.title in ("Cliff's delta", "P(better)")]
-    row = next(row for row in table.rows if row.heads[0] == "other")
-    assert [row.entries[place].text for place in places] == (["−1.00", "0.00"] if shown else [])
+    row = next(row for row in table.rows if row.header[0] == "other")
+    assert [row.cells[place].text for place in places] == (["−1.00", "0.00"] if shown else [])

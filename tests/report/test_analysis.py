@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError, HarnessError
-from harness.report.analysis.analysis import Computed, compute
+from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.analysis.variants import Variant, variants_of
-from harness.report.tables.cells import marks_of
+from harness.report.tables.cells import rank_marks
 from harness.report.tables.table import Column
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Summary
@@ -21,22 +21,24 @@ from harness.statistics.patients import MEAN_REGION
 
 
 def summary(results: StudyResults, label: str, region: str, leading: str = "t1", metric: str = "dice") -> Summary:
-    found = compute(results).views["cortex"].summary(Variant(label, leading), metric, region)
+    found = analyse_study(results).views["cortex"].summary(Variant(label, leading), metric, region)
     assert found is not None
     return found
 
 
 def comparison(results: StudyResults, name: str, region: str) -> Comparison:
     (found,) = [
-        each for each in compute(results).views["cortex"].analyses["dice", region].comparisons if each.method == name
+        each
+        for each in analyse_study(results).views["cortex"].analyses["dice", region].comparisons
+        if each.method == name
     ]
     return found
 
 
 def marks(results: StudyResults, region: str = "White", metric: str = "dice") -> dict[str, str]:
-    computed = compute(results)
-    view = computed.views["cortex"]
-    found = marks_of(computed, view, Column("", "", metric, region), view.variants)
+    study = analyse_study(results)
+    view = study.views["cortex"]
+    found = rank_marks(study, view, Column("", "", metric, region), view.variants)
     return {view.names[variant]: mark for variant, mark in found.items()}
 
 
@@ -90,7 +92,7 @@ def test_a_variant_with_an_unfinished_cell_gets_no_mean(builder, status: str, ex
     for label in ("B", "C"):
         for seed in (0, 1):
             builder.cell(label, [(0.5, 0.5)] * 2, seed=seed)
-    view = compute(builder.build()).views["cortex"]
+    view = analyse_study(builder.build()).views["cortex"]
     assert view.status[Variant("A", "t1")] == expected
     for analysis in view.analyses.values():
         assert "A" not in analysis.summaries
@@ -102,7 +104,7 @@ def test_a_failed_cell_outranks_a_running_one(builder) -> None:
     builder.cell("A", seed=0, status="running")
     builder.cell("A", seed=1, status="failed")
     builder.cell("B", [(0.5, 0.5)])
-    assert compute(builder.build()).views["cortex"].status[Variant("A", "t1")] == "failed"
+    assert analyse_study(builder.build()).views["cortex"].status[Variant("A", "t1")] == "failed"
 
 
 def test_what_a_failed_variant_has_is_not_asked_of_the_others(builder) -> None:
@@ -135,7 +137,7 @@ def test_other_cases_in_equal_number_are_not_comparable(builder) -> None:
 def test_a_region_without_results_is_left_out_of_the_mean_and_said(builder) -> None:
     builder.cell("A", [(0.4, 0.8), (0.6, 0.8)])
     results = builder.build()
-    view = compute(replace(results, cases=results.cases[results.cases["region"] == "Cortex"])).views["cortex"]
+    view = analyse_study(replace(results, cases=results.cases[results.cases["region"] == "Cortex"])).views["cortex"]
     analysis = view.analyses["dice", MEAN_REGION]
     assert analysis.summaries["A"].mean == pytest.approx(0.5)
     assert "no method has results for White: the mean is over Cortex" in analysis.caveats
@@ -170,17 +172,17 @@ def test_missing_and_empty_results_are_counted_and_shown_apart(builder) -> None:
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**31))
 def test_row_order_changes_nothing(ablation: StudyResults, shuffle: Callable[..., StudyResults], seed: int) -> None:
-    assert said(compute(shuffle(ablation, seed))) == said(compute(ablation))
+    assert said(analyse_study(shuffle(ablation, seed))) == said(analyse_study(ablation))
 
 
-def said(computed: Computed) -> str:
-    """Everything computed, to the last digit: a report may not depend on the order in which cells finished."""
-    view = computed.views["cortex"]
+def said(study: StudyAnalysis) -> str:
+    """Everything study, to the last digit: a report may not depend on the order in which cells finished."""
+    view = study.views["cortex"]
     summaries = [
         {name: asdict(each) for name, each in analysis.summaries.items()} for analysis in view.analyses.values()
     ]
     comparisons = [analysis.comparisons for analysis in view.analyses.values()]
-    return repr((view.evidence, view.names, view.floors, summaries, comparisons))
+    return repr((view.data, view.names, view.floors, summaries, comparisons))
 
 
 def test_variants_come_in_study_and_channel_order(builder) -> None:
@@ -215,7 +217,7 @@ def test_no_difference_to_a_failed_reference(builder) -> None:
     builder.cell("AAHN", seed=1, status="failed")
     for label in ("B", "C"):
         builder.cell(label, [(0.6, 0.6)], seed=0)
-    analysis = compute(builder.build()).views["cortex"].analyses["dice", "Cortex"]
+    analysis = analyse_study(builder.build()).views["cortex"].analyses["dice", "Cortex"]
     assert analysis.comparisons == ()
     assert "no comparison with the reference, AAHN: a cell failed or has not finished" in analysis.refusals
 
@@ -230,7 +232,7 @@ def test_differences_keep_the_leading_modality(builder) -> None:
 
 
 def test_no_reference_no_differences(ablation: StudyResults) -> None:
-    view = compute(replace(ablation, reference=None)).views["cortex"]
+    view = analyse_study(replace(ablation, reference=None)).views["cortex"]
     assert not any(analysis.comparisons for analysis in view.analyses.values())
 
 
@@ -238,7 +240,7 @@ def test_floors_stand_on_the_tested_cases(builder) -> None:
     builder.cell("A", [(0.9, 0.9)] * 2, fold=0)
     builder.floor("copy", [(0.4, 0.6), (0.6, 0.8)], fold=0)
     builder.floor("copy", [(0.0, 0.0)], fold=1)
-    floors = compute(builder.build()).views["cortex"].floors
+    floors = analyse_study(builder.build()).views["cortex"].floors
     found = floors["copy", "dice", "Cortex"]
     assert (found.mean, found.n_cases) == (pytest.approx(0.5), 2)
     assert floors["copy", "dice", MEAN_REGION].mean == pytest.approx(0.6)
@@ -249,7 +251,7 @@ def test_few_patients_refuse_significance(builder, patients: int, sentence: str)
     for label in ("A", "B"):
         people = [f"p{i % patients}" for i in range(patients * 3)]
         builder.cell(label, [(0.5, 0.5)] * patients * 3, patients=people)
-    refusal = compute(builder.build()).views["cortex"].evidence.refusal
+    refusal = analyse_study(builder.build()).views["cortex"].data.refusal
     assert refusal is not None
     assert refusal.startswith(f"{sentence}: no significance test")
 
@@ -257,11 +259,11 @@ def test_few_patients_refuse_significance(builder, patients: int, sentence: str)
 def test_enough_patients_refuse_nothing(builder) -> None:
     for label in ("A", "AAHN"):
         builder.cell(label, [(0.5, 0.5)] * 9, patients=[f"p{i}" for i in range(9)])
-    assert compute(builder.build()).views["cortex"].evidence.refusal is None
+    assert analyse_study(builder.build()).views["cortex"].data.refusal is None
 
 
 def test_a_metric_without_results_has_no_analysis(ablation: StudyResults) -> None:
-    view = compute(replace(ablation, cases=ablation.cases[ablation.cases["metric"] == "dice"])).views["cortex"]
+    view = analyse_study(replace(ablation, cases=ablation.cases[ablation.cases["metric"] == "dice"])).views["cortex"]
     assert {metric for metric, _ in view.analyses} == {"dice"}
     assert view.summary(Variant("AAHN", "t1"), "hd95", MEAN_REGION) is None
 
@@ -270,19 +272,19 @@ def test_an_absent_value_is_an_error(ablation: StudyResults) -> None:
     cases = ablation.cases.copy()
     cases.loc[0, "value"] = math.nan
     with pytest.raises(DataError, match="have no value"):
-        compute(replace(ablation, cases=cases))
+        analyse_study(replace(ablation, cases=cases))
 
 
 def test_a_row_twice_is_an_error(ablation: StudyResults) -> None:
     with pytest.raises(DataError, match="stand twice"):
-        compute(replace(ablation, cases=pd.concat([ablation.cases, ablation.cases.iloc[:1]])))
+        analyse_study(replace(ablation, cases=pd.concat([ablation.cases, ablation.cases.iloc[:1]])))
 
 
 def test_results_of_a_stranger_are_an_error(ablation: StudyResults) -> None:
     with pytest.raises(HarnessError, match="do not belong"):
-        compute(replace(ablation, cells=ablation.cells.iloc[1:]))
+        analyse_study(replace(ablation, cells=ablation.cells.iloc[1:]))
 
 
 def test_an_unknown_metric_is_an_error(ablation: StudyResults) -> None:
     with pytest.raises(HarnessError, match="no style"):
-        compute(replace(ablation, metrics=("dice", "hd59")))
+        analyse_study(replace(ablation, metrics=("dice", "hd59")))

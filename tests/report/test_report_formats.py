@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
-from harness.report.analysis.analysis import compute
+from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answers
 from harness.report.text.provenance import provenance_of
 from harness.report.write import Format, write_report
-from harness.report.writers.csv import long_tables
+from harness.report.writers.csv import csv_files
 from harness.report.writers.latex import escape_latex, latex_document
 from harness.report.writers.markdown import escape_markdown
 from harness.results.schema import StudyResults
@@ -60,7 +60,7 @@ def hostile(builder) -> StudyResults:
 
 
 def test_layout_of_the_means(ablation: StudyResults) -> None:
-    means, deltas, *_ = build_tables(compute(ablation))
+    means, deltas, *_ = build_tables(analyse_study(ablation))
     assert [column.name for column in means.columns] == [
         "Dice Cortex ↑",
         "Dice White ↑",
@@ -69,17 +69,17 @@ def test_layout_of_the_means(ablation: StudyResults) -> None:
         "Mean Dice ↑",
         "Mean HD95 (mm) ↓",
     ]
-    assert [row.heads[0] for row in means.rows] == ["w/o T-CFAF", "+ CA", "+ CMA", "AAHN", "mirror copy (floor)"]
+    assert [row.header[0] for row in means.rows] == ["w/o T-CFAF", "+ CA", "+ CMA", "AAHN", "mirror copy (floor)"]
     assert [row.is_floor for row in means.rows] == [False] * 4 + [True]
-    assert {entry.mark for entry in means.rows[-1].entries} == {""}
-    assert means.rows[0].entries[0].text == "0.640 ± 0.053"
-    assert means.rows[0].entries[2].text == "3.60 ± 0.53"
-    assert [row.heads[0] for row in deltas.rows] == ["w/o T-CFAF", "+ CA", "+ CMA"]
-    assert deltas.rows[0].entries[0].text == "−0.120"
+    assert {entry.mark for entry in means.rows[-1].cells} == {""}
+    assert means.rows[0].cells[0].text == "0.640 ± 0.053"
+    assert means.rows[0].cells[2].text == "3.60 ± 0.53"
+    assert [row.header[0] for row in deltas.rows] == ["w/o T-CFAF", "+ CA", "+ CMA"]
+    assert deltas.rows[0].cells[0].text == "−0.120"
 
 
 def test_a_table_says_what_it_stands_on(ablation: StudyResults) -> None:
-    means, deltas, *_ = build_tables(compute(ablation))
+    means, deltas, *_ = build_tables(analyse_study(ablation))
     for table in (means, deltas):
         said = " ".join([*table.caption, *table.notes])
         for fact in ("embedded data", "coronal block", "3 cases of 1 patient", "1 seed", "1 fold", "protocol demo"):
@@ -94,9 +94,9 @@ def test_failed_and_incomplete_say_so_in_every_column(builder) -> None:
     builder.cell("AAHN", [(0.8, 0.9)])
     builder.cell("B", status="failed", reason="the loss is not finite")
     builder.cell("C", status="running")
-    means, differences, *_ = build_tables(compute(builder.build()))
+    means, differences, *_ = build_tables(analyse_study(builder.build()))
     for table in (means, differences):
-        found = {row.heads[0]: {entry.text for entry in row.entries} for row in table.rows}
+        found = {row.header[0]: {entry.text for entry in row.cells} for row in table.rows}
         assert (found["B"], found["C"]) == ({"failed"}, {"incomplete"})
         assert "the loss is not finite" in " ".join(table.notes)
 
@@ -104,8 +104,8 @@ def test_failed_and_incomplete_say_so_in_every_column(builder) -> None:
 def test_fewer_cases_carry_a_dagger_that_is_explained(builder) -> None:
     builder.cell("AAHN", [(0.8, 0.9)] * 3)
     builder.cell("B", [(0.7, 0.8)] * 2)
-    means, *others = build_tables(compute(builder.build()))
-    assert all(entry.dagger for entry in means.rows[1].entries)
+    means, *others = build_tables(analyse_study(builder.build()))
+    assert all(entry.dagger for entry in means.rows[1].cells)
     assert "† B: 2 of 3 results (2 cases); not ranked." in means.notes
     assert {table.kind for table in others} == {"medians", "efficiency"}, "nothing is compared"
 
@@ -113,7 +113,7 @@ def test_fewer_cases_carry_a_dagger_that_is_explained(builder) -> None:
 def test_one_region_has_no_mean_columns(builder) -> None:
     builder.dataset("one", regions=("tumor",), kind="generated", title="One")
     builder.cell("A", [(0.5,), (0.7,)], dataset="one")
-    (table, *_) = build_tables(compute(builder.build()))
+    (table, *_) = build_tables(analyse_study(builder.build()))
     assert [column.name for column in table.columns] == ["Dice tumor ↑", "HD95 (mm) tumor ↓"]
     assert "generated data" in table.title
 
@@ -121,9 +121,9 @@ def test_one_region_has_no_mean_columns(builder) -> None:
 def test_leading_modality_is_named_where_it_varies(builder) -> None:
     for leading in ("t1", "epi"):
         builder.cell("A", [(0.5, 0.5)], leading=leading)
-    (table, *_) = build_tables(compute(builder.build()))
-    assert table.heads == ("Variant", "Leading")
-    assert [row.heads for row in table.rows] == [("A", "t1"), ("A", "epi")]
+    (table, *_) = build_tables(analyse_study(builder.build()))
+    assert table.row_header == ("Variant", "Leading")
+    assert [row.header for row in table.rows] == [("A", "t1"), ("A", "epi")]
 
 
 def test_energy_is_a_dash_with_its_reason_where_nothing_counted_it(builder) -> None:
@@ -131,9 +131,11 @@ def test_energy_is_a_dash_with_its_reason_where_nothing_counted_it(builder) -> N
         builder.cell(label, [(0.5, 0.5)])
     results = builder.build()
     cells = results.cells.assign(device=["cpu (1 thread)", "NVIDIA H100", "NVIDIA H100"], energy_wh=[None, None, 12.34])
-    (table,) = [each for each in build_tables(compute(replace(results, cells=cells))) if each.kind == "efficiency"]
+    (table,) = [
+        each for each in build_tables(analyse_study(replace(results, cells=cells))) if each.kind == "efficiency"
+    ]
     place = [column.title for column in table.columns].index("Energy (Wh)")
-    assert [row.entries[place].text for row in table.rows] == ["–", "–", "12.3"]
+    assert [row.cells[place].text for row in table.rows] == ["–", "–", "12.3"]
     (said,) = [note for note in table.notes if note.startswith("Energy")]
     assert "1 cell computed on a processor" in said
     assert "1 cell computed on a GPU, whose counter (NVML by nvidia-ml-py) gave nothing" in said
@@ -141,8 +143,8 @@ def test_energy_is_a_dash_with_its_reason_where_nothing_counted_it(builder) -> N
 
 def test_a_single_case_has_no_spread(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
-    (table, *_) = build_tables(compute(builder.build()))
-    assert table.rows[0].entries[0].text == "0.500"
+    (table, *_) = build_tables(analyse_study(builder.build()))
+    assert table.rows[0].cells[0].text == "0.500"
 
 
 def test_signs_and_special_numbers() -> None:
@@ -157,7 +159,7 @@ def test_signs_and_special_numbers() -> None:
 
 
 def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
-    (answer,) = answers(compute(ablation))
+    (answer,) = answers(analyse_study(ablation))
     assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
     assert "next, + CA differs by −0.030" in answer
     assert REFUSAL in answer
@@ -168,7 +170,7 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
     builder.cell("AAHN", [(0.5, 0.5), (0.6, 0.6)])
     builder.cell("B", [(0.7, 0.7), (0.9, 0.9)])
     builder.cell("C", status="failed")
-    (answer,) = answers(compute(builder.build()))
+    (answer,) = answers(analyse_study(builder.build()))
     assert "Its mean paired difference to the reference AAHN is +0.250." in answer
     assert "Left out, because results are missing: C." in answer
 
@@ -178,13 +180,13 @@ def test_the_answer_says_where_nothing_is_known_of_other_trainings(builder, seed
     for seed in range(seeds):
         for label in ("AAHN", "B"):
             builder.cell(label, [(0.5, 0.5), (0.6, 0.6)], seed=seed)
-    assert ("Each was trained once" in answers(compute(builder.build()))[0]) == (seeds == 1)
+    assert ("Each was trained once" in answers(analyse_study(builder.build()))[0]) == (seeds == 1)
 
 
 def test_a_dataset_without_results_has_not_enough_patients_for_a_test(builder) -> None:
     builder.cell("A", [(0.5, 0.5)] * 20, patients=[f"p{n}" for n in range(20)], cases=[f"c{n}" for n in range(20)])
     builder.dataset("other", title="Other").cell("A", dataset="other", status="failed")
-    assert provenance_of(compute(builder.build()))["Significance"] == "Other, embedded data, no results"
+    assert provenance_of(analyse_study(builder.build()))["Significance"] == "Other, embedded data, no results"
 
 
 def test_methods_that_share_no_second_dataset_are_not_ranked_across(builder) -> None:
@@ -193,7 +195,7 @@ def test_methods_that_share_no_second_dataset_are_not_ranked_across(builder) -> 
         builder.dataset(dataset)
         for label in labels:
             builder.cell(label, [(0.5, 0.6)] * 8, dataset=dataset, patients=people, cases=people)
-    assert compute(builder.build()).across == {}
+    assert analyse_study(builder.build()).across == {}
 
 
 def test_the_page_folds_away_what_it_has_told_of_a_dataset(ablation: StudyResults, tmp_path: Path) -> None:
@@ -202,24 +204,24 @@ def test_the_page_folds_away_what_it_has_told_of_a_dataset(ablation: StudyResult
     note = "<li>One person: it shows that the instrument works.</li>"
     folded = re.findall(r'<details class="again">.*?</details>', text, re.S)
     assert text.count(note) == 1 + sum(part.count(note) for part in folded)
-    assert sum(note in part for part in folded) == len(build_tables(compute(ablation))) - 2
+    assert sum(note in part for part in folded) == len(build_tables(analyse_study(ablation))) - 2
 
 
 def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> None:
-    for table in build_tables(compute(ablation)):
+    for table in build_tables(analyse_study(ablation)):
         assert not set(table.caption) & set(table.notes)
 
 
 def test_a_tie_is_shared_in_the_answer(builder) -> None:
     for label in ("A", "B"):
         builder.cell(label, [(0.5, 0.5), (0.6, 0.6)])
-    assert "A and B share the highest Dice" in answers(compute(builder.build()))[0]
+    assert "A and B share the highest Dice" in answers(analyse_study(builder.build()))[0]
 
 
 def test_no_answer_without_two_comparable_variants(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
     builder.cell("B", status="failed")
-    assert "no two variants have comparable results" in answers(compute(builder.build()))[0]
+    assert "no two variants have comparable results" in answers(analyse_study(builder.build()))[0]
 
 
 def test_latex_escapes() -> None:
@@ -231,7 +233,7 @@ def test_latex_escapes() -> None:
 
 
 def test_latex_is_well_formed(hostile: StudyResults) -> None:
-    text = latex_document(build_tables(compute(hostile)))
+    text = latex_document(build_tables(analyse_study(hostile)))
     assert re.findall(r"\\begin\{(\w+)\}", text).count("document") == 1
     opened: list[str] = []
     for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", text.split(r"\fi", 1)[1].replace(r"\harnessend", "")):
@@ -254,7 +256,7 @@ def test_latex_is_well_formed(hostile: StudyResults) -> None:
 
 
 def test_latex_compiles_alone_and_inside_a_paper(hostile: StudyResults, tmp_path: Path) -> None:
-    text = latex_document(build_tables(compute(hostile)))
+    text = latex_document(build_tables(analyse_study(hostile)))
     (tmp_path / "tables.tex").write_text(text, encoding="utf-8")
     needed = re.findall(r"^% (\\usepackage.*)$", text, re.M)
     paper = [r"\documentclass{article}", *needed, r"\begin{document}", r"\input{tables.tex}After.", r"\end{document}"]
@@ -303,7 +305,7 @@ def test_markdown_rows_have_equal_columns(hostile: StudyResults, tmp_path: Path)
 
 
 def test_csv_keeps_full_precision_and_context(ablation: StudyResults) -> None:
-    files = {name: pd.read_csv(io.BytesIO(text)) for name, text in long_tables(compute(ablation))}
+    files = {name: pd.read_csv(io.BytesIO(text)) for name, text in csv_files(analyse_study(ablation))}
     assert set(files) == {f"{name}.csv" for name in ("means", "comparisons", "ranks", "floors", "cases", "cells")}
     for name in ("means.csv", "comparisons.csv", "floors.csv", "cases.csv", "cells.csv"):
         assert set(files[name]["data_kind"]) == {"embedded data"}

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from harness.report.analysis.analysis import compute
-from harness.report.analysis.low_score_notes import unlearned
+from harness.report.analysis.analysis import analyse_study
+from harness.report.analysis.low_score_notes import low_score_notes
 from harness.report.tables.means import mean_table
 
 
 def notes(results):
-    computed = compute(results)
-    return unlearned(computed, computed.views["cortex"])
+    study = analyse_study(results)
+    return low_score_notes(study, study.views["cortex"])
 
 
 def low(builder, losses=(), steps=10):
@@ -61,6 +61,6 @@ def test_seeds_of_one_variant_are_told_from_those_of_another(builder):
 
 
 def test_the_table_of_means_carries_the_words(builder):
-    computed = compute(low(builder, [2.0, 1.0, 0.5, 0.25]))
-    table = mean_table(computed, computed.views["cortex"])
+    study = analyse_study(low(builder, [2.0, 1.0, 0.5, 0.25]))
+    table = mean_table(study, study.views["cortex"])
     assert any(note.startswith("slow has a mean Dice of 0.350") for note in table.notes)

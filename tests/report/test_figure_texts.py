@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harness.report.analysis.analysis import Computed, compute
-from harness.report.analysis.p_values import p_said, p_text, starred_p
+from harness.report.analysis.analysis import StudyAnalysis, analyse_study
+from harness.report.analysis.p_values import p_statement, p_text, starred_p
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
@@ -25,7 +25,7 @@ def words(figure: Figure) -> str:
 
 
 @pytest.fixture(scope="module")
-def computed(new_study) -> Computed:
+def study(new_study) -> StudyAnalysis:
     """Four methods on fourteen invented patients; one has no result with one of its leading modalities."""
     random, builder = np.random.default_rng(0), new_study()
     builder.dataset(title="Invented", kind="generated", unit="patient")
@@ -36,23 +36,23 @@ def computed(new_study) -> Computed:
         ]
         builder.cell(label, scores, patients=people, cases=people)
     builder.cell("B", leading="epi", status="failed", reason="the loss is not finite")
-    return compute(builder.build())
+    return analyse_study(builder.build())
 
 
 @pytest.mark.parametrize("draw", [paired_differences, critical_difference, significance_map, rank_stability])
-def test_every_picture_of_a_metric_names_metric_and_kind_of_data(computed: Computed, draw) -> None:
-    view = computed.views["cortex"]
+def test_every_picture_of_a_metric_names_metric_and_kind_of_data(study: StudyAnalysis, draw) -> None:
+    view = study.views["cortex"]
     drawing = draw(view.analyses["dice", view.main], view.title)
     assert "Invented, generated data: Dice" in words(drawing.figure)
 
 
 @pytest.mark.parametrize("draw", [box_plot, cost_plot, leading_map])
-def test_every_picture_of_a_dataset_names_the_kind_of_data(computed: Computed, draw) -> None:
-    assert "Invented, generated data" in words(draw(computed, computed.views["cortex"]).figure)
+def test_every_picture_of_a_dataset_names_the_kind_of_data(study: StudyAnalysis, draw) -> None:
+    assert "Invented, generated data" in words(draw(study, study.views["cortex"]).figure)
 
 
-def test_the_map_of_leading_modalities_says_where_there_is_no_mean(computed: Computed) -> None:
-    drawing = leading_map(computed, computed.views["cortex"])
+def test_the_map_of_leading_modalities_says_where_there_is_no_mean(study: StudyAnalysis) -> None:
+    drawing = leading_map(study, study.views["cortex"])
     assert drawing is not None
     # Two regions and their mean, in Dice and in HD95.
     assert sum(text.get_text() == "failed" for axes in drawing.figure.axes for text in axes.texts) == 2 * 3
@@ -63,8 +63,8 @@ def test_costs_that_hardly_differ_are_drawn_near_each_other(builder) -> None:
     builder.cell("B", [(0.5, 0.7), (0.6, 0.7)])
     results = builder.build()
     results.cells["parameters"] = [1_000_000, 1_001_000]
-    computed = compute(results)
-    drawing = cost_plot(computed, computed.views["cortex"])
+    study = analyse_study(results)
+    drawing = cost_plot(study, study.views["cortex"])
     assert drawing is not None
     low, high = drawing.figure.axes[0].get_xlim()
     assert high / low >= 2 * (1 - 1e-9)
@@ -74,8 +74,8 @@ def test_costs_that_hardly_differ_are_drawn_near_each_other(builder) -> None:
 def test_a_box_of_few_cases_spans_them_all_and_has_no_whiskers(builder) -> None:
     builder.dataset(regions=("Cortex",))
     builder.cell("few", [(0.2,), (0.3,), (0.9,)], cases=["a", "b", "c"])
-    computed = compute(builder.build())
-    drawing = box_plot(computed, computed.views["cortex"])
+    study = analyse_study(builder.build())
+    drawing = box_plot(study, study.views["cortex"])
     assert drawing is not None
     (box,) = drawing.figure.axes[0].patches
     heights = box.get_path().vertices[:, 1]
@@ -121,5 +121,5 @@ def test_surfaces_side_by_side_are_solid() -> None:
     ],
 )
 def test_a_printed_p_agrees_with_its_star(value: float, said: str, starred: str) -> None:
-    assert (p_said(value), starred_p(value)) == (said, starred)
+    assert (p_statement(value), starred_p(value)) == (said, starred)
     assert p_text(value) == starred.rstrip("*")

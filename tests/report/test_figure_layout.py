@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from harness.report.analysis.analysis import Computed, compute
+from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
@@ -35,7 +35,7 @@ REGIONS = ("WT", "TC", "ET", "Enhancing rim")
 
 
 @pytest.fixture(scope="module")
-def computed(new_study, tmp_path_factory) -> Computed:
+def study(new_study, tmp_path_factory) -> StudyAnalysis:
     """Eleven methods on thirty patients, outliers among them; two lead with either modality, two lack a cell."""
     random, builder, folder = np.random.default_rng(1), new_study(), tmp_path_factory.mktemp("cells")
     builder.dataset(title="Invented", kind="generated", unit="patient", regions=REGIONS)
@@ -62,7 +62,7 @@ def computed(new_study, tmp_path_factory) -> Computed:
     results.floors["patient"] = results.floors["case"]
     sizes = results.cells["label"].map({label: 1e6 * (3 + 9 * number) for number, label in enumerate(NAMES)})
     results.cells["parameters"], results.cells["gflops"] = sizes, sizes / 4e5
-    return compute(results)
+    return analyse_study(results)
 
 
 def texts(figure: Figure) -> Iterator[Text]:
@@ -92,18 +92,18 @@ def assert_readable(drawing: Drawing | None) -> None:
 
 
 @pytest.mark.parametrize("draw", [box_plot, cost_plot, leading_map, qualitative_grid, overlay_figure, training_curves])
-def test_texts_of_the_figures_of_a_dataset_stand_apart(computed: Computed, draw) -> None:
-    assert_readable(draw(computed, computed.views["cortex"]))
+def test_texts_of_the_figures_of_a_dataset_stand_apart(study: StudyAnalysis, draw) -> None:
+    assert_readable(draw(study, study.views["cortex"]))
 
 
 @pytest.mark.parametrize("draw", [paired_differences, critical_difference, significance_map, rank_stability])
-def test_texts_of_the_figures_of_a_metric_stand_apart(computed: Computed, draw) -> None:
-    view = computed.views["cortex"]
+def test_texts_of_the_figures_of_a_metric_stand_apart(study: StudyAnalysis, draw) -> None:
+    view = study.views["cortex"]
     assert_readable(draw(view.analyses["dice", view.main], view.title))
 
 
-def test_numbers_under_paired_differences_leave_room_between_them(computed: Computed) -> None:
-    view = computed.views["cortex"]
+def test_numbers_under_paired_differences_leave_room_between_them(study: StudyAnalysis) -> None:
+    view = study.views["cortex"]
     drawing = paired_differences(view.analyses["dice", view.main], view.title)
     assert drawing is not None
     drawing.figure.draw_without_rendering()
