@@ -245,7 +245,8 @@ class _Study:
         lacking = {in_words([each for each in self.modalities if each != one]): one for one in self.modalities}
         method = rows["present"].map(lacking)
         tested = set(method.dropna())
-        references = {one: leading for one in tested if one != leading}
+        # In channel order: a set's own order differs from one process to the next.
+        references = {one: leading for one in self.modalities if one in tested and one != leading}
         if leading not in tested or not references:
             return None
         return self._analyse(rows.assign(method=method).dropna(subset="method"), self.region, self.regions, references)
