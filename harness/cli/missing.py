@@ -146,7 +146,7 @@ def _table(works: Sequence[Work]) -> Table:
     for work, spec in zip(works, specs, strict=True):
         note, failure = work.refusal, CellSubsets(work.cell).failure()
         if not note and work.left and failure:
-            note = f"[red]failed[/] {escape(failure['reason'])} {escape(failure['hint'])}"
+            note = f"[red]failed[/] {escape(failure.reason)} {escape(failure.hint)}"
         elif not note and work.left:
             note = "another process evaluates it" if CellSubsets(work.cell).owner() else "stopped"
         filled = work.subsets[0].fill if work.subsets else "–"

@@ -208,7 +208,7 @@ class _Schedule:
         failure = cell.failure()
         if failure is None:
             return None
-        kind = failure["kind"]
+        kind = failure.kind
         if kind == "cuda_out_of_memory":
             parts = 2 * attempt.accumulate
             return replace(attempt, accumulate=parts) if parts <= _batch_size(cell) else None
@@ -225,5 +225,5 @@ def _batch_size(cell: CellFolder) -> int:
 
 def _accumulate(cell: CellFolder) -> int:
     """Returns the parts a batch is cut into: what an earlier attempt ran out of GPU memory with, doubled."""
-    tried = [int(one["accumulate"]) for one in cell.attempts() if one["kind"] == "cuda_out_of_memory"]
+    tried = [one.accumulate for one in cell.attempts() if one.kind == "cuda_out_of_memory"]
     return min(2 * max(tried), _batch_size(cell)) if tried else 1

@@ -115,7 +115,7 @@ class Trainings:
     def failures(self, cells: Sequence[CellFolder]) -> list[tuple[CellFolder, str]]:
         """Returns those of the cells that failed, and why."""
         found = [(cell, cell.failure()) for cell in cells]
-        return [(cell, f"{failure['reason']} {failure['hint']}".strip()) for cell, failure in found if failure]
+        return [(cell, f"{failure.reason} {failure.hint}".strip()) for cell, failure in found if failure]
 
     def drop_checkpoints(self) -> None:
         """Removes what nobody goes on from."""

@@ -13,6 +13,7 @@ from harness.files import atomic_path, read_json, write_json
 from harness.redaction import without_secrets
 from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
+from harness.results.records import FailedAttempt, Failure
 
 __all__ = ["DISK_FULL", "AttemptFolder", "Status"]
 
@@ -28,15 +29,11 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _RESERVED_BYTES = 1 << 16
 
 #: What is known of a failure for which the disk had no space at all.
-_UNWRITTEN = {
-    "kind": "disk_full",
-    "reason": "The disk is full, and not even the reason of the failure could be written.",
-    "hint": "Make room (`harness clean`), then run again.",
-    "traceback": "",
-    "log": "",
-    "time": "",
-    "accumulate": 1,
-}
+_UNWRITTEN = Failure(
+    kind="disk_full",
+    reason="The disk is full, and not even the reason of the failure could be written.",
+    hint="Make room (`harness clean`), then run again.",
+)
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,17 @@ class AttemptFolder:
         """Returns who works here now, on whichever machine."""
         return holder(self.path / "leases")
 
-    def failure(self) -> dict[str, Any] | None:
-        """Returns why the last attempt failed, or None."""
+    def failure(self) -> Failure | None:
+        """Returns why the last attempt failed, or None.
+
+        Raises:
+            DamagedRecordError: ``failure.json`` cannot be read.
+        """
         path = self.path / "failure.json"
         try:
-            return dict(read_json(path)) if path.stat().st_size else {**_UNWRITTEN, "attempt": self.failures() + 1}
+            if path.stat().st_size == 0:
+                return _UNWRITTEN.model_copy(update={"attempt": self.failures() + 1})
+            return Failure.read(path)
         except FileNotFoundError:  # or another attempt began while we looked
             return None
 
@@ -93,24 +96,33 @@ class AttemptFolder:
             kind: What sort of failure; :mod:`harness.execution.workers.failures` lists them.
             accumulate: Parts each batch was cut into.
         """
-        attempt = {"kind": kind, "reason": without_secrets(reason), "time": utc_now(), "accumulate": accumulate}
-        said = {"hint": without_secrets(hint), "traceback": without_secrets(traceback)}
-        failure = {**attempt, **said, "log": without_secrets(self.log_tail()), "attempt": self.failures() + 1}
+        attempts = self.attempts()
+        failure = Failure(
+            kind=kind,
+            reason=without_secrets(reason),
+            time=utc_now(),
+            accumulate=accumulate,
+            hint=without_secrets(hint),
+            traceback=without_secrets(traceback),
+            log=without_secrets(self.log_tail()),
+            attempt=len(attempts) + 1,
+        )
         try:
-            self._write_failure(failure, attempt)
+            self._write_failure(failure, attempts)
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
             self.release_disk_space()
             try:
-                self._write_failure(failure, attempt)
+                self._write_failure(failure, attempts)
             except OSError:
                 # Somebody took the space at once. An empty file needs none, and `failure` knows what it means.
                 (self.path / "failure.json").touch()
 
-    def _write_failure(self, failure: Mapping[str, Any], attempt: Mapping[str, Any]) -> None:
-        write_json(self.path / "failure.json", failure)
-        write_json(self.path / "attempts.json", [*self.attempts(), attempt])
+    def _write_failure(self, failure: Failure, earlier: list[FailedAttempt]) -> None:
+        failure.write(self.path / "failure.json")
+        last = failure.model_dump(include=set(FailedAttempt.model_fields))
+        write_json(self.path / "attempts.json", [*(attempt.to_json() for attempt in earlier), last])
 
     def reserve_disk_space(self) -> None:
         """Takes some space on the disk, which :meth:`fail` gives back where the disk has become full.
@@ -130,10 +142,10 @@ class AttemptFolder:
     def _reserved(self) -> Path:
         return self.work / "room"
 
-    def attempts(self) -> list[dict[str, Any]]:
-        """Returns every attempt that failed, oldest first: kind, reason, time, accumulate."""
+    def attempts(self) -> list[FailedAttempt]:
+        """Returns every attempt that failed, oldest first; none where the file is damaged: no run needs the past."""
         try:
-            return list(read_json(self.path / "attempts.json"))
+            return [FailedAttempt.model_validate(attempt) for attempt in read_json(self.path / "attempts.json")]
         except (FileNotFoundError, ValueError):
             return []
 

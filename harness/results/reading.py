@@ -85,7 +85,7 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         manifest=manifest,
         subsets=_subsets(folder, done),
         subset_failures={
-            cell.id: failure["reason"] for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
+            cell.id: failure.reason for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
         },
         answers=manifest.get("answers", ""),  # stores from before did not keep it
     )
@@ -202,8 +202,8 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, s
         "cell": cell.id,
         "label": entry["label"],
         "status": status,
-        "reason": failure["reason"] if failure else "",
-        "log": failure.get("log", "") if failure else "",
+        "reason": failure.reason if failure else "",
+        "log": failure.log if failure else "",
         "attempts": cell.failures() + (status == "done"),
         "accumulate": 1,
         **{key: spec[key] for key in ("dataset", "model", "leading", "fold", "seed", "split", "data")},

@@ -195,7 +195,7 @@ class MlflowView:
     def _show(self, mirror: _Mirror, status: str, times: Span) -> None:
         """Gives the run its status and the reason of a failure, where they are new."""
         failure = mirror.cell.failure() if status == "FAILED" else None
-        reason = failure["reason"][:5000] if failure else ""
+        reason = failure.reason[:5000] if failure else ""
         if (status, reason) == mirror.shown:
             return
         if status == "RUNNING":

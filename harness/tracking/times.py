@@ -37,8 +37,8 @@ def span(cell: CellFolder) -> Span:
     if cell.status() == "done":
         summary = cell.summary()
         return Span(_milliseconds(summary.get("started")), _milliseconds(summary.get("finished")), now)
-    failure = cell.failure() or {}
-    return Span(_milliseconds(cell.progress().get("started")), _milliseconds(failure.get("time")), now)
+    failure = cell.failure()
+    return Span(_milliseconds(cell.progress().get("started")), _milliseconds(failure.time if failure else None), now)
 
 
 def _milliseconds(text: object) -> int | None:

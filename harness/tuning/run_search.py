@@ -155,7 +155,7 @@ class _Run:
             return
         else:
             failure = cell.failure()
-            one.trial.set_user_attr("failure", failure["reason"] if failure else ending.detail or ending.state)
+            one.trial.set_user_attr("failure", failure.reason if failure else ending.detail or ending.state)
             study.tell(one.trial, state=TrialState.FAIL)
 
     def _again(self, one: _Training) -> bool:
@@ -170,4 +170,4 @@ def _may_be_mended(cell: CellFolder, ending: Ending) -> bool:
     if ending.state in {"busy", "lost", "stopped"}:
         return True
     failure = cell.failure()
-    return failure is not None and failure["kind"] in RETRIED_ALWAYS
+    return failure is not None and failure.kind in RETRIED_ALWAYS

@@ -67,9 +67,9 @@ def test_a_time_limit_stops_in_order_and_says_so(monkeypatch, tmp_path):
     assert process.wait().state == "failed"
     assert time.monotonic() - began < 30
     failure = cell.failure()
-    assert failure["kind"] == "timeout"
-    assert "--timeout" in failure["reason"]
-    assert failure["log"] == "at work"
+    assert failure.kind == "timeout"
+    assert "--timeout" in failure.reason
+    assert failure.log == "at work"
 
 
 def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
@@ -80,7 +80,7 @@ def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
         time.sleep(0.02)
     process.attempt = Attempt(cell, tmp_path, 0.01)
     assert process.wait().state == "failed"
-    assert cell.failure()["kind"] == "timeout"
+    assert cell.failure().kind == "timeout"
 
 
 @pytest.mark.parametrize("fork", [False, True])
@@ -106,9 +106,9 @@ def test_the_end_of_the_log_is_kept_with_the_failure(monkeypatch, tmp_path):
     )
     assert process.wait().state == "failed"
     failure = cell.failure()
-    assert failure["kind"] == "killed"
-    assert "SIGKILL" in failure["reason"]
-    assert failure["log"].splitlines() == [str(number) for number in range(69, 99)]
+    assert failure.kind == "killed"
+    assert "SIGKILL" in failure.reason
+    assert failure.log.splitlines() == [str(number) for number in range(69, 99)]
 
 
 def test_a_kill_for_memory_is_told_where_the_kernel_counts_them(monkeypatch, tmp_path):
@@ -116,7 +116,7 @@ def test_a_kill_for_memory_is_told_where_the_kernel_counts_them(monkeypatch, tmp
     monkeypatch.setattr(module, "out_of_memory_kills", lambda: next(kills))
     cell, process = start(monkeypatch, tmp_path, "import os; os.kill(os.getpid(), 9)")
     process.wait()
-    assert cell.failure()["kind"] == "out_of_memory"
+    assert cell.failure().kind == "out_of_memory"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_an_old_failure_is_not_taken_for_a_new_one(monkeypatch, tmp_path):
     Store(tmp_path).cell("cell").fail("long ago")
     cell, process = start(monkeypatch, tmp_path, "raise SystemExit(1)")
     process.wait()
-    assert "status 1" in cell.failure()["reason"]
-    assert cell.failure()["attempt"] == 2
+    assert "status 1" in cell.failure().reason
+    assert cell.failure().attempt == 2
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_failure_on_a_full_disk_is_written_into_the_room_set_aside(cell, tmp_p
     FullDisk(monkeypatch, cell.work / "room")
     assert work(cell, tmp_path) == worker.FAILED  # the cell is no cell: that is refused, and must be said
     assert cell.status() == "failed"
-    assert cell.failure()["traceback"]
+    assert cell.failure().traceback
     assert cell.failures() == 1
 
 
@@ -211,10 +211,10 @@ def test_where_there_is_no_room_at_all_the_cell_has_failed_all_the_same(cell, tm
     assert work(cell, tmp_path) == worker.FAILED
     assert cell.status() == "failed"
     failure = cell.failure()
-    assert failure["kind"] == "disk_full"
-    assert "disk is full" in failure["reason"]
-    assert failure["attempt"] == 1
-    assert "harness clean" in failure["hint"]
+    assert failure.kind == "disk_full"
+    assert "disk is full" in failure.reason
+    assert failure.attempt == 1
+    assert "harness clean" in failure.hint
 
 
 def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeypatch):
@@ -222,7 +222,7 @@ def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeyp
     cell.reserve_disk_space()
     FullDisk(monkeypatch, cell.work / "room")
     assert work(cell, tmp_path) == worker.FAILED
-    assert cell.failure()["kind"] == "disk_full"
+    assert cell.failure().kind == "disk_full"
 
 
 def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp_path, monkeypatch):
@@ -234,14 +234,14 @@ def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp
     FullDisk(monkeypatch)
     attempts = [Attempt(one, tmp_path) for one in (cell, other)]
     compute(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), [one.cell for one in attempts], tmp_path, Policy(), print)
-    assert cell.failure()["kind"] == "disk_full"
+    assert cell.failure().kind == "disk_full"
     assert other.failure() is None
 
 
 def test_a_worker_that_could_write_nothing_is_spoken_for(monkeypatch, tmp_path):
     cell, process = start(monkeypatch, tmp_path, f"raise SystemExit({worker.UNWRITTEN})")
     assert process.wait().state == "failed"
-    assert cell.failure()["kind"] == "disk_full"
+    assert cell.failure().kind == "disk_full"
 
 
 def test_the_room_is_given_back_with_the_result(cell):

@@ -201,5 +201,5 @@ def test_a_process_that_is_killed_midway_is_a_failure_within_seconds(joint):
     assert process.wait().state == "failed"
     assert time.monotonic() - began < 30
     failure = cell.failure()
-    assert failure["kind"] == "killed"
-    assert "Process 2 of the 2" in failure["reason"]
+    assert failure.kind == "killed"
+    assert "Process 2 of the 2" in failure.reason

@@ -100,8 +100,8 @@ def test_retries_are_bounded_and_recorded(cells, tmp_path, kind):
     go(engine, cells, tmp_path, retries=2)
     assert attempts_of(engine, "a") == 3
     assert attempts_of(engine, "b") == 2
-    assert cells[0].failure()["attempt"] == 3
-    assert [one["kind"] for one in cells[0].attempts()] == [kind] * 3
+    assert cells[0].failure().attempt == 3
+    assert [one.kind for one in cells[0].attempts()] == [kind] * 3
     assert cells[1].status() == "done"
     assert len(cells[1].attempts()) == 1, "a cell that was mended remembers"
 
@@ -119,7 +119,7 @@ def test_a_lost_machine_is_not_the_cells_fault(cells, tmp_path, kind):
     go(engine, cells, tmp_path)
     assert cells[0].status() == "done"
     assert cells[1].status() == "failed"
-    assert cells[1].failure()["kind"] == kind
+    assert cells[1].failure().kind == kind
     assert attempts_of(engine, "b") == 1 + schedule.LOST_RETRIES
 
 

@@ -79,7 +79,7 @@ def test_a_cell_goes_through_its_states(tmp_path):
     cell.fail("it fell", "lift it")
     assert cell.status() == "failed"
     failure = cell.failure()
-    assert (failure["reason"], failure["hint"], failure["kind"], failure["attempt"]) == (
+    assert (failure.reason, failure.hint, failure.kind, failure.attempt) == (
         "it fell",
         "lift it",
         "error",

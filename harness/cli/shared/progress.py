@@ -123,7 +123,7 @@ class ProgressDisplay:
                 f"[green]done[/]    {escape(name)} in {duration(folder.summary()['train_seconds'])} of training"
             )
         elif state == "failed" and (failure := folder.failure()):
-            self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure['reason'])}")
+            self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure.reason)}")
         elif state == "running" and not self._console.is_terminal:
             self._console.print(f"started {escape(name)}")
         if state != "running" and cell in self._bars:
@@ -167,8 +167,8 @@ def status_table(study: StudyFolder, store: Store) -> Table:
         elif state == "interrupted":
             note = f"continues from step {cell.progress().get('step', '?')}"
         elif failure := cell.failure():
-            tried = f" ({failure['attempt']} attempts failed)" if failure.get("attempt", 1) > 1 else ""
-            note = f"{failure['reason']} {failure['hint']}{tried}".strip()
+            tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
+            note = f"{failure.reason} {failure.hint}{tried}".strip()
         axes = [str(spec[axis]) for axis in varying]
         listing.add_row(escape(entry["label"]), *axes, _COLOURED[state], dice, distance, escape(note))
     return listing

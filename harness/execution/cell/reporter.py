@@ -104,7 +104,7 @@ class Reporter:
                 "ranks": ranks,
                 "accumulate": self._accumulate,
                 "attempts": self._folder.failures() + 1,
-                "failures": self._folder.attempts(),
+                "failures": [attempt.to_json() for attempt in self._folder.attempts()],
                 "determinism": self._training.determinism,
                 "precision": arithmetic.precision,
                 "compile": self._training.compile,

@@ -1,0 +1,60 @@
+"""Records are read as versions before wrote them, and a damaged file is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.files import read_json, write_json
+from harness.results.records import DamagedRecordError, FailedAttempt, Failure
+from harness.results.store import Store
+
+#: What version 0.2.0 wrote.
+ATTEMPT = {"kind": "killed", "reason": "It was killed.", "time": "2026-01-02T03:04:05+00:00", "accumulate": 2}
+FAILURE = {**ATTEMPT, "hint": "Run again.", "traceback": "Traceback ...", "log": "step 1", "attempt": 3}
+
+
+@pytest.mark.parametrize(("kind", "values"), [(FailedAttempt, ATTEMPT), (Failure, FAILURE)])
+def test_a_record_of_version_0_2_0_is_read_and_written_as_it_was(tmp_path, kind, values):
+    write_json(tmp_path / "record.json", values)
+    record = kind.read(tmp_path / "record.json")
+    record.write(tmp_path / "again.json")
+    assert read_json(tmp_path / "again.json") == values
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "record.json").read_bytes()
+
+
+def test_keys_of_a_later_version_are_ignored(tmp_path):
+    write_json(tmp_path / "failure.json", {**FAILURE, "mood": "sad"})
+    assert Failure.read(tmp_path / "failure.json").to_json() == FAILURE
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"kind": "x", "reason": 3}', "\xff"])
+def test_a_damaged_record_is_named_with_a_remedy(tmp_path, content):
+    path = tmp_path / "failure.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(DamagedRecordError) as error:
+        Failure.read(path)
+    assert error.value.path == path
+    assert str(path) in error.value.message
+    assert error.value.hint
+
+
+def test_an_absent_record_is_not_a_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Failure.read(tmp_path / "failure.json")
+
+
+def test_a_failure_is_stored_with_the_keys_of_version_0_2_0(tmp_path):
+    cell = Store(tmp_path).cell("cell")
+    cell.fail("it fell", "lift it", "Traceback ...", "killed", accumulate=2)
+    assert set(read_json(cell.path / "failure.json")) == set(FAILURE)
+    assert [set(attempt) for attempt in read_json(cell.path / "attempts.json")] == [set(ATTEMPT)]
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '[{"kind": 3}]'])
+def test_a_damaged_past_stops_no_attempt_from_saying_why_it_failed(tmp_path, content):
+    cell = Store(tmp_path).cell("cell")
+    cell.path.mkdir(parents=True)
+    (cell.path / "attempts.json").write_text(content)
+    assert cell.attempts() == []
+    cell.fail("it fell")
+    assert cell.failure().reason == "it fell"
