@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.files import read_json
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -185,12 +184,6 @@ def _budget(protocol: Mapping[str, Any]) -> str:
     return f"{training['epochs'] * training['steps_per_epoch']} steps of {sampling['batch_size']}"
 
 
-def _testing(cell: CellFolder) -> dict[str, Any]:
-    """What testing cost; a cell of an earlier version did not say."""
-    path = cell.result / "testing.json"
-    return dict(read_json(path)) if path.is_file() else {}
-
-
 def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, status: Status) -> dict[str, Any]:
     spec = cell.spec()
     failure = cell.failure() if status == "failed" else None
@@ -214,8 +207,8 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, s
     }
     if status == "done":
         summary = cell.summary()
-        row |= {key: summary.get(key, math.nan) for key in _COSTS} | _testing(cell)
-        row |= {key: summary[key] for key in ("device", "commit", "started", "finished")}
-        row["accumulate"] = summary.get("accumulate", 1)
-        row["packages"] = json.dumps(summary["packages"], sort_keys=True)
+        costs = summary.model_dump(include=set(_COSTS))
+        row |= {key: math.nan if value is None else value for key, value in costs.items()}
+        row |= summary.model_dump(include={"device", "commit", "started", "finished", "accumulate"})
+        row["packages"] = json.dumps(summary.packages, sort_keys=True)
     return row

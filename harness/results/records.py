@@ -6,6 +6,7 @@ of a later version say, are ignored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
-__all__ = ["DamagedRecordError", "FailedAttempt", "Failure", "Record"]
+__all__ = [
+    "DamagedRecordError",
+    "FailedAttempt",
+    "Failure",
+    "HistoryRow",
+    "Record",
+    "Summary",
+    "Timing",
+    "TrialSummary",
+]
 
 
 class DamagedRecordError(HarnessError):
@@ -40,7 +50,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     #: What a person can do about a damaged file.
-    remedy: ClassVar[str]
+    remedy: ClassVar[str] = ""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -100,3 +110,109 @@ class Failure(FailedAttempt):
     traceback: str = ""
     log: str = ""
     attempt: int = 1
+
+
+class HistoryRow(Record):
+    """An epoch of training, as far as it is known: NaN is no JSON, and None stands for it.
+
+    Attributes:
+        epoch: 1-based.
+        step: Optimiser steps done.
+        loss: Mean training loss.
+        val_dice: Mean Dice over regions on the validation cases; None where the epoch was not validated.
+        lr: Learning rate of the last step.
+        seconds: Wall time.
+        waiting: Share of that time in which training waited for its next batch.
+    """
+
+    epoch: int
+    step: int | None = None
+    loss: float | None = None
+    val_dice: float | None = None
+    lr: float | None = None
+    seconds: float | None = None
+    waiting: float | None = None
+
+
+class Summary(Record):
+    """The facts of a finished cell: ``result/summary.json``. What an earlier version did not record is None.
+
+    Attributes:
+        device: As :func:`harness.training.device.describe_device` names it.
+        train_seconds: Wall time of training, over all attempts.
+        commit: Of the code, or its release.
+        packages: Versions by name.
+        started: Begin of the last attempt, UTC, ISO 8601.
+        finished: Its end.
+        cell: Identity of the cell.
+        start: What training started from: ``scratch``, ``pretrained:HASH`` or ``imported:HASH``.
+        parameters: Trainable parameters.
+        gflops: GFLOPs of one forward pass, batch 1.
+        steps: Training steps done.
+        attempt_seconds: Wall time of the last attempt, tests included.
+        ranks: Processes that trained the cell together.
+        accumulate: Parts each training batch was cut into.
+        attempts: How often the cell was tried.
+        failures: How the attempts before ended.
+        determinism: Level of determinism.
+        precision: Of the arithmetic of training.
+        compile: How the training step was compiled.
+        peak_memory_mb: Most memory in MB: of tensors on the GPU where there is one, else of the process.
+        reserved_memory_mb: Most memory of the GPU in MB that PyTorch's allocator held; None on a CPU.
+        energy_wh: Energy the GPU drew; None where it is not known for the whole training.
+        latency_seconds: Median time of predicting one test case; stored in ``testing.json``.
+    """
+
+    remedy = "Remove the folder the file lies in (`result`), then run the study again: the cell is computed anew."
+
+    device: str
+    train_seconds: float
+    commit: str
+    packages: Mapping[str, str]
+    started: str
+    finished: str
+    cell: str = ""
+    start: str = "scratch"
+    parameters: int | None = None
+    gflops: float | None = None
+    steps: int | None = None
+    attempt_seconds: float | None = None
+    ranks: int = 1
+    accumulate: int = 1
+    attempts: int = 1
+    failures: tuple[FailedAttempt, ...] = ()
+    determinism: str = ""
+    precision: str = ""
+    compile: str = "none"
+    peak_memory_mb: float | None = None
+    reserved_memory_mb: float | None = None
+    energy_wh: float | None = None
+    latency_seconds: float | None = None
+
+
+class Timing(Record):
+    """What testing a cell cost: ``result/testing.json``.
+
+    Attributes:
+        latency_seconds: Median wall time of predicting one test case.
+    """
+
+    remedy = Summary.remedy
+
+    latency_seconds: float
+
+
+class TrialSummary(Record):
+    """What a trial of ``harness tune`` reached: its ``result/summary.json``.
+
+    Attributes:
+        val_dice: Mean validation Dice at the end.
+        cell: Identity of the trial's cell.
+        history: Epochs that were validated.
+    """
+
+    remedy = Summary.remedy
+
+    val_dice: float
+    cell: str = ""
+    history: tuple[HistoryRow, ...] = ()

@@ -31,6 +31,7 @@ from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder, Status
 from harness.results.lease import Lease
+from harness.results.records import Summary, Timing, TrialSummary
 
 __all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
 
@@ -79,9 +80,22 @@ class CellFolder(AttemptFolder):
         if not (self.path / "cell.json").is_file():
             write_json(self.path / "cell.json", values)
 
-    def summary(self) -> dict[str, Any]:
-        """Returns the facts of the finished cell."""
-        return dict(read_json(self.result / "summary.json"))
+    def summary(self) -> Summary:
+        """Returns the facts of the finished cell.
+
+        Raises:
+            DamagedRecordError: They cannot be read.
+        """
+        summary, timing = Summary.read(self.result / "summary.json"), self.result / "testing.json"
+        return summary.model_copy(update=Timing.read(timing).to_json()) if timing.is_file() else summary
+
+    def trial_summary(self) -> TrialSummary:
+        """Returns what the finished trial reached.
+
+        Raises:
+            DamagedRecordError: It cannot be read.
+        """
+        return TrialSummary.read(self.result / "summary.json")
 
     def rung(self, epoch: int) -> dict[str, Any] | None:
         """Returns the validation scores after an epoch, or None where training has not come to it."""

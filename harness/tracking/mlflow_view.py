@@ -274,8 +274,8 @@ class MlflowView:
         assert mirror.run is not None
         cell, summary = mirror.cell, mirror.cell.summary()
         rows = pd.read_parquet(cell.result / "cases.parquet")
-        metrics = dict(score_metrics(rows)) | cost_metrics(summary)
-        tags = {"git.commit": summary["commit"], "device": summary["device"]}
+        metrics = dict(score_metrics(rows)) | cost_metrics(summary.model_dump())
+        tags = {"git.commit": summary.commit, "device": summary.device}
         self._client.log_batch(
             mirror.run,
             metrics=[Metric(name, value, times.end or times.now, 0) for name, value in metrics.items()],

@@ -36,7 +36,7 @@ def span(cell: CellFolder) -> Span:
     now = int(time.time() * 1000)
     if cell.status() == "done":
         summary = cell.summary()
-        return Span(_milliseconds(summary.get("started")), _milliseconds(summary.get("finished")), now)
+        return Span(_milliseconds(summary.started), _milliseconds(summary.finished), now)
     failure = cell.failure()
     return Span(_milliseconds(cell.progress().get("started")), _milliseconds(failure.time if failure else None), now)
 

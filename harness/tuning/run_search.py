@@ -146,7 +146,7 @@ class _Run:
         cell, study = one.job.attempt.cell, one.search.optuna
         if ending.state == "done" and not one.pruned:
             self._report(one)
-            study.tell(one.trial, float(cell.summary()["val_dice"]))
+            study.tell(one.trial, cell.trial_summary().val_dice)
         elif one.pruned:
             study.tell(one.trial, state=TrialState.PRUNED)
             for checkpoint in cell.work.glob("*.pt"):  # nobody goes on with it

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from stored import summary
 
 import harness.cli.plan
 from harness.cli import main
-from harness.files import write_json
 from harness.results.store import Store
 from harness.study.expansion import load_study
 
@@ -96,8 +96,7 @@ def finish(results, spec, seconds: float) -> None:
     store.create()
     folder = store.cell(spec.id)
     folder.write_spec(spec.to_json())
-    facts = {"train_seconds": seconds, "device": "NVIDIA A100-SXM4-80GB", "ranks": 1}
-    write_json(folder.result / "summary.json", facts)
+    summary(train_seconds=seconds, device="NVIDIA A100-SXM4-80GB").write(folder.result / "summary.json")
 
 
 def test_a_measured_time_replaces_the_estimate_on_its_card_alone(write_study, capsys, project):

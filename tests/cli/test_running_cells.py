@@ -130,8 +130,8 @@ def test_failed_cells_are_tried_again_without_the_study_file(write_study, toys, 
     study.unlink()
     assert main(["retry", "micro", *arguments]) == 0
     (cell,) = (Store(Path("results")).cell(path.name) for path in Path("results/cells").iterdir())
-    assert cell.summary()["attempts"] == 2
-    assert cell.summary()["failures"][0]["reason"] == "RuntimeError: not the first time"
+    assert cell.summary().attempts == 2
+    assert cell.summary().failures[0].reason == "RuntimeError: not the first time"
     capsys.readouterr()
     assert main(["retry", "micro", *arguments]) == 0
     assert "No cell of micro (default) has failed" in capsys.readouterr().out

@@ -7,22 +7,22 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import summary
 
 from harness.errors import HarnessError
 from harness.execution.engines.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus, query_gpus
 from harness.execution.engines.local import plan_slots
-from harness.files import write_json
 from harness.results.store import Store
 
 SMI = "0, GPU-aaaa, 80000, NVIDIA H100\n1, GPU-bbbb, 40000, NVIDIA H100\n"
 
 
-def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100"):
+def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100", **facts):
     cell = store.cell(name)
     cell.write_spec({"dataset": "d", "model": model, "options": {}, "protocol": {"name": "p"}, "seed": seed})
     if peak is not None:
         with cell.writing_result() as result:
-            write_json(result / "summary.json", {"device": device, "peak_memory_mb": peak})
+            summary(device=device, peak_memory_mb=peak, **facts).write(result / "summary.json")
     return cell
 
 
@@ -59,6 +59,12 @@ def test_what_was_measured_counts_for_cells_alike_and_only_on_gpus(tmp_path):
     memory = MeasuredMemory(tmp_path)
     assert memory.need(make_cell(store, "next", seed=1)) == pytest.approx(10_000 * 1.15 + 900)
     assert memory.need(make_cell(store, "unknown", model="other")) is None
+
+
+def test_memory_that_the_allocator_held_counts_where_it_was_recorded(tmp_path):
+    store = Store(tmp_path)
+    make_cell(store, "measured", peak=10_000, reserved_memory_mb=12_000)
+    assert MeasuredMemory(tmp_path).need(make_cell(store, "next", seed=1)) == pytest.approx(12_000 * 1.15 + 900)
 
 
 def test_an_unmeasured_cell_is_alone_and_its_followers_share(tmp_path):

@@ -62,7 +62,7 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project,
         made = folder(f"{ranks}")
         run_cell(spec, made, project / "cache", "cpu", ranks=ranks, accumulate=accumulate)
         found[ranks] = pd.read_parquet(made.result / "history.parquet"), load_file(made.result / "weights.safetensors")
-        assert (made.summary()["ranks"], made.summary()["accumulate"]) == (ranks, accumulate)
+        assert (made.summary().ranks, made.summary().accumulate) == (ranks, accumulate)
     (history, weights), (together, shared) = found[1], found[2]
     assert together["loss"].to_numpy() == pytest.approx(history["loss"].to_numpy(), rel=1e-5)
     assert together["val_dice"].to_numpy() == pytest.approx(history["val_dice"].to_numpy(), abs=1e-3, nan_ok=True)

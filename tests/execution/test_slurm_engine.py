@@ -208,7 +208,7 @@ def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_wit
         time.sleep(0.1)
     assert ending.state == "done"
     assert "Requeued job" in "".join(path.read_text() for path in Path("slurm").glob("*_log.*"))
-    assert cell.summary()["attempts"] == 1, "a time limit of Slurm's is no failure"
+    assert cell.summary().attempts == 1, "a time limit of Slurm's is no failure"
     assert main(["run", str(study), "--cpu", "--workers", "1", "--no-mlflow", "--results", "local"]) == 0
     tables = [
         pd.read_parquet(one.result / "cases.parquet") for one in (cell, Store(Path("local")).cell(planned.spec.id))

@@ -43,7 +43,7 @@ def test_pauses_change_nothing_and_learning_rates_are_those_of_the_whole_trainin
     trial = folder_for(spec, project / "trial")
     run_trial(spec, trial, project / "cache", "cpu")
     scores = [row["dice"] for row in paused.rung(4)["scores"]]
-    assert trial.summary()["val_dice"] == pytest.approx(sum(scores) / len(scores), abs=1e-12)
+    assert trial.trial_summary().val_dice == pytest.approx(sum(scores) / len(scores), abs=1e-12)
 
 
 def test_a_rung_is_scored_by_case_and_region_on_validation_cases_only(project, spec, monkeypatch):

@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from harness.files import read_json, write_json
-from harness.results.records import DamagedRecordError, FailedAttempt, Failure
+from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Summary, Timing, TrialSummary
 from harness.results.store import Store
 
 #: What version 0.2.0 wrote.
 ATTEMPT = {"kind": "killed", "reason": "It was killed.", "time": "2026-01-02T03:04:05+00:00", "accumulate": 2}
+SUMMARY = {
+    "cell": "cortex_toy_noleading_f0_s0_0123456789ab",
+    "start": "scratch",
+    "parameters": 1234,
+    "gflops": 0.25,
+    "steps": 4,
+    "train_seconds": 1.5,
+    "attempt_seconds": 2.5,
+    "device": "NVIDIA H100",
+    "ranks": 1,
+    "accumulate": 2,
+    "attempts": 2,
+    "failures": [ATTEMPT],
+    "determinism": "seeded",
+    "precision": "bf16",
+    "compile": "none",
+    "peak_memory_mb": 321.5,
+    "energy_wh": 0.125,
+    "commit": "0123456789ab+dirty",
+    "packages": {"python": "3.12.3", "torch": "2.11.0"},
+    "started": "2026-01-02T03:04:05+00:00",
+    "finished": "2026-01-02T03:04:09+00:00",
+}
+TRIAL = {"cell": "a", "val_dice": 0.5, "history": [{"epoch": 1, "val_dice": 0.25}, {"epoch": 2, "val_dice": 0.5}]}
+TIMING = {"latency_seconds": 0.75}
 FAILURE = {**ATTEMPT, "hint": "Run again.", "traceback": "Traceback ...", "log": "step 1", "attempt": 3}
 
 
-@pytest.mark.parametrize(("kind", "values"), [(FailedAttempt, ATTEMPT), (Failure, FAILURE)])
+WRITTEN = [(FailedAttempt, ATTEMPT), (Failure, FAILURE), (Summary, SUMMARY), (TrialSummary, TRIAL), (Timing, TIMING)]
+
+
+@pytest.mark.parametrize(("kind", "values"), WRITTEN)
 def test_a_record_of_version_0_2_0_is_read_and_written_as_it_was(tmp_path, kind, values):
     write_json(tmp_path / "record.json", values)
     record = kind.read(tmp_path / "record.json")
@@ -58,3 +88,28 @@ def test_a_damaged_past_stops_no_attempt_from_saying_why_it_failed(tmp_path, con
     assert cell.attempts() == []
     cell.fail("it fell")
     assert cell.failure().reason == "it fell"
+
+
+def test_a_summary_lacks_what_was_not_measured(tmp_path):
+    old = {key: SUMMARY[key] for key in ("device", "train_seconds", "commit", "packages", "started", "finished")}
+    write_json(tmp_path / "summary.json", old)
+    found = Summary.read(tmp_path / "summary.json")
+    assert (found.energy_wh, found.reserved_memory_mb, found.gflops) == (None, None, None)
+    assert (found.accumulate, found.ranks, found.failures) == (1, 1, ())
+
+
+def test_a_number_that_cannot_be_counted_stays_nan(tmp_path):
+    Summary(**{**SUMMARY, "gflops": math.nan}).write(tmp_path / "summary.json")
+    assert math.isnan(Summary.read(tmp_path / "summary.json").gflops)
+
+
+def test_the_latency_of_testing_is_part_of_the_summary(tmp_path):
+    cell = Store(tmp_path).cell("cell")
+    with cell.writing_result() as result:
+        Summary(**SUMMARY).write(result / "summary.json")
+    assert cell.summary().latency_seconds is None
+    write_json(cell.result / "testing.json", TIMING)
+    assert cell.summary().latency_seconds == 0.75
+    write_json(cell.result / "testing.json", {})
+    with pytest.raises(DamagedRecordError, match=r"testing\.json"):
+        cell.summary()

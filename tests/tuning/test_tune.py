@@ -112,8 +112,8 @@ def test_a_trial_never_opens_a_test_case(project, write_study, closed_tests):
     run_trial(spec, folder, project / "cache", "cpu")
     split = DATASET.open(spec.root).split(0)
     assert set(closed_tests.read_text().split()) == {*split.train, *split.val}
-    assert 0 <= folder.summary()["val_dice"] <= 1
-    assert [epoch["epoch"] for epoch in folder.summary()["history"]] == [1, 2]
+    assert 0 <= folder.trial_summary().val_dice <= 1
+    assert [row.epoch for row in folder.trial_summary().history] == [1, 2]
 
 
 def test_the_guard_of_the_test_above_bites(project, write_study, closed_tests):

@@ -120,7 +120,7 @@ class ProgressDisplay:
     def _announce(self, cell: str, folder: CellFolder, name: str, state: Status) -> None:
         if state == "done":
             self._console.print(
-                f"[green]done[/]    {escape(name)} in {duration(folder.summary()['train_seconds'])} of training"
+                f"[green]done[/]    {escape(name)} in {duration(folder.summary().train_seconds)} of training"
             )
         elif state == "failed" and (failure := folder.failure()):
             self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure.reason)}")
@@ -160,7 +160,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             rows = pd.read_parquet(cell.result / "cases.parquet")
             means = rows.groupby(["metric", "case"])["value"].mean().groupby("metric").mean()
             dice, distance = f"{means['dice']:.3f}", f"{means['hd95']:.2f}"
-            note = f"{duration(cell.summary()['train_seconds'])} of training"
+            note = f"{duration(cell.summary().train_seconds)} of training"
         elif state == "running":
             owner = cell.owner()
             note = _progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from harness.files import write_json
 from harness.results.provenance import code_version, package_versions, utc_now
+from harness.results.records import Summary
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.device import Arithmetic, describe_device
@@ -90,32 +90,31 @@ class Reporter:
     ) -> None:
         """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
         arithmetic = Arithmetic.choose(device, self._training, spatial_dims=2)
-        write_json(
-            result / "summary.json",
-            {
-                "cell": self._values["cell"],
-                "start": self._start,
-                "parameters": parameters,
-                "gflops": gflops,
-                "steps": history[-1].step if history else 0,
-                "train_seconds": sum(epoch.seconds for epoch in history),
-                "attempt_seconds": seconds,
-                "device": describe_device(device),
-                "ranks": ranks,
-                "accumulate": self._accumulate,
-                "attempts": self._folder.failures() + 1,
-                "failures": [attempt.to_json() for attempt in self._folder.attempts()],
-                "determinism": self._training.determinism,
-                "precision": arithmetic.precision,
-                "compile": self._training.compile,
-                "peak_memory_mb": _peak_memory(device),
-                **({"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}),
-                "commit": code_version(),
-                "packages": package_versions(),
-                "started": started,
-                "finished": utc_now(),
-            },
-        )
+        failures = tuple(self._folder.attempts())
+        energy = {"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}
+        Summary(
+            cell=str(self._values["cell"]),
+            start=self._start,
+            parameters=parameters,
+            gflops=gflops,
+            steps=history[-1].step if history else 0,
+            train_seconds=sum(epoch.seconds for epoch in history),
+            attempt_seconds=seconds,
+            device=describe_device(device),
+            ranks=ranks,
+            accumulate=self._accumulate,
+            attempts=len(failures) + 1,
+            failures=failures,
+            determinism=self._training.determinism,
+            precision=arithmetic.precision,
+            compile=self._training.compile,
+            commit=code_version(),
+            packages=package_versions(),
+            started=started,
+            finished=utc_now(),
+            **_peak_memory(device),
+            **energy,
+        ).write(result / "summary.json")
 
     def _whole(self) -> bool:
         return self._first is None or self._first[0] <= 1
@@ -130,8 +129,9 @@ def _json_safe(epoch: Epoch) -> dict[str, object]:
     return {key: None if value != value else value for key, value in asdict(epoch).items()}
 
 
-def _peak_memory(device: torch.device) -> float:
-    """Returns MB: of the GPU on CUDA, else the resident memory of this process."""
+def _peak_memory(device: torch.device) -> dict[str, float]:
+    """Returns MB by key of the summary: of tensors and of PyTorch's allocator on CUDA, else of this process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        tensors, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        return {"peak_memory_mb": tensors / 1e6, "reserved_memory_mb": reserved / 1e6}
+    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -18,8 +19,8 @@ from harness.execution.cell.problem import open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.testing import test_cases
 from harness.execution.cell.training import train_for_validation, train_network
-from harness.files import write_json
 from harness.results.provenance import utc_now
+from harness.results.records import HistoryRow, TrialSummary
 from harness.results.store import CellFolder
 from harness.segmenters.size import measure
 from harness.study.cell import CellSpec
@@ -113,9 +114,10 @@ def run_trial(
     reporter = Reporter(folder, spec, accumulate)
     history, scores = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
     with folder.writing_result() as result:
-        epochs = [{"epoch": one.epoch, "val_dice": one.val_dice} for one in history if one.val_dice == one.val_dice]
-        summary = {"cell": spec.id, "val_dice": validation_dice(scores), "history": epochs}
-        write_json(result / "summary.json", summary)
+        validated = [one for one in history if not math.isnan(one.val_dice)]
+        epochs = tuple(HistoryRow(epoch=one.epoch, val_dice=one.val_dice) for one in validated)
+        summary = TrialSummary(cell=spec.id, val_dice=validation_dice(scores), history=epochs)
+        summary.write(result / "summary.json")
     reporter.say("done")
 
 

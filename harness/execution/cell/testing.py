@@ -18,8 +18,8 @@ from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 from harness.execution.cell.problem import Problem
-from harness.files import write_json
 from harness.results.overlay import Overlay, choose_slice, write_slices
+from harness.results.records import Timing
 
 __all__ = ["score_prediction", "score_rows", "test_cases"]
 
@@ -63,7 +63,7 @@ def test_cases(
             overlay.save(result / "overlay.npz")
             write_label(result / "truth.nii.gz", case.label, case.affine)
     write_slices(result / "slices.npz", slices)
-    write_json(result / "testing.json", {"latency_seconds": statistics.median(seconds)})
+    Timing(latency_seconds=statistics.median(seconds)).write(result / "testing.json")
     return pd.DataFrame(scores), pd.DataFrame(floors)
 
 

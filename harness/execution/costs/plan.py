@@ -129,12 +129,12 @@ def _variant(
 def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
     """Returns training times of the store's cells by kind and card: whole trainings on one GPU that is known."""
     found: dict[str, dict[str, list[float]]] = {}
-    for summary in sorted((store.root / "cells").glob("*/result/summary.json")):
-        folder = store.cell(summary.parents[1].name)
-        facts, spec = folder.summary(), folder.spec()
-        card = card_of_device(str(facts["device"]))
-        if card is not None and facts["train_seconds"] and facts.get("ranks", 1) == 1:
-            found.setdefault(_kind(spec), {}).setdefault(card.name, []).append(float(facts["train_seconds"]))
+    for path in sorted((store.root / "cells").glob("*/result/summary.json")):
+        folder = store.cell(path.parents[1].name)
+        summary = folder.summary()
+        card = card_of_device(summary.device)
+        if card is not None and summary.train_seconds and summary.ranks == 1:
+            found.setdefault(_kind(folder.spec()), {}).setdefault(card.name, []).append(summary.train_seconds)
     return found
 
 

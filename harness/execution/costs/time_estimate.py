@@ -39,7 +39,7 @@ def estimate(
     for cell in loaded.cells:
         folder = store.cell(cell.spec.id)
         if folder.status() == "done":
-            seconds = float(folder.summary()["train_seconds"])
+            seconds = folder.summary().train_seconds
             found[cell.spec.id] = Estimate(seconds, estimated=False)
             alike[cell.label, cell.spec.dataset] = seconds
     speed: float | None = None

@@ -102,9 +102,9 @@ class MeasuredMemory:
         if cell.status() != "done":
             return
         summary = cell.summary()
-        if str(summary["device"]).startswith("cpu"):
+        peak = summary.reserved_memory_mb or summary.peak_memory_mb  # the latter in earlier versions
+        if summary.device.startswith("cpu") or peak is None:
             return
-        peak = float(summary.get("reserved_memory_mb") or summary["peak_memory_mb"])
         key = _kind(cell)
         self._peaks[key] = max(peak, self._peaks.get(key, 0.0))
 
