@@ -54,24 +54,24 @@ def missing(
     from rich.console import Console
 
     from harness.cli.shared.graceful_shutdown import stopping_in_order
-    from harness.execution.engines.local import detect_gpus, plan_slots
-    from harness.execution.missing_modalities import Asked, plan_missing, run_missing
+    from harness.execution.engines.local import FixedPlaces, LocalEngine, detect_gpus, plan_slots
+    from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
+    from harness.execution.schedule import Policy
     from harness.results.store import Store
 
     console = Console(highlight=False)
     store = Store(results)
     folder = store.find_study(study, profile)
-    asked = Asked(subsets, fill)
-    works = plan_missing(folder, store, asked, label)
-    total, left = (sum(numbers) for numbers in zip(*((len(work.subsets), work.left) for work in works), strict=True))
+    works = plan_missing(folder, store, SubsetRequest(subsets, fill), label)
+    total, left = sum(len(work.subsets) for work in works), sum(work.n_remaining for work in works)
     console.print(
         f"[bold]{folder.study}[/] ({folder.profile}): {total} subsets of modalities, {total - left} done before."
     )
-    slots = plan_slots([] if cpu else detect_gpus(), workers, threads)
+    places = FixedPlaces(plan_slots([] if cpu else detect_gpus(), workers, threads))
     with _Display(console, works) as display:
         try:
             with stopping_in_order():
-                lacking = run_missing(works, slots, asked, cache, display.update)
+                lacking = run_missing(works, LocalEngine(places), cache, Policy(), display.update)
         except KeyboardInterrupt:
             console.print("Stopped. What is done is kept: the same command goes on.")
             raise typer.Exit(130) from None
@@ -90,7 +90,7 @@ class _Display:
     def __init__(self, console: Console, works: Sequence[Work]) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console, self._works = console, [work for work in works if work.left]
+        self._console, self._works = console, [work for work in works if work.n_remaining]
         self._before = sum(work.done for work in works)
         self._total = sum(len(work.subsets) for work in works)
         self._began = self._spoke = time.monotonic()
@@ -112,7 +112,7 @@ class _Display:
         if now - self._looked < 1:
             return
         self._looked = now
-        done = self._total - sum(work.left for work in self._works)
+        done = self._total - sum(work.n_remaining for work in self._works)
         self._progress.update(self._task, completed=done)
         if self._console.is_terminal or now - self._spoke < _LINE_EVERY:
             return
@@ -145,9 +145,9 @@ def _table(works: Sequence[Work]) -> Table:
     listing.title, listing.title_justify = fixed, "left"
     for work, spec in zip(works, specs, strict=True):
         note, failure = work.refusal, CellSubsets(work.cell).failure()
-        if not note and work.left and failure:
+        if not note and work.n_remaining and failure:
             note = f"[red]failed[/] {escape(failure.reason)} {escape(failure.hint)}"
-        elif not note and work.left:
+        elif not note and work.n_remaining:
             note = "another process evaluates it" if CellSubsets(work.cell).owner() else "stopped"
         filled = work.subsets[0].fill if work.subsets else "–"
         counted = f"{work.done}/{len(work.subsets)}" if work.subsets else "–"

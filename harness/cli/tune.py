@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.execution.engines.engine import Engine
+    from harness.execution.schedule import Policy
     from harness.study.expansion import LoadedStudy
     from harness.study.tuning import Range
     from harness.tuning.search import Search
@@ -94,8 +95,8 @@ def tune(
             opened = place.open(console, results, loaded.study.name)
             taken = sum(search.take_up() for search in searches)
             _describe(console, loaded, searches, opened, taken)
-            limit = make_policy(0, timeout, fail_fast=False).timeout
-            _search(console, searches, opened, folder, cache.resolve(), limit)
+            policy = make_policy(0, timeout, fail_fast=False)
+            _search(console, searches, opened, folder, cache.resolve(), policy)
             _write(console, loaded, searches, folder, target, mlflow)
     except Held as error:
         raise HarnessError(
@@ -132,12 +133,12 @@ def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search],
 
 
 def _search(
-    console: Console, searches: Sequence[Search], engine: Engine, folder: Path, cache: Path, timeout: float | None
+    console: Console, searches: Sequence[Search], engine: Engine, folder: Path, cache: Path, policy: Policy
 ) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from harness.cli.shared.graceful_shutdown import stopping_in_order
-    from harness.tuning.run_search import conduct
+    from harness.tuning.run_search import run_search
 
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
     try:
@@ -148,7 +149,7 @@ def _search(
             def watch() -> None:
                 bar.update(task, completed=min(total, sum(search.over() for search in searches)))
 
-            conduct(engine, searches, folder / "cells", cache, timeout, watch)
+            run_search(engine, searches, folder / "cells", cache, policy, watch)
     except KeyboardInterrupt:
         console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
         raise typer.Exit(130) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.engines.slurm import SlurmEngine
-from harness.execution.schedule import Policy, first_attempt
+from harness.execution.schedule import Policy, initial_attempt
 from harness.execution.workers.attempt import Attempt
 from harness.results.store import CellFolder, Store, StudyFolder
 
@@ -40,10 +40,10 @@ def submit_study(study: StudyFolder, store: Store, engine: SlurmEngine, cache: P
     root = store.root.resolve()
     cells = [CellFolder(root / "cells" / entry["cell"]) for entry in study.manifest()["cells"]]
     attempts = [
-        first_attempt(cell, cache.resolve(), policy) for cell in cells if cell.status() not in {"done", "running"}
+        initial_attempt(cell, cache.resolve(), policy) for cell in cells if cell.status() not in {"done", "running"}
     ]
     jobs: list[str] = []
-    for part in _parts(attempts, engine.room()):
+    for part in _parts(attempts, engine.free_slots()):
         jobs += dict.fromkeys(job.number for job in engine.submit(part))
     return Submitted(tuple(jobs), len(attempts), len(cells) - len(attempts))
 

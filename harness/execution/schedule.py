@@ -1,7 +1,8 @@
-"""What is computed next, what a failure leads to, and how several runs share one study; the same for every engine.
+"""What is computed next, what a failure leads to, and how several runs share the work; the same for every engine.
 
-Nothing here is kept in memory only: what is done, what failed and how often, and who works on what is read from the
-store. So any number of runs, on any number of machines, may work on one study, and any of them may be killed.
+Studies, searches, races and tests with fewer modalities all run through :func:`run_attempts`. Nothing here is kept in
+memory only: what is done, what failed and how often, and who works on what is read from the store. So any number of
+runs, on any number of machines, may work on one study, and any of them may be killed.
 """
 
 from __future__ import annotations
@@ -13,84 +14,74 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.execution.engines.engine import Engine, Job
-from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.attempt import Attempt, Ending, Kind
 from harness.execution.workers.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_ASKED
-from harness.execution.workers.process import GRACE, forsaken
+from harness.execution.workers.process import GRACE, record_failure
 from harness.results.store import CellFolder
 
-__all__ = ["Policy", "compute", "first_attempt", "train_until"]
-
-_POLL = 0.4  # seconds
-_LOOK_ELSEWHERE = 2.0  # seconds between looks at cells that other runs compute
+__all__ = ["Policy", "Source", "initial_attempt", "run_attempts"]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do about cells that fail.
+    """How a run goes about its attempts.
 
     Attributes:
         retries: Further attempts at a cell that failed in a way another attempt may mend.
         timeout: Seconds an attempt may take; None for any.
         fail_fast: Stop everything at the first failure.
+        poll_seconds: Time between looks at what runs.
+        other_runs_seconds: Time between looks at what other runs compute.
+        grace_seconds: Time that a stopped attempt has for its checkpoint.
     """
 
     retries: int = 0
     timeout: float | None = None
     fail_fast: bool = False
+    poll_seconds: float = 0.4
+    other_runs_seconds: float = 2.0
+    grace_seconds: float = GRACE
 
 
-def compute(
-    engine: Engine, cells: Sequence[CellFolder], cache: Path, policy: Policy, watch: Callable[[], None]
-) -> dict[str, str]:
-    """Computes cells and returns when each has a result or has failed for good.
+class Source:
+    """Decides on further attempts while others run; this one has none, and lets every attempt come to its end."""
 
-    Args:
-        engine: Where.
-        cells: Their folders, each with a ``cell.json``.
-        cache: Folder of prepared data.
-        policy: What to do about failures.
-        watch: Called about twice a second.
+    def next(self) -> Attempt | None:
+        """Returns an attempt for a slot that is free, None where there is none (now, or any more)."""
+        return None
 
-    Returns:
-        Failures that could not be written to the store, by cell.
+    def on_progress(self, attempt: Attempt) -> bool:
+        """Returns whether a running attempt shall go on; asked at every look. One that shall not is never repeated."""
+        del attempt
+        return True
 
-    Raises:
-        KeyboardInterrupt: The user stopped; every running cell has left a checkpoint.
-    """
-    try:
-        return _run(_Schedule(engine, cells, cache, policy, watch))
-    finally:
-        engine.close()
+    def on_end(self, attempt: Attempt, ending: Ending) -> None:
+        """Takes note that nothing more will be tried: it is done, has failed for good, or was not to go on."""
 
 
-def train_until(
+def run_attempts(
     engine: Engine,
-    cells: Sequence[CellFolder],
-    epoch: int,
-    cache: Path,
+    attempts: Sequence[Attempt],
     policy: Policy,
     watch: Callable[[], None],
+    source: Source | None = None,
 ) -> dict[str, str]:
-    """Trains cells until an epoch, on their training and validation cases alone; the engine stays open.
+    """Runs attempts and returns when each is done or has failed for good; the engine stays open.
 
     Args:
         engine: Where.
-        cells: Their folders, each with a ``cell.json`` and without scores of this epoch.
-        epoch: Until when; a later call with a later epoch goes on from there.
-        cache: Folder of prepared data.
+        attempts: What is known from the start; each at a cell of its own.
         policy: What to do about failures.
         watch: Called about twice a second.
+        source: Decides on further attempts.
 
     Returns:
         Failures that could not be written to the store, by cell.
 
     Raises:
-        KeyboardInterrupt: The user stopped; every running cell has left a checkpoint.
+        KeyboardInterrupt: The user stopped; every running attempt has left a checkpoint.
     """
-    return _run(_Schedule(engine, cells, cache, policy, watch, epoch))
-
-
-def _run(schedule: _Schedule) -> dict[str, str]:
+    schedule = _Schedule(engine, attempts, policy, watch, source or Source())
     try:
         schedule.run()
     except BaseException:
@@ -99,30 +90,35 @@ def _run(schedule: _Schedule) -> dict[str, str]:
     return schedule.unwritten
 
 
-def first_attempt(cell: CellFolder, cache: Path, policy: Policy, until: int | None = None) -> Attempt:
+def initial_attempt(
+    cell: CellFolder, cache: Path, policy: Policy, kind: Kind = "train", until: int | None = None
+) -> Attempt:
     """Returns the first attempt of a run at a cell; what earlier runs learnt of its needs is not forgotten."""
-    return Attempt(cell, cache, policy.timeout, _accumulate(cell), until=until)
+    tried = [one.accumulate for one in cell.attempts() if one.kind == "cuda_out_of_memory"]
+    accumulate = min(2 * max(tried), _batch_size(cell)) if tried else 1
+    return Attempt(cell, cache, policy.timeout, accumulate, kind, until)
 
 
 class _Schedule:
-    """The state of one run; see :func:`compute` and :func:`train_until`."""
+    """The state of one run; see :func:`run_attempts`."""
 
     def __init__(
         self,
         engine: Engine,
-        cells: Sequence[CellFolder],
-        cache: Path,
+        attempts: Sequence[Attempt],
         policy: Policy,
         watch: Callable[[], None],
-        until: int | None = None,
+        source: Source,
     ) -> None:
         self._engine = engine
         self._policy = policy
         self._watch = watch
-        self._waiting = deque(first_attempt(cell, cache, policy, until) for cell in cells)
+        self._source = source
+        self._waiting = deque(attempts)
         self._jobs: list[Job] = []
         self._elsewhere: list[Attempt] = []
-        self._looked = 0.0
+        self._polled_others = 0.0
+        self._ended_early: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._over = False
@@ -130,15 +126,16 @@ class _Schedule:
 
     def run(self) -> None:
         """Runs until nothing is left to do."""
-        while not self._over and (self._waiting or self._jobs or self._elsewhere):
-            self._look_elsewhere()
-            self._submit()
+        while not self._over:
+            self._poll_other_runs()
+            self._submit_waiting()
+            self._submit_new()
+            if not (self._waiting or self._jobs or self._elsewhere):
+                break
             self._watch()
-            time.sleep(_POLL)
+            time.sleep(self._policy.poll_seconds)
             for job in list(self._jobs):
-                if (ending := job.poll()) is not None:
-                    self._jobs.remove(job)
-                    self._settle(job.attempt, ending)
+                self._poll(job)
         self.stop()  # after a failure with fail_fast something may still run
         self._watch()
 
@@ -146,25 +143,27 @@ class _Schedule:
         """Asks what runs to write its checkpoint and end; ends what does not."""
         for job in self._jobs:
             job.stop()
-        deadline: float | None = time.monotonic() + GRACE
+        deadline: float | None = time.monotonic() + self._policy.grace_seconds
         while self._jobs:
             self._jobs = [job for job in self._jobs if job.poll() is None]
             if deadline is not None and time.monotonic() > deadline:
                 deadline = None  # once: a cluster takes its time, and asking is a command of its own
                 for job in self._jobs:
                     job.kill()
-            time.sleep(_POLL / 4)
+            time.sleep(self._policy.poll_seconds / 4)
 
-    def _submit(self) -> None:
-        """Hands the engine as many attempts as it has room for; what others finished or compute is passed over."""
+    def _submit_waiting(self) -> None:
+        """Hands over as many attempts as there are free slots; passes over what others finished or compute."""
         ready: list[Attempt] = []
-        room = self._engine.room()
-        while self._waiting and len(ready) < room:
+        free = self._engine.free_slots()
+        while self._waiting and len(ready) < free:
             attempt = self._waiting.popleft()
-            state = attempt.cell.status()
+            state = attempt.status()
             if state == "running":
                 self._elsewhere.append(attempt)
-            elif state != "done":
+            elif state == "done":
+                self._source.on_end(attempt, Ending("done"))
+            else:
                 ready.append(attempt)
         if not ready:
             return
@@ -173,57 +172,81 @@ class _Schedule:
         taken = {job.attempt.cell.id for job in started}
         self._waiting.extendleft(reversed([one for one in ready if one.cell.id not in taken]))
 
-    def _look_elsewhere(self) -> None:
+    def _submit_new(self) -> None:
+        """Asks the source for one attempt after the other, each decided when there is a slot for it."""
+        while not self._waiting and len(self._jobs) < self._engine.parallel and self._engine.free_slots() > 0:
+            if (attempt := self._source.next()) is None:
+                return
+            self._waiting.append(attempt)
+            self._submit_waiting()
+
+    def _poll_other_runs(self) -> None:
         """Drops what other runs finished, takes over what they left."""
-        if time.monotonic() - self._looked < _LOOK_ELSEWHERE:
+        if time.monotonic() - self._polled_others < self._policy.other_runs_seconds:
             return
-        self._looked = time.monotonic()
-        states = [(attempt, attempt.cell.status()) for attempt in self._elsewhere]
-        self._waiting.extend(attempt for attempt, state in states if state in {"interrupted", "new"})
-        self._elsewhere = [attempt for attempt, state in states if state == "running"]
+        self._polled_others = time.monotonic()
+        attempts, self._elsewhere = self._elsewhere, []
+        for attempt in attempts:
+            state = attempt.status()
+            if state == "running":
+                self._elsewhere.append(attempt)
+            elif state in {"interrupted", "new"}:
+                self._waiting.append(attempt)
+            else:
+                self._source.on_end(attempt, Ending("done" if state == "done" else "failed"))
+
+    def _poll(self, job: Job) -> None:
+        """Looks at an attempt under way."""
+        attempt = job.attempt
+        if attempt.cell.id not in self._ended_early and not self._source.on_progress(attempt):
+            self._ended_early.add(attempt.cell.id)
+            job.stop()
+        if (ending := job.poll()) is None:
+            return
+        self._jobs.remove(job)
+        if attempt.cell.id in self._ended_early:
+            self._ended_early.remove(attempt.cell.id)
+            self._source.on_end(attempt, ending)
+        else:
+            self._settle(attempt, ending)
 
     def _settle(self, attempt: Attempt, ending: Ending) -> None:
         """Decides what an ending leads to: nothing more, another attempt, or the end of the run."""
-        cell = attempt.cell
-        if ending.state == "done":
-            return
         if ending.state == "busy":
             self._elsewhere.append(attempt)
             return
         if ending.state == "lost":
             hint = "Its lease runs out within two minutes; then it continues from its last checkpoint."
-            ending = forsaken(attempt, "lost", f"The process or its machine was lost. {ending.detail}".strip(), hint)
+            text = f"The process or its machine was lost. {ending.detail}".strip()
+            ending = record_failure(attempt, "lost", text, hint)
         elif ending.state == "stopped":
-            ending = forsaken(attempt, "stopped", "The process was stopped from outside.", "Run the study again.")
+            ending = record_failure(attempt, "stopped", "The process was stopped from outside.", "Run it again.")
         if ending.detail:  # not even the failure could be written
-            self.unwritten[cell.id] = ending.detail
-        if (again := self._next(attempt)) is not None:
+            self.unwritten[attempt.cell.id] = ending.detail
+        if ending.state == "failed" and (again := self._next(attempt)) is not None:
             self._waiting.append(again)
-        elif self._policy.fail_fast:
+            return
+        self._source.on_end(attempt, ending)
+        if ending.state == "failed" and self._policy.fail_fast:
             self._over = True
 
     def _next(self, attempt: Attempt) -> Attempt | None:
         """Returns the attempt that follows a failure, or None."""
-        cell = attempt.cell
-        failure = cell.failure()
+        failure = attempt.folder.failure()
         if failure is None:
             return None
         kind = failure.kind
         if kind == "cuda_out_of_memory":
+            if attempt.kind == "subsets":  # there is no training batch to cut
+                return None
             parts = 2 * attempt.accumulate
-            return replace(attempt, accumulate=parts) if parts <= _batch_size(cell) else None
+            return replace(attempt, accumulate=parts) if parts <= _batch_size(attempt.cell) else None
         spent, allowed = self._failed, self._policy.retries if kind in RETRIED_IF_ASKED else 0
         if kind in RETRIED_ALWAYS:
             spent, allowed = self._lost, max(LOST_RETRIES, self._policy.retries)
-        spent[cell.id] += 1
-        return attempt if spent[cell.id] <= allowed else None
+        spent[attempt.cell.id] += 1
+        return attempt if spent[attempt.cell.id] <= allowed else None
 
 
 def _batch_size(cell: CellFolder) -> int:
     return int(cell.spec()["protocol"]["sampling"]["batch_size"])
-
-
-def _accumulate(cell: CellFolder) -> int:
-    """Returns the parts a batch is cut into: what an earlier attempt ran out of GPU memory with, doubled."""
-    tried = [one.accumulate for one in cell.attempts() if one.kind == "cuda_out_of_memory"]
-    return min(2 * max(tried), _batch_size(cell)) if tried else 1

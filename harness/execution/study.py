@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from harness.data import Dataset
 from harness.data.synthetic.generated import kind_of
 from harness.errors import StudyError
 from harness.execution.engines.engine import Engine
-from harness.execution.schedule import Policy, compute
+from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.schema import DatasetFacts
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.segmenters import SEGMENTERS
@@ -105,7 +106,7 @@ def run_study(
     Args:
         study: The study.
         store: Its store.
-        engine: Where cells run.
+        engine: Where cells run; closed in the end.
         cache: Folder of prepared data.
         observers: Who watches.
         policy: What to do about failures.
@@ -126,9 +127,12 @@ def run_study(
         for observer in observers:
             observer.update()
 
+    policy = policy or Policy()
     pending = [cell for identity, cell in cells.items() if identity not in set(skipped)]
+    attempts = [initial_attempt(cell, cache.resolve(), policy) for cell in pending]
     try:
-        unwritten = compute(engine, pending, cache.resolve(), policy or Policy(), watch)
+        with closing(engine):
+            unwritten = run_attempts(engine, attempts, policy, watch)
     finally:
         for observer in observers:
             observer.finish()

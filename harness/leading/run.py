@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.execution.engines.engine import Engine
-from harness.execution.schedule import Policy, train_until
+from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.leading.race import Rung
 from harness.leading.runs import Trainings
 
@@ -72,7 +72,8 @@ def _train(
     watch: Callable[[], None],
 ) -> None:
     cells = trainings.missing(runners, epoch)
-    unwritten = train_until(engine, cells, epoch, cache, policy, watch) if cells else {}
+    attempts = [initial_attempt(cell, cache, policy, "rung", epoch) for cell in cells]
+    unwritten = run_attempts(engine, attempts, policy, watch) if attempts else {}
     left = trainings.missing(runners, epoch)
     if not left:
         return

@@ -88,7 +88,7 @@ class FailedAttempt(Record):
         accumulate: Parts each training batch was cut into.
     """
 
-    kind: str
+    kind: str = "error"
     reason: str
     time: str = ""
     accumulate: int = 1

@@ -22,13 +22,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder
 from harness.results.provenance import utc_now
 from harness.results.store import CellFolder
+
+if TYPE_CHECKING:
+    from harness.data.settings import Fill
 
 __all__ = ["CellSubsets", "Choice", "Subset", "choose_subsets", "in_words"]
 
@@ -53,7 +56,7 @@ class Subset:
     """
 
     present: tuple[str, ...]
-    fill: str
+    fill: Fill
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 
 from harness.errors import TrainingError
 
-__all__ = ["JoinedRanks", "Ranks", "join"]
+__all__ = ["JoinRanks", "JoinedRanks", "Ranks", "join"]
 
 #: The others wait this long for what only the first does: validation of all cases, say.
 _PATIENCE = timedelta(hours=24)
@@ -34,6 +34,11 @@ class Ranks:
 
     rank = 0
     size = 1
+
+    @classmethod
+    def alone(cls) -> AbstractContextManager[Ranks]:
+        """Returns what joins nobody; a :data:`JoinRanks`."""
+        return nullcontext(cls())
 
     @property
     def leads(self) -> bool:
@@ -74,6 +79,10 @@ class Ranks:
     def share(self, value: float) -> float:
         """Returns the first process's value."""
         return value
+
+
+#: Joins the processes that train together, for a ``with`` block.
+JoinRanks = Callable[[], AbstractContextManager[Ranks]]
 
 
 class JoinedRanks(Ranks):
@@ -146,7 +155,7 @@ class JoinedRanks(Ranks):
 
 @contextmanager
 def join(
-    rank: int, size: int, device: torch.device, meeting: Path, look: Callable[[], None] = lambda: None
+    rank: int, size: int, device: torch.device, rendezvous_file: Path, look: Callable[[], None] = lambda: None
 ) -> Iterator[Ranks]:
     """Joins the processes that train one network.
 
@@ -154,13 +163,13 @@ def join(
         rank: Number of this process.
         size: How many there are.
         device: Device of this process.
-        meeting: A file all can reach, which does not exist yet; they find each other through it.
+        rendezvous_file: A file all can reach, which does not exist yet; they find each other through it.
         look: Called while others are waited for; raises where one of them will not come.
 
     Raises:
         TrainingError: Not all came in time.
     """
-    store = FileStore(str(meeting), size)
+    store = FileStore(str(rendezvous_file), size)
     _await_all(store, rank, size, look)
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -13,7 +13,7 @@ import torch
 
 from harness.errors import DataError, NotFiniteError
 from harness.execution.engines.local import FixedPlaces, LocalEngine
-from harness.execution.schedule import Policy, compute
+from harness.execution.schedule import Policy, run_attempts
 from harness.execution.workers import fork_server, stop_request, worker
 from harness.execution.workers import process as module
 from harness.execution.workers.attempt import Attempt
@@ -233,7 +233,7 @@ def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp
     monkeypatch.setattr(module, "_start", lambda attempt, slot, fork: module._Fresh(["/bin/true"]))
     FullDisk(monkeypatch)
     attempts = [Attempt(one, tmp_path) for one in (cell, other)]
-    compute(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), [one.cell for one in attempts], tmp_path, Policy(), print)
+    run_attempts(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), attempts, Policy(), print)
     assert cell.failure().kind == "disk_full"
     assert other.failure() is None
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
-from harness.execution import schedule
-from harness.execution.schedule import Policy, compute
-from harness.execution.workers.attempt import Ending
+from harness.execution.schedule import Policy, Source, initial_attempt, run_attempts
+from harness.execution.study import run_study
+from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.failures import LOST_RETRIES
+from harness.results.attempt_folder import AttemptFolder
 from harness.results.store import Store
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(schedule, "_POLL", 0.0)
-    monkeypatch.setattr(schedule, "_LOOK_ELSEWHERE", 0.0)
+from harness.results.subsets import CellSubsets, Subset
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ class FakeEngine:
     def describe(self):
         return "fake"
 
-    def room(self):
+    def free_slots(self):
         return self.places
 
     def submit(self, attempts):
@@ -83,15 +82,41 @@ def attempts_of(engine, cell):
     return [one for one, _ in engine.tried].count(cell)
 
 
-def go(engine, cells, tmp_path, watch=lambda: None, **policy):
-    return compute(engine, cells, tmp_path / "cache", Policy(**policy), watch)
+def go(engine, cells, tmp_path, watch=lambda: None, **settings):
+    policy = Policy(**{"poll_seconds": 0, "other_runs_seconds": 0, **settings})
+    attempts = [initial_attempt(cell, tmp_path / "cache", policy) for cell in cells]
+    try:
+        return run_attempts(engine, attempts, policy, watch)
+    finally:
+        assert not engine.closed, "more may follow"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_study_closes_its_engine_however_it_ends(cells, tmp_path, ends):
+    class Observer:
+        finished = 0
+
+        def update(self):
+            if not ends:
+                raise KeyboardInterrupt
+
+        def finish(self):
+            self.finished += 1
+
+    store, engine, observer = Store(tmp_path), FakeEngine({}), Observer()
+    study = store.study("study", "default")
+    study.write_manifest({"cells": [{"cell": cell.id} for cell in cells]})
+    policy = Policy(poll_seconds=0)
+    with nullcontext() if ends else pytest.raises(KeyboardInterrupt):
+        run_study(study, store, engine, tmp_path / "cache", [observer], policy)
+    assert engine.closed
+    assert observer.finished == 1
 
 
 def test_a_failure_never_stops_the_others(cells, tmp_path):
     engine = FakeEngine({"a": ["exception"]})
     go(engine, cells, tmp_path)
     assert [cell.status() for cell in cells] == ["failed", "done", "done"]
-    assert engine.closed
 
 
 @pytest.mark.parametrize("kind", ["exception", "out_of_memory", "timeout", "killed"])
@@ -120,7 +145,7 @@ def test_a_lost_machine_is_not_the_cells_fault(cells, tmp_path, kind):
     assert cells[0].status() == "done"
     assert cells[1].status() == "failed"
     assert cells[1].failure().kind == kind
-    assert attempts_of(engine, "b") == 1 + schedule.LOST_RETRIES
+    assert attempts_of(engine, "b") == 1 + LOST_RETRIES
 
 
 def test_out_of_gpu_memory_is_tried_in_ever_smaller_parts_down_to_one_image(cells, tmp_path):
@@ -158,12 +183,10 @@ def test_ctrl_c_stops_every_cell_in_order(cells, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(engine, cells, tmp_path, watch)
     assert engine.stopped == ["a", "b"]
-    assert engine.closed
 
 
-def test_what_does_not_end_in_time_is_killed_once(cells, tmp_path, monkeypatch):
+def test_what_does_not_end_in_time_is_killed_once(cells, tmp_path):
     """On a cluster that is a command for every cell, and the end is seen a minute later."""
-    monkeypatch.setattr(schedule, "GRACE", 0.0)
 
     class Deaf(Job):
         kills, looks = 0, 0
@@ -186,7 +209,7 @@ def test_what_does_not_end_in_time_is_killed_once(cells, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(Cluster({}), cells, tmp_path, watch)
+        go(Cluster({}), cells, tmp_path, watch, grace_seconds=0)
     assert {job.kills for job in jobs} == {1}
 
 
@@ -221,7 +244,109 @@ def test_a_failure_that_cannot_be_written_is_told(cells, tmp_path, monkeypatch):
     def full(self, *details, **more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(cells[0]), "fail", full)
+    monkeypatch.setattr(AttemptFolder, "fail", full)
     told = go(FakeEngine({"a": ["lost"]}), cells, tmp_path)
     assert "No space left" in told["a"]
     assert [cell.status() for cell in cells[1:]] == ["done", "done"]
+
+
+class Listed(Source):
+    """Gives cells out one by one; ends those early that it is told to, and notes how each ended."""
+
+    def __init__(self, cells, cache, drop=()):
+        self.left, self.cache, self.drop, self.ended = list(cells), cache, drop, []
+
+    def next(self):
+        return Attempt(self.left.pop(0), self.cache, kind="trial") if self.left else None
+
+    def on_progress(self, attempt):
+        return attempt.cell.id not in self.drop
+
+    def on_end(self, attempt, ending):
+        self.ended.append((attempt.cell.id, ending.state))
+
+
+class OneSlot(FakeEngine):
+    """Counts what runs, as real engines do."""
+
+    parallel = 1
+
+    def __init__(self, script):
+        super().__init__(script)
+        self.running = 0
+
+    def free_slots(self):
+        return 1 - self.running
+
+    def submit(self, attempts):
+        self.running += len(attempts)
+        return super().submit(attempts)
+
+    def act(self, attempt):
+        ending = super().act(attempt)
+        self.running -= ending is not None
+        return ending
+
+
+FAST = Policy(poll_seconds=0, other_runs_seconds=0)
+
+
+def test_a_source_is_asked_when_a_slot_is_free_and_told_every_end(cells, tmp_path):
+    source = Listed(cells, tmp_path)
+    engine = OneSlot({"a": ["cuda_out_of_memory"], "b": ["refused"]})
+    asked_while_running = []
+    run_attempts(engine, (), FAST, lambda: asked_while_running.append((len(source.left), engine.running)), source)
+    assert source.ended == [("a", "done"), ("b", "failed"), ("c", "done")]
+    assert [parts for cell, parts in engine.tried if cell == "a"] == [1, 2]
+    assert asked_while_running[0] == (2, 1), "the others are not drawn before there is a slot"
+
+
+def test_what_a_source_ends_early_is_stopped_and_never_repeated(cells, tmp_path):
+    source = Listed(cells, tmp_path, drop={"b"})
+    engine = FakeEngine({})
+    run_attempts(engine, (), FAST, lambda: None, source)
+    assert engine.stopped == ["b"]
+    assert sorted(source.ended) == [("a", "done"), ("b", "stopped"), ("c", "done")]
+    assert attempts_of(engine, "b") == 1
+    assert cells[1].failure() is None
+
+
+def test_a_source_hears_of_what_another_run_finished(cells, tmp_path):
+    with cells[0].writing_result() as result:
+        (result / "summary.json").write_text("{}")
+    lease = cells[1].lease()
+    assert lease.try_acquire()
+    source, seen = Listed(cells, tmp_path), []
+
+    def watch():
+        seen.append(1)
+        if len(seen) == 10:
+            cells[1].fail("the other run could not", kind="refused")
+            lease.release()
+
+    engine = FakeEngine({})
+    run_attempts(engine, (), FAST, watch, source)
+    assert sorted(source.ended) == [("a", "done"), ("b", "failed"), ("c", "done")]
+    assert [cell for cell, _ in engine.tried] == ["c"]
+
+
+@pytest.mark.parametrize(("kind", "tries"), [("killed", 3), ("lost", 4), ("cuda_out_of_memory", 1), ("refused", 1)])
+def test_subsets_fail_by_themselves_and_leave_the_cell_as_it_is(cells, tmp_path, kind, tries):
+    cell = cells[0]
+    with cell.writing_result() as result:
+        (result / "summary.json").write_text("{}")
+
+    class Subsets(FakeEngine):
+        def act(self, attempt):
+            if kind == "lost":
+                return Ending("lost")
+            attempt.folder.fail("it was so", kind=kind)
+            return Ending("failed")
+
+    engine = Subsets({})
+    attempt = Attempt(cell, tmp_path, kind="subsets", subsets=(Subset(("t1",), "zeros"),))
+    run_attempts(engine, [attempt], Policy(2, poll_seconds=0), lambda: None)
+    assert len(engine.tried) == tries
+    assert len(CellSubsets(cell).attempts()) == tries
+    assert CellSubsets(cell).failure().kind == kind
+    assert (cell.status(), cell.failure(), cell.attempts()) == ("done", None, [])

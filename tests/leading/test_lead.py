@@ -148,10 +148,7 @@ def _between_rungs(cells):
     )
 
 
-def test_a_training_that_falls_over_is_named_and_the_rest_is_kept(project, capsys, monkeypatch):
-    from harness.execution import schedule
-
-    monkeypatch.setattr(schedule, "_POLL", 0.05)
+def test_a_training_that_falls_over_is_named_and_the_rest_is_kept(project, capsys):
     assert main([*COMMAND, "--no-mlflow", "--option", "switch=crash", "--retries", "0"]) != 0
     error = " ".join(capsys.readouterr().err.split())
     assert "of the rung at epoch 1 failed" in error

@@ -50,3 +50,12 @@ def test_a_result_that_was_not_finished_is_not_there(tmp_path):
     (facts, rows) = store.results()[0]
     assert (facts["present"], facts["fill"], in_words(facts["present"])) == (["a"], "zeros", "a")
     assert pd.read_parquet(rows)["value"].tolist() == [1.0]
+
+
+def test_a_failure_that_an_earlier_version_wrote_is_read(tmp_path):
+    store = CellSubsets(CellFolder(tmp_path / "cell"))
+    store.path.mkdir(parents=True)
+    (store.path / "failure.json").write_text('{"reason": "it fell over", "hint": "lift it", "time": ""}')
+    assert store.failure().reason == "it fell over"
+    store.fail("again")
+    assert [one.reason for one in store.attempts()] == ["again"]

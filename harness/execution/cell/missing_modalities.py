@@ -33,9 +33,10 @@ from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
 from harness.training.device import Arithmetic, describe_device
+from harness.training.loop import Interrupted
 from harness.training.modality_fill import Filling, FillsAbsent, mean_images
 
-__all__ = ["Evaluation", "evaluate_subsets", "trained_fill", "why_not"]
+__all__ = ["Evaluation", "evaluate_subsets", "refusal_reason", "trained_fill"]
 
 
 def trained_fill(cell: CellFolder) -> Fill:
@@ -44,7 +45,7 @@ def trained_fill(cell: CellFolder) -> Fill:
     return "zeros" if found is None else found.kind
 
 
-def why_not(cell: CellFolder, fill: Fill | None) -> str:
+def refusal_reason(cell: CellFolder, fill: Fill | None) -> str:
     """Returns why a cell cannot be evaluated; empty where it can."""
     if (status := cell.status()) != "done":
         return f"not finished ({status})"
@@ -61,7 +62,7 @@ def why_not(cell: CellFolder, fill: Fill | None) -> str:
     return ""
 
 
-class _Truths:
+class ReferenceCache:
     """The truth of each test case, whose files are read once, however many subsets are scored.
 
     It is kept compressed, to about a hundredth: hundreds of cases at once would not fit into memory as they are.
@@ -94,7 +95,7 @@ class Evaluation:
         tests: Prepared test cases by name.
         device: Where it computes.
         arithmetic: As in training.
-        truths: What predictions are compared with.
+        references: What predictions are compared with.
     """
 
     problem: Problem
@@ -103,7 +104,7 @@ class Evaluation:
     tests: dict[str, PreparedCase]
     device: torch.device
     arithmetic: Arithmetic
-    truths: _Truths
+    references: ReferenceCache
 
     @classmethod
     def open(cls, cell: CellFolder, fill: Fill | None, cache: Path, device: torch.device) -> Evaluation:
@@ -144,7 +145,7 @@ class Evaluation:
         if not spec.weights:  # as training leaves it: the last bits depend on it
             arithmetic.lay_out(filled)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
-        return cls(problem, filled, normaliser, tests, device, arithmetic, _Truths(problem.reader))
+        return cls(problem, filled, normaliser, tests, device, arithmetic, ReferenceCache(problem.reader))
 
     def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
@@ -171,7 +172,7 @@ class Evaluation:
                     self.device,
                     absent,
                 )
-            scores = score_prediction(dataset, prediction, *self.truths.read(name))
+            scores = score_prediction(dataset, prediction, *self.references.read(name))
             rows += score_rows(self.problem, name, scores)
         on_case(len(self.tests))
         return pd.DataFrame(rows)
@@ -183,7 +184,7 @@ def evaluate_subsets(
     fill: Fill | None,
     cache: Path,
     device: torch.device,
-    should_stop: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Computes and writes the subsets that have no result yet.
 
@@ -193,10 +194,11 @@ def evaluate_subsets(
         fill: What stands for the others; default: as in training.
         cache: Of prepared data.
         device: Where to compute.
-        should_stop: Called before each case; raises where the evaluation is to end.
+        should_stop: Asked before each case.
 
     Raises:
         HarnessError: The cell cannot be evaluated.
+        Interrupted: ``should_stop`` said so; subsets that were finished are kept.
     """
     store = CellSubsets(cell)
     kind = fill or trained_fill(cell)
@@ -209,7 +211,8 @@ def evaluate_subsets(
         began = time.monotonic()
 
         def on_case(done: int, number: int = number, subset: Subset = subset) -> None:
-            should_stop()
+            if should_stop():
+                raise Interrupted
             total = len(evaluation.tests)
             store.write_progress(
                 {"present": in_words(subset.present), "cases": number * total + done, "of": len(missing) * total}
@@ -228,6 +231,7 @@ def evaluate_subsets(
         }
         with store.writing(facts, subset) as path:
             rows.to_parquet(path, index=False)
+    store.release_disk_space()
 
 
 def _dropout(spec: CellSpec, cell: CellFolder) -> dict[str, object] | None:

@@ -56,12 +56,14 @@ class Trained:
         save_weights: Writes the weights to a ``.safetensors`` path.
         history: One entry an epoch; empty where nothing was trained.
         parameters: Trainable parameters.
+        ranks: Processes that trained together.
     """
 
     predict: Callable[[str, Case], NDArray[np.uint8]]
     save_weights: Callable[[str], None]
     history: Sequence[Epoch]
     parameters: int
+    ranks: int = 1
 
 
 def open_problem(spec: CellSpec) -> Problem:

@@ -28,6 +28,7 @@ from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.energy import EnergyMeter
 from harness.training.loop import Epoch, Interrupted
+from harness.training.ranks import JoinRanks, Ranks
 from harness.training.validation import validation_dice
 
 __all__ = ["run_cell", "run_rung", "run_trial"]
@@ -39,7 +40,7 @@ def run_cell(
     cache: Path,
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    ranks: int = 1,
+    join_ranks: JoinRanks = Ranks.alone,
     accumulate: int = 1,
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
@@ -50,7 +51,8 @@ def run_cell(
         cache: Folder of prepared data.
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step and before every test case.
-        ranks: Processes that train together, one a GPU; frameworks that train by themselves use one.
+        join_ranks: Joins the processes that train together once the data is prepared; frameworks that train by
+            themselves use one.
         accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
 
     Raises:
@@ -64,10 +66,9 @@ def run_cell(
     problem = open_problem(spec)
     reporter = Reporter(folder, spec, accumulate)
     if problem.segmenter.runner:
-        ranks = 1
         trained = train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, ranks)
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks)
     reporter.say("testing")
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
@@ -82,7 +83,7 @@ def run_cell(
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops
         seconds = time.monotonic() - began
         reporter.summarise(
-            result, trained.parameters, gflops, trained.history, where, started, seconds, ranks, meter.wh()
+            result, trained.parameters, gflops, trained.history, where, started, seconds, trained.ranks, meter.wh()
         )
     reporter.say("done")
 

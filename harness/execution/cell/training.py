@@ -21,7 +21,6 @@ from harness.data.preparation.prepare import prepare
 from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
-from harness.execution.workers.distributed import lead
 from harness.inference.native_grid import segment_native
 from harness.randomness import derive
 from harness.results.store import CellFolder
@@ -31,10 +30,10 @@ from harness.training.determinism import naming_operators, set_determinism
 from harness.training.device import Arithmetic
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import FillsAbsent, filling_for
-from harness.training.ranks import Ranks
+from harness.training.ranks import JoinRanks, Ranks
 from harness.training.validation import RegionDice, validation_dice, validation_scores
 
-__all__ = ["train_beside", "train_for_validation", "train_network"]
+__all__ = ["train_for_validation", "train_network", "train_rank"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def train_network(
     reporter: Reporter,
     should_stop: Callable[[], bool],
     accumulate: int = 1,
-    ranks: int = 1,
+    join_ranks: JoinRanks = Ranks.alone,
 ) -> Trained:
     """Prepares the data, trains, and returns what tests need.
 
@@ -65,7 +64,8 @@ def train_network(
         reporter: Is told how far it is.
         should_stop: Asked after every training step.
         accumulate: Parts a batch is cut into.
-        ranks: Processes that train together, each on its part of every batch.
+        join_ranks: Joins the processes that train together, each on its part of every batch; the others read the data
+            that is prepared by then.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -75,14 +75,16 @@ def train_network(
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say)
     history: list[Epoch] = []
+    size = 1
     if spec.weights_file is not None:
         reporter.say("loading weights")
         network = _imported(problem, spec.weights_file).to(device)
     else:
         network = _build(problem, data, "init").to(device)
         hooks = _hooks(problem, data, device, reporter, should_stop)
-        with lead(ranks, folder, cache, device, accumulate, should_stop) as joined:
-            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, joined)
+        with join_ranks() as ranks:
+            size = ranks.size
+            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks)
             reporter.begin(trainer.total_steps)
             history = trainer.run()
     tests = {case.name: case for case in data.parts["test"]}
@@ -96,7 +98,7 @@ def train_network(
             )
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters)
+    return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters, size)
 
 
 def train_for_validation(
@@ -130,7 +132,7 @@ def train_for_validation(
         return history, _validate(problem, data, network, device)
 
 
-def train_beside(
+def train_rank(
     spec: CellSpec,
     folder: CellFolder,
     cache: Path,

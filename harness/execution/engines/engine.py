@@ -47,7 +47,7 @@ class Engine(Protocol):
         """Returns where cells run, in words."""
         ...
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Returns how many attempts it might take now."""
         ...
 

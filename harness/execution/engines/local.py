@@ -116,7 +116,7 @@ class LocalEngine:
         """Returns where cells run, in words."""
         return self._places.describe()
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Returns how many places may be free."""
         return self._places.count - self._running
 

@@ -67,7 +67,7 @@ class RayEngine:
         what = f"{self._gpus} GPU{'s' * (self._gpus > 1)}" if self._gpus else f"{self._slot.threads} CPU"
         return f"Ray, {nodes} node{'s' * (nodes > 1)}, {self.parallel} cells at a time, {what} each"
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Returns how many attempts may be handed over now."""
         most = self._limit if self._limit is not None else self.parallel + _AHEAD
         return max(0, most - len(self._running))

@@ -57,7 +57,7 @@ class SlurmEngine:
         where = f", partition {asked.partition}" if asked.partition else ""
         return f"Slurm{where}, up to {asked.parallel} cells at a time, {what}{asked.cpus} cores each"
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Returns how many attempts one array takes."""
         return _LARGEST_ARRAY
 

@@ -1,14 +1,25 @@
-"""One attempt at a cell, and how it ended."""
+"""One attempt at what has to be computed, and how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from harness.results.attempt_folder import AttemptFolder, Status
 from harness.results.store import CellFolder
+from harness.results.subsets import CellSubsets, Subset
 
-__all__ = ["Attempt", "Ending"]
+__all__ = ["Attempt", "Ending", "Kind"]
+
+#: What is computed of a cell.
+#:
+#: - ``train``: everything, test included (``harness run``);
+#: - ``trial``: training and validation; test cases stay closed (``harness tune``);
+#: - ``rung``: as a trial, until an epoch; a later attempt goes on from there (``harness lead``);
+#: - ``subsets``: a finished cell's test cases with fewer modalities; nothing is trained (``harness missing``).
+Kind = Literal["train", "trial", "rung", "subsets"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +31,44 @@ class Attempt:
         cache: Folder of prepared data.
         timeout: Seconds it may take; None for any.
         accumulate: Parts each training batch is cut into, where the whole did not fit in GPU memory.
-        trial: Train and validate only: test cases stay closed (``harness tune``).
-        until: As ``trial``, and only until this epoch; a later attempt goes on from there (``harness lead``).
+        kind: What is computed.
+        until: Epoch after which a rung ends.
+        subsets: Modalities that are present, and what fills the others; the same for all of them.
     """
 
     cell: CellFolder
     cache: Path
     timeout: float | None = None
     accumulate: int = 1
-    trial: bool = False
+    kind: Kind = "train"
     until: int | None = None
+    subsets: tuple[Subset, ...] = ()
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Reads also what release 0.2.0 left in a queue of Slurm, which had ``trial`` and ``until`` for the kind."""
+        values = dict(state)
+        trial = values.pop("trial", False)
+        if "kind" not in values:
+            values["kind"] = "rung" if values.get("until") is not None else "trial" if trial else "train"
+        self.__dict__.update(values)
+
+    @property
+    def folder(self) -> AttemptFolder:
+        """Where it takes its lease and leaves log, progress and failures; never the cell's own for its subsets."""
+        return CellSubsets(self.cell) if self.kind == "subsets" else self.cell
+
+    def is_done(self) -> bool:
+        """Returns whether its result is there, whoever computed it."""
+        if self.kind == "subsets":
+            store = CellSubsets(self.cell)
+            return all(store.has(subset) for subset in self.subsets)
+        if self.until is not None:
+            return self.cell.rung(self.until) is not None
+        return self.cell.status() == "done"
+
+    def status(self) -> Status:
+        """Returns what has become of it so far."""
+        return "done" if self.is_done() else self.folder.status()
 
 
 @dataclass(frozen=True)

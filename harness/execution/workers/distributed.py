@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from harness.errors import HarnessError
+from harness.execution.cell.training import train_rank
 from harness.execution.workers.exit_status import signal_name
 from harness.execution.workers.failures import PeerFailed, Reason, explain
 from harness.execution.workers.interpreter import PYTHON
@@ -29,10 +30,11 @@ from harness.execution.workers.stop_request import StopRequest
 from harness.files import read_json, write_json
 from harness.redaction import without_secrets
 from harness.results.store import CellFolder
+from harness.study.cell import CellSpec
 from harness.training.loop import Interrupted
 from harness.training.ranks import Ranks, join
 
-__all__ = ["lead", "main"]
+__all__ = ["launch_ranks", "main"]
 
 #: Seconds the others have to end by themselves once the first is through.
 _GRACE = 20.0
@@ -41,13 +43,13 @@ _GRACE = 20.0
 _POLL = 0.5
 
 #: Seconds after the death of another process within which the first one's own collective tells of it; NCCL's may not.
-_HEARD = 15.0
+_COLLECTIVE_TIMEOUT = 15.0
 
 _FAILED, _STOPPED = 3, 130  # as the worker's own
 
 
 @contextmanager
-def lead(
+def launch_ranks(
     count: int,
     folder: CellFolder,
     cache: Path,
@@ -73,35 +75,37 @@ def lead(
         yield Ranks()
         return
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as place:
+        rendezvous_file = Path(place) / "rendezvous"
         command = [*PYTHON, "-m", "harness.execution.workers.distributed", str(folder.path), "--cache", str(cache)]
-        command += ["--parent", str(os.getpid()), "--ranks", str(count), "--meeting", place, "--device", device.type]
-        command += ["--threads", str(torch.get_num_threads()), "--accumulate", str(accumulate)]
-        crew = _Crew(command, count, Path(place), folder, accumulate)
+        command += ["--parent", str(os.getpid()), "--ranks", str(count), "--rendezvous-file", str(rendezvous_file)]
+        command += ["--device", device.type, "--threads", str(torch.get_num_threads())]
+        command += ["--accumulate", str(accumulate)]
+        group = _WorkerGroup(command, count, Path(place), folder, accumulate)
 
         def look() -> None:
             if should_stop():
                 raise Interrupted
-            if (reason := crew.failure()) is not None:
+            if (reason := group.failure()) is not None:
                 raise PeerFailed(reason)
 
         try:
-            with join(0, count, device, Path(place) / "meeting", look) as ranks:
+            with join(0, count, device, rendezvous_file, look) as ranks:
                 yield ranks
         except (HarnessError, PeerFailed, Interrupted):
             raise
         except Exception as error:  # of a collective, perhaps, whose other end has died
-            if (reason := crew.failure(wait=2.0)) is None:
+            if (reason := group.failure(wait=2.0)) is None:
                 raise
             if should_stop():
                 raise Interrupted from error
             raise PeerFailed(reason) from error
         else:
-            crew.wait()
+            group.wait()
         finally:
-            crew.end()
+            group.end()
 
 
-class _Crew:
+class _WorkerGroup:
     """The other processes, seen from the first one.
 
     A collective whose other end has died may never return. So a thread watches, and ends this process, with the reason
@@ -146,9 +150,9 @@ class _Crew:
                 process.wait()
 
     def _reason(self, rank: int, status: int) -> Reason:
-        said = _reason_file(self._place, rank)
-        if said.is_file():
-            return Reason(**read_json(said))
+        written = _reason_file(self._place, rank)
+        if written.is_file():
+            return Reason(**read_json(written))
         who = f"Process {rank + 1} of the {len(self._processes) + 1} that train the cell together"
         if status >= 0:
             return Reason("exception", f"{who} ended with status {status}.", f"The whole log: {self._folder.log}")
@@ -158,7 +162,7 @@ class _Crew:
 
     def _watch(self) -> None:
         while not self._over.wait(_POLL):
-            if (reason := self.failure()) is not None and not self._over.wait(_HEARD):
+            if (reason := self.failure()) is not None and not self._over.wait(_COLLECTIVE_TIMEOUT):
                 with suppress(OSError):  # without it the parent still sees the status
                     self._folder.fail(reason.text, reason.hint, "", reason.kind, self._accumulate)
                 os._exit(_FAILED)
@@ -170,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--device", required=True)
-    parser.add_argument("--meeting", type=Path, required=True)
+    parser.add_argument("--rendezvous-file", type=Path, required=True)
     for name in ("--parent", "--rank", "--ranks", "--threads", "--accumulate"):
         parser.add_argument(name, type=int, required=True)
     given = parser.parse_args(arguments)
@@ -180,21 +184,18 @@ def main(arguments: list[str] | None = None) -> int:
     should_stop = StopRequest(given.parent)  # which may have died while torch was loaded
     threading.Thread(target=_end_with_the_first, args=(should_stop,), name="first", daemon=True).start()
 
-    from harness.execution.cell.training import train_beside
-    from harness.study.cell import CellSpec
-
     torch.set_num_threads(given.threads)
     device = torch.device(f"cuda:{given.rank}" if given.device == "cuda" else given.device)
     folder = CellFolder(given.folder)
     try:
-        with join(given.rank, given.ranks, device, given.meeting / "meeting") as ranks:
+        with join(given.rank, given.ranks, device, given.rendezvous_file) as ranks:
             spec = CellSpec.from_json(folder.spec())
-            train_beside(spec, folder, given.cache, device, ranks, given.accumulate, should_stop)
+            train_rank(spec, folder, given.cache, device, ranks, given.accumulate, should_stop)
     except Interrupted:
         return 0  # the first process wrote the checkpoint
     except Exception as error:
         print(without_secrets(traceback.format_exc()), file=sys.stderr, flush=True)  # into the log
-        write_json(_reason_file(given.meeting, given.rank), asdict(explain(error, folder.log)))
+        write_json(_reason_file(given.rendezvous_file.parent, given.rank), asdict(explain(error, folder.log)))
         return _FAILED
     return 0
 

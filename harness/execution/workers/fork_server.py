@@ -32,7 +32,13 @@ from harness.execution.workers.interpreter import PYTHON
 __all__ = ["Forked", "Nursery", "main", "shared_nursery"]
 
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
-_PRELOADED = ("harness.execution.cell.run", "harness.execution.workers.worker", "torch._dynamo")
+_PRELOADED = (
+    "harness.execution.cell.missing_modalities",
+    "harness.execution.workers.distributed",
+    "harness.execution.cell.run",
+    "harness.execution.workers.worker",
+    "torch._dynamo",
+)
 
 #: Seconds between looks at the cells; their ends wake the nursery by themselves, unless processes of theirs linger.
 _POLL = 0.2

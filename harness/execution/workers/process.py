@@ -1,10 +1,11 @@
 """The process of one attempt: started, watched, stopped in order, and never gone without a word.
 
-Whichever engine runs a cell, on the machine where it runs this is how.
+Whatever is tried and whichever engine runs it, on the machine where it runs this is how.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from harness.execution.workers.fork_server import Forked, shared_nursery
 from harness.execution.workers.interpreter import PYTHON
 from harness.redaction import without_tracking_variables
 
-__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "forsaken", "worker_environment"]
+__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "record_failure", "worker_environment"]
 
 #: Seconds a stopped worker has to finish its step and write its checkpoint.
 GRACE = 120.0
@@ -38,6 +39,7 @@ _POLL = 0.2  # seconds
 CPU_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 
 _CONTINUES = "It continues from its last checkpoint when the study is run again."
+_KEEPS = "Finished subsets are kept: run it again."
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,11 @@ class WorkerProcess:
         self._stopped: float | None = None
         self._timed_out = False
         self._kills = out_of_memory_kills()
-        self._failures = attempt.cell.failures()
+        self._failures = attempt.folder.failures()
         self._process: Forked | _Fresh | None = None
         self._refusal: OSError | None = None
         try:
-            attempt.cell.reserve_disk_space()
+            attempt.folder.reserve_disk_space()
             self._process = _start(attempt, slot, fork and slot.device == "cpu")
         except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
             self._refusal = error
@@ -86,7 +88,7 @@ class WorkerProcess:
         """Returns how the attempt ended, None while it has not; sees to its time limit."""
         if self._process is None:
             assert self._refusal is not None
-            reason = explain(self._refusal, self.attempt.cell.log)
+            reason = explain(self._refusal, self.attempt.folder.log)
             return self._fail(reason.kind, reason.text, reason.hint)
         code = self._process.poll()
         if code is not None:
@@ -122,43 +124,44 @@ class WorkerProcess:
         return self._process is None or self._process.has_ended()
 
     def _end(self, code: int) -> Ending:
-        cell = self.attempt.cell
-        if code == DONE or cell.status() == "done":
+        folder = self.attempt.folder
+        if code == DONE or self.attempt.is_done():
             return Ending("done")
         if code == BUSY:
             return Ending("busy")
         if self._timed_out:
             limit = self.attempt.timeout or 0
-            text, hint = f"It was stopped after {limit:.0f} s (--timeout).", _CONTINUES
-            return self._fail("timeout", text, hint)
+            text = f"It was stopped after {limit:.0f} s (--timeout)."
+            return self._fail("timeout", text, _KEEPS if self.attempt.kind == "subsets" else _CONTINUES)
         if code == STOPPED:
             return Ending("stopped")
-        if cell.failures() > self._failures or (code == FAILED and cell.failure() is not None):
+        if folder.failures() > self._failures or (code == FAILED and folder.failure() is not None):
             return Ending("failed")
         if code == UNWRITTEN:
             text = "The disk is full, and not even the reason of a failure could be written."
             return self._fail("disk_full", text, "Make room (`harness clean`), then run again.")
         if code >= 0:
             text = f"No result: the process ended with status {code}."
-            return self._fail("exception", text, f"The whole log: {cell.log}")
+            return self._fail("exception", text, f"The whole log: {folder.log}")
         return self._fail(*self._explain_signal(signal_name(code)))
 
     def _explain_signal(self, name: str) -> tuple[str, str, str]:
+        continues = _KEEPS if self.attempt.kind == "subsets" else _CONTINUES
         if name == "SIGKILL" and out_of_memory_kills() > self._kills:
             text = "The system killed the process because memory ran out (SIGKILL)."
-            return "out_of_memory", text, f"Run fewer cells at once: --workers. {_CONTINUES}"
-        hint = f"Perhaps the machine ran out of memory (try --workers 1). {_CONTINUES}"
-        return "killed", f"The process was killed by {name}.", hint if name == "SIGKILL" else _CONTINUES
+            return "out_of_memory", text, f"Run fewer cells at once: --workers. {continues}"
+        hint = f"Perhaps the machine ran out of memory (try --workers 1). {continues}"
+        return "killed", f"The process was killed by {name}.", hint if name == "SIGKILL" else continues
 
     def _fail(self, kind: str, text: str, hint: str) -> Ending:
         """A worker that died without a word leaves a failure all the same."""
-        return forsaken(self.attempt, kind, text, hint)
+        return record_failure(self.attempt, kind, text, hint)
 
 
-def forsaken(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
+def record_failure(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
     """Writes a failure down for an attempt that cannot any more; a disk that takes no more stops nobody."""
     try:
-        attempt.cell.fail(text, hint, kind=kind, accumulate=attempt.accumulate)
+        attempt.folder.fail(text, hint, kind=kind, accumulate=attempt.accumulate)
     except OSError as error:
         return Ending("failed", f"{text} This could not be written down: {error}")
     return Ending("failed")
@@ -182,9 +185,9 @@ class _Fresh(subprocess.Popen[bytes]):
 
 def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
     environment = worker_environment(slot)
-    with attempt.cell.log.open("ab") as log:
+    with attempt.folder.log.open("ab") as log:
         if fork:
-            return shared_nursery(environment).fork(_arguments(attempt, slot), environment, attempt.cell.log)
+            return shared_nursery(environment).fork(_arguments(attempt, slot), environment, attempt.folder.log)
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
         return _Fresh(  # our own module, no shell
             _command(attempt, slot),
@@ -205,9 +208,13 @@ def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
     arguments = [str(attempt.cell.path), "--cache", str(attempt.cache)]
     arguments += ["--device", slot.device, "--threads", str(slot.threads)]
     arguments += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
+    arguments += ["--kind", attempt.kind]
     if attempt.until is not None:
-        return [*arguments, "--until", str(attempt.until)]
-    return [*arguments, "--trial"] if attempt.trial else arguments
+        arguments += ["--until", str(attempt.until)]
+    if attempt.subsets:
+        arguments += ["--subsets", json.dumps([subset.present for subset in attempt.subsets])]
+        arguments += ["--fill", attempt.subsets[0].fill]
+    return arguments
 
 
 def worker_environment(slot: Slot) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The process of one cell: ``python -m harness.execution.workers.worker CELL_FOLDER``.
+"""The process of one attempt at a cell: ``python -m harness.execution.workers.worker CELL_FOLDER``.
 
 It ends with status 0 (done), 3 (failed; ``failure.json`` says why), 4 (another process computes the cell), 5 (failed,
 and the disk is so full that not even that could be written) or 130 (stopped; a checkpoint is kept).
@@ -7,17 +7,23 @@ and the disk is so full that not even that could be written) or 130 (stopped; a 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
+from harness.execution.workers.attempt import Attempt, Kind
 from harness.execution.workers.exit_status import BUSY, DONE, FAILED, STOPPED, UNWRITTEN
 from harness.execution.workers.failures import explain
 from harness.execution.workers.stop_request import StopRequest
 from harness.redaction import without_secrets
 from harness.results.lease import Held
 from harness.results.store import CellFolder
+from harness.results.subsets import Subset
 
 __all__ = ["main"]
 
@@ -26,7 +32,7 @@ _LEASE_WAIT = 5
 
 
 def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
-    """Runs the cell in a folder; returns the exit status.
+    """Makes one attempt at the cell in a folder; returns the exit status.
 
     Args:
         arguments: Of the command line; default: this process's own.
@@ -40,8 +46,10 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--accumulate", type=int, default=1, help="Parts a training batch is cut into.")
     parser.add_argument("--ranks", type=int, default=1, help="Processes that train the cell together.")
-    parser.add_argument("--trial", action="store_true", help="Train and validate only; test cases stay closed.")
-    parser.add_argument("--until", type=int, help="As --trial, and only until this epoch.")
+    parser.add_argument("--kind", choices=get_args(Kind), default="train", help="What is computed of the cell.")
+    parser.add_argument("--until", type=int, help="Epoch after which a rung ends.")
+    parser.add_argument("--subsets", type=json.loads, default=[], help="Modalities of each subset, in JSON.")
+    parser.add_argument("--fill", choices=("zeros", "mean", "token"), help="What stands for the other modalities.")
     parser.add_argument("--parent", type=int, help="Number of the process that started this one.")
     given = parser.parse_args(arguments)
 
@@ -49,42 +57,56 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
 
     import torch
 
-    from harness.study.cell import CellSpec
     from harness.training.loop import Interrupted
 
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    folder = CellFolder(given.folder)
+    subsets = tuple(Subset(tuple(present), given.fill) for present in given.subsets)
+    attempt = Attempt(CellFolder(given.folder), given.cache, None, given.accumulate, given.kind, given.until, subsets)
     try:
-        with folder.lease(_LEASE_WAIT) as lease:
-            if folder.status() == "done":  # by another run, since this one was planned
+        with attempt.folder.lease(_LEASE_WAIT) as lease:
+            if attempt.is_done():  # by another run, since this one was planned
                 return DONE
-            folder.clear_failure()
+            attempt.folder.clear_failure()
             try:
-                from harness.execution.cell.run import run_cell, run_rung, run_trial
-
-                spec = CellSpec.from_json(folder.spec())
-                place = (given.device, lambda: should_stop() or lease.lost)
-                if given.until is not None:
-                    run_rung(spec, folder, given.cache, given.until, *place, accumulate=given.accumulate)
-                elif given.trial:
-                    run_trial(spec, folder, given.cache, *place, accumulate=given.accumulate)
-                else:
-                    run_cell(spec, folder, given.cache, *place, ranks=given.ranks, accumulate=given.accumulate)
+                _run(attempt, given.device, given.ranks, lambda: should_stop() or lease.lost)
             except Interrupted:
                 return STOPPED
             except Exception as error:  # failure is data: whatever happens here must reach the table
-                return _write_down(folder, error, given.accumulate)
+                return _record(attempt, error)
     except Held as error:
         print(error.message, file=sys.stderr)
         return BUSY
     except OSError as error:  # the claim itself could not be written
-        return _write_down(folder, error, given.accumulate)
+        return _record(attempt, error)
     return DONE
 
 
-def _write_down(folder: CellFolder, error: Exception, accumulate: int) -> int:
-    """Writes down why the cell failed; returns the exit status."""
+def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable[[], bool]) -> None:
+    """Computes what the attempt is for."""
+    from harness.execution.cell.missing_modalities import evaluate_subsets
+    from harness.execution.cell.run import run_cell, run_rung, run_trial
+    from harness.execution.workers.distributed import launch_ranks
+    from harness.study.cell import CellSpec
+    from harness.training.device import choose_device
+
+    cell, cache, accumulate, where = attempt.cell, attempt.cache, attempt.accumulate, choose_device(device)
+    if attempt.kind == "subsets":
+        present = [subset.present for subset in attempt.subsets]
+        evaluate_subsets(cell, present, attempt.subsets[0].fill, cache, where, should_stop)
+        return
+    spec = CellSpec.from_json(cell.spec())
+    if attempt.kind == "train":
+        join_ranks = partial(launch_ranks, ranks, cell, cache, where, accumulate, should_stop)
+        run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate)
+    elif attempt.until is not None:
+        run_rung(spec, cell, cache, attempt.until, device, should_stop, accumulate)
+    else:
+        run_trial(spec, cell, cache, device, should_stop, accumulate)
+
+
+def _record(attempt: Attempt, error: Exception) -> int:
+    """Records why the attempt failed; returns the exit status."""
     trace = "".join(traceback.format_exception(error))
     try:
         print(without_secrets(trace), file=sys.stderr, flush=True)  # into the log
@@ -92,9 +114,9 @@ def _write_down(folder: CellFolder, error: Exception, accumulate: int) -> int:
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
-    reason = explain(error, folder.log)
+    reason = explain(error, attempt.folder.log)
     try:
-        folder.fail(reason.text, reason.hint, trace, reason.kind, accumulate)
+        attempt.folder.fail(reason.text, reason.hint, trace, reason.kind, attempt.accumulate)
     except OSError:
         return UNWRITTEN
     return FAILED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import HarnessError
-from harness.execution import schedule
 from harness.execution.schedule import Policy
 from harness.execution.workers.attempt import Ending
 from harness.leading.race import Rule
@@ -47,7 +46,7 @@ class FakeEngine:
     def describe(self):
         return "nowhere"
 
-    def room(self):
+    def free_slots(self):
         return 1 - self.running
 
     def submit(self, attempts):
@@ -58,14 +57,11 @@ class FakeEngine:
         raise AssertionError("the caller closes it")
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr(schedule, "_POLL", 0.0)
-    monkeypatch.setattr(schedule, "_LOOK_ELSEWHERE", 0.0)
+FAST = Policy(poll_seconds=0, other_runs_seconds=0)
 
 
-def run(race, engine, over=lambda rung: None, retries=0):
-    return run_race(engine, race.again(), race.folder, Policy(retries), lambda: None, over)
+def run(race, engine, over=lambda rung: None):
+    return run_race(engine, race.again(), race.folder, FAST, lambda: None, over)
 
 
 def test_the_worse_half_is_never_trained_beyond_its_rung(made_up):
@@ -134,7 +130,7 @@ def test_training_all_to_the_end_scores_every_rung_on_the_way(made_up):
     race = made_up(rungs=2, seeds=1)
     engine = FakeEngine(race)
     rungs = run(race, engine)
-    finish_all(engine, race.again(), race.folder, Policy(), lambda: None)
+    finish_all(engine, race.again(), race.folder, FAST, lambda: None)
     assert engine.done[-1] == ("epi", 0, 8)
     trainings = race.again()
     assert not trainings.missing(race.plan.runners, 8)

@@ -22,18 +22,36 @@ from harness.execution.cell.missing_modalities import Evaluation, evaluate_subse
 from harness.execution.cell.problem import open_problem
 from harness.execution.cell.run import run_cell
 from harness.execution.cell.weights import read_filling
+from harness.execution.engines.slurm import SlurmEngine
+from harness.execution.engines.slurm_settings import SlurmSettings
+from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
+from harness.execution.schedule import Policy
 from harness.execution.study import register
-from harness.execution.workers import missing_worker
+from harness.execution.workers import process as starting
+from harness.execution.workers import worker
+from harness.execution.workers.attempt import Attempt
 from harness.execution.workers.exit_status import DONE, FAILED
+from harness.execution.workers.process import Slot, WorkerProcess
 from harness.report.tables.build import build_tables
 from harness.results.reading import load_study as load_results
 from harness.results.store import Store
 from harness.results.subsets import CellSubsets, Subset
 from harness.study.expansion import load_study
+from harness.training.loop import Interrupted
 
 CPU = torch.device("cpu")
 WAYS = {"never dropped": {}, "dropout": {"sampling": {"modality_dropout": {"p": 0.5, "fill": "token"}}}}
 SINGLE = [("t1",), ("epi",)]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+
+def attempt_at(cell, project):
+    return Attempt(cell, project / "cache", kind="subsets", subsets=tuple(Subset(one, "zeros") for one in SINGLE))
+
+
+def arguments(cell, project):
+    """What the process that tests a cell is started with."""
+    return starting._arguments(attempt_at(cell, project), Slot("cpu", None, 1))
 
 
 def train(path, labels=None):
@@ -116,18 +134,11 @@ def test_imported_weights_keep_what_stands_for_absent_modalities(cells, write_st
 
 
 def test_what_is_done_is_not_computed_twice_and_what_was_stopped_goes_on(plain, project):
-    class Stopped(BaseException):
-        pass
-
     calls = iter(range(10**6))
     cases = len(rows_of(plain)["case"].unique())
 
-    def stop():
-        if next(calls) > cases + 1:  # in the second subset
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        evaluate_subsets(plain, SINGLE, None, project / "cache", CPU, stop)
+    with pytest.raises(Interrupted):  # in the second subset
+        evaluate_subsets(plain, SINGLE, None, project / "cache", CPU, lambda: next(calls) > cases + 1)
     store = CellSubsets(plain)
     first, second = (store.path / Subset(present, "zeros").name for present in SINGLE)
     assert (first / "subset.json").is_file()
@@ -161,11 +172,28 @@ def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monke
     assert sorted(read) == sorted(rows_of(plain)["case"].unique())
 
 
+def test_a_process_that_is_killed_is_explained_and_the_cell_stays_as_it_is(plain, project, monkeypatch):
+    kills = iter([3, 4])
+    monkeypatch.setattr(starting, "out_of_memory_kills", lambda: next(kills))
+    monkeypatch.setattr(
+        starting,
+        "_command",
+        lambda *_: [sys.executable, "-c", "import os; print('here', flush=True); os.kill(os.getpid(), 9)"],
+    )
+    before = sorted(plain.path.rglob("*"))
+    assert WorkerProcess(attempt_at(plain, project), Slot("cpu", None, 1)).wait().state == "failed"
+    failure = CellSubsets(plain).failure()
+    assert failure.kind == "out_of_memory"
+    assert failure.log == "here"
+    assert (plain.status(), plain.failure(), plain.attempts()) == ("done", None, [])
+    assert [path for path in sorted(plain.path.rglob("*")) if "subsets" not in path.parts] == before
+
+
 @pytest.mark.slow
 def test_a_killed_process_loses_only_the_subset_under_way(plain, project):
-    command = [sys.executable, "-m", "harness.execution.workers.missing_worker", str(plain.path), "--cache", "cache"]
+    command = [sys.executable, "-m", "harness.execution.workers.worker", *arguments(plain, project)]
     store = CellSubsets(plain)
-    process = subprocess.Popen([*command, "--device", "cpu", "--threads", "1"], start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True)
     while not store.results():
         assert process.poll() is None
         time.sleep(0.005)
@@ -208,22 +236,37 @@ def test_the_verb_tests_every_cell_and_the_report_shows_it(cells, project, capsy
 
 
 def test_a_cell_that_cannot_be_tested_leaves_its_reason(plain, project, toys, monkeypatch):
-    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     weights = plain.result / "weights.safetensors"
     kept = weights.read_bytes()
     weights.write_bytes(kept[: len(kept) // 2])
-    words = [str(plain.path), "--cache", str(project / "cache"), "--device", "cpu"]
     try:
-        assert missing_worker.main(words) == FAILED
+        assert worker.main(arguments(plain, project)) == FAILED
         store = Store(project / "results")
         assert "weights" in load_results(store.find_study("micro"), store).subset_failures[plain.id]
         weights.write_bytes(kept)
-        assert missing_worker.main(words) == DONE
+        assert worker.main(arguments(plain, project)) == DONE
     finally:
-        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+        for number, handler in zip(SIGNALS, handlers, strict=True):
             signal.signal(number, handler)
     assert CellSubsets(plain).failure() is None
     assert len(CellSubsets(plain).results()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "debug"])
+def test_tasks_of_a_cluster_give_the_numbers_of_this_process(cells, project, cluster):
+    store = Store(project / "results")
+    works = plan_missing(store.find_study("micro"), store, SubsetRequest())
+    engine = SlurmEngine(SlurmSettings(cluster=cluster, gpus=0, time=5), project / "slurm", "micro", None)
+    assert run_missing(works, engine, project / "cache", Policy(), lambda: None) == ()
+    for cell in cells.values():
+        evaluation = Evaluation.open(cell, None, project / "cache", CPU)
+        found = {tuple(facts["present"]): pd.read_parquet(path) for facts, path in CellSubsets(cell).results()}
+        assert set(found) == set(SINGLE)
+        for present, rows in found.items():
+            pd.testing.assert_frame_equal(rows, evaluation.test(present), check_exact=True)
+        assert sorted(path.name for path in CellSubsets(cell).path.glob("*.*")) == ["log.txt", "progress.json"]
 
 
 @pytest.mark.slow

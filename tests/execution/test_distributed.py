@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from harness.errors import TrainingError
 from harness.execution.cell.run import run_cell
 from harness.execution.workers import distributed
 from harness.execution.workers.attempt import Attempt
+from harness.execution.workers.distributed import launch_ranks
 from harness.execution.workers.failures import PeerFailed, explain
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results.store import CellFolder, Store
@@ -53,6 +55,11 @@ def cell(project, toys, write_study):
     return planned.spec, folder
 
 
+def together_on(cell, project, ranks=2, accumulate=1):
+    """As the worker joins the processes of a cell."""
+    return partial(launch_ranks, ranks, cell, project / "cache", CPU, accumulate)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project, accumulate):
     """Also where each batch is cut into parts for want of GPU memory: the parts, too, are those of one process."""
@@ -60,7 +67,8 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project,
     found = {}
     for ranks in (1, 2):
         made = folder(f"{ranks}")
-        run_cell(spec, made, project / "cache", "cpu", ranks=ranks, accumulate=accumulate)
+        join_ranks = together_on(made, project, ranks, accumulate)
+        run_cell(spec, made, project / "cache", "cpu", join_ranks=join_ranks, accumulate=accumulate)
         found[ranks] = pd.read_parquet(made.result / "history.parquet"), load_file(made.result / "weights.safetensors")
         assert (made.summary().ranks, made.summary().accumulate) == (ranks, accumulate)
     (history, weights), (together, shared) = found[1], found[2]
@@ -75,17 +83,17 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project,
 def test_processes_that_are_stopped_continue_together_from_one_checkpoint(cell, project):
     spec, folder = cell
     whole, parts = folder("whole"), folder("parts")
-    run_cell(spec, whole, project / "cache", "cpu", ranks=2)
+    run_cell(spec, whole, project / "cache", "cpu", join_ranks=together_on(whole, project))
     calls = iter(range(100))
     with pytest.raises(Interrupted):
-        run_cell(spec, parts, project / "cache", "cpu", lambda: next(calls) >= 4, ranks=2)
-    run_cell(spec, parts, project / "cache", "cpu", ranks=2)
+        run_cell(spec, parts, project / "cache", "cpu", lambda: next(calls) >= 4, together_on(parts, project))
+    run_cell(spec, parts, project / "cache", "cpu", join_ranks=together_on(parts, project))
     one, other = (load_file(made.result / "weights.safetensors") for made in (whole, parts))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_batchnorm_is_refused_on_a_cpu(tmp_path):
-    with join(0, 1, CPU, tmp_path / "meeting") as ranks:
+    with join(0, 1, CPU, tmp_path / "rendezvous") as ranks:
         with pytest.raises(TrainingError, match="BatchNorm") as error:
             ranks.prepare(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
         assert "SyncBatchNorm for GPUs only" in error.value.hint
@@ -125,7 +133,7 @@ def test_a_batch_that_cannot_be_divided_is_refused():
 def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "PYTHON", (shutil.which("false"),))
     began = time.monotonic()
-    with pytest.raises(PeerFailed) as error, distributed.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1):
+    with pytest.raises(PeerFailed) as error, launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1):
         raise AssertionError("there is nobody to train with")
     assert time.monotonic() - began < 10, "torch itself waits for ten minutes"
     assert "Process 2 of the 2 that train the cell together ended with status 1" in error.value.reason.text
@@ -135,7 +143,7 @@ def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypat
 def test_a_stop_while_others_start_is_heard(tmp_path, monkeypatch):
     start = subprocess.Popen
     monkeypatch.setattr(distributed.subprocess, "Popen", lambda command, **more: start(["sleep", "60"], **more))
-    with pytest.raises(Interrupted), distributed.lead(2, CellFolder(tmp_path), tmp_path, CPU, 1, lambda: True):
+    with pytest.raises(Interrupted), launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1, lambda: True):
         raise AssertionError("training has begun")
 
 
@@ -143,9 +151,9 @@ def test_one_process_that_wants_to_stop_stops_all(tmp_path):
     """Slurm signals every process of a task; each hears it at a moment of its own."""
 
     ours, theirs = multiprocessing.Pipe()
-    other = server().Process(target=agree, args=(1, tmp_path / "meeting", theirs))
+    other = server().Process(target=agree, args=(1, tmp_path / "rendezvous", theirs))
     other.start()
-    with join(0, 2, CPU, tmp_path / "meeting") as ranks:
+    with join(0, 2, CPU, tmp_path / "rendezvous") as ranks:
         heard = [ranks.agree(False), ranks.agree(False), ranks.share(7.0)]
     assert heard == ours.recv() == [False, True, 7.0]
     other.join()

@@ -53,7 +53,7 @@ def nursery(tmp_path):
         "import harness.execution.cell, harness.execution.workers\n"
         f"worker = types.ModuleType('harness.execution.workers.worker'); exec({WORKER!r}, worker.__dict__)\n"
         "harness.execution.workers.worker = sys.modules['harness.execution.workers.worker'] = worker\n"
-        "sys.modules['harness.execution.cell.run'] = sys.modules['torch'] = sys.modules['torch._dynamo'] = worker\n"
+        f"sys.modules.update(dict.fromkeys({['torch', *module._PRELOADED]!r}, worker))\n"
     )
     made = Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
     yield made

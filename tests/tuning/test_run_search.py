@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from optuna.trial import TrialState
 
+from harness.execution.schedule import Policy
 from harness.execution.workers.attempt import Ending
 from harness.files import write_json
 from harness.study.expansion import load_study
-from harness.tuning import run_search as module
-from harness.tuning.run_search import conduct
+from harness.tuning.run_search import run_search
 from harness.tuning.search import open_searches
 
 pytestmark = pytest.mark.usefixtures("toys")
@@ -29,6 +29,9 @@ class FakeJob:
         if self.engine.losses:
             self.engine.losses -= 1
             return self._end(Ending("lost"))
+        if self.attempt.accumulate < self.engine.parts:
+            self.attempt.cell.fail("no room", kind="cuda_out_of_memory", accumulate=self.attempt.accumulate)
+            return self._end(Ending("failed"))
         self.epoch += 1
         cell = self.attempt.cell
         value = cell.spec()["protocol"]["sampling"]["foreground"]
@@ -56,13 +59,14 @@ class FakeJob:
 class FakeEngine:
     parallel = 1
 
-    def __init__(self, losses=0):
+    def __init__(self, losses=0, parts=1):
+        self.parts = parts  # how many a batch must be cut into for the GPU
         self.running, self.losses, self.attempts, self.closed = 0, losses, [], False
 
     def describe(self):
         return "nowhere"
 
-    def room(self):
+    def free_slots(self):
         return 1 - self.running
 
     def submit(self, attempts):
@@ -75,9 +79,8 @@ class FakeEngine:
 
 
 @pytest.fixture
-def search(project, write_study, monkeypatch):
+def search(project, write_study):
     """Returns a function that opens the search of a micro study."""
-    monkeypatch.setattr(module, "_POLL", 0.0)
 
     def open_one(trials=8, models=("toy",), **settings):
         tuning = {"trials": trials, "space": {"sampling.foreground": {"between": [0.1, 0.9]}}, **settings}
@@ -91,8 +94,9 @@ def search(project, write_study, monkeypatch):
     return open_one
 
 
-def run(searches, engine, project):
-    conduct(engine, searches, project / "cells", project / "cache", None, lambda: None)
+def run(searches, engine, project, cells="cells"):
+    policy = Policy(poll_seconds=0, other_runs_seconds=0)
+    run_search(engine, searches, project / cells, project / "cache", policy, lambda: None)
 
 
 def test_trials_below_the_median_end_early_and_leave_no_checkpoint(search, project):
@@ -108,7 +112,7 @@ def test_trials_below_the_median_end_early_and_leave_no_checkpoint(search, proje
     pruned = [trial for trial in one.trials() if trial.state == TrialState.PRUNED]
     assert all(trial.value < one.best().value for trial in pruned)
     assert not [path for trial in pruned for path in (project / "cells" / trial.user_attrs["cell"]).rglob("*.pt")]
-    assert all(attempt.trial for attempt in engine.attempts)
+    assert all(attempt.kind == "trial" for attempt in engine.attempts)
     assert engine.closed
 
 
@@ -131,8 +135,33 @@ def test_a_lost_trial_is_tried_again_and_in_the_end_fails(search, project):
     run([one], FakeEngine(losses=1), project)
     assert one.count() == {"complete": 1, "pruned": 0, "fail": 0}
     (other,) = search(trials=1, seed=1)
-    run([other], FakeEngine(losses=100), project)
+    run([other], FakeEngine(losses=100), project, "others")
     assert other.count() == {"complete": 0, "pruned": 0, "fail": 1}
+
+
+def test_what_was_trained_for_another_search_is_not_trained_again(search, project):
+    (one,) = search(trials=1)
+    run([one], FakeEngine(), project)
+    (other,) = search(trials=1, seed=1)
+    engine = FakeEngine()
+    run([other], engine, project)
+    assert other.best().value == one.best().value
+    assert engine.attempts == []
+
+
+def test_out_of_gpu_memory_a_trial_is_tried_in_more_parts_and_says_so(search, project):
+    (one,) = search(trials=1)
+    engine = FakeEngine(parts=2)
+    run([one], engine, project)
+    assert [attempt.accumulate for attempt in engine.attempts] == [1, 2]
+    assert one.count() == {"complete": 1, "pruned": 0, "fail": 0}
+    assert one.best().user_attrs["accumulate"] == 2
+    (other,) = search(trials=1, seed=1)
+    engine = FakeEngine(parts=10**6)
+    run([other], engine, project, "others")
+    assert other.count() == {"complete": 0, "pruned": 0, "fail": 1}
+    assert other.trials()[0].user_attrs["failure"] == "no room"
+    assert engine.attempts[-1].accumulate == engine.attempts[0].cell.spec()["protocol"]["sampling"]["batch_size"]
 
 
 def test_a_shorter_search_chooses_from_as_many_trials_as_it_says(search, project):
