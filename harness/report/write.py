@@ -1,66 +1,34 @@
-"""Writes a report into a folder: the forms asked for, and the figures."""
+"""Writes a report into a folder: the formats asked for, and the figures."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.report.analysis.analysis import DatasetView, StudyAnalysis, analyse_study
-from harness.report.figures.box_plots import box_plot
-from harness.report.figures.costs import cost_plot
-from harness.report.figures.critical_difference import critical_difference
+from harness.report.analysis.analysis import StudyAnalysis, analyse_study
+from harness.report.figures.build import draw_figures
 from harness.report.figures.figure import Drawing, render
-from harness.report.figures.images.overlays import overlay_figure
-from harness.report.figures.images.qualitative import qualitative_grid
-from harness.report.figures.images.surfaces import surface_view
-from harness.report.figures.leading_modality import leading_map
-from harness.report.figures.learning_curves import training_curves
-from harness.report.figures.missing_modalities import missing_map
-from harness.report.figures.paired_differences import paired_differences
-from harness.report.figures.rank_stability import rank_stability
-from harness.report.figures.significance_map import significance_map
 from harness.report.tables.build import build_tables
-from harness.report.text.answer import answers
+from harness.report.text.answer import answer_study
 from harness.report.writers.csv import csv_files
 from harness.report.writers.html import html_page
 from harness.report.writers.latex import latex_document
 from harness.report.writers.markdown import markdown_document
 from harness.results.schema import StudyResults
-from harness.statistics.analysis import Analysis
 
 __all__ = ["FORMATS", "NO_FIGURES", "Format", "Report", "write_report"]
 
 Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 
-#: The forms themselves, ``all`` left out.
+#: All formats, ``all`` left out.
 FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 
 #: What a report without figures says in their place.
 NO_FIGURES = "Figures were left out on request (--no-figures)."
-
-#: Drawn once a dataset, and once a dataset and metric.
-_OF_DATASET: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
-    box_plot,
-    cost_plot,
-    leading_map,
-    missing_map,
-)
-_OF_METRIC: tuple[Callable[[Analysis, str], Drawing | None], ...] = (
-    paired_differences,
-    critical_difference,
-    significance_map,
-    rank_stability,
-)
-_OF_CASES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
-    qualitative_grid,
-    overlay_figure,
-    surface_view,
-    training_curves,
-)
 
 
 @dataclass(frozen=True)
@@ -89,48 +57,37 @@ def write_report(
     Args:
         results: Results of one study.
         out: Folder; made if it does not exist. Files of an earlier report in it are replaced.
-        formats: Forms to write; ``all`` for every one.
+        formats: Formats to write; ``all`` for every one.
         allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
         figures: Draw figures too, which takes most of the time; page and tables say where there are none.
 
     Returns:
-        The files written, with what they say in short.
+        The files written, with warnings.
 
     Raises:
-        HarnessError: No cell has finished, or a form is not known.
+        HarnessError: No cell has finished, or a format is not known.
     """
     wanted = _wanted(formats)
     _require_results(results)
     study = analyse_study(results, allow_mixed=allow_mixed)
-    drawings = list(_drawings(study)) if figures else []
+    drawings = list(draw_figures(study)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
-    written: list[Path] = []
-    said = answers(study)
-    for name, files in rendered.items():
-        written += [_write(out / "figures" / f"{name}.{suffix}", content) for suffix, content in files.items()]
-    pictures = {name: files["png"] for name, files in rendered.items()}
-    for name, content in _forms(study, said, wanted, drawings, pictures, "" if figures else NO_FIGURES):
-        written.append(_write(out / name, content))
+    contents = {
+        f"figures/{name}.{suffix}": content for name, files in rendered.items() for suffix, content in files.items()
+    }
+    png = {name: files["png"] for name, files in rendered.items()}
+    contents |= dict(_documents(study, wanted, drawings, png, "" if figures else NO_FIGURES))
+    files = tuple(_write(out / name, content) for name, content in contents.items())
     warnings = [text for name in study.views if (text := study.comparability.sentence(name))]
     if not figures and (out / "figures").is_dir():
         warnings.append(f"The figures in {out / 'figures'} are those of an earlier report.")
-    return Report(tuple(written), tuple(warnings))
-
-
-def _drawings(study: StudyAnalysis) -> Iterator[Drawing]:
-    for view in study.views.values():
-        found = [draw(study, view) for draw in _OF_DATASET]
-        for metric in study.results.metrics:
-            analysis = view.analyses.get((metric, view.main))
-            found += [draw(analysis, view.title) for draw in _OF_METRIC] if analysis else []
-        found += [draw(study, view) for draw in _OF_CASES]
-        yield from (drawing for drawing in found if drawing is not None)
+    return Report(files, tuple(warnings))
 
 
 def _wanted(formats: Sequence[Format]) -> set[str]:
     for name in formats:
         if name not in get_args(Format):
-            raise HarnessError(f"There is no report form '{name}'.", hint=did_you_mean(name, get_args(Format)))
+            raise HarnessError(f"There is no report format '{name}'.", hint=did_you_mean(name, get_args(Format)))
     return set(FORMATS) if "all" in formats else set(formats)
 
 
@@ -144,25 +101,25 @@ def _require_results(results: StudyResults) -> None:
         )
 
 
-def _forms(
+def _documents(
     study: StudyAnalysis,
-    said: Sequence[str],
     wanted: set[str],
     drawings: Sequence[Drawing],
-    pictures: Mapping[str, bytes],
+    png: Mapping[str, bytes],
     remark: str,
 ) -> Iterator[tuple[str, bytes]]:
-    results, tables = study.results, build_tables(study)
-    yield "answer.txt", ("\n\n".join(said) + "\n").encode()
+    """Yields the files beside the figures, by their path in the report."""
+    tables, answers = build_tables(study), answer_study(study)
+    yield "answer.txt", ("\n\n".join(answers) + "\n").encode()
     if "latex" in wanted:
         yield "tables.tex", latex_document(tables, remark).encode()
         yield from ((f"latex/{table.name}.tex", latex_document([table], remark).encode()) for table in tables)
     if "markdown" in wanted:
-        yield "tables.md", markdown_document(results, said, tables, remark).encode()
+        yield "tables.md", markdown_document(study.results, answers, tables, remark).encode()
     if "csv" in wanted:
         yield from ((f"csv/{name}", content) for name, content in csv_files(study))
     if "html" in wanted:
-        yield "report.html", html_page(study, said, tables, drawings, pictures, remark).encode()
+        yield "report.html", html_page(study, answers, tables, drawings, png, remark).encode()
 
 
 def _write(path: Path, content: bytes) -> Path:

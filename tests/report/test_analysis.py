@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.errors import DataError, HarnessError
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.analysis.variants import Variant, variants_of
-from harness.report.tables.cells import rank_marks
+from harness.report.tables.ranked import rank_marks
 from harness.report.tables.table import Column
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Summary

@@ -9,7 +9,7 @@ import pytest
 
 from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.low_score_notes import low_score_notes
-from harness.report.tables.means import mean_table
+from harness.report.tables.means import mean_tables
 
 
 def notes(results):
@@ -62,5 +62,5 @@ def test_seeds_of_one_variant_are_told_from_those_of_another(builder):
 
 def test_the_table_of_means_carries_the_words(builder):
     study = analyse_study(low(builder, [2.0, 1.0, 0.5, 0.25]))
-    table = mean_table(study, study.views["cortex"])
+    (table,) = mean_tables(study, study.views["cortex"])
     assert any(note.startswith("slow has a mean Dice of 0.350") for note in table.notes)

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.build import build_tables
-from harness.report.text.answer import answers
+from harness.report.text.answer import answer_study
 from harness.report.text.provenance import provenance_of
 from harness.report.write import Format, write_report
 from harness.report.writers.csv import csv_files
@@ -159,7 +159,7 @@ def test_signs_and_special_numbers() -> None:
 
 
 def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
-    (answer,) = answers(analyse_study(ablation))
+    (answer,) = answer_study(analyse_study(ablation))
     assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
     assert "next, + CA differs by −0.030" in answer
     assert REFUSAL in answer
@@ -170,7 +170,7 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
     builder.cell("AAHN", [(0.5, 0.5), (0.6, 0.6)])
     builder.cell("B", [(0.7, 0.7), (0.9, 0.9)])
     builder.cell("C", status="failed")
-    (answer,) = answers(analyse_study(builder.build()))
+    (answer,) = answer_study(analyse_study(builder.build()))
     assert "Its mean paired difference to the reference AAHN is +0.250." in answer
     assert "Left out, because results are missing: C." in answer
 
@@ -180,7 +180,7 @@ def test_the_answer_says_where_nothing_is_known_of_other_trainings(builder, seed
     for seed in range(seeds):
         for label in ("AAHN", "B"):
             builder.cell(label, [(0.5, 0.5), (0.6, 0.6)], seed=seed)
-    assert ("Each was trained once" in answers(analyse_study(builder.build()))[0]) == (seeds == 1)
+    assert ("Each was trained once" in answer_study(analyse_study(builder.build()))[0]) == (seeds == 1)
 
 
 def test_a_dataset_without_results_has_not_enough_patients_for_a_test(builder) -> None:
@@ -215,13 +215,13 @@ def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> No
 def test_a_tie_is_shared_in_the_answer(builder) -> None:
     for label in ("A", "B"):
         builder.cell(label, [(0.5, 0.5), (0.6, 0.6)])
-    assert "A and B share the highest Dice" in answers(analyse_study(builder.build()))[0]
+    assert "A and B share the highest Dice" in answer_study(analyse_study(builder.build()))[0]
 
 
 def test_no_answer_without_two_comparable_variants(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
     builder.cell("B", status="failed")
-    assert "no two variants have comparable results" in answers(analyse_study(builder.build()))[0]
+    assert "no two variants have comparable results" in answer_study(analyse_study(builder.build()))[0]
 
 
 def test_latex_escapes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,14 @@ class StudyAnalysis:
     comparability: Comparability
     views: Mapping[str, DatasetView]
     across: Mapping[str, Across]
+
+    def places(self) -> Iterator[tuple[DatasetView, Variant, Analysis, dict[str, Any]]]:
+        """Yields every variant of every dataset, metric and region, with the columns that name the place."""
+        for view in self.views.values():
+            for (metric, region), analysis in view.analyses.items():
+                for variant in view.variants:
+                    place = {"dataset": view.name, **variant._asdict(), "metric": metric, "region": region}
+                    yield view, variant, analysis, place
 
 
 def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyAnalysis:

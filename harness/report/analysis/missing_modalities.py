@@ -96,6 +96,11 @@ class MissingGroup:
         """The sets that lack a modality."""
         return self.subsets[1:]
 
+    @property
+    def unlike(self) -> bool:
+        """Whether its networks may not be ranked with each other."""
+        return self.over is not None and any(text.startswith("not ranked") for text in self.over.refusals)
+
     def without(self, modality: str) -> tuple[str, ...]:
         """The set that lacks one modality."""
         return tuple(name for name in self.modalities if name != modality)

@@ -13,6 +13,7 @@ __all__ = [
     "Status",
     "Variant",
     "datasets_of",
+    "leading_groups",
     "ordered",
     "references_of",
     "regions_of",
@@ -63,6 +64,14 @@ def row_names(variants: Sequence[Variant]) -> dict[Variant, str]:
         else variant.label
         for variant in variants
     }
+
+
+def leading_groups(variants: Sequence[Variant]) -> dict[str, list[Variant]]:
+    """The labels that stand with several leading modalities, each with its variants."""
+    groups: dict[str, list[Variant]] = {}
+    for variant in variants:
+        groups.setdefault(variant.label, []).append(variant)
+    return {label: members for label, members in groups.items() if len(members) > 1}
 
 
 def references_of(results: StudyResults, variants: Sequence[Variant]) -> dict[Variant, Variant]:

@@ -6,10 +6,9 @@ import numpy as np
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import metric_style
-from harness.report.analysis.variants import Variant
+from harness.report.analysis.variants import Variant, leading_groups
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.figures.heatmap import heat_map
-from harness.report.tables.leading import leading_groups
 from harness.statistics.patients import MEAN_REGION
 
 __all__ = ["leading_map"]
@@ -22,7 +21,7 @@ _LABEL_WIDTH = 9
 def leading_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one row of panels a label; ``None`` where no label varies its leading modality."""
     results = study.results
-    groups = leading_groups(view)
+    groups = leading_groups(view.variants)
     if not groups:
         return None
     shown = view.shown

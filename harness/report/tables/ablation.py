@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
 from harness.report.tables.ranked import ranked_table
-from harness.report.tables.table import CHECK, Table
+from harness.report.tables.table import CHECK, Table, TableKind
 
-__all__ = ["ablation_tables", "switches"]
+__all__ = ["ABLATION", "switches"]
 
 #: Options of each variant.
 _Options: TypeAlias = Mapping[Variant, Mapping[str, Any]]
@@ -21,18 +21,19 @@ _OFF = "–"
 _ALL, _NONE = ("full", "all"), "none"
 
 
-def ablation_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
-    """One table a model that the study runs with several settings of its switches."""
-    models = dict.fromkeys(str(model) for model in view.cells["model"])
-    tables = [_table(study, view, model, _options_of(view, model)) for model in models]
-    return [table for table in tables if table]
+def _ablation_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """One table per model that the study runs with several settings of its switches."""
+    for model in dict.fromkeys(str(model) for model in view.cells["model"]):
+        options = _options_of(view, model)
+        if columns := switches(options):
+            yield _table(study, view, model, options, columns)
 
 
 def switches(options: _Options) -> dict[str, dict[Variant, str]]:
-    """Columns of the options that differ, each with what it says of every variant.
+    """Columns of the options that differ, each with the setting of every variant.
 
     An option that is on or off is a check mark or a dash. One that is ``none``, ``full`` or one of several parts (as in
-    ``none, ca, cma, full``) becomes a column a part; any other shows its value.
+    ``none, ca, cma, full``) becomes one column per part; any other shows its value.
     """
     columns: dict[str, dict[Variant, str]] = {}
     names = dict.fromkeys(name for values in options.values() for name in values)
@@ -71,24 +72,27 @@ def _options_of(view: DatasetView, model: str) -> dict[Variant, dict[str, Any]]:
     return {variant: json.loads(options[name] or "{}") for variant, name in view.names.items() if name in options}
 
 
-def _table(study: StudyAnalysis, view: DatasetView, model: str, options: _Options) -> Table | None:
-    columns_of_switches = switches(options)
-    if not columns_of_switches:
-        return None
-    leading = len({variant.leading for variant in options}) > 1
-    words = {
+def _table(
+    study: StudyAnalysis,
+    view: DatasetView,
+    model: str,
+    options: _Options,
+    columns: Mapping[str, Mapping[Variant, str]],
+) -> Table:
+    several = len({variant.leading for variant in options}) > 1
+    headers = {
         variant: (
             variant.label,
-            *((variant.leading,) if leading else ()),
-            *(column[variant] for column in columns_of_switches.values()),
+            *((variant.leading,) if several else ()),
+            *(settings[variant] for settings in columns.values()),
         )
         for variant in options
     }
     return ranked_table(
         study,
         view,
-        words,
-        row_header=("Variant", *(("Leading",) if leading else ()), *columns_of_switches),
+        headers,
+        row_header=("Variant", *(("Leading",) if several else ()), *columns),
         kind=f"ablation-{model}",
         title=f"ablation of {model}",
         caption=(
@@ -96,3 +100,6 @@ def _table(study: StudyAnalysis, view: DatasetView, model: str, options: _Option
             f"{CHECK} on, {_OFF} off; options that do not vary are left out. Mean ± SD over {view.data.sample}.",
         ),
     )
+
+
+ABLATION = TableKind(_ablation_tables)

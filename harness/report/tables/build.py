@@ -1,38 +1,44 @@
-"""All tables of a report, in the order they are read."""
+"""All tables of a report, in the order they are read: a new table is its own module and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.tables.ablation import ablation_tables
-from harness.report.tables.across_datasets import across_table
-from harness.report.tables.comparisons import comparison_tables, difference_tables
-from harness.report.tables.efficiency import efficiency_table
-from harness.report.tables.leading import leading_tables
-from harness.report.tables.means import mean_table, median_table
-from harness.report.tables.missing_modalities import missing_tables
-from harness.report.tables.published import published_table
-from harness.report.tables.table import Table
+from harness.report.analysis.analysis import StudyAnalysis
+from harness.report.tables.ablation import ABLATION
+from harness.report.tables.across_datasets import across_tables
+from harness.report.tables.comparisons import COMPARISONS, DIFFERENCES
+from harness.report.tables.efficiency import EFFICIENCY
+from harness.report.tables.leading import LEADING
+from harness.report.tables.means import MEANS, MEDIANS
+from harness.report.tables.missing_modalities import MISSING
+from harness.report.tables.published import PUBLISHED
+from harness.report.tables.table import CsvFile, Table, TableKind
 
-__all__ = ["build_tables"]
+__all__ = ["TABLES", "build_tables", "csv_declarations"]
+
+#: Kinds of table of each dataset.
+TABLES: tuple[TableKind, ...] = (
+    MEANS,
+    DIFFERENCES,
+    COMPARISONS,
+    ABLATION,
+    LEADING,
+    MISSING,
+    MEDIANS,
+    EFFICIENCY,
+    PUBLISHED,
+)
 
 
 def build_tables(study: StudyAnalysis) -> list[Table]:
-    """The tables of every dataset, then those across them; a form that has nothing to say is left out."""
-    tables = [table for view in study.views.values() for table in _of_dataset(study, view)]
-    return [*tables, *(across_table(study, metric) for metric in study.across)]
+    """The tables of every dataset, then those across datasets; a kind with nothing to show is left out."""
+    return [
+        *(table for view in study.views.values() for kind in TABLES for table in kind.build(study, view)),
+        *across_tables(study),
+    ]
 
 
-def _of_dataset(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
-    yield mean_table(study, view)
-    yield from difference_tables(study, view)
-    yield from comparison_tables(study, view)
-    yield from ablation_tables(study, view)
-    yield from leading_tables(study, view)
-    yield from missing_tables(view)
-    yield median_table(study, view)
-    if (efficiency := efficiency_table(study, view)) is not None:
-        yield efficiency
-    if (published := published_table(study, view)) is not None:
-        yield published
+def csv_declarations() -> Iterator[CsvFile]:
+    """The csv files of all kinds of table."""
+    return (file for kind in TABLES for file in kind.csv)

@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import limitations, provenance, row_headers, sentence
-from harness.report.tables.table import WITHIN_SEEDS, Column, Row, Table, TableCell, word_cell
+from harness.report.tables.cells import difference_cell, limitations, provenance, row_headers, sentence
+from harness.report.tables.table import (
+    NO_VALUE,
+    WITHIN_SEEDS,
+    Column,
+    CsvFile,
+    Row,
+    Table,
+    TableCell,
+    TableKind,
+    flat_columns,
+    flat_record,
+    word_cell,
+)
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.rankings import AGGREGATE, RANK, TEST
 
-__all__ = ["comparison_tables", "difference_tables"]
+__all__ = ["COMPARISONS", "DIFFERENCES"]
 
-_NONE = TableCell("–")
-_RANKS = {AGGREGATE: "mean", RANK: "mean rank", TEST: "wins"}
+_PLACE = ("dataset", "label", "leading", "metric", "region")
+#: Schemes of ranking: what tables call them, and their columns of ``ranks.csv``.
+_SCHEMES = {AGGREGATE: "mean", RANK: "mean rank", TEST: "wins"}
+_RANK_COLUMNS = {AGGREGATE: "rank_by_mean", RANK: "rank_by_mean_rank", TEST: "rank_by_wins"}
+_TITLES = ("median", "95 % interval", "p (Holm)", "Cliff's delta", "P(better)", "within seeds")
 
 
-def comparison_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
-    """One table a metric: every variant against its reference, and its ranks by three schemes."""
-    tables = []
+def _comparison_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """One table per metric: every variant against its reference, and its ranks by three schemes."""
     for metric in study.results.metrics:
         analysis = view.analyses.get((metric, view.main))
         if analysis is not None and (analysis.comparisons or analysis.ranking is not None):
-            tables.append(_comparison_table(study, view, analysis))
-    return tables
+            yield _comparison_table(study, view, analysis)
 
 
 def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysis) -> Table:
@@ -38,18 +53,16 @@ def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysi
     compared = {each.method: each for each in analysis.comparisons}
     references = sorted({each.reference for each in analysis.comparisons})
     against = f"Difference to {references[0]}" if len(references) == 1 else "Difference to the reference"
-    group = f"{against}, {style.heading}"
-    columns = [Column(group, title) for title in _TITLES] if compared else []
+    columns = [Column(f"{against}, {style.heading}", title) for title in _TITLES] if compared else []
     columns += [Column("Spread", "between patients"), Column("Spread", "between seeds")]
     schemes = list(analysis.ranking.ranks.columns) if analysis.ranking is not None else []
-    columns += [Column("Rank by", _RANKS[scheme]) for scheme in schemes]
-    header, names = row_headers(view)
-    said, rows = limitations(study, view), []
-    for variant, heading in names.items():
+    columns += [Column("Rank by", _SCHEMES[scheme]) for scheme in schemes]
+    row_header, headers = row_headers(view)
+    limits, rows = limitations(study, view), []
+    for variant, header in headers.items():
         name = view.names[variant]
-        own = name in references
-        compared_cells = _comparison_cells(style, compared.get(name), own=own) if compared else []
-        rows.append(Row(heading, (*compared_cells, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
+        cells = _comparison_cells(style, compared.get(name), is_reference=name in references) if compared else []
+        rows.append(Row(header, (*cells, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
     columns, rows = _without_empty(columns, rows)
     return Table(
         kind=f"comparisons-{style.name}",
@@ -58,49 +71,45 @@ def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysi
         caption=(
             f"{style.title} compared{', mean over regions' if view.main == MEAN_REGION else ''}: {view.title}.",
             f"Over {view.data.sample}; {style.direction}.",
-            *said,
+            *limits,
         ),
-        row_header=header,
+        row_header=row_header,
         columns=tuple(columns),
         rows=tuple(rows),
-        notes=(*(note for note in _words(analysis) if note not in said), *provenance(view)),
+        notes=(*(note for note in _notes(analysis) if note not in limits), *provenance(view)),
     )
 
 
 def _without_empty(columns: list[Column], rows: list[Row]) -> tuple[list[Column], list[Row]]:
     """Leaves out columns without a single value; notes and caption say what was refused, and why."""
-    kept = [place for place in range(len(columns)) if any(row.cells[place] != _NONE for row in rows)]
+    kept = [place for place in range(len(columns)) if any(row.cells[place] != NO_VALUE for row in rows)]
     shorter = [replace(row, cells=tuple(row.cells[place] for place in kept)) for row in rows]
     return [columns[place] for place in kept], shorter
 
 
-_TITLES = ("median", "95 % interval", "p (Holm)", "Cliff's delta", "P(better)", "within seeds")
-
-
-def _comparison_cells(style: MetricStyle, found: Comparison | None, *, own: bool) -> list[TableCell]:
-    if found is None:
-        return [word_cell("reference") if own else word_cell("not compared"), *[_NONE] * (len(_TITLES) - 1)]
-    seeds = WITHIN_SEEDS[found.within_seeds]
-    interval = found.median_interval
-    few = interval is None  # an effect of so few patients is -1 or 1 by nature
-    return [
-        TableCell(style.signed(found.median_difference), sort=found.median_difference),
-        _NONE if interval is None else TableCell(f"{style.signed(interval.low)} to {style.signed(interval.high)}"),
-        _NONE if found.p_holm is None else TableCell(starred_p(found.p_holm), sort=found.p_holm),
-        _NONE if few else TableCell(f"{found.cliffs_delta:+.2f}".replace("-", "−"), sort=found.cliffs_delta),
-        _NONE if few else TableCell(f"{found.p_better:.2f}", sort=found.p_better),
-        TableCell(seeds),
-    ]
+def _comparison_cells(style: MetricStyle, comparison: Comparison | None, *, is_reference: bool) -> list[TableCell]:
+    if comparison is None:
+        return [word_cell("reference" if is_reference else "not compared"), *[NO_VALUE] * (len(_TITLES) - 1)]
+    median, interval, p = comparison.median_difference, comparison.median_interval, comparison.p_holm
+    cells = [TableCell(style.signed(median), sort=median), *[NO_VALUE] * (len(_TITLES) - 2)]
+    if interval is not None:  # without one, patients are so few that an effect is -1 or 1 by nature
+        delta = f"{comparison.cliffs_delta:+.2f}".replace("-", "−")
+        cells[1] = TableCell(f"{style.signed(interval.low)} to {style.signed(interval.high)}")
+        cells[3] = TableCell(delta, sort=comparison.cliffs_delta)
+        cells[4] = TableCell(f"{comparison.p_better:.2f}", sort=comparison.p_better)
+    if p is not None:
+        cells[2] = TableCell(starred_p(p), sort=p)
+    return [*cells, TableCell(WITHIN_SEEDS[comparison.within_seeds])]
 
 
 def _spreads(view: DatasetView, variant: Variant, analysis: Analysis) -> list[TableCell]:
     if view.status[variant] != "complete":
         return [word_cell(view.status[variant])] * 2
-    found, style = view.summary(variant, analysis.metric, analysis.region), metric_style(analysis.metric)
-    if found is None:
+    summary, style = view.summary(variant, analysis.metric, analysis.region), metric_style(analysis.metric)
+    if summary is None:
         return [word_cell("no result")] * 2
-    patients = found.sd if found.n_patients > 1 else math.nan
-    return [_NONE if math.isnan(each) else TableCell(style.text(each), sort=each) for each in (patients, found.seed_sd)]
+    spreads = (summary.sd if summary.n_patients > 1 else math.nan, summary.seed_sd)
+    return [NO_VALUE if math.isnan(spread) else TableCell(style.text(spread), sort=spread) for spread in spreads]
 
 
 def _ranks(analysis: Analysis, name: str) -> list[TableCell]:
@@ -108,15 +117,15 @@ def _ranks(analysis: Analysis, name: str) -> list[TableCell]:
         return []
     ranks = analysis.ranking.ranks
     if name not in ranks.index:
-        return [_NONE] * ranks.shape[1]
+        return [NO_VALUE] * ranks.shape[1]
     return [TableCell(f"{value:g}", sort=value) for value in ranks.loc[[name]].to_numpy(dtype=float)[0].tolist()]
 
 
-def _two(value: float) -> str:
+def _two_digits(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def _words(analysis: Analysis) -> list[str]:
+def _notes(analysis: Analysis) -> list[str]:
     """What the columns mean, and what was refused."""
     notes = []
     if analysis.comparisons:
@@ -133,7 +142,7 @@ def _words(analysis: Analysis) -> list[str]:
         )
     if (ranking := analysis.ranking) is not None:
         taus = "; ".join(
-            f"{_RANKS[first]} and {_RANKS[second]} {'undefined' if math.isnan(tau) else _two(tau)}"
+            f"{_SCHEMES[first]} and {_SCHEMES[second]} {'undefined' if math.isnan(tau) else _two_digits(tau)}"
             for (first, second), tau in ranking.taus.items()
         )
         notes.append(
@@ -144,44 +153,32 @@ def _words(analysis: Analysis) -> list[str]:
         notes.append(
             f"Friedman over all ranked variants: chi-square {omnibus.statistic:.2f}, p {starred_p(omnibus.p)}."
         )
-    if (stable := analysis.stability) is not None:
+    if (stability := analysis.stability) is not None:
+        median, low, high = map(_two_digits, (stability.taus.median, stability.taus.low, stability.taus.high))
         notes.append(
-            f"Ranks by mean over {stable.resamples:,} resamples of patients: Kendall's tau with the ranking on all "
-            f"patients {_two(stable.taus.median)} (95 %: {_two(stable.taus.low)} to {_two(stable.taus.high)})."
+            f"Ranks by mean over {stability.resamples:,} resamples of patients: Kendall's tau with the ranking on all "
+            f"patients {median} (95 %: {low} to {high})."
         )
-    said = dict.fromkeys([*analysis.refusals, *analysis.caveats])
-    return [*notes, *(sentence(text[0].upper() + text[1:]) for text in said)]
+    return [*notes, *(sentence(text, capital=True) for text in dict.fromkeys([*analysis.refusals, *analysis.caveats]))]
 
 
-def difference_tables(study: StudyAnalysis, view: DatasetView) -> list[Table]:
-    """One table a metric: mean paired differences by region; none where nothing is compared with a reference."""
+def _difference_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """One table per metric: mean paired differences by region; none where nothing is compared with a reference."""
     compared = {metric for (metric, _), analysis in view.analyses.items() if analysis.comparisons}
-    return [_difference_table(study, view, metric) for metric in study.results.metrics if metric in compared]
+    return (_difference_table(study, view, metric) for metric in study.results.metrics if metric in compared)
 
 
 def _difference_table(study: StudyAnalysis, view: DatasetView, metric: str) -> Table:
     style = metric_style(metric)
-    columns = tuple(
-        Column(style.heading, "Mean over regions" if region == MEAN_REGION else region, metric, region)
+    comparisons = {
+        (each.method, region): each
         for region in view.shown
-    )
-    found = {
-        column: {each.method: each for each in view.analyses[metric, column.region].comparisons}
-        for column in columns
-        if (metric, column.region) in view.analyses
+        if (metric, region) in view.analyses
+        for each in view.analyses[metric, region].comparisons
     }
     references = {view.names[each] for each in view.references.values()}
     reference = references.pop() if len(references) == 1 else study.results.reference
-    header, names = row_headers(view)
-    rows = [
-        Row(
-            names[variant],
-            tuple(
-                _difference(view, variant, found.get(column, {}).get(view.names[variant]), style) for column in columns
-            ),
-        )
-        for variant in view.references
-    ]
+    row_header, headers = row_headers(view)
     return Table(
         kind=f"differences-{metric}",
         dataset=view.name,
@@ -193,21 +190,57 @@ def _difference_table(study: StudyAnalysis, view: DatasetView, metric: str) -> T
             f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
             *limitations(study, view),
         ),
-        row_header=header,
-        columns=columns,
-        rows=tuple(rows),
+        row_header=row_header,
+        columns=tuple(
+            Column(style.heading, "Mean over regions" if region == MEAN_REGION else region, metric, region)
+            for region in view.shown
+        ),
+        rows=tuple(
+            Row(
+                headers[variant],
+                tuple(
+                    difference_cell(style, comparison)
+                    if (comparison := comparisons.get((view.names[variant], region))) is not None
+                    else _no_difference(view, variant)
+                    for region in view.shown
+                ),
+            )
+            for variant in view.references
+        ),
         notes=provenance(view),
     )
 
 
-def _difference(view: DatasetView, variant: Variant, found: Comparison | None, style: MetricStyle) -> TableCell:
-    if found is None:
-        states = [view.status[each] for each in (variant, view.references[variant])]
-        return word_cell(next((state for state in states if state != "complete"), "not compared"))
-    ends = found.mean_interval
-    star = STAR if found.p_holm is not None and found.p_holm < ALPHA else ""
-    return TableCell(
-        f"{style.signed(found.mean_difference)}{star}",
-        span="" if ends is None else f"{style.signed(ends.low)}, {style.signed(ends.high)}",
-        sort=found.mean_difference,
-    )
+def _no_difference(view: DatasetView, variant: Variant) -> TableCell:
+    states = [view.status[each] for each in (variant, view.references[variant])]
+    return word_cell(next((state for state in states if state != "complete"), "not compared"))
+
+
+def _comparison_records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in study.places():
+        for comparison in analysis.comparisons:
+            if comparison.method == view.names[variant]:
+                yield place | flat_record(asdict(comparison))
+
+
+def _rank_records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in study.places():
+        name, ranking, stability = view.names[variant], analysis.ranking, analysis.stability
+        if ranking is None or stability is None or name not in ranking.ranks.index:
+            continue
+        ranks = {_RANK_COLUMNS[str(scheme)]: value for scheme, value in ranking.ranks.loc[name].items()}
+        yield place | ranks | {"mean_rank": ranking.mean_ranks[name], "ranked_first": stability.first[name]}
+
+
+DIFFERENCES = TableKind(_difference_tables)
+COMPARISONS = TableKind(
+    _comparison_tables,
+    csv=(
+        CsvFile(
+            "comparisons",
+            (*_PLACE, *(column for column in flat_columns(Comparison) if column != "method")),
+            _comparison_records,
+        ),
+        CsvFile("ranks", (*_PLACE, *_RANK_COLUMNS.values(), "mean_rank", "ranked_first"), _rank_records),
+    ),
+)

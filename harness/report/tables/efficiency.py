@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import pandas as pd
 
@@ -11,11 +12,12 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count, listed
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import limitations, rank_marks, row_headers, statistic_cell
-from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
+from harness.report.tables.cells import limitations, row_headers
+from harness.report.tables.ranked import score_rows
+from harness.report.tables.table import NO_VALUE, Column, Table, TableCell, TableKind, word_cell
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["COSTS", "Cost", "efficiency_table"]
+__all__ = ["COSTS", "EFFICIENCY", "Cost"]
 
 
 @dataclass(frozen=True)
@@ -26,87 +28,79 @@ class Cost:
         column: Column of the cells.
         title: Heading with the unit.
         scale: Factor from the column's unit to the printed one.
-        combine: How the cells of a variant become one number.
+        combine: Statistic over the cells of a variant.
         decimals: Digits after the point.
     """
 
     column: str
     title: str
     scale: float
-    combine: Callable[[pd.Series[float]], float]
+    combine: Literal["mean", "max"]
     decimals: int
 
 
-def _mean(values: pd.Series[float]) -> float:
-    return float(values.mean())
-
-
-def _max(values: pd.Series[float]) -> float:
-    return float(values.max())
-
-
-_ENERGY = Cost("energy_wh", "Energy (Wh)", 1, _mean, 1)
+_ENERGY = Cost("energy_wh", "Energy (Wh)", 1, "mean", 1)
 #: Printed where any cell has recorded them; energy always, because readers ask for it: a note says why there is none.
 COSTS = (
-    Cost("parameters", "Parameters (M)", 1e-6, _max, 2),
-    Cost("gflops", "GFLOPs", 1, _max, 2),
-    Cost("train_seconds", "Training (min)", 1 / 60, _mean, 1),
-    Cost("peak_memory_mb", "Peak memory (GB)", 1e-3, _max, 2),
-    Cost("latency_seconds", "Latency (s/case)", 1, _mean, 2),
+    Cost("parameters", "Parameters (M)", 1e-6, "max", 2),
+    Cost("gflops", "GFLOPs", 1, "max", 2),
+    Cost("train_seconds", "Training (min)", 1 / 60, "mean", 1),
+    Cost("peak_memory_mb", "Peak memory (GB)", 1e-3, "max", 2),
+    Cost("latency_seconds", "Latency (s/case)", 1, "mean", 2),
     _ENERGY,
 )
 
 
-def efficiency_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
-    """Costs of every variant beside its mean score; ``None`` where no cell recorded any."""
-    cells, data = view.cells, view.data
+def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """Costs of every variant beside its mean score; nothing where no cell recorded any."""
+    cells = view.cells
     recorded = [cost for cost in COSTS if _is_recorded(cells, cost)]
     if not recorded:
-        return None
+        return
     costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
     over = ", mean over regions" if view.main == MEAN_REGION else ""
     styles = [metric_style(metric) for metric in study.results.metrics]
     scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
-    marks = {column: rank_marks(study, view, column, view.variants) for column in scores}
-    header, names = row_headers(view)
-    rows = []
-    for variant, heading in names.items():
-        mine = cells[cells["method"] == view.names[variant]]
-        row = [_cost_cell(view, variant, mine, cost) for cost in costs]
-        row += [statistic_cell(view, variant, column, marks[column].get(variant, "")) for column in scores]
-        rows.append(Row(heading, tuple(row)))
+    row_header, headers = row_headers(view)
+    rows = zip(headers, score_rows(study, view, headers, scores), strict=True)
     devices = listed(cells["device"].dropna()) or "unknown"
-    return Table(
+    failures = view.data.failures
+    yield Table(
         kind="efficiency",
         dataset=view.name,
         title=f"{view.title}: efficiency",
         caption=(
             f"Efficiency: {view.title}.",
             "GFLOPs of one forward pass of one patch (1 MAC = 2 FLOPs); training time, latency and energy are means "
-            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {data.sample}.",
+            f"over a variant's cells, peak memory the most; score: mean ± SD{over} over {view.data.sample}.",
             *limitations(study, view),
         ),
-        row_header=header,
+        row_header=row_header,
         columns=(*(Column("Cost", cost.title, plain=cost.title) for cost in costs), *scores),
-        rows=tuple(rows),
+        rows=tuple(
+            replace(row, cells=(*(_cost_cell(view, variant, cost) for cost in costs), *row.cells))
+            for variant, row in rows
+        ),
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
             *_unmeasured(cells),
             *_without_energy(cells),
-            *(("Cells without a result: " + "; ".join(data.failures) + ".",) if data.failures else ()),
-            f"Commit {data.commits}.",
+            *(("Cells without a result: " + "; ".join(failures) + ".",) if failures else ()),
+            f"Commit {view.data.commits}.",
         ),
         marked="mean" if study.comparability.allows_ranking(view.name) else "",
     )
 
 
-def _cost_cell(view: DatasetView, variant: Variant, mine: pd.DataFrame, cost: Cost) -> TableCell:
+def _cost_cell(view: DatasetView, variant: Variant, cost: Cost) -> TableCell:
     if view.status[variant] != "complete":
         return word_cell(view.status[variant])
-    values = mine[cost.column].dropna().astype(float) if cost.column in mine else pd.Series(dtype=float)
+    if cost.column not in view.cells:
+        return NO_VALUE
+    values = view.cells.loc[view.cells["method"] == view.names[variant], cost.column].dropna().astype(float)
     if values.empty:
-        return TableCell("–")
-    value = cost.combine(values) * cost.scale
+        return NO_VALUE
+    value = float(values.agg(cost.combine)) * cost.scale
     return TableCell(f"{value:,.{cost.decimals}f}", sort=value)
 
 
@@ -128,7 +122,7 @@ def _without_energy(cells: pd.DataFrame) -> tuple[str, ...]:
     devices = silent["device"].fillna("").astype(str)
     on_cpu = int(devices.str.startswith("cpu").sum())
     unknown = int((devices.eq("") | devices.str.startswith("unknown")).sum())
-    found = (
+    reasons = (
         (on_cpu, "computed on a processor, which has no counter that is read here"),
         (
             len(silent) - on_cpu - unknown,
@@ -136,8 +130,8 @@ def _without_energy(cells: pd.DataFrame) -> tuple[str, ...]:
         ),
         (unknown, "computed elsewhere"),
     )
-    said = "; ".join(f"{count(number, 'cell')} {reason}" for number, reason in found if number)
-    return (f"Energy is not known (a dash) of {said}.",)
+    counted = "; ".join(f"{count(number, 'cell')} {reason}" for number, reason in reasons if number)
+    return (f"Energy is not known (a dash) of {counted}.",)
 
 
 def _devices(cells: pd.DataFrame) -> str:
@@ -145,3 +139,6 @@ def _devices(cells: pd.DataFrame) -> str:
     if number > 1:
         return f"Times and memory of {count(number, 'kind')} of device are not comparable with each other."
     return "Times are comparable within this table only."
+
+
+EFFICIENCY = TableKind(_efficiency_tables)

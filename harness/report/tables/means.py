@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.low_score_notes import low_score_notes
 from harness.report.analysis.metric_styles import metric_style
-from harness.report.tables.cells import (
-    limitations,
-    mean_cell,
-    note_incomplete,
-    provenance,
-    rank_marks,
-    row_headers,
-    score_columns,
-    sentence,
-    statistic_cell,
+from harness.report.tables.cells import limitations, mean_cell, note_incomplete, provenance, row_headers, sentence
+from harness.report.tables.ranked import score_columns, score_rows
+from harness.report.tables.table import (
+    DAGGER,
+    NO_VALUE,
+    Column,
+    CsvFile,
+    Row,
+    Table,
+    TableKind,
+    flat_columns,
+    flat_record,
+    word_cell,
 )
-from harness.report.tables.table import DAGGER, Column, Row, Table, word_cell
+from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["mean_table", "median_table"]
+__all__ = ["MEANS", "MEDIANS", "mean_tables"]
 
 
-def mean_table(study: StudyAnalysis, view: DatasetView) -> Table:
+def mean_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """Mean and SD of every variant, then the floors."""
-    notes = [*note_incomplete(view), *_note_incomplete_floors(view)]
-    if len(view.regions) > 1:
-        notes.append("Mean over regions: taken within each case, then over patients.")
-    if view.floors:
-        notes.append("Floors are trivial methods on the same test cases; they are not ranked.")
-    notes += dict.fromkeys(
-        sentence(caveat[0].upper() + caveat[1:])
-        for (_, region), analysis in view.analyses.items()
-        if region == MEAN_REGION
-        for caveat in analysis.caveats
-        if "the mean is over" in caveat or "left out of the mean" in caveat
-    )
-    notes += low_score_notes(study, view)
+    row_header, headers = row_headers(view)
     columns = score_columns(study, view)
-    table = _table(study, view, columns, median=False)
-    return Table(
+    yield Table(
         kind="means",
         dataset=view.name,
         title=view.title,
@@ -52,18 +44,19 @@ def mean_table(study: StudyAnalysis, view: DatasetView) -> Table:
             f"{view.data.scales}.",
             *limitations(study, view),
         ),
-        row_header=row_headers(view)[0],
+        row_header=row_header,
         columns=columns,
-        rows=(*table, *_floors(view, columns)),
-        notes=(*notes, *provenance(view)),
+        rows=(*score_rows(study, view, headers, columns), *_floors(view, columns, len(row_header))),
+        notes=(*_notes(study, view), *provenance(view)),
         marked="mean" if study.comparability.allows_ranking(view.name) else "",
     )
 
 
-def median_table(study: StudyAnalysis, view: DatasetView) -> Table:
+def _median_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """Median and quartiles of every variant: what a few bad cases cannot move."""
+    row_header, headers = row_headers(view)
     columns = score_columns(study, view)
-    return Table(
+    yield Table(
         kind="medians",
         dataset=view.name,
         title=f"{view.title}: medians",
@@ -72,39 +65,38 @@ def median_table(study: StudyAnalysis, view: DatasetView) -> Table:
             f"{view.data.scales}.",
             *limitations(study, view),
         ),
-        row_header=row_headers(view)[0],
+        row_header=row_header,
         columns=columns,
-        rows=tuple(_table(study, view, columns, median=True)),
-        notes=(*note_incomplete(view), *provenance(view)),
+        rows=score_rows(study, view, headers, columns, median=True),
+        notes=(*note_incomplete(view, view.variants), *provenance(view)),
         marked="median" if study.comparability.allows_ranking(view.name) else "",
     )
 
 
-def _table(study: StudyAnalysis, view: DatasetView, columns: Sequence[Column], *, median: bool) -> list[Row]:
-    marks = {column: rank_marks(study, view, column, view.variants, median=median) for column in columns}
-    return [
-        Row(
-            header,
-            tuple(
-                statistic_cell(view, variant, column, marks[column].get(variant, ""), median=median)
-                for column in columns
-            ),
-        )
-        for variant, header in row_headers(view)[1].items()
-    ]
+def _notes(study: StudyAnalysis, view: DatasetView) -> list[str]:
+    notes = [*note_incomplete(view, view.variants), *_note_incomplete_floors(view)]
+    if len(view.regions) > 1:
+        notes.append("Mean over regions: taken within each case, then over patients.")
+    if view.floors:
+        notes.append("Floors are trivial methods on the same test cases; they are not ranked.")
+    notes += dict.fromkeys(
+        sentence(caveat, capital=True)
+        for (_, region), analysis in view.analyses.items()
+        if region == MEAN_REGION
+        for caveat in analysis.caveats
+        if "the mean is over" in caveat or "left out of the mean" in caveat
+    )
+    return notes + low_score_notes(study, view)
 
 
-def _floors(view: DatasetView, columns: Sequence[Column]) -> list[Row]:
-    blank = ("",) * (len(row_headers(view)[0]) - 1)
-    rows = []
+def _floors(view: DatasetView, columns: Sequence[Column], n_headers: int) -> Iterator[Row]:
     for name in sorted({name for name, *_ in view.floors}):
-        found = [view.floors.get((name, column.metric, column.region)) for column in columns]
+        summaries = [view.floors.get((name, column.metric, column.region)) for column in columns]
         cells = [
-            word_cell("–") if summary is None else mean_cell(metric_style(column.metric), summary)
-            for column, summary in zip(columns, found, strict=True)
+            word_cell(NO_VALUE.main) if summary is None else mean_cell(metric_style(column.metric), summary)
+            for column, summary in zip(columns, summaries, strict=True)
         ]
-        rows.append(Row((f"{name} (floor)", *blank), tuple(cells), is_floor=True))
-    return rows
+        yield Row((f"{name} (floor)", *[""] * (n_headers - 1)), tuple(cells), is_floor=True)
 
 
 def _note_incomplete_floors(view: DatasetView) -> list[str]:
@@ -112,3 +104,30 @@ def _note_incomplete_floors(view: DatasetView) -> list[str]:
     return [
         f"{DAGGER} {name}: {each.n_results:,} of {each.n_expected:,} cases." for name, each in sorted(short.items())
     ]
+
+
+def _mean_records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view, variant, analysis, place in study.places():
+        summary = analysis.summaries.get(view.names[variant])
+        yield place | {"status": view.status[variant]} | (flat_record(asdict(summary)) if summary else {})
+
+
+def _floor_records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    for view in study.views.values():
+        for (name, metric, region), summary in view.floors.items():
+            place = {"dataset": view.name, "floor": name, "metric": metric, "region": region}
+            yield place | flat_record(asdict(summary))
+
+
+MEANS = TableKind(
+    mean_tables,
+    csv=(
+        CsvFile(
+            "means",
+            ("dataset", "label", "leading", "metric", "region", "status", *flat_columns(Summary)),
+            _mean_records,
+        ),
+        CsvFile("floors", ("dataset", "floor", "metric", "region", *flat_columns(Summary)), _floor_records),
+    ),
+)
+MEDIANS = TableKind(_median_tables)

@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
-from harness.report.analysis.analysis import DatasetView
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
+from harness.report.analysis.marks import best_and_second
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import STAR, starred_p
-from harness.report.tables.cells import provenance, rank, sentence
-from harness.report.tables.table import CHECK, DAGGER, Column, Row, Table, TableCell, word_cell
+from harness.report.tables.cells import difference_cell, interval_text, mean_cell, provenance, sentence
+from harness.report.tables.table import (
+    CHECK,
+    DAGGER,
+    NO_VALUE,
+    WITHIN_SEEDS,
+    Column,
+    CsvFile,
+    Row,
+    Table,
+    TableCell,
+    TableKind,
+    word_cell,
+)
+from harness.results.subsets import in_words
 from harness.statistics.analysis import Summary
-from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["missing_tables"]
+__all__ = ["MISSING"]
 
-_NONE = TableCell("–")
+#: Makes the cell of a network and of the modalities present, with the mark it has.
+_MakeCell: TypeAlias = Callable[[TestedNetwork, tuple[str, ...], str], TableCell]
+
+_FILLS = {
+    "zeros": "zeros (in normalised units, over the whole image)",
+    "mean": "the mean of its normalised images over the training cases",
+    "token": "one value per modality, learned in training",
+}
 
 
-def missing_tables(view: DatasetView) -> list[Table]:
-    """Two tables a way of training, by what is present; then the survival and the leading modality of all networks."""
-    groups = view.missing
-    if not groups:
-        return []
-    tables = []
-    for number, group in enumerate(groups):
-        tables += [_scores(view, group, number), _losses(view, group, number)]
-    return [*tables, _survival(view), *_leading(view)]
+def _missing_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """Two tables per way of training, by what is present; then survival and leading modality of all networks."""
+    del study
+    for number, group in enumerate(view.missing):
+        yield _scores(view, group, number)
+        yield _losses(view, group, number)
+    if view.missing:
+        yield _survival(view)
+        yield from _leading(view)
 
 
 def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
     style = metric_style(group.metric)
 
-    def entry(one: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
-        summary = one.summary(present)
-        if summary is None:
-            return _absent(one)
-        return TableCell(
-            style.text(summary.mean),
-            span=_ends(style, summary.mean_interval),
-            mark=mark,
-            dagger=not summary.complete,
-            sort=summary.mean,
-        )
+    def make_cell(network: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
+        summary = network.summary(present)
+        return _absent(network) if summary is None else mean_cell(style, summary, mark, interval=True)
 
     return _by_present(
         view,
@@ -56,20 +69,20 @@ def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
             f"training {group.dropout}.",
             f"Mean over patients and its 95 % interval, over {view.data.sample}; {style.direction}.",
         ),
-        entry=entry,
-        ranked=not _unlike(group),
+        make_cell=make_cell,
+        ranked=not group.unlike,
     )
 
 
 def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
     style = metric_style(group.metric)
 
-    def entry(one: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
+    def make_cell(network: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         del mark
-        if present == group.modalities:
-            return word_cell("reference") if one.own is not None else _absent(one)
-        found = one.loss(present)
-        return _absent(one) if found is None else _difference(style, found)
+        if present == group.modalities and network.own is not None:
+            return word_cell("reference")
+        loss = network.loss(present)
+        return _absent(network) if loss is None else difference_cell(style, loss)
 
     return _by_present(
         view,
@@ -82,7 +95,7 @@ def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
             f"Mean of the patients' differences and its 95 % interval (BCa bootstrap). {STAR} p below {ALPHA} "
             "(signed-rank, Pratt, Holm over a column).",
         ),
-        entry=entry,
+        make_cell=make_cell,
         ranked=False,
     )
 
@@ -94,25 +107,26 @@ def _by_present(
     kind: str,
     title: str,
     caption: tuple[str, ...],
-    entry: Callable[[TestedNetwork, tuple[str, ...], str], TableCell],
+    make_cell: _MakeCell,
     ranked: bool,
 ) -> Table:
-    """One row a set of modalities, one column a network."""
+    """One row per set of modalities, one column per network."""
     style = metric_style(group.metric)
     rows = []
     for present in group.subsets:
         marks = _marks(group, present, style) if ranked else {}
         checks = tuple(CHECK if name in present else "–" for name in group.modalities)
-        rows.append(Row(checks, tuple(entry(one, present, marks.get(one.name, "")) for one in group.tested)))
+        cells = (make_cell(network, present, marks.get(network.name, "")) for network in group.tested)
+        rows.append(Row(checks, tuple(cells)))
     return Table(
         kind=kind,
         dataset=view.name,
         title=f"{view.title}: {title} ({group.dropout})",
-        caption=(*caption, *_refused(view, group)),
+        caption=(*caption, *_limitations(view, group)),
         row_header=group.modalities,
-        columns=tuple(Column("", one.name, group.metric, group.region) for one in group.tested),
+        columns=tuple(Column("", network.name, group.metric, group.region) for network in group.tested),
         rows=tuple(rows),
-        notes=(*_fills(group), *_lacking(group), *provenance(view)),
+        notes=(*_note_fills(group), *_note_incomplete(group), *provenance(view)),
         marked="mean of a row" if ranked and len(group.tested) > 1 else "",
     )
 
@@ -129,14 +143,15 @@ def _survival(view: DatasetView) -> Table:
     )
     rows, ranked = [], False
     for group in view.missing:
-        over = {} if group.over is None else group.over.summaries
-        values = {name: found.mean for name, found in over.items() if found.complete}
-        marks = {} if _unlike(group) else rank(values, style)
+        summaries = {} if group.over is None else group.over.summaries
+        values = {name: summary.mean for name, summary in summaries.items() if summary.complete}
+        marks = {} if group.unlike else best_and_second(values, style)
         ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
-        for one in group.tested:
-            cells = _survival_cells(group, one, style, over.get(one.name), marks.get(one.name, ""), best)
-            rows.append(Row((one.name, group.dropout, one.fill), cells))
+        for network in group.tested:
+            mark = marks.get(network.name, "")
+            cells = _survival_cells(group, network, style, summaries.get(network.name), mark, best)
+            rows.append(Row((network.name, group.dropout, network.fill), cells))
     return Table(
         kind="missing-survival",
         dataset=view.name,
@@ -146,7 +161,7 @@ def _survival(view: DatasetView) -> Table:
             f"at least one: {view.title}.",
             f"Means over patients with their 95 % intervals, over {view.data.sample}; each set counts alike. "
             "Networks are ranked and compared among those that saw modalities dropped in the same way.",
-            *_refused(view, *view.missing),
+            *_limitations(view, *view.missing),
         ),
         row_header=("Variant", "In training", "Filled by"),
         columns=columns,
@@ -154,7 +169,7 @@ def _survival(view: DatasetView) -> Table:
         notes=(
             f"p: two-sided signed-rank test (Pratt) against the best of the same training, Holm over all pairs; "
             f"{STAR} below {ALPHA}.",
-            *(note for group in view.missing for note in _lacking(group)),
+            *_note_incomplete(*view.missing),
             *provenance(view),
         ),
         marked="mean" if ranked else "",
@@ -162,163 +177,157 @@ def _survival(view: DatasetView) -> Table:
 
 
 def _survival_cells(
-    group: MissingGroup, one: TestedNetwork, style: MetricStyle, over: Summary | None, mark: str, best: str | None
+    group: MissingGroup, network: TestedNetwork, style: MetricStyle, over: Summary | None, mark: str, best: str | None
 ) -> tuple[TableCell, ...]:
-    everything, worst = one.summary(group.modalities), group.worst(one)
+    everything, worst = network.summary(group.modalities), group.worst(network)
     if everything is None:
-        return tuple(_absent(one) for _ in range(5))
-    low = None if worst is None else one.summary(worst)
-    lost = group.losses.get(one.name)
+        return (_absent(network),) * 5
+    mean = word_cell("failed" if network.failure else "incomplete")
+    if over is not None:
+        mean = mean_cell(style, over, mark, interval=True)
+    minus_all = lowest = p = NO_VALUE
+    if (loss := group.losses.get(network.name)) is not None:
+        minus_all = TableCell(style.signed(loss[0]), span=interval_text(style, loss[1], signed=True), sort=loss[0])
+    if worst is not None and (summary := network.summary(worst)) is not None:
+        lowest = TableCell(style.text(summary.mean), span=f"only {', '.join(worst)}", sort=summary.mean)
     pairs = None if group.over is None else group.over.pairwise
-    against = None
-    if pairs is not None and best is not None and best != one.name and one.name in pairs:
-        against = float(pairs[one.name].loc[best])
-    return (
-        TableCell(style.text(everything.mean), span=_ends(style, everything.mean_interval), sort=everything.mean),
-        word_cell("failed" if one.failure else "incomplete")
-        if over is None
-        else TableCell(
-            style.text(over.mean),
-            span=_ends(style, over.mean_interval),
-            mark=mark,
-            dagger=not over.complete,
-            sort=over.mean,
-        ),
-        _NONE
-        if lost is None
-        else TableCell(style.signed(lost[0]), span=_ends(style, lost[1], signed=True), sort=lost[0]),
-        _NONE
-        if low is None or worst is None
-        else TableCell(style.text(low.mean), span=f"only {', '.join(worst)}", sort=low.mean),
-        _NONE if against is None else TableCell(starred_p(against), sort=against),
-    )
+    if pairs is not None and best not in (None, network.name) and network.name in pairs:
+        against = float(pairs[network.name].loc[best])
+        p = TableCell(starred_p(against), sort=against)
+    return mean_cell(style, everything, interval=True), mean, minus_all, lowest, p
 
 
-def _leading(view: DatasetView) -> list[Table]:
+def _leading(view: DatasetView) -> Iterator[Table]:
     """The loss of the leading modality beside that of each auxiliary; none where single losses were not tested."""
     style = metric_style(view.missing[0].metric)
-    rows = []
-    for group in view.missing:
-        for one in group.tested:
-            apart = {} if one.apart is None else {each.method: each for each in one.apart.comparisons}
-            lead = one.loss(group.without(one.leading))
-            for auxiliary in group.modalities:
-                other = one.loss(group.without(auxiliary))
-                if auxiliary == one.leading or lead is None or other is None:
-                    continue
-                found = apart.get(auxiliary)
-                header = (one.name, group.dropout, f"{one.leading}{'' if one.leads else ' (of others)'}", auxiliary)
-                cells = (
-                    _difference(style, lead),
-                    _difference(style, other),
-                    _NONE if found is None else _difference(style, found, star=False),
-                    _NONE
-                    if found is None or found.p_holm is None
-                    else TableCell(starred_p(found.p_holm), sort=found.p_holm),
-                    TableCell(
-                        {None: "–", True: "yes, a tie", False: "no"}[None if found is None else found.within_seeds]
-                    ),
-                )
-                rows.append(Row(header, cells))
+    rows = tuple(row for group in view.missing for network in group.tested for row in _leading_rows(group, network))
     if not rows:
-        return []
+        return
     costs = "above" if style.higher_is_better else "below"
-    return [
-        Table(
-            kind="missing-leading",
-            dataset=view.name,
-            title=f"{view.title}: the leading modality's loss against each auxiliary's",
-            caption=(
-                f"{style.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
-                f"without one auxiliary modality: {view.title}.",
-                "Differences to all modalities: mean of the patients' differences and its 95 % interval (BCa "
-                f"bootstrap); {STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "
-                f"score without the leading modality, patient by patient: {costs} 0 where the leading one's loss costs "
-                "more.",
-                *_refused(view, *view.missing),
-            ),
-            row_header=("Variant", "In training", "Leading", "Auxiliary"),
-            columns=(
-                Column("Without", "the leading"),
-                Column("Without", "the auxiliary"),
-                Column("Leading costs more by", "mean"),
-                Column("Leading costs more by", "p (Holm)"),
-                Column("Leading costs more by", "within seeds"),
-            ),
-            rows=tuple(rows),
-            notes=(
-                "Leading (of others): no modality leads in this network; the same one is singled out as in the others.",
-                f"p: two-sided signed-rank test (Pratt), Holm over a network's auxiliaries; {STAR} below {ALPHA}.",
-                *(note for group in view.missing for note in _lacking(group)),
-                *provenance(view),
-            ),
-        )
-    ]
-
-
-def _difference(style: MetricStyle, found: Comparison, *, star: bool = True) -> TableCell:
-    marked = STAR if star and found.p_holm is not None and found.p_holm < ALPHA else ""
-    return TableCell(
-        f"{style.signed(found.mean_difference)}{marked}",
-        span=_ends(style, found.mean_interval, signed=True),
-        sort=found.mean_difference,
+    yield Table(
+        kind="missing-leading",
+        dataset=view.name,
+        title=f"{view.title}: the leading modality's loss against each auxiliary's",
+        caption=(
+            f"{style.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
+            f"without one auxiliary modality: {view.title}.",
+            "Differences to all modalities: mean of the patients' differences and its 95 % interval (BCa "
+            f"bootstrap); {STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "
+            f"score without the leading modality, patient by patient: {costs} 0 where the leading one's loss costs "
+            "more.",
+            *_limitations(view, *view.missing),
+        ),
+        row_header=("Variant", "In training", "Leading", "Auxiliary"),
+        columns=(
+            Column("Without", "the leading"),
+            Column("Without", "the auxiliary"),
+            Column("Leading costs more by", "mean"),
+            Column("Leading costs more by", "p (Holm)"),
+            Column("Leading costs more by", "within seeds"),
+        ),
+        rows=rows,
+        notes=(
+            "Leading (of others): no modality leads in this network; the same one is singled out as in the others.",
+            f"p: two-sided signed-rank test (Pratt), Holm over a network's auxiliaries; {STAR} below {ALPHA}.",
+            *_note_incomplete(*view.missing),
+            *provenance(view),
+        ),
     )
 
 
-def _ends(style: MetricStyle, interval: tuple[float, float] | None, *, signed: bool = False) -> str:
-    if interval is None:
-        return ""
-    return ", ".join(style.signed(each) if signed else style.text(each) for each in interval)
+def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
+    style = metric_style(group.metric)
+    comparisons = {} if network.apart is None else {each.method: each for each in network.apart.comparisons}
+    without_leading = network.loss(group.without(network.leading))
+    for auxiliary in group.modalities:
+        without_auxiliary = network.loss(group.without(auxiliary))
+        if auxiliary == network.leading or without_leading is None or without_auxiliary is None:
+            continue
+        mean = p = NO_VALUE
+        within_seeds = None
+        if (comparison := comparisons.get(auxiliary)) is not None:
+            mean, within_seeds = difference_cell(style, comparison, star=False), comparison.within_seeds
+            if comparison.p_holm is not None:
+                p = TableCell(starred_p(comparison.p_holm), sort=comparison.p_holm)
+        losses = (difference_cell(style, loss) for loss in (without_leading, without_auxiliary))
+        leading = f"{network.leading}{'' if network.leads else ' (of others)'}"
+        header = (network.name, group.dropout, leading, auxiliary)
+        yield Row(header, (*losses, mean, p, TableCell(WITHIN_SEEDS[within_seeds])))
 
 
 def _marks(group: MissingGroup, present: tuple[str, ...], style: MetricStyle) -> Mapping[str, str]:
-    found = {one.name: summary for one in group.tested if (summary := one.summary(present)) is not None}
-    values = {name: summary.mean for name, summary in found.items() if summary.complete}
-    return rank(values, style)
+    summaries = {network.name: network.summary(present) for network in group.tested}
+    values = {name: summary.mean for name, summary in summaries.items() if summary is not None and summary.complete}
+    return best_and_second(values, style)
 
 
-def _absent(one: TestedNetwork) -> TableCell:
-    if one.status != "complete":
-        return word_cell(one.status)
-    return word_cell("failed" if one.failure else "not tested")
+def _absent(network: TestedNetwork) -> TableCell:
+    if network.status != "complete":
+        return word_cell(network.status)
+    return word_cell("failed" if network.failure else "not tested")
 
 
 def _over_regions(group: MissingGroup) -> str:
     return ", mean over regions," if group.region == MEAN_REGION else ""
 
 
-def _unlike(group: MissingGroup) -> bool:
-    return group.over is not None and any(text.startswith("not ranked") for text in group.over.refusals)
-
-
-def _refused(view: DatasetView, *groups: MissingGroup) -> tuple[str, ...]:
+def _limitations(view: DatasetView, *groups: MissingGroup) -> tuple[str, ...]:
     """What these tables cannot show; methods of one group are alike even where the study's are not."""
-    patients = view.data.refusal
-    unlike = [text for group in groups if _unlike(group) and group.over is not None for text in group.over.refusals]
-    return (*((f"{patients}.",) if patients else ()), *(sentence(text[0].upper() + text[1:]) for text in unlike))
+    unlike = [text for group in groups if group.unlike and group.over is not None for text in group.over.refusals]
+    few_patients = (f"{view.data.refusal}.",) if view.data.refusal else ()
+    return (*few_patients, *(sentence(text, capital=True) for text in unlike))
 
 
-def _fills(group: MissingGroup) -> tuple[str, ...]:
+def _note_fills(group: MissingGroup) -> tuple[str, ...]:
     """What stood for absent modalities, by network where that differs."""
-    tested = [one for one in group.tested if one.own is not None]
-    kinds = {one.fill for one in tested}
-    meaning = {
-        "zeros": "zeros (in normalised units, over the whole image)",
-        "mean": "the mean of its normalised images over the training cases",
-        "token": "one value a modality, learned in training",
-    }
+    tested = [network for network in group.tested if network.own is not None]
+    kinds = {network.fill for network in tested}
     if len(kinds) == 1:
-        return (f"For an absent modality stands: {meaning[kinds.pop()]}.",)
-    return tuple(f"In {one.name} for an absent modality stands: {meaning[one.fill]}." for one in tested)
+        return (f"For an absent modality stands: {_FILLS[kinds.pop()]}.",)
+    return tuple(f"In {network.name} for an absent modality stands: {_FILLS[network.fill]}." for network in tested)
 
 
-def _lacking(group: MissingGroup) -> tuple[str, ...]:
+def _note_incomplete(*groups: MissingGroup) -> Iterator[str]:
     """Networks whose numbers stand on fewer results, or that failed."""
-    notes = []
-    for one in group.tested:
-        if one.failure:
-            notes.append(f"{one.name}: a test with fewer modalities failed: {sentence(one.failure)}")
-        short = [] if one.own is None else [name for name, found in one.own.summaries.items() if not found.complete]
-        if short:
-            notes.append(f"{DAGGER} {one.name}: fewer results than with all modalities for {', '.join(short)}.")
-    return tuple(notes)
+    for network in (network for group in groups for network in group.tested):
+        if network.failure:
+            yield f"{network.name}: a test with fewer modalities failed: {sentence(network.failure)}"
+        summaries = {} if network.own is None else network.own.summaries
+        if short := [name for name, summary in summaries.items() if not summary.complete]:
+            yield f"{DAGGER} {network.name}: fewer results than with all modalities for {', '.join(short)}."
+
+
+#: ``difference`` is the score minus that with all modalities; ``p_holm`` belongs to it.
+_COLUMNS = (
+    *("dataset", "label", "leading", "singled_out", "dropout", "fill", "metric", "region", "present", "absent"),
+    *("n_patients", "n_cases", "complete", "mean", "mean_low", "mean_high"),
+    *("difference", "difference_low", "difference_high", "p_holm"),
+)
+
+
+def _records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
+    """One row per network and set of modalities; sets a network was not tested with are left out."""
+    for view in study.views.values():
+        for group in view.missing:
+            for network in group.tested:
+                place = {"dataset": view.name, **network.variant._asdict(), "singled_out": network.leading}
+                place |= {"dropout": group.dropout, "fill": network.fill}
+                place |= {"metric": group.metric, "region": group.region}
+                for present in group.subsets:
+                    yield from (place | record for record in _record(group, network, present))
+
+
+def _record(group: MissingGroup, network: TestedNetwork, present: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    summary, loss = network.summary(present), network.loss(present)
+    if summary is None:
+        return
+    record: dict[str, Any] = {name: getattr(summary, name) for name in ("n_patients", "n_cases", "complete", "mean")}
+    record |= {"present": in_words(present), "absent": in_words([n for n in group.modalities if n not in present])}
+    record["mean_low"], record["mean_high"] = summary.mean_interval or (None, None)
+    if loss is not None:
+        record["difference"], record["p_holm"] = loss.mean_difference, loss.p_holm
+        record["difference_low"], record["difference_high"] = loss.mean_interval or (None, None)
+    yield record
+
+
+MISSING = TableKind(_missing_tables, csv=(CsvFile("missing", _COLUMNS, _records, optional=True),))

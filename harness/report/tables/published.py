@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import pandas as pd
-
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import MetricStyle, metric_style
+from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
-from harness.report.inputs.published_numbers import SOURCE, published_method, published_rows
-from harness.report.tables.cells import provenance, row_headers
-from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
+from harness.report.inputs.published_numbers import SOURCE, published_rows
+from harness.report.tables.cells import mean_cell, provenance, row_headers
+from harness.report.tables.table import NO_VALUE, Column, Row, Table, TableCell, TableKind, word_cell
 from harness.statistics.bootstrap import LEAST_PATIENTS, Interval
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["published_table", "verdict"]
+__all__ = ["PUBLISHED", "verdict"]
 
 _PARTIAL = "no verdict (results are missing)"
 _COLUMNS = (
@@ -31,22 +29,23 @@ _COLUMNS = (
 )
 
 
-def published_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
-    """One row a published number that a variant of the study has too; ``None`` where there is no such number."""
-    header, names = row_headers(view)
-    theirs = {(row["method"], row["metric"], row["region"]): row for row in _records(published_rows(view.name))}
-    methods = {variant: published_method(view, variant) for variant in names}
-    rows = [
-        Row(names[variant], _cells(study, view, variant, theirs[method, metric, region]))
+def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
+    """One row per published number that a variant of the study has too; no table where there is no such number."""
+    published = published_rows(view.name)
+    row_header, headers = row_headers(view)
+    theirs = {(row["method"], row["metric"], row["region"]): row for row in published.to_dict("records")}
+    methods = {variant: _published_method(view, variant, published["method"].unique()) for variant in headers}
+    rows = tuple(
+        Row(headers[variant], _cells(study, view, variant, metric, region, theirs[method, metric, region]))
         for variant, method in methods.items()
         for metric in study.results.metrics
         for region in (*view.regions, MEAN_REGION)
         if (method, metric, region) in theirs
-    ]
+    )
     if not rows:
-        return None
+        return
     unmatched = [view.names[variant] for variant, method in methods.items() if method is None]
-    return Table(
+    yield Table(
         kind="published",
         dataset=view.name,
         title=f"{view.title}: published beside ours",
@@ -56,9 +55,9 @@ def published_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
             "Difference: ours minus published. Interval: BCa bootstrap of our mean over patients. Agrees: the "
             "published mean lies inside it.",
         ),
-        row_header=header,
+        row_header=row_header,
         columns=_COLUMNS,
-        rows=tuple(rows),
+        rows=rows,
         notes=(
             "The paper publishes neither its splits nor its leading modality, so its cases are not ours: agreement is "
             "a plausibility check and no proof of reproduction.",
@@ -68,13 +67,31 @@ def published_table(study: StudyAnalysis, view: DatasetView) -> Table | None:
     )
 
 
+def _published_method(view: DatasetView, variant: Variant, published: Iterable[str]) -> str | None:
+    """The published method a variant is an implementation of; ``None`` for none.
+
+    By label or, where the study runs only one variant of a model, by model; spelling (``Swin-Unet``, ``SwinUNet``)
+    does not matter. A variant of an ablation is never taken for the whole model.
+    """
+    methods = {_letters(method): method for method in published}
+    if (label := _letters(variant.label)) in methods:
+        return methods[label]
+    model = str(view.cells.loc[view.cells["label"] == variant.label, "model"].iloc[0])
+    labels = set(view.cells.loc[view.cells["model"] == model, "label"])
+    return methods.get(_letters(model)) if len(labels) == 1 else None
+
+
+def _letters(name: str) -> str:
+    return "".join(each for each in name.lower() if each.isalnum())
+
+
 def verdict(kind: str, published: float, interval: Interval | None) -> str:
-    """What the interval of our mean says of a published mean, in words.
+    """Whether the interval of our mean holds a published mean, in words.
 
     Args:
         kind: Kind of our data: only real data can agree with published numbers.
-        published: The published mean.
-        interval: Interval of our mean; ``None`` for too few patients.
+        published: Published mean.
+        interval: Interval of our mean; ``None`` where patients are too few.
     """
     if kind != "real":
         return f"not comparable ({kind} data)"
@@ -86,37 +103,27 @@ def verdict(kind: str, published: float, interval: Interval | None) -> str:
 
 
 def _cells(
-    study: StudyAnalysis, view: DatasetView, variant: Variant, published: Mapping[str, Any]
+    study: StudyAnalysis, view: DatasetView, variant: Variant, metric: str, region: str, published: Mapping[Any, Any]
 ) -> tuple[TableCell, ...]:
-    style, region = metric_style(str(published["metric"])), str(published["region"])
+    style = metric_style(metric)
     mean, sd = float(published["mean"]), float(published["std"])
-    head = (
+    theirs = (
         TableCell(style.heading),
         TableCell("Mean over regions" if region == MEAN_REGION else region),
         TableCell(style.text(mean), spread="" if math.isnan(sd) else style.text(sd), sort=mean),
     )
-    ours = view.summary(variant, style.name, region)
+    ours = view.summary(variant, metric, region)
     if ours is None:
         state = view.status[variant] if view.status[variant] != "complete" else "no result"
-        return (*head, word_cell(state), TableCell("–"), TableCell("–"), word_cell(f"none ({state})"))
+        return (*theirs, word_cell(state), NO_VALUE, NO_VALUE, word_cell(f"none ({state})"))
     interval = ours.mean_interval
     return (
-        *head,
-        TableCell(
-            style.text(ours.mean),
-            spread="" if math.isnan(ours.sd) else style.text(ours.sd),
-            dagger=not ours.complete,
-            sort=ours.mean,
-        ),
+        *theirs,
+        mean_cell(style, ours),
         TableCell(style.signed(ours.mean - mean), sort=ours.mean - mean),
-        TableCell(_printed(style, interval)),
+        NO_VALUE if interval is None else TableCell(f"{style.text(interval.low)} to {style.text(interval.high)}"),
         word_cell(verdict(study.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
     )
 
 
-def _printed(style: MetricStyle, interval: Interval | None) -> str:
-    return "–" if interval is None else f"{style.text(interval.low)} to {style.text(interval.high)}"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+PUBLISHED = TableKind(_published_tables)

@@ -1,11 +1,30 @@
-"""What a table is before it takes a form: headings, rows, cells, and the words above and under it."""
+"""What a table is before a writer gives it a format, and what a new kind of table declares."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from itertools import groupby
+from typing import Any
 
-__all__ = ["CHECK", "DAGGER", "MARKED", "WITHIN_SEEDS", "Column", "Row", "Table", "TableCell", "word_cell"]
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
+
+__all__ = [
+    "CHECK",
+    "DAGGER",
+    "MARKED",
+    "NO_VALUE",
+    "WITHIN_SEEDS",
+    "Column",
+    "CsvFile",
+    "Row",
+    "Table",
+    "TableCell",
+    "TableKind",
+    "flat_columns",
+    "flat_record",
+    "word_cell",
+]
 
 #: Marks a mean over fewer results than its neighbours.
 DAGGER = "†"
@@ -29,7 +48,7 @@ class Column:
         title: Heading of the column itself.
         metric: Metric name, ``''`` where the column holds none.
         region: Region or the mean over regions, ``''`` where the column belongs to none.
-        plain: Heading for forms with one row of headings; default: group and title.
+        plain: Heading for formats with one row of headings; default: group and title.
     """
 
     group: str
@@ -40,7 +59,7 @@ class Column:
 
     @property
     def name(self) -> str:
-        """Heading for forms that have one row of headings."""
+        """Heading for formats with one row of headings."""
         return self.plain or f"{self.group} {self.title}".strip()
 
 
@@ -55,7 +74,7 @@ class TableCell:
         mark: ``best``, ``second`` or ``''``.
         dagger: The value stands on fewer results than its neighbours.
         is_word: ``main`` is a word, not a number.
-        sort: What the entry sorts by in a page; ``None`` for last.
+        sort: What the cell sorts by in a page; ``None`` for last.
     """
 
     main: str
@@ -75,8 +94,12 @@ class TableCell:
 
     @property
     def text(self) -> str:
-        """The cell without emphasis, for forms that have none."""
+        """The cell without emphasis, for formats that have none."""
         return f"{self.main}{self.tail}"
+
+
+#: A cell without a value.
+NO_VALUE = TableCell("–")
 
 
 @dataclass(frozen=True)
@@ -90,10 +113,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready for any form.
+    """A table, ready for any format.
 
     Attributes:
-        kind: Name of the form, e.g. ``means``; with ``dataset`` it names the table's file.
+        kind: Name of the kind, e.g. ``means``; with ``dataset`` it names the table's file.
         dataset: Registered dataset name, or what else the table is about.
         title: Short title, always with the kind of data.
         caption: Sentences above the table.
@@ -125,6 +148,54 @@ class Table:
         return [(name, len(list(members))) for name, members in groupby(column.group for column in self.columns)]
 
 
+@dataclass(frozen=True)
+class CsvFile:
+    """One csv file: the numbers of a kind of table at full precision.
+
+    Attributes:
+        name: File name without suffix.
+        columns: Columns in order, ``dataset`` and ``metric`` among them; the writer adds study, data, refusals and
+            units.
+        rows: Yields the rows of a study, each by column.
+        optional: The file is left out where it has no rows.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Callable[[StudyAnalysis], Iterable[Mapping[str, Any]]]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """A kind of table: all that a new one declares; ``tables/build.py`` lists them.
+
+    Attributes:
+        build: Returns the tables of a dataset; none where there is nothing to show.
+        csv: Files with the same numbers at full precision.
+    """
+
+    build: Callable[[StudyAnalysis, DatasetView], Iterable[Table]]
+    csv: tuple[CsvFile, ...] = ()
+
+
 def word_cell(text: str) -> TableCell:
-    """An entry that is a word where a number would stand."""
+    """A cell that holds a word where a number would stand."""
     return TableCell(text, is_word=True)
+
+
+def flat_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with every interval as two columns, ``..._low`` and ``..._high``."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        if name.endswith("_interval"):
+            start = name.removesuffix("_interval")
+            flat[f"{start}_low"], flat[f"{start}_high"] = value or (None, None)
+        else:
+            flat[name] = value
+    return flat
+
+
+def flat_columns(record: type) -> tuple[str, ...]:
+    """The columns of :func:`flat_record` for a dataclass."""
+    return tuple(flat_record(dict.fromkeys(field.name for field in fields(record))))

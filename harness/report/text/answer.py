@@ -6,19 +6,19 @@ import math
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
+from harness.report.analysis.marks import best_and_second
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import rank
 from harness.report.text.missing_modalities import missing_answer
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.floors import ALPHA
 
-__all__ = ["answers"]
+__all__ = ["answer_study"]
 
 
-def answers(study: StudyAnalysis) -> list[str]:
+def answer_study(study: StudyAnalysis) -> list[str]:
     """Answers dataset by dataset: which variant has the best mean, by how much, and whether that means anything.
 
     Where networks were tested with fewer modalities, which one survives that is a further answer.
@@ -53,7 +53,7 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
 
 def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str]:
     found = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
-    marks = rank({variant: summary.mean for variant, summary in found.items()}, style)
+    marks = best_and_second({variant: summary.mean for variant, summary in found.items()}, style)
     winners = [variant for variant in found if marks.get(variant) == "best"]
     first = found[winners[0]]
     over = ", mean over regions" if len(view.regions) > 1 else ""

@@ -6,10 +6,10 @@ import pandas as pd
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
+from harness.report.analysis.marks import best_and_second
 from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import starred_p
-from harness.report.tables.cells import rank
 from harness.statistics.bootstrap import Interval
 from harness.statistics.floors import ALPHA
 
@@ -37,7 +37,7 @@ def _group(group: MissingGroup) -> list[str]:
     if unlike or len(found) < 2:
         why = unlike[0] if unlike else "fewer than two have comparable results"
         return [f"Networks whose modalities were {group.dropout} in training cannot be ranked: {why}."]
-    marks = rank({name: each.mean for name, each in found.items()}, style)
+    marks = best_and_second({name: each.mean for name, each in found.items()}, style)
     best = [name for name in found if marks.get(name) == "best"]
     if not best:
         return [f"Networks whose modalities were {group.dropout} in training have no means to be ranked by."]
@@ -98,7 +98,7 @@ def _least(group: MissingGroup, style: MetricStyle) -> list[str]:
             found[one.name] = summary.mean
     if len({one.leading for one in group.tested}) != 1:  # then each would be without another modality
         return []
-    marks = rank(found, style)
+    marks = best_and_second(found, style)
     best = [name for name, mark in marks.items() if mark == "best"]
     if not best:
         return []
