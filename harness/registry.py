@@ -62,7 +62,8 @@ class Registry(Generic[T]):
         """
         points = self._points()
         if name not in points:
-            raise HarnessError(f"Unknown {self._noun} '{name}'.", hint=did_you_mean(name, points))
+            again = "None is registered: install the harness again, e.g. `pip install -e .` in its folder."
+            raise HarnessError(f"Unknown {self._noun} '{name}'.", hint=did_you_mean(name, points) if points else again)
         point = points[name]
         try:
             found = point.load()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,7 @@ def import_checkpoint(
     ] = None,
     patch: Annotated[str | None, typer.Option(help="Patch size, e.g. 128x128; default: the authors'.")] = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE, an option of the model; may be given several times.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the model; may be repeated.")
     ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Accept missing, surplus or mis-shaped entries.")] = False,
 ) -> None:
@@ -42,6 +42,7 @@ def import_checkpoint(
     from harness.segmenters import SEGMENTERS
     from harness.segmenters.contract import Task
     from harness.segmenters.released import import_weights, read_checkpoint
+    from harness.settings import parse_yaml
 
     segmenter = SEGMENTERS.get(model)
     translator = segmenter.load_translator()
@@ -53,7 +54,7 @@ def import_checkpoint(
         raise HarnessError(f"'{leading}' is not among the modalities {', '.join(names)}.", hint="Correct --leading.")
     lead = names.index(leading) if leading is not None else (official.leading if names == official.modalities else 0)
     task = Task(names, lead, classes or official.out_channels, _size(patch) if patch else official.patch_size)
-    options = {**segmenter.official_options, **dict(_pair(text) for text in option or [])}
+    options = {**segmenter.official_options, **parse_yaml(option or (), "--option", "width=32")}
     network = segmenter.build(task, options)
     report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
     target = out or Path(f"{model}.safetensors")
@@ -71,15 +72,3 @@ def _size(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.lower().split("x"))
     except ValueError as error:
         raise HarnessError(f"'{text}' is no patch size.", hint="Write it like 128x128 or 128x128x128.") from error
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value read as in a study file."""
-    import yaml
-
-    from harness.errors import HarnessError
-
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise HarnessError(f"'{text}' is no option.", hint="Write --option KEY=VALUE.")
-    return key, yaml.safe_load(value)

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.shared.engines import (
-    AddressOption,
-    CpuOption,
-    EngineOption,
+    EngineChoice,
     MlflowOption,
-    Place,
     RetriesOption,
-    SbatchOption,
-    SlurmOption,
-    ThreadsOption,
     TimeoutOption,
-    WorkersOption,
+    engine_options,
     make_policy,
 )
 from harness.cli.shared.options import CacheOption, ResultsOption
@@ -38,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["lead"]
 
 
+@engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def lead(
     dataset: Annotated[
         str, typer.Argument(help="Registered name; with --nnunet-raw what to call it.", show_default=False)
@@ -75,13 +70,8 @@ def lead(
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Then train those that stopped to the end as well, to see.")
     ] = False,
-    engine: EngineOption = "local",
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    cpu: CpuOption = False,
-    address: AddressOption = None,
-    slurm: SlurmOption = None,
-    sbatch: SbatchOption = None,
+    *,
+    engine: EngineChoice,
     retries: RetriesOption = 1,
     timeout: TimeoutOption = None,
     mlflow: MlflowOption = True,
@@ -98,16 +88,17 @@ def lead(
 
     from harness.errors import HarnessError
     from harness.execution.study import measure_variants
-    from harness.leading.plan import Request, make_plan, parse_option
+    from harness.leading.plan import Request, make_plan
     from harness.leading.race import Rule
     from harness.leading.runs import Trainings
     from harness.results.lease import Held, Lease
     from harness.results.store import Store
+    from harness.settings import parse_yaml
 
     if root is not None and nnunet_raw is not None:
         raise HarnessError("--root and --nnunet-raw name two folders.", hint="Give one of them.")
     console = Console()
-    options = dict(map(parse_option, option or []))
+    options = parse_yaml(option or (), "--option", "auxiliary=others")
     if preset is not None:
         options["preset"] = preset
     rule = Rule(finalists, spare)
@@ -119,12 +110,11 @@ def lead(
     plan = make_plan(request, home)
     measure_variants(plan.loaded)
     folder = home / plan.name
-    place = Place(engine, workers, threads, cpu, "1", 1, address, slurm, tuple(sbatch or ()))
     try:
         with Lease(folder / "leases"):
             trainings = Trainings(plan, home / "cells")
             trainings.write_specs()
-            opened = place.open(console, results, f"lead_{dataset}")
+            opened = engine.open(console, results, f"lead_{dataset}")
             policy = make_policy(retries, timeout, fail_fast=True)
             found, whole = _train(console, trainings, opened, cache.resolve(), policy, exhaustive)
             _tell(console, trainings, found, whole, folder, mlflow)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.shared.engines import CpuOption, ThreadsOption, WorkersOption
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
+from harness.execution.engines.kind import Cpu, Threads, Workers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,9 +40,9 @@ def missing(
     label: Annotated[
         str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
     ] = None,
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    cpu: CpuOption = False,
+    workers: Annotated[Workers, typer.Option("--workers", "-w", min=1, help="Cells at a time.")] = None,
+    threads: Annotated[Threads, typer.Option(min=1, help="CPU threads per cell.")] = None,
+    cpu: Annotated[Cpu, typer.Option("--cpu", help="Use no GPU.")] = False,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:

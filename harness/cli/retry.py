@@ -9,20 +9,12 @@ import typer
 
 from harness.cli.run import run_registered
 from harness.cli.shared.engines import (
-    AddressOption,
-    CellsPerGpuOption,
-    CpuOption,
-    EngineOption,
+    EngineChoice,
     FailFastOption,
-    GpusPerCellOption,
     MlflowOption,
-    Place,
     RetriesOption,
-    SbatchOption,
-    SlurmOption,
-    ThreadsOption,
     TimeoutOption,
-    WorkersOption,
+    engine_options,
     make_policy,
 )
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
@@ -30,19 +22,13 @@ from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption
 __all__ = ["retry"]
 
 
+@engine_options()
 def retry(
     study: StudyName = None,
     profile: ProfileOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Drop their checkpoints: begin with step 1.")] = False,
-    engine: EngineOption = "local",
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    cpu: CpuOption = False,
-    cells_per_gpu: CellsPerGpuOption = "1",
-    gpus_per_cell: GpusPerCellOption = 1,
-    address: AddressOption = None,
-    slurm: SlurmOption = None,
-    sbatch: SbatchOption = None,
+    *,
+    engine: EngineChoice,
     retries: RetriesOption = 0,
     timeout: TimeoutOption = None,
     fail_fast: FailFastOption = False,
@@ -64,9 +50,8 @@ def retry(
         console.print(f"No cell of {folder.study} ({folder.profile}) has failed.")
         return
     store.create()
-    place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
     policy = make_policy(retries, timeout, fail_fast)
-    opened = place.open(console, results, folder.study)
+    opened = engine.open(console, results, folder.study)
     if fresh:  # not before it is sure that they can be computed
         for cell in failed:
             with cell.lease():

@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.shared.engines import (
-    AddressOption,
-    CellsPerGpuOption,
-    CpuOption,
-    EngineOption,
+    EngineChoice,
     FailFastOption,
-    GpusPerCellOption,
     MlflowOption,
-    Place,
     RetriesOption,
-    SbatchOption,
-    SlurmOption,
-    ThreadsOption,
     TimeoutOption,
-    WorkersOption,
+    engine_options,
     make_policy,
 )
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
@@ -38,18 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_registered"]
 
 
+@engine_options()
 def run(
     study: StudyFile,
     profile: ProfileOption = None,
-    engine: EngineOption = "local",
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    cpu: CpuOption = False,
-    cells_per_gpu: CellsPerGpuOption = "1",
-    gpus_per_cell: GpusPerCellOption = 1,
-    address: AddressOption = None,
-    slurm: SlurmOption = None,
-    sbatch: SbatchOption = None,
+    *,
+    engine: EngineChoice,
     retries: RetriesOption = 0,
     timeout: TimeoutOption = None,
     fail_fast: FailFastOption = False,
@@ -71,24 +57,22 @@ def run(
     from harness.study.expansion import load_study
 
     console = Console()
-    place = Place(engine, workers, threads, cpu, cells_per_gpu, gpus_per_cell, address, slurm, tuple(sbatch or ()))
-    place.check()
     policy = make_policy(retries, timeout, fail_fast)
     loaded = load_study(study, profile)
     if dry_run:
-        _print_batch_script(place, len(loaded.cells), results, loaded.study.name)
+        typer.echo(engine.batch_script(results, loaded.study.name, len(loaded.cells)))
         return
-    if detach and engine != "slurm":
+    if detach and not engine.kind.detaches:
         raise HarnessError("--detach belongs to --engine slurm.", hint="Elsewhere start it in `tmux`, or with `nohup`.")
     store = Store(results)
     measure_variants(loaded)  # builds every network once: what cannot be built is refused before anything runs
     store.create()
     folder = register(loaded, store, study)
-    opened = place.open(console, results, loaded.study.name)
+    opened = engine.open(console, results, loaded.study.name)
     console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
     if detach:
-        _submit(console, folder, store, opened, cache, policy, slurm)
+        _submit(console, folder, store, opened, cache, policy, engine.arguments)
         return
     run_registered(console, folder, store, opened, cache, policy, mlflow)
 
@@ -142,38 +126,24 @@ def _submit(
     engine: Engine,
     cache: Path,
     policy: Policy,
-    asked: Path | None,
+    arguments: str,
 ) -> None:
     """Submits the cells, and says where to look for what becomes of them."""
     from harness.execution.detached import submit_study
-    from harness.execution.engines.slurm import SlurmEngine
 
-    assert isinstance(engine, SlurmEngine), "--detach was refused for others"
     found = submit_study(folder, store, engine, cache, policy)
     chosen = _choices(folder.profile, store.root)
     name = folder.study
-    console.print(
-        f"Submitted {found.cells} cells to Slurm, job {', '.join(found.jobs) or '-'}; {found.skipped} left out."
-    )
+    console.print(f"Submitted {found.cells} cells, job {', '.join(found.jobs) or '-'}; {found.skipped} left out.")
     console.print(f"How far they are:    harness status {name}{chosen}", highlight=False)
     console.print(f"MLflow:              harness mlflow sync {name}{chosen}", highlight=False)
-    again = f"{name}{chosen} --engine slurm{f' --slurm {asked}' if asked else ''}"
-    console.print(f"Failed cells again:  harness retry {again}", highlight=False)
+    console.print(f"Failed cells again:  harness retry {name}{chosen} {arguments}", highlight=False)
 
 
 def _choices(profile: str, results: Path) -> str:
     """Returns the options that other verbs need to find this study."""
     chosen = "" if profile == "default" else f" --profile {profile}"
     return chosen if results == Path("results") else f"{chosen} --results {results}"
-
-
-def _print_batch_script(place: Place, cells: int, results: Path, name: str) -> None:
-    """Prints what sbatch would be given; Slurm need not be here."""
-    if place.engine != "slurm":
-        raise HarnessError("--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run.")
-    from harness.execution.engines.slurm import batch_script
-
-    typer.echo(batch_script(place.slurm_settings(), results.resolve() / "slurm" / name, name, cells))
 
 
 def _share_view(store: Store, folder: StudyFolder) -> SharedView:

@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.shared.engines import (
-    AddressOption,
-    CpuOption,
-    EngineOption,
-    MlflowOption,
-    Place,
-    SbatchOption,
-    SlurmOption,
-    ThreadsOption,
-    TimeoutOption,
-    WorkersOption,
-    make_policy,
-)
+from harness.cli.shared.engines import EngineChoice, MlflowOption, TimeoutOption, engine_options, make_policy
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
@@ -36,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["tune"]
 
 
+@engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def tune(
     study: StudyFile,
     profile: ProfileOption = None,
@@ -50,13 +39,8 @@ def tune(
             envvar="HARNESS_TUNING_STORAGE",
         ),
     ] = None,
-    engine: EngineOption = "local",
-    workers: WorkersOption = None,
-    threads: ThreadsOption = None,
-    cpu: CpuOption = False,
-    address: AddressOption = None,
-    slurm: SlurmOption = None,
-    sbatch: SbatchOption = None,
+    *,
+    engine: EngineChoice,
     timeout: TimeoutOption = None,
     mlflow: MlflowOption = True,
     results: ResultsOption = Path("results"),
@@ -78,8 +62,6 @@ def tune(
     from harness.tuning.search import open_searches
 
     console = Console()
-    place = Place(engine, workers, threads, cpu, "1", 1, address, slurm, tuple(sbatch or ()))
-    place.check()
     loaded = load_study(study, profile)
     if trials is not None:
         loaded = _with_trials(loaded, trials)
@@ -92,7 +74,7 @@ def tune(
     try:
         with Lease(folder / "leases"):
             searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
-            opened = place.open(console, results, loaded.study.name)
+            opened = engine.open(console, results, loaded.study.name)
             taken = sum(search.take_up() for search in searches)
             _describe(console, loaded, searches, opened, taken)
             policy = make_policy(0, timeout, fail_fast=False)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
-from harness.execution.engines.slurm import SlurmEngine
+from harness.execution.engines.engine import Engine, Job
 from harness.execution.schedule import Policy, initial_attempt
 from harness.execution.workers.attempt import Attempt
 from harness.results.store import CellFolder, Store, StudyFolder
 
-__all__ = ["Submitted", "submit_study"]
+__all__ = ["DetachedJob", "Submitted", "submit_study"]
+
+
+class DetachedJob(Job, Protocol):
+    """A job that goes on without the process that submitted it."""
+
+    @property
+    def number(self) -> str:
+        """What the cluster calls it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -18,7 +29,7 @@ class Submitted:
     """What was handed over.
 
     Attributes:
-        jobs: Slurm's numbers of the arrays.
+        jobs: What the cluster calls the jobs.
         cells: Cells in them.
         skipped: Cells with a result, and cells that somebody computes now.
     """
@@ -28,11 +39,11 @@ class Submitted:
     skipped: int
 
 
-def submit_study(study: StudyFolder, store: Store, engine: SlurmEngine, cache: Path, policy: Policy) -> Submitted:
+def submit_study(study: StudyFolder, store: Store, engine: Engine, cache: Path, policy: Policy) -> Submitted:
     """Submits every cell of a registered study that has no result and that nobody computes.
 
-    A cell that is in Slurm's queue already is submitted again; whichever task comes second finds it done, or being
-    computed, and ends at once.
+    A cell that waits in the cluster's queue is submitted again; the task that comes second finds it done, or being
+    computed, and ends at once. The engine's jobs must be :class:`DetachedJob`.
 
     Raises:
         HarnessError: sbatch refused.
@@ -44,7 +55,8 @@ def submit_study(study: StudyFolder, store: Store, engine: SlurmEngine, cache: P
     ]
     jobs: list[str] = []
     for part in _parts(attempts, engine.free_slots()):
-        jobs += dict.fromkeys(job.number for job in engine.submit(part))
+        submitted = cast("Sequence[DetachedJob]", engine.submit(part))
+        jobs += dict.fromkeys(job.number for job in submitted)
     return Submitted(tuple(jobs), len(attempts), len(cells) - len(attempts))
 
 

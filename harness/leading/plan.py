@@ -25,7 +25,7 @@ from harness.study.document import Document
 from harness.study.expansion import LoadedStudy, expand_study
 from harness.study.protocol import Protocol, load_protocol
 
-__all__ = ["MOST_EPOCHS", "NONE", "RULE", "Plan", "Request", "make_plan", "parse_option"]
+__all__ = ["MOST_EPOCHS", "NONE", "RULE", "Plan", "Request", "make_plan"]
 
 #: The runner without a leading modality.
 NONE = "none"
@@ -234,20 +234,3 @@ def _beside(protocol: str) -> Path:
         if (folder / "protocols" / f"{protocol}.yaml").is_file():
             return folder
     return _BESIDE[0]
-
-
-def parse_option(text: str) -> tuple[str, Any]:
-    """Returns name and value of e.g. ``auxiliary=others``.
-
-    Raises:
-        HarnessError: There is no ``=``.
-    """
-    import yaml
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise HarnessError(f"--option {text}: it must read KEY=VALUE.", hint="E.g. --option auxiliary=others")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise HarnessError(f"--option {text}: {error}") from error

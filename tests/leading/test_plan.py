@@ -9,7 +9,7 @@ import pytest
 from harness.data import DATASETS
 from harness.data.synthetic.generated import generate
 from harness.errors import DataError, HarnessError, StudyError
-from harness.leading.plan import Request, make_plan, parse_option
+from harness.leading.plan import Request, make_plan
 from harness.leading.race import Rule
 from harness.study.expansion import load_study
 from harness.training.optimiser import learning_rate
@@ -86,10 +86,3 @@ def test_too_few_validation_patients_are_drawn_anew_and_test_patients_stay_close
 def test_what_cannot_be_is_refused(project, asked, error, words):
     with pytest.raises(error, match=words):
         make_plan(request(**asked), project)
-
-
-def test_options_are_read_as_yaml():
-    assert parse_option("auxiliary=others") == ("auxiliary", "others")
-    assert parse_option("width=16") == ("width", 16)
-    with pytest.raises(HarnessError, match="KEY=VALUE"):
-        parse_option("width")

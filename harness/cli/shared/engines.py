@@ -1,64 +1,66 @@
-"""The options that say where cells run and what to do about failures, shared by the verbs that run cells."""
+"""The options that say where cells run and what to do about failures, shared by the verbs that run cells.
+
+An engine's options are the fields of its settings class. Those of our own engines become flags here, once for all
+verbs; those of an engine from another package are given by ``--engine-option``.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
 from harness.errors import HarnessError
+from harness.execution.engines import ENGINES, EngineContext, EngineKind, EngineSettings
+from harness.execution.engines.kind import Flag
+from harness.execution.engines.local_settings import LOCAL
+from harness.execution.engines.ray_settings import RAY
+from harness.execution.engines.slurm_settings import SLURM
+from harness.settings import parse_key_values
 
 if TYPE_CHECKING:
+    from annotated_types import Ge
+    from pydantic.fields import FieldInfo
     from rich.console import Console
 
     from harness.execution.engines.engine import Engine
-    from harness.execution.engines.slurm_settings import SlurmSettings
     from harness.execution.schedule import Policy
 
 __all__ = [
-    "AddressOption",
-    "CellsPerGpuOption",
-    "CpuOption",
-    "EngineOption",
+    "EngineChoice",
     "FailFastOption",
-    "GpusPerCellOption",
     "MlflowOption",
-    "Place",
     "RetriesOption",
-    "SbatchOption",
-    "SlurmOption",
-    "ThreadsOption",
     "TimeoutOption",
-    "WorkersOption",
+    "choose_engine",
+    "engine_options",
     "make_policy",
 ]
 
-EngineOption = Annotated[Literal["local", "ray", "slurm"], typer.Option("--engine", "-e", help="Where cells run.")]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, help="Cells at a time; default: one a GPU, or one a core.")
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="CPU threads a cell; default: one, or an equal share beside GPUs.")
-]
-CpuOption = Annotated[bool, typer.Option("--cpu", help="Use no GPU.")]
-CellsPerGpuOption = Annotated[
-    str,
-    typer.Option(metavar="N|auto", help="Cells that share a GPU; auto: as many as fit by the memory measured so far."),
-]
-GpusPerCellOption = Annotated[int, typer.Option(min=1, help="GPUs that train one cell together.")]
-AddressOption = Annotated[
-    str | None, typer.Option(help="Ray cluster: auto or HOST:PORT; default: a small one on this machine.")
-]
-SlurmOption = Annotated[Path | None, typer.Option(help="YAML file with what Slurm is asked for.")]
-SbatchOption = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="One Slurm setting; wins.")]
 RetriesOption = Annotated[int, typer.Option(min=0, help="Further attempts at a cell that crashed or timed out.")]
 TimeoutOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Time an attempt at a cell may take, e.g. 90m or 2h.")
 ]
 FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop everything at the first failure.")]
 MlflowOption = Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Show the runs in MLflow.")]
+
+#: Engines whose settings are flags.
+_FLAGGED = (LOCAL, RAY, SLURM)
+
+_ENGINE = Annotated[
+    str,
+    typer.Option("--engine", "-e", metavar="NAME", help="Where cells run: local, ray, slurm, or an installed engine."),
+]
+_ENGINE_OPTION = Annotated[
+    list[str] | None,
+    typer.Option("--engine-option", metavar="KEY=VALUE", help="A setting of the engine; may be repeated."),
+]
 
 
 def make_policy(retries: int, timeout: str | None, fail_fast: bool) -> Policy:
@@ -70,100 +72,145 @@ def make_policy(retries: int, timeout: str | None, fail_fast: bool) -> Policy:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where cells run, as asked for on the command line."""
+class EngineChoice:
+    """The engine that the command line asks for.
 
-    engine: str
-    workers: int | None
-    threads: int | None
-    cpu: bool
-    cells_per_gpu: str
-    gpus_per_cell: int
-    address: str | None
-    slurm: Path | None
-    sbatch: tuple[str, ...]
+    Attributes:
+        kind: The engine.
+        settings: Its settings, validated.
+        arguments: The options of the command line that say so, for commands shown to the user.
+    """
+
+    kind: EngineKind
+    settings: EngineSettings
+    arguments: str
 
     def open(self, console: Console, results: Path, name: str) -> Engine:
         """Returns the engine.
 
         Args:
-            console: Where to say what was found.
-            results: The results folder.
-            name: Of the study.
+            console: Console to show messages on.
+            results: Results folder.
+            name: Name of the study.
 
         Raises:
-            HarnessError: It is not installed or cannot be reached, or options contradict each other.
+            HarnessError: It is not installed or cannot be reached.
         """
-        self.check()
-        if self.engine == "ray":
-            from harness.execution.engines.ray import RayEngine
+        return self.kind.open(self.settings, EngineContext(results.resolve(), name, console.print))
 
-            return RayEngine(self.address, self.threads or 1, 0 if self.cpu else self.gpus_per_cell, self.workers)
-        if self.engine == "slurm":
-            from harness.execution.engines.slurm import SlurmEngine
-
-            return SlurmEngine(self.slurm_settings(), results.resolve() / "slurm" / name, name, self.threads)
-        return self._open_local(console, results)
-
-    def slurm_settings(self) -> SlurmSettings:
-        """Returns what Slurm is asked for."""
-        from harness.execution.engines.slurm_settings import SlurmSettings
-
-        return SlurmSettings.load(self.slurm, self.sbatch)
-
-    def check(self) -> None:
-        """Refuses options that contradict each other, or that the engine would not heed.
+    def batch_script(self, results: Path, name: str, cells: int) -> str:
+        """Returns what a batch system would be given; it need not be installed here.
 
         Raises:
-            HarnessError: There are such.
+            HarnessError: The engine has no batch system.
         """
-        only: dict[str, dict[str, object]] = {
-            "ray": {"--address": self.address},
-            "slurm": {"--slurm": self.slurm, "--sbatch": self.sbatch},
-            "local": {"--cells-per-gpu": self.cells_per_gpu if self.cells_per_gpu != "1" else None},
-        }
-        for engine, options in only.items():
-            given = [name for name, value in options.items() if value]
-            if given and engine != self.engine:
-                raise HarnessError(f"{given[0]} belongs to --engine {engine}.", hint=f"Add --engine {engine}.")
-        unheeded = {
-            "--workers": (self.workers is not None, "--sbatch parallel=N: tasks of an array that run at a time."),
-            "--cpu": (self.cpu, "--sbatch gpus=0."),
-            "--gpus-per-cell": (self.gpus_per_cell > 1, "--sbatch gpus=N."),
-        }
-        for name, (is_given, instead) in unheeded.items():
-            if is_given and self.engine == "slurm":
-                raise HarnessError(f"{name} says nothing to Slurm.", hint=f"Instead: {instead}")
-        if self._shares() != 1 and (self.gpus_per_cell > 1 or self.workers is not None):
-            other = "--gpus-per-cell" if self.gpus_per_cell > 1 else "--workers"
-            raise HarnessError(f"--cells-per-gpu and {other} contradict each other.", hint="Give one of them.")
-
-    def _open_local(self, console: Console, results: Path) -> Engine:
-        from harness.cores import cores
-        from harness.execution.engines.gpu_sharing import MeasuredMemory, SharedGpus, query_gpus
-        from harness.execution.engines.local import FixedPlaces, LocalEngine, detect_gpus, plan_slots
-
-        gpus = [] if self.cpu else detect_gpus()
-        if not gpus:
-            console.print("No CUDA device is used." if self.cpu else "No CUDA device was found: running on the CPU.")
-        if self.gpus_per_cell > 1 and len(gpus) < self.gpus_per_cell:
+        if not self.kind.script:
             raise HarnessError(
-                f"--gpus-per-cell {self.gpus_per_cell}: there are {len(gpus)} GPUs here.",
-                hint="Ask for fewer, or use --engine slurm or ray.",
+                "--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run."
             )
-        if gpus and self.cells_per_gpu == "auto":
-            return LocalEngine(SharedGpus(query_gpus(gpus), MeasuredMemory(results), self.threads, cores()))
-        shares = self._shares() or 1
-        workers = self.workers or (len(gpus) * shares if gpus and shares > 1 else None)
-        slots = plan_slots(gpus, workers, self.threads, self.gpus_per_cell)
-        if (wanted := sum(slot.threads * slot.ranks for slot in slots)) > cores():
-            console.print(f"[yellow]{wanted} threads on {cores()} cores:[/] they will slow each other down.")
-        return LocalEngine(FixedPlaces(slots))
+        return self.kind.batch_script(self.settings, EngineContext(results.resolve(), name, print), cells)
 
-    def _shares(self) -> int | None:
-        """Returns how many cells share a GPU, None for as many as fit."""
-        if self.cells_per_gpu == "auto":
-            return None
-        if not self.cells_per_gpu.isdigit() or self.cells_per_gpu == "0":
-            raise HarnessError(f"--cells-per-gpu {self.cells_per_gpu}: neither a number nor auto.", hint="Try auto.")
-        return int(self.cells_per_gpu)
+
+def engine_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a verb the options of engines in place of its parameter of type :class:`EngineChoice`.
+
+    Args:
+        without: Settings that the verb does not offer.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(verb, eval_str=True)
+        (place,) = (one.name for one in signature.parameters.values() if one.annotation is EngineChoice)
+        options = list(_options(without))
+
+        @functools.wraps(verb)
+        def run_verb(**given: Any) -> None:
+            chosen = choose_engine({one.name: given.pop(one.name) for one in options}, without)
+            verb(**given, **{place: chosen})
+
+        parameters = []
+        for one in signature.parameters.values():
+            more = options if one.name == place else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            parameters += more
+        run_verb.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run_verb.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run_verb
+
+    return decorate
+
+
+def choose_engine(options: Mapping[str, Any], without: Collection[str] = ()) -> EngineChoice:
+    """Returns the engine for what the command line says.
+
+    Args:
+        options: Values by name: ``engine``, ``engine_option``, and the flags of engines.
+        without: Settings that the verb does not offer.
+
+    Raises:
+        HarnessError: An engine or option is unknown or invalid, or does not belong to the engine.
+    """
+    kind = ENGINES.get(options["engine"])
+    flags = _flags(without)
+    given = {key: options[key] for key, field in flags.items() if options[key] not in (None, field.default)}
+    for key in given:
+        if key not in kind.settings.model_fields:
+            raise _foreign(kind, key)
+    extra = parse_key_values(options["engine_option"] or (), "--engine-option", "threads=2")
+    for key in set(extra) & set(without):
+        raise HarnessError(f"--engine-option {key}: not used by this command.", hint="Leave it out.")
+    return EngineChoice(kind, kind.parse({**given, **extra}), _arguments(kind, given, extra))
+
+
+def _foreign(kind: EngineKind, key: str) -> HarnessError:
+    """Returns what is wrong with a flag of other engines."""
+    flag = _flag(key)
+    if key in kind.instead:
+        return HarnessError(f"--engine {kind.name} does not use {flag}.", hint=f"Instead: {kind.instead[key]}")
+    owners = [one.name for one in _FLAGGED if key in one.settings.model_fields]
+    return HarnessError(f"{flag} belongs to --engine {' or '.join(owners)}.", hint=f"Add --engine {owners[0]}.")
+
+
+def _flags(without: Collection[str]) -> dict[str, FieldInfo]:
+    """Returns the settings that are flags; those that engines share stand once."""
+    fields = {key: field for kind in _FLAGGED for key, field in kind.settings.model_fields.items()}
+    return {key: field for key, field in fields.items() if key not in without}
+
+
+def _options(without: Collection[str]) -> Iterator[inspect.Parameter]:
+    """Yields the options as parameters that Typer understands."""
+    yield _parameter("engine", _ENGINE, LOCAL.name)
+    for key, field in _flags(without).items():
+        # Typer reads a repeated option into a list.
+        several = get_origin(field.annotation) is tuple
+        kind = list[str] | None if several else field.annotation
+        yield _parameter(key, Annotated[kind, _option(key, field)], None if several else field.default)
+    yield _parameter("engine_option", _ENGINE_OPTION, None)
+
+
+def _option(key: str, field: FieldInfo) -> Any:
+    from annotated_types import Ge
+
+    flag = next((one for one in field.metadata if isinstance(one, Flag)), Flag())
+    lowest: Ge | None = next((one for one in field.metadata if isinstance(one, Ge)), None)
+    names = [_flag(key), *([flag.short] if flag.short else [])]
+    bound: Any = lowest.ge if lowest else None
+    return typer.Option(*names, metavar=flag.metavar, min=bound, help=field.description)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _arguments(kind: EngineKind, given: Mapping[str, Any], extra: Mapping[str, str]) -> str:
+    """Returns e.g. '--engine slurm --slurm slurm.yaml'."""
+    words = ["--engine", kind.name]
+    for key, value in given.items():
+        for one in value if isinstance(value, list) else [value]:
+            words += [_flag(key)] if one is True else [_flag(key), str(one)]
+    for key, text in extra.items():
+        words += ["--engine-option", f"{key}={text}"]
+    return shlex.join(words)

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from harness.cores import cores
+from harness.errors import HarnessError
 from harness.execution.engines.engine import Job
+from harness.execution.engines.gpu_sharing import MeasuredMemory, SharedGpus, query_gpus
+from harness.execution.engines.kind import EngineContext
+from harness.execution.engines.local_settings import LocalSettings
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results.store import CellFolder
 
-__all__ = ["FixedPlaces", "LocalEngine", "Places", "detect_gpus", "plan_slots"]
+__all__ = ["FixedPlaces", "LocalEngine", "Places", "detect_gpus", "open_engine", "plan_slots"]
 
 
 def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gpus_per_cell: int = 1) -> list[Slot]:
@@ -173,3 +177,27 @@ def detect_gpus() -> list[str]:
     if visible:
         return visible if all(name.startswith("MIG-") for name in visible) else visible[: torch.cuda.device_count()]
     return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def open_engine(settings: LocalSettings, context: EngineContext) -> LocalEngine:
+    """Returns the engine for the GPUs and cores of this machine.
+
+    Raises:
+        HarnessError: There are fewer GPUs than a cell asks for, or their memory cannot be measured.
+    """
+    gpus = [] if settings.cpu else detect_gpus()
+    if not gpus:
+        context.say("No CUDA device is used." if settings.cpu else "No CUDA device was found: running on the CPU.")
+    if settings.gpus_per_cell > 1 and len(gpus) < settings.gpus_per_cell:
+        raise HarnessError(
+            f"--gpus-per-cell {settings.gpus_per_cell}: this machine has {len(gpus)} GPUs.",
+            hint="Ask for fewer, or use --engine slurm or ray.",
+        )
+    shares = settings.cells_sharing
+    if gpus and shares is None:
+        return LocalEngine(SharedGpus(query_gpus(gpus), MeasuredMemory(context.results), settings.threads, cores()))
+    workers = settings.workers or (len(gpus) * shares if gpus and shares and shares > 1 else None)
+    slots = plan_slots(gpus, workers, settings.threads, settings.gpus_per_cell)
+    if (needed := sum(slot.threads * slot.ranks for slot in slots)) > cores():
+        context.say(f"[yellow]{needed} threads on {cores()} cores:[/] they will slow each other down.")
+    return LocalEngine(FixedPlaces(slots))

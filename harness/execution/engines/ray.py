@@ -9,10 +9,12 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.execution.engines.engine import Job
+from harness.execution.engines.kind import EngineContext
+from harness.execution.engines.ray_settings import RaySettings
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 
-__all__ = ["RayEngine"]
+__all__ = ["RayEngine", "open_engine"]
 
 #: Attempts handed to Ray beyond those that run: it places the next one without waiting for us.
 _AHEAD = 2
@@ -136,3 +138,10 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise HarnessError("Ray is not installed.", hint="pip install 'aahn-harness[ray]'") from error
     return ray
+
+
+def open_engine(settings: RaySettings, context: EngineContext) -> RayEngine:
+    """Returns the engine; see :class:`RayEngine` for what it raises."""
+    del context
+    gpus = 0 if settings.cpu else settings.gpus_per_cell
+    return RayEngine(settings.address, settings.threads or 1, gpus, settings.workers)

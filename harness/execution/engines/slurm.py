@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.execution.engines.slurm_settings import SlurmSettings
+from harness.execution.engines.kind import EngineContext
+from harness.execution.engines.slurm_settings import SlurmResources, SlurmSettings
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 
-__all__ = ["SlurmEngine", "SlurmJob", "batch_script"]
+__all__ = ["SlurmEngine", "SlurmJob", "batch_script", "dry_run", "open_engine"]
 
 #: Slurm's own limit on the size of an array, unless its administrators raised it.
 _LARGEST_ARRAY = 1000
@@ -38,7 +39,7 @@ class SlurmEngine:
         HarnessError: submitit is not installed, or there is no Slurm here.
     """
 
-    def __init__(self, settings: SlurmSettings, folder: Path, name: str, threads: int | None) -> None:
+    def __init__(self, settings: SlurmResources, folder: Path, name: str, threads: int | None) -> None:
         self._settings = settings
         self._executor = _executor(settings, folder, name)
         on_gpu = settings.gpus > 0
@@ -158,7 +159,7 @@ class SlurmJob:
 _SIGNAL = "HARNESS_SLURM_SIGNAL_SECONDS"
 
 
-def _executor(settings: SlurmSettings, folder: Path, name: str) -> Any:
+def _executor(settings: SlurmResources, folder: Path, name: str) -> Any:
     submitit = _import_submitit()
     if settings.cluster == "debug":
         return submitit.DebugExecutor(folder)
@@ -177,7 +178,7 @@ def _executor(settings: SlurmSettings, folder: Path, name: str) -> Any:
     return executor
 
 
-def batch_script(settings: SlurmSettings, folder: Path, name: str, cells: int) -> str:
+def batch_script(settings: SlurmResources, folder: Path, name: str, cells: int) -> str:
     """Returns the script that sbatch would be given for a number of cells.
 
     Raises:
@@ -195,7 +196,7 @@ def batch_script(settings: SlurmSettings, folder: Path, name: str, cells: int) -
     return str(_make_sbatch_string(command=command, folder=folder, **_parameters(settings, name), **array))
 
 
-def _parameters(settings: SlurmSettings, name: str) -> dict[str, Any]:
+def _parameters(settings: SlurmResources, name: str) -> dict[str, Any]:
     """Returns the settings in submitit's words."""
     named = {key: getattr(settings, key) for key in ("partition", "account", "qos", "constraint")}
     memory = settings.memory_gb
@@ -222,3 +223,13 @@ def _import_submitit() -> Any:
     except ImportError as error:
         raise HarnessError("submitit is not installed.", hint="pip install 'aahn-harness[slurm]'") from error
     return submitit
+
+
+def open_engine(settings: SlurmSettings, context: EngineContext) -> SlurmEngine:
+    """Returns the engine; see :class:`SlurmEngine` for what it raises."""
+    return SlurmEngine(settings.resources(), context.results / "slurm" / context.name, context.name, settings.threads)
+
+
+def dry_run(settings: SlurmSettings, context: EngineContext, cells: int) -> str:
+    """Returns the batch script of a study."""
+    return batch_script(settings.resources(), context.results / "slurm" / context.name, context.name, cells)

@@ -1,22 +1,23 @@
-"""What Slurm is asked for, for one cell: from a YAML file, single settings winning."""
+"""Settings of the Slurm engine, and what one task asks for: from a YAML file, single settings winning."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import HarnessError, did_you_mean
-from harness.settings import Settings
+from harness.execution.engines.kind import EngineKind, EngineSettings, Flag, Threads
+from harness.settings import Settings, parse_key_values
 
-__all__ = ["SlurmSettings"]
+__all__ = ["SLURM", "SlurmResources", "SlurmSettings"]
 
 
-class SlurmSettings(Settings):
+class SlurmResources(Settings):
     """Resources of one cell, which is one task of a job array."""
 
     time: int = Field(
@@ -53,7 +54,7 @@ class SlurmSettings(Settings):
         return (days or 0) * 1440 + hours * 60 + minutes + (seconds > 0)
 
     @classmethod
-    def load(cls, path: Path | None, given: Sequence[str] = ()) -> SlurmSettings:
+    def load(cls, path: Path | None, given: Sequence[str] = ()) -> SlurmResources:
         """Reads a file and single settings, ``KEY=VALUE``; keys that are not ours go to sbatch as they are.
 
         Raises:
@@ -74,10 +75,7 @@ class SlurmSettings(Settings):
                 hint = f"{near} Other options of sbatch belong under `sbatch:`."
                 raise HarnessError(f"{path}: unknown setting '{min(unknown)}'.", hint=hint)
         more = dict(values.get("sbatch") or {})
-        for one in given:
-            key, equals, value = one.partition("=")
-            if not equals or not re.fullmatch(r"[A-Za-z][\w-]*", key):
-                raise HarnessError(f"--sbatch {one}: no setting.", hint="Write KEY=VALUE, e.g. partition=gpu.")
+        for key, value in parse_key_values(given, "--sbatch", "partition=gpu").items():
             if key in cls.model_fields and key not in {"setup", "sbatch"}:
                 values[key] = value
             else:
@@ -88,3 +86,38 @@ class SlurmSettings(Settings):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise HarnessError(f"Slurm setting {where}: {first['msg']}.", hint="See docs/engines.md.") from error
+
+
+class SlurmSettings(EngineSettings):
+    """Where the resources of a task are described."""
+
+    threads: Threads = None
+    slurm: Annotated[Path | None, Field(description="YAML file with the resources that Slurm is asked for.")] = None
+    sbatch: Annotated[
+        tuple[str, ...],
+        Flag(metavar="KEY=VALUE"),
+        Field(description="One Slurm setting; wins over the file; may be repeated."),
+    ] = ()
+
+    def resources(self) -> SlurmResources:
+        """Reads what one task asks for.
+
+        Raises:
+            HarnessError: The file cannot be read, or something in it is not understood.
+        """
+        return SlurmResources.load(self.slurm, self.sbatch)
+
+
+SLURM = EngineKind(
+    name="slurm",
+    summary="Job arrays of Slurm.",
+    settings=SlurmSettings,
+    factory="harness.execution.engines.slurm:open_engine",
+    script="harness.execution.engines.slurm:dry_run",
+    detaches=True,
+    instead={
+        "workers": "--sbatch parallel=N: tasks of an array that run at a time.",
+        "cpu": "--sbatch gpus=0.",
+        "gpus_per_cell": "--sbatch gpus=N.",
+    },
+)

@@ -1,0 +1,48 @@
+"""Settings of the local engine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from harness.errors import HarnessError
+from harness.execution.engines.kind import Cpu, EngineKind, EngineSettings, Flag, GpusPerCell, Threads, Workers
+
+__all__ = ["LOCAL", "LocalSettings"]
+
+
+class LocalSettings(EngineSettings):
+    """Where cells run on this machine."""
+
+    workers: Workers = None
+    threads: Threads = None
+    cpu: Cpu = False
+    cells_per_gpu: Annotated[
+        str,
+        Flag(metavar="N|auto"),
+        Field(description="Cells that share a GPU; auto: as many as fit, by the memory measured so far."),
+    ] = "1"
+    gpus_per_cell: GpusPerCell = 1
+
+    @property
+    def cells_sharing(self) -> int | None:
+        """How many cells share a GPU; None for as many as fit."""
+        return None if self.cells_per_gpu == "auto" else int(self.cells_per_gpu)
+
+    @model_validator(mode="after")
+    def _check(self) -> LocalSettings:
+        if self.cells_per_gpu != "auto" and (not self.cells_per_gpu.isdecimal() or int(self.cells_per_gpu) < 1):
+            raise HarnessError(f"--cells-per-gpu {self.cells_per_gpu}: neither a number nor auto.", hint="Try auto.")
+        if self.cells_sharing != 1 and (self.gpus_per_cell > 1 or self.workers is not None):
+            other = "--gpus-per-cell" if self.gpus_per_cell > 1 else "--workers"
+            raise HarnessError(f"--cells-per-gpu and {other} contradict each other.", hint="Give one of them.")
+        return self
+
+
+LOCAL = EngineKind(
+    name="local",
+    summary="Processes on this machine.",
+    settings=LocalSettings,
+    factory="harness.execution.engines.local:open_engine",
+)
