@@ -91,7 +91,7 @@ def lead(
     from harness.leading.plan import Request, make_plan
     from harness.leading.race import Rule
     from harness.leading.runs import Trainings
-    from harness.results.lease import Held, Lease
+    from harness.results.lease import Lease, LeaseHeldError
     from harness.results.store import Store
     from harness.settings import parse_yaml
 
@@ -118,7 +118,7 @@ def lead(
             policy = make_policy(retries, timeout, fail_fast=True)
             found, whole = _train(console, trainings, opened, cache.resolve(), policy, exhaustive)
             _tell(console, trainings, found, whole, folder, mlflow)
-    except Held as error:
+    except LeaseHeldError as error:
         raise HarnessError(f"This race is being run already: {error.message}", hint="Wait for that run.") from error
 
 

@@ -55,7 +55,7 @@ def tune(
 
     from harness.errors import HarnessError
     from harness.execution.study import measure_variants
-    from harness.results.lease import Held, Lease
+    from harness.results.lease import Lease, LeaseHeldError
     from harness.results.store import Store
     from harness.study.expansion import load_study
     from harness.tuning.results import check_target, protocol_name
@@ -80,7 +80,7 @@ def tune(
             policy = make_policy(0, timeout, fail_fast=False)
             _search(console, searches, opened, folder, cache.resolve(), policy)
             _write(console, loaded, searches, folder, target, mlflow)
-    except Held as error:
+    except LeaseHeldError as error:
         raise HarnessError(
             f"{loaded.study.name} ({loaded.profile}) is being tuned already: {error.message}",
             hint="Wait for that run; it may use more places: --workers.",

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, StudyError
 from harness.execution.workers.process import CPU_ALLOCATOR
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.segmenters.size import measure
-from harness.training.device import Arithmetic, choose_device, describe_device
+from harness.training.device import Precision, choose_device, describe_device
 from harness.training.loss import SegmentationLoss
 from harness.training.optimiser import make_optimiser
 from harness.training.settings import TrainingSettings
@@ -161,12 +161,12 @@ def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[fl
     options = {"preset": setup.preset} if setup.preset in segmenter.presets else {}
     torch.manual_seed(0)
     settings = TrainingSettings()
-    arithmetic = Arithmetic.choose(device, settings, setup.task.spatial_dims)
-    network = arithmetic.lay_out(segmenter.build(setup.task, options).to(device))
+    precision = Precision.choose(device, settings, setup.task.spatial_dims)
+    network = precision.to_memory_format(segmenter.build(setup.task, options).to(device))
     images = torch.randn(setup.batch_size, setup.modalities, *setup.patch_size, device=device)
-    images = images.contiguous(memory_format=arithmetic.memory_format)
+    images = images.contiguous(memory_format=precision.memory_format)
     labels = torch.randint(0, setup.classes, (setup.batch_size, *setup.patch_size), device=device)
-    step = _Step(network, settings, arithmetic, images, labels)
+    step = _Step(network, settings, precision, images, labels)
     _reset_peak(device)
     network.train()
     trained = _median(step, setup.rounds, device)
@@ -174,7 +174,7 @@ def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[fl
 
     @torch.inference_mode()
     def forward() -> None:
-        with arithmetic.autocast():
+        with precision.autocast():
             network(images)
 
     return _median(forward, setup.rounds, device), trained
@@ -184,9 +184,9 @@ class _Step:
     """One training step, as the training loop takes it."""
 
     def __init__(
-        self, network: nn.Module, settings: TrainingSettings, arithmetic: Arithmetic, images: Tensor, labels: Tensor
+        self, network: nn.Module, settings: TrainingSettings, precision: Precision, images: Tensor, labels: Tensor
     ) -> None:
-        self._network, self._arithmetic, self._images, self._labels = network, arithmetic, images, labels
+        self._network, self._precision, self._images, self._labels = network, precision, images, labels
         self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self._optimiser = make_optimiser(self._parameters, settings.optimiser)
@@ -194,7 +194,7 @@ class _Step:
 
     def __call__(self) -> None:
         self._optimiser.zero_grad(set_to_none=True)
-        with self._arithmetic.autocast():
+        with self._precision.autocast():
             output = self._network(self._images)
         self._loss(output, self._labels).backward()
         if self._clip is not None:

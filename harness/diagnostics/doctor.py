@@ -20,7 +20,7 @@ from harness.data import DATASETS
 from harness.errors import HarnessError
 from harness.execution.engines.local import detect_gpus, plan_slots
 from harness.results.provenance import code_version, package_versions
-from harness.training.device import Arithmetic, choose_device
+from harness.training.device import Precision, choose_device
 from harness.training.settings import TrainingSettings
 
 __all__ = ["Gpu", "Lack", "Machine", "Report", "Use", "examine"]
@@ -200,7 +200,7 @@ def _use() -> Use:
     slots = plan_slots(detect_gpus(), None, None)
     return Use(
         device=slots[0].device,
-        precision=Arithmetic.choose(device, TrainingSettings(), spatial_dims=2).precision,
+        precision=Precision.choose(device, TrainingSettings(), spatial_dims=2).name,
         slots=len(slots),
         threads_a_slot=slots[0].threads,
         backend="CUDA" if device.type == "cuda" else f"CPU ({torch.backends.cpu.get_cpu_capability()})",

@@ -23,7 +23,7 @@ from types import TracebackType
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
-__all__ = ["STALE_AFTER", "Claim", "Held", "Lease", "holder"]
+__all__ = ["STALE_AFTER", "Claim", "Lease", "LeaseHeldError", "holder"]
 
 #: Seconds between heartbeats.
 _BEAT = 10.0
@@ -33,7 +33,7 @@ _BEAT = 10.0
 STALE_AFTER = 120.0
 
 
-class Held(HarnessError):
+class LeaseHeldError(HarnessError):
     """Somebody else works on the folder."""
 
 
@@ -56,13 +56,13 @@ class Claim:
     @classmethod
     def own(cls) -> Claim:
         """The claim of this process."""
-        return cls(platform.node(), _place(), os.getpid(), _born(os.getpid()) or 0)
+        return cls(platform.node(), _machine_id(), os.getpid(), _process_start_time(os.getpid()) or 0)
 
     def is_alive_here(self) -> bool | None:
         """Returns whether the process lives; None where it is not this machine's, or is hidden from us."""
-        if not self.place or self.place != _place() or _is_hidden(self.pid):
+        if not self.place or self.place != _machine_id() or _is_hidden(self.pid):
             return None
-        return _born(self.pid) == self.born
+        return _process_start_time(self.pid) == self.born
 
 
 class Lease:
@@ -78,7 +78,7 @@ class Lease:
         self._wait = wait
         self._path = folder / f"{secrets.token_hex(8)}.json"
         self._ended = threading.Event()
-        self._beaten = 0.0
+        self._last_beat = 0.0
         self._removed = False
 
     def try_acquire(self) -> bool:
@@ -91,7 +91,7 @@ class Lease:
             return False
         for path in others:
             path.unlink(missing_ok=True)
-        self._beaten, self._removed = time.monotonic(), False
+        self._last_beat, self._removed = time.monotonic(), False
         self._ended = threading.Event()  # a lease that was given back may be taken again
         threading.Thread(target=self._beat, name="lease", daemon=True).start()
         return True
@@ -104,7 +104,7 @@ class Lease:
     @property
     def lost(self) -> bool:
         """Whether others may have taken it over: this process, or its file system, stood still for too long."""
-        return self._removed or time.monotonic() - self._beaten > STALE_AFTER
+        return self._removed or time.monotonic() - self._last_beat > STALE_AFTER
 
     def __enter__(self) -> Lease:
         deadline = time.monotonic() + self._wait
@@ -112,7 +112,7 @@ class Lease:
             if time.monotonic() > deadline:
                 owner = holder(self._folder)
                 where = f"process {owner.pid} on {owner.host}" if owner else "another process"
-                raise Held(f"{where} works on {self._folder.parent}.", hint="Wait for it to end.")
+                raise LeaseHeldError(f"{where} works on {self._folder.parent}.", hint="Wait for it to end.")
             time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - two that came at once shall not meet again
         return self
 
@@ -130,7 +130,7 @@ class Lease:
                 return
             except OSError:  # the file system is away for now; `lost` says when that has lasted too long
                 continue
-            self._beaten = time.monotonic()
+            self._last_beat = time.monotonic()
 
 
 def holder(folder: Path) -> Claim | None:
@@ -166,7 +166,7 @@ def _is_live(path: Path, now: float) -> bool:
 
 
 @cache
-def _place() -> str:
+def _machine_id() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id")
     if not boot.is_file():
         return ""  # no such thing here: heartbeats alone decide
@@ -186,8 +186,8 @@ def _is_hidden(pid: int) -> bool:
     return False
 
 
-def _born(pid: int) -> int | None:
-    """Returns when a process of this machine began, None where it is gone or only waits to be buried."""
+def _process_start_time(pid: int) -> int | None:
+    """Returns when a process of this machine began, None where it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

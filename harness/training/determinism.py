@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.errors import TrainingError
 from harness.training.settings import DeterminismLevel
 
-__all__ = ["find_in_backward", "naming_operators", "set_determinism"]
+__all__ = ["explain_nondeterministic_ops", "find_nondeterministic_op", "set_determinism"]
 
 #: cuBLAS sums in a fixed order only with a work space of its own; read when CUDA is first used.
 _CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
@@ -40,7 +40,7 @@ def set_determinism(level: DeterminismLevel, device: torch.device) -> None:
 
 
 @contextmanager
-def naming_operators(network: nn.Module, locate: Callable[[], str] | None = None) -> Iterator[None]:
+def explain_nondeterministic_ops(network: nn.Module, locate: Callable[[], str] | None = None) -> Iterator[None]:
     """Turns torch's refusal inside the block into an error that names operator and module.
 
     Args:
@@ -80,7 +80,7 @@ def _words(name: str, module: nn.Module) -> str:
     return f"`{name}` ({type(module).__name__})" if name else f"the network itself ({type(module).__name__})"
 
 
-def find_in_backward(network: nn.Module, loss_of: Callable[[], Tensor]) -> str:
+def find_nondeterministic_op(network: nn.Module, loss_of: Callable[[], Tensor]) -> str:
     """Returns the module, in words, whose backward pass is refused, by doing it again under observation.
 
     A backward pass runs in torch's own engine, where no traceback shows a module. So the forward pass notes which

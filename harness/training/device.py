@@ -1,4 +1,4 @@
-"""What a cell runs on, and the arithmetic it uses there."""
+"""What a cell runs on, and the precision of its arithmetic there."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 from harness.training.settings import TrainingSettings
 
-__all__ = ["Arithmetic", "choose_device", "describe_device"]
+__all__ = ["Precision", "choose_device", "describe_device"]
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Precision:
     """Device, precision and memory format of a training run.
 
     Attributes:
@@ -28,7 +28,7 @@ class Arithmetic:
     memory_format: torch.memory_format
 
     @classmethod
-    def choose(cls, device: torch.device, settings: TrainingSettings, spatial_dims: int) -> Arithmetic:
+    def choose(cls, device: torch.device, settings: TrainingSettings, spatial_dims: int) -> Precision:
         """Applies the settings to a device."""
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(settings.precision)
         if settings.precision == "auto" and device.type == "cuda":
@@ -38,7 +38,7 @@ class Arithmetic:
         last = torch.channels_last if spatial_dims == 2 else torch.channels_last_3d
         return cls(device, half, last if settings.channels_last else torch.contiguous_format)
 
-    def lay_out(self, network: nn.Module) -> nn.Module:
+    def to_memory_format(self, network: nn.Module) -> nn.Module:
         """Brings the weights of a network to the memory format, in place; returns it.
 
         The format is one of as many dimensions as images have. Weights of another number stay as they are: torch
@@ -56,7 +56,7 @@ class Arithmetic:
         return self.half == torch.float16
 
     @property
-    def precision(self) -> str:
+    def name(self) -> str:
         """What ``auto`` came to: fp32, bf16 or fp16."""
         return {torch.bfloat16: "bf16", torch.float16: "fp16"}[self.half] if self.half is not None else "fp32"
 

@@ -21,8 +21,8 @@ from harness.data.batches.batches import Batch, TrainingBatches, stream
 from harness.errors import NotFiniteError, TrainingError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints
-from harness.training.determinism import find_in_backward, naming_operators
-from harness.training.device import Arithmetic
+from harness.training.determinism import explain_nondeterministic_ops, find_nondeterministic_op
+from harness.training.device import Precision
 from harness.training.loss import SegmentationLoss
 from harness.training.optimiser import learning_rate, make_optimiser
 from harness.training.ranks import Ranks
@@ -94,10 +94,10 @@ class Trainer:
     """Trains one network.
 
     Args:
-        network: On the arithmetic's device already.
+        network: On its device already.
         batches: Where training patches come from.
         settings: How to train.
-        arithmetic: Device, precision, memory format.
+        precision: Device, precision, memory format.
         checkpoints: Where to continue from and save to.
         seed: The cell's seed.
         workers: Loader processes.
@@ -112,7 +112,7 @@ class Trainer:
         network: nn.Module,
         batches: TrainingBatches,
         settings: TrainingSettings,
-        arithmetic: Arithmetic,
+        precision: Precision,
         checkpoints: Checkpoints,
         seed: int,
         workers: int,
@@ -121,11 +121,11 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
-        self._network = self._ranks.prepare(arithmetic.lay_out(network))
+        self._network = self._ranks.prepare(precision.to_memory_format(network))
         self._forward = _compiled(self._ranks.wrap(self._network), settings.compile, accumulate)
         self._batches = batches
         self._settings = settings
-        self._arithmetic = arithmetic
+        self._precision = precision
         self._checkpoints = checkpoints
         self._seed = seed
         self._workers = workers
@@ -133,10 +133,10 @@ class Trainer:
         self._accumulate = accumulate
         self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
         self._optimiser = make_optimiser(self._network.parameters(), settings.optimiser)
-        self._scaler = torch.amp.GradScaler(arithmetic.device.type, enabled=arithmetic.needs_scaler)
+        self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.needs_scaler)
         self._state = _State()
         self._last_step = self.total_steps
-        self._loss_sum = torch.zeros((), device=arithmetic.device)
+        self._loss_sum = torch.zeros((), device=precision.device)
 
     @property
     def total_steps(self) -> int:
@@ -159,12 +159,12 @@ class Trainer:
             TrainingError: An operator is refused under strict determinism.
         """
         self._resume()
-        self._ranks.agree(True)  # nobody trains, and writes checkpoints, before all have read theirs
+        self._ranks.any(True)  # nobody trains, and writes checkpoints, before all have read theirs
         self._network.train()
         started = time.monotonic()
         self._last_step = (until or self._settings.epochs) * self._settings.steps_per_epoch
         for batch in self._timed(self._stream(self._state.step, self._last_step)):
-            with naming_operators(self._network, lambda batch=batch: self._find_in_backward(batch)):  # type: ignore[misc]
+            with explain_nondeterministic_ops(self._network, lambda batch=batch: self._find_nondeterministic_op(batch)):  # type: ignore[misc]
                 self._step(batch)
             self._state.step += 1
             self._hooks.on_step(self._state.step)
@@ -192,11 +192,11 @@ class Trainer:
 
     def _stream(self, first: int, last: int) -> Iterator[Batch]:
         """Yields the batches of some steps, on the device."""
-        on_cuda = self._arithmetic.device.type == "cuda"
-        return on_device(stream(self._batches, first, last, self._workers, pin_memory=on_cuda), self._arithmetic)
+        on_cuda = self._precision.device.type == "cuda"
+        return on_device(stream(self._batches, first, last, self._workers, pin_memory=on_cuda), self._precision)
 
     def _asked_to_stop(self) -> bool:
-        return self._ranks.agree(self._hooks.should_stop())
+        return self._ranks.any(self._hooks.should_stop())
 
     def _step(self, batch: Batch) -> None:
         torch.manual_seed(self._step_seed())
@@ -217,24 +217,24 @@ class Trainer:
         if self._settings.compile == "cuda-graphs":
             # What the last replay returned may be overwritten now.
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        with self._arithmetic.autocast():
+        with self._precision.autocast():
             output = self._forward(images)
-        loss: Tensor = self._loss(*self._ranks.whole(output, labels))
+        loss: Tensor = self._loss(*self._ranks.gather(output, labels))
         return loss
 
     def _step_seed(self) -> int:
         """Processes that share a step draw dropout of their own; the first one draws as one process alone does."""
-        own = ("rank", self._ranks.rank) if not self._ranks.leads else ()
+        own = ("rank", self._ranks.rank) if not self._ranks.is_main else ()
         return derive(self._seed, "step", self._state.step, *own)
 
-    def _find_in_backward(self, batch: Batch) -> str:
+    def _find_nondeterministic_op(self, batch: Batch) -> str:
         def loss_of() -> Tensor:
-            with self._arithmetic.autocast():
+            with self._precision.autocast():
                 output = self._network(batch.images)
             loss: Tensor = self._loss(output, batch.labels)
             return loss
 
-        return find_in_backward(self._network, loss_of)
+        return find_nondeterministic_op(self._network, loss_of)
 
     def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields the batch whole, or in the parts that fit in memory."""
@@ -268,14 +268,14 @@ class Trainer:
         if not last and number % self._settings.validate_every and number != self._settings.restart_if_dead_at:
             return math.nan
         score = math.nan
-        if self._ranks.leads:
-            with self._arithmetic.autocast(), naming_operators(self._network):
+        if self._ranks.is_main:
+            with self._precision.autocast(), explain_nondeterministic_ops(self._network):
                 score = self._hooks.validate(self._network)
-        score = self._ranks.share(score)
+        score = self._ranks.broadcast(score)
         self._network.train()
         if score > self._state.best:
             self._state.best = score
-            if self._settings.checkpoint.select == "best" and self._ranks.leads:
+            if self._settings.checkpoint.select == "best" and self._ranks.is_main:
                 self._checkpoints.save_best(self._network.state_dict())
         return score
 
@@ -290,7 +290,7 @@ class Trainer:
         self._state.restarted = True
 
     def _save(self) -> None:
-        if not self._ranks.leads:
+        if not self._ranks.is_main:
             return
         self._checkpoints.save(
             {
@@ -312,7 +312,7 @@ class Trainer:
         self._optimiser.load_state_dict(found["optimiser"])  # carries the momentum of a restart
         if found["scaler"]:  # empty where the card before this one trained without one
             self._scaler.load_state_dict(found["scaler"])
-        self._loss_sum = found["loss_sum"].to(self._arithmetic.device)
+        self._loss_sum = found["loss_sum"].to(self._precision.device)
         self._hooks.on_step(self._state.step)
         self._hooks.on_epoch(self._state.history)
 
@@ -334,7 +334,7 @@ class Trainer:
             return
         torch.manual_seed(derive(self._seed, "refresh_batchnorm"))
         batches = self._stream(self.total_steps, self.total_steps + count)
-        with torch.no_grad(), self._arithmetic.autocast():
+        with torch.no_grad(), self._precision.autocast():
             update_bn((images for batch in batches for images, _ in self._parts(batch)), self._network)
 
 

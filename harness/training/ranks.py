@@ -22,15 +22,15 @@ from harness.errors import TrainingError
 
 __all__ = ["JoinRanks", "JoinedRanks", "Ranks", "join"]
 
-#: The others wait this long for what only the first does: validation of all cases, say.
-_PATIENCE = timedelta(hours=24)
+#: The others wait this long for what only the main process does: validation of all cases, say.
+_MAIN_ONLY_TIMEOUT = timedelta(hours=24)
 
 #: Within this time all must have started.
-_START = timedelta(minutes=10)
+_START_TIMEOUT = timedelta(minutes=10)
 
 
 class Ranks:
-    """One process alone: it has the whole batch, and nobody to ask."""
+    """One process alone, which has the whole batch; what the processes do together is trivial."""
 
     rank = 0
     size = 1
@@ -41,11 +41,11 @@ class Ranks:
         return nullcontext(cls())
 
     @property
-    def leads(self) -> bool:
-        """Whether this process validates, writes checkpoints and talks."""
+    def is_main(self) -> bool:
+        """Whether this process validates, writes checkpoints and reports progress."""
         return self.rank == 0
 
-    def part(self, batch_size: int) -> range:
+    def local_batch_indices(self, batch_size: int) -> range:
         """Returns the positions within a batch that this process works on.
 
         Raises:
@@ -68,16 +68,16 @@ class Ranks:
         """Returns the module whose forward and backward passes keep the gradients of all equal."""
         return network
 
-    def whole(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+    def gather(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
         """Returns outputs and labels of the whole batch; gradients flow into this process's part."""
         return output, labels
 
-    def agree(self, wanted: bool) -> bool:
-        """Returns whether any process wants it."""
-        return wanted
+    def any(self, value: bool) -> bool:
+        """Returns whether any process says so."""
+        return value
 
-    def share(self, value: float) -> float:
-        """Returns the first process's value."""
+    def broadcast(self, value: float) -> float:
+        """Returns the main process's value."""
         return value
 
 
@@ -98,8 +98,8 @@ class JoinedRanks(Ranks):
         self.rank = rank
         self.size = size
         self._device = device
-        # Words travel between hosts by gloo, whatever gradients travel by: the GPU need not be waited for.
-        self._words = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        # Single numbers travel by gloo, whatever gradients travel by: the GPU need not be waited for.
+        self._cpu_group = dist.new_group(backend="gloo", timeout=_MAIN_ONLY_TIMEOUT)
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Turns BatchNorm into SyncBatchNorm.
@@ -124,38 +124,39 @@ class JoinedRanks(Ranks):
             network, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
         )
 
-    def whole(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+    def gather(self, output: Tensor | list[Tensor], labels: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
         """Gathers the parts.
 
         Every process computes the loss of the whole batch, and its gradient by its own part only. DDP takes the mean
         of these, so that the loss, multiplied by the number of processes, has the gradient of one process.
         """
-        gathered = self._gather(output) if isinstance(output, Tensor) else [self._gather(one) for one in output]
-        return gathered, self._gather(labels)
+        if isinstance(output, Tensor):
+            return self._gather_tensor(output), self._gather_tensor(labels)
+        return [self._gather_tensor(one) for one in output], self._gather_tensor(labels)
 
-    def _gather(self, own: Tensor) -> Tensor:
+    def _gather_tensor(self, own: Tensor) -> Tensor:
         own = own.contiguous()
         parts = [torch.empty_like(own) for _ in range(self.size)]
         dist.all_gather(parts, own.detach())
         parts[self.rank] = own
         return torch.cat(parts)
 
-    def agree(self, wanted: bool) -> bool:
-        """Returns whether any process wants it; each waits for all others."""
-        told = torch.tensor([float(wanted)])
-        dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._words)  # type: ignore[arg-type]
-        return bool(told)
+    def any(self, value: bool) -> bool:
+        """Returns whether any process says so; each waits for all others."""
+        message = torch.tensor([float(value)])
+        dist.all_reduce(message, op=dist.ReduceOp.MAX, group=self._cpu_group)  # type: ignore[arg-type]
+        return bool(message)
 
-    def share(self, value: float) -> float:
-        """Returns the first process's value; the others wait for it."""
-        told = torch.tensor([value], dtype=torch.float64)
-        dist.broadcast(told, src=0, group=self._words)  # type: ignore[arg-type]
-        return float(told)
+    def broadcast(self, value: float) -> float:
+        """Returns the main process's value; the others wait for it."""
+        message = torch.tensor([value], dtype=torch.float64)
+        dist.broadcast(message, src=0, group=self._cpu_group)  # type: ignore[arg-type]
+        return float(message)
 
 
 @contextmanager
 def join(
-    rank: int, size: int, device: torch.device, rendezvous_file: Path, look: Callable[[], None] = lambda: None
+    rank: int, size: int, device: torch.device, rendezvous_file: Path, check: Callable[[], None] = lambda: None
 ) -> Iterator[Ranks]:
     """Joins the processes that train one network.
 
@@ -164,32 +165,32 @@ def join(
         size: How many there are.
         device: Device of this process.
         rendezvous_file: A file all can reach, which does not exist yet; they find each other through it.
-        look: Called while others are waited for; raises where one of them will not come.
+        check: Called while others are waited for; raises where one of them will not come.
 
     Raises:
         TrainingError: Not all came in time.
     """
     store = FileStore(str(rendezvous_file), size)
-    _await_all(store, rank, size, look)
+    _await_all(store, rank, size, check)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_START)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_START_TIMEOUT)
     try:
         yield JoinedRanks(rank, size, device)
     finally:
         dist.destroy_process_group()
 
 
-def _await_all(store: Store, rank: int, size: int, look: Callable[[], None]) -> None:
+def _await_all(store: Store, rank: int, size: int, check: Callable[[], None]) -> None:
     """Waits until every process is there; torch itself would wait for one that died until its time limit."""
     store.set(f"here/{rank}", "")
-    deadline = time.monotonic() + _START.total_seconds()
+    deadline = time.monotonic() + _START_TIMEOUT.total_seconds()
     while not store.check([f"here/{other}" for other in range(size)]):
-        look()
+        check()
         if time.monotonic() > deadline:
             raise TrainingError(
-                f"Not all of {size} processes started within {_START.total_seconds() / 60:.0f} minutes.",
+                f"Not all of {size} processes started within {_START_TIMEOUT.total_seconds() / 60:.0f} minutes.",
                 hint="Look at the cell's log.",
             )
         time.sleep(0.05)

@@ -246,7 +246,7 @@ def test_a_training_loop_does_not_wait_for_data(prepared, tmp_path):
     """The paper's batches of 16 with all augmentation, from one loader process, for steps of 0.12 s."""
     from harness.study.protocol import load_protocol
     from harness.training.checkpoint import Checkpoints
-    from harness.training.device import Arithmetic
+    from harness.training.device import Precision
     from harness.training.loop import Hooks, Trainer
 
     torch.set_num_threads(1)
@@ -256,8 +256,8 @@ def test_a_training_loop_does_not_wait_for_data(prepared, tmp_path):
     one = seconds(lambda step: batches[step], 20)
     device, network = torch.device("cpu"), Busy(0.12)
     quiet = Hooks(lambda _: 1.0, network.state_dict, lambda _: None, lambda _: None, lambda: False)
-    arithmetic = Arithmetic.choose(device, protocol.training, 2)
-    trainer = Trainer(network, batches, protocol.training, arithmetic, Checkpoints(tmp_path), 0, 1, quiet)
+    precision = Precision.choose(device, protocol.training, 2)
+    trainer = Trainer(network, batches, protocol.training, precision, Checkpoints(tmp_path), 0, 1, quiet)
     first, *later = trainer.run()
     waiting = max(epoch.waiting for epoch in later)
     print(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from forked_worker import agree, server
+from forked_worker import report_collectives, server
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,7 +24,7 @@ from harness.execution.cell.run import run_cell
 from harness.execution.workers import distributed
 from harness.execution.workers.attempt import Attempt
 from harness.execution.workers.distributed import launch_ranks
-from harness.execution.workers.failures import PeerFailed, explain
+from harness.execution.workers.failures import RankFailedError, explain
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results.store import CellFolder, Store
 from harness.study.expansion import load_study
@@ -106,7 +106,7 @@ def parts_of(batch_size, size):
     for rank in range(size):
         ranks = Ranks()
         ranks.rank, ranks.size = rank, size
-        found.append(list(ranks.part(batch_size)))
+        found.append(list(ranks.local_batch_indices(batch_size)))
     return found
 
 
@@ -127,13 +127,13 @@ def test_a_batch_that_cannot_be_divided_is_refused():
     ranks = Ranks()
     ranks.size = 4
     with pytest.raises(TrainingError, match="batch of 6 cannot be divided equally among 4"):
-        ranks.part(6)
+        ranks.local_batch_indices(6)
 
 
 def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "PYTHON", (shutil.which("false"),))
     began = time.monotonic()
-    with pytest.raises(PeerFailed) as error, launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1):
+    with pytest.raises(RankFailedError) as error, launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1):
         raise AssertionError("there is nobody to train with")
     assert time.monotonic() - began < 10, "torch itself waits for ten minutes"
     assert "Process 2 of the 2 that train the cell together ended with status 1" in error.value.reason.text
@@ -151,10 +151,10 @@ def test_one_process_that_wants_to_stop_stops_all(tmp_path):
     """Slurm signals every process of a task; each hears it at a moment of its own."""
 
     ours, theirs = multiprocessing.Pipe()
-    other = server().Process(target=agree, args=(1, tmp_path / "rendezvous", theirs))
+    other = server().Process(target=report_collectives, args=(1, tmp_path / "rendezvous", theirs))
     other.start()
     with join(0, 2, CPU, tmp_path / "rendezvous") as ranks:
-        heard = [ranks.agree(False), ranks.agree(False), ranks.share(7.0)]
+        heard = [ranks.any(False), ranks.any(False), ranks.broadcast(7.0)]
     assert heard == ours.recv() == [False, True, 7.0]
     other.join()
 
@@ -192,8 +192,8 @@ def children(parent):
 
 
 def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
-    cell, process, (peer,) = joint
-    os.kill(peer, signal.SIGUSR2)
+    cell, process, (other,) = joint
+    os.kill(other, signal.SIGUSR2)
     assert process.wait().state == "stopped"
     assert cell.status() == "interrupted", "the first process has written a checkpoint"
     assert cell.failure() is None
@@ -203,9 +203,9 @@ def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_midway_is_a_failure_within_seconds(joint):
-    cell, process, (peer,) = joint
+    cell, process, (other,) = joint
     began = time.monotonic()
-    os.kill(peer, signal.SIGKILL)
+    os.kill(other, signal.SIGKILL)
     assert process.wait().state == "failed"
     assert time.monotonic() - began < 30
     failure = cell.failure()

@@ -87,7 +87,7 @@ def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
 def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fork):
     code = "import os,subprocess,time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     cell, process = start(monkeypatch, tmp_path, code)
-    if fork:  # as the nursery does it
+    if fork:  # as the fork server does it
         process.kill = lambda: fork_server._signal(process._process.pid, signal.SIGKILL)
     while not cell.log_tail():
         time.sleep(0.02)
@@ -95,7 +95,7 @@ def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fo
     process.kill()
     assert process.wait().state == "failed"
     deadline = time.monotonic() + 10
-    while lease._born(child) is not None:
+    while lease._process_start_time(child) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

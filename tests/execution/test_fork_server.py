@@ -19,7 +19,7 @@ from harness.execution.workers import fork_server as module
 from harness.execution.workers import process as starting
 from harness.execution.workers.attempt import Attempt
 from harness.execution.workers.exit_status import STOPPED
-from harness.execution.workers.fork_server import Nursery
+from harness.execution.workers.fork_server import ForkServer
 from harness.execution.workers.process import Slot, WorkerProcess, worker_environment
 from harness.results.store import Store
 
@@ -46,8 +46,8 @@ def watch(parent):
 
 
 @pytest.fixture
-def nursery(tmp_path):
-    """A nursery whose workers do what they are told; it imports nothing heavy."""
+def server(tmp_path):
+    """A fork server whose workers do what they are messages; it imports nothing heavy."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, types, importlib\n"
         "import harness.execution.cell, harness.execution.workers\n"
@@ -55,7 +55,7 @@ def nursery(tmp_path):
         "harness.execution.workers.worker = sys.modules['harness.execution.workers.worker'] = worker\n"
         f"sys.modules.update(dict.fromkeys({['torch', *module._PRELOADED]!r}, worker))\n"
     )
-    made = Nursery({**os.environ, "PYTHONPATH": str(tmp_path)})
+    made = ForkServer({**os.environ, "PYTHONPATH": str(tmp_path)})
     yield made
     made.close()
 
@@ -70,23 +70,23 @@ def wait_for(condition, seconds=20.0):
 @pytest.mark.parametrize(
     ("what", "status", "seen"), [("end", 0, 0), ("end", 4, 4), ("die", 0, -signal.SIGKILL), ("raise", 0, 1)]
 )
-def test_how_a_worker_ends_is_seen(nursery, tmp_path, what, status, seen):
-    worker = nursery.fork([what, str(status)], dict(os.environ), tmp_path / "log.txt")
+def test_how_a_worker_ends_is_seen(server, tmp_path, what, status, seen):
+    worker = server.fork([what, str(status)], dict(os.environ), tmp_path / "log.txt")
     wait_for(worker.has_ended)
     assert worker.poll() == seen
     assert ("ZeroDivisionError" in (tmp_path / "log.txt").read_text()) == (what == "raise")
 
 
-def test_a_worker_has_the_environment_and_the_folder_of_who_asked_for_it(nursery, tmp_path, monkeypatch):
+def test_a_worker_has_the_environment_and_the_folder_of_who_asked_for_it(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.txt").write_text("an earlier attempt\n")
-    worker = nursery.fork(["end", "0"], {**os.environ, "MARK": "here"}, Path("log.txt"))
+    worker = server.fork(["end", "0"], {**os.environ, "MARK": "here"}, Path("log.txt"))
     wait_for(worker.has_ended)
     assert (tmp_path / "log.txt").read_text() == f"an earlier attempt\nat work here {tmp_path}\n"
 
 
-def test_signals_reach_the_one_worker_they_are_for(nursery, tmp_path):
-    one, other = (nursery.fork(["wait", "0"], dict(os.environ), tmp_path / name) for name in "ab")
+def test_signals_reach_the_one_worker_they_are_for(server, tmp_path):
+    one, other = (server.fork(["wait", "0"], dict(os.environ), tmp_path / name) for name in "ab")
     one.terminate()
     wait_for(one.has_ended)
     assert one.poll() == -signal.SIGTERM
@@ -96,14 +96,14 @@ def test_signals_reach_the_one_worker_they_are_for(nursery, tmp_path):
     assert other.poll() == -signal.SIGKILL
 
 
-def test_workers_notice_that_the_nursery_is_gone_and_whoever_asked_too(nursery, tmp_path):
-    worker = nursery.fork(["watch", "0"], dict(os.environ), tmp_path / "log.txt")
+def test_workers_notice_that_the_server_is_gone_and_whoever_asked_too(server, tmp_path):
+    worker = server.fork(["watch", "0"], dict(os.environ), tmp_path / "log.txt")
     wait_for(lambda: (tmp_path / "log.txt").exists() and "at work" in (tmp_path / "log.txt").read_text())
-    assert nursery.works
-    os.kill(nursery.pid, signal.SIGKILL)
+    assert server.works
+    os.kill(server.pid, signal.SIGKILL)
     wait_for(worker.has_ended)
     assert worker.poll() == STOPPED, "it continues from its checkpoint"
-    assert not nursery.works
+    assert not server.works
     wait_for(lambda: "left alone" in (tmp_path / "log.txt").read_text())
 
 
@@ -123,10 +123,10 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
     monkeypatch.setattr(module.os, "_exit", sys.exit)
     for number in (1, 2):
         ours.send_bytes(json.dumps({"start": number}).encode())
-    told = []
+    messages = []
 
     def listen():
-        told.extend(json.loads(ours.recv_bytes()) for _ in range(2))
+        messages.extend(json.loads(ours.recv_bytes()) for _ in range(2))
         ours.close()
 
     thread = threading.Thread(target=listen)
@@ -134,10 +134,10 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
     with pytest.raises(SystemExit):
         module.main(0)
     thread.join()
-    assert told == [{"ended": 1, "status": 126}, {"ended": 2, "status": 126}]
+    assert messages == [{"ended": 1, "status": 126}, {"ended": 2, "status": 126}]
 
 
-def test_one_nursery_serves_all_cells_alike_and_is_replaced_when_it_is_gone(monkeypatch):
+def test_one_server_forks_all_cells_alike_and_is_replaced_when_it_is_gone(monkeypatch):
     class Pretended:
         def __init__(self, environment):
             self.works = True
@@ -145,24 +145,24 @@ def test_one_nursery_serves_all_cells_alike_and_is_replaced_when_it_is_gone(monk
         def close(self):
             self.works = False
 
-    monkeypatch.setattr(module, "Nursery", Pretended)
+    monkeypatch.setattr(module, "ForkServer", Pretended)
     monkeypatch.setattr(module, "_shared", {})
     environment = {"OMP_NUM_THREADS": "1"}
-    first = module.shared_nursery(environment)
-    assert module.shared_nursery({**environment, "HOME": "elsewhere"}) is first
-    assert module.shared_nursery({"OMP_NUM_THREADS": "2"}) is not first, "it is read when torch is loaded"
+    first = module.shared_fork_server(environment)
+    assert module.shared_fork_server({**environment, "HOME": "elsewhere"}) is first
+    assert module.shared_fork_server({"OMP_NUM_THREADS": "2"}) is not first, "it is read when torch is loaded"
     first.close()
-    assert module.shared_nursery(environment) is not first
+    assert module.shared_fork_server(environment) is not first
 
 
-def test_a_nursery_has_one_thread_and_has_not_touched_cuda(tmp_path):
+def test_a_fork_server_has_one_thread_and_has_not_touched_cuda(tmp_path):
     """Otherwise it must not fork."""
     environment = worker_environment(Slot("cpu", None, 1))
-    nursery = module.shared_nursery(environment)
-    worker = nursery.fork(["--help"], environment, tmp_path / "log.txt")
+    server = module.shared_fork_server(environment)
+    worker = server.fork(["--help"], environment, tmp_path / "log.txt")
     wait_for(worker.has_ended, 120)
     assert "Runs one cell" in (tmp_path / "log.txt").read_text()
-    process = Path(f"/proc/{nursery.pid}")
+    process = Path(f"/proc/{server.pid}")
     assert len(list((process / "task").iterdir())) == 1
     maps = (process / "maps").read_text()
     assert "libtorch_cpu" in maps, "it has imported torch"
@@ -174,7 +174,7 @@ def test_cells_on_gpus_start_from_nothing(monkeypatch, tmp_path):
     def refuse(environment):
         raise AssertionError("not forked")
 
-    monkeypatch.setattr(starting, "shared_nursery", refuse)
+    monkeypatch.setattr(starting, "shared_fork_server", refuse)
     monkeypatch.setattr(starting, "_command", lambda attempt, slot: [sys.executable, "-c", "pass"])
     cell = Store(tmp_path).cell("cell")
     cell.write_spec({})

@@ -245,13 +245,13 @@ def test_a_failure_that_cannot_be_written_is_told(cells, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(AttemptFolder, "fail", full)
-    told = go(FakeEngine({"a": ["lost"]}), cells, tmp_path)
-    assert "No space left" in told["a"]
+    unwritten = go(FakeEngine({"a": ["lost"]}), cells, tmp_path)
+    assert "No space left" in unwritten["a"]
     assert [cell.status() for cell in cells[1:]] == ["done", "done"]
 
 
 class Listed(Source):
-    """Gives cells out one by one; ends those early that it is told to, and notes how each ended."""
+    """Gives cells out one by one; ends those early that it shall drop, and notes how each ended."""
 
     def __init__(self, cells, cache, drop=()):
         self.left, self.cache, self.drop, self.ended = list(cells), cache, drop, []

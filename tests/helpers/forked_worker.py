@@ -36,11 +36,11 @@ def work(arguments: Sequence[str]) -> None:
     sys.exit(worker.main(list(arguments)))
 
 
-def agree(rank: int, rendezvous_file: Path, told: Connection) -> None:
+def report_collectives(rank: int, rendezvous_file: Path, results: Connection) -> None:
     """Is one of two processes that train together, and wants to stop when it is asked for the second time."""
     import torch
 
     from harness.training.ranks import join
 
     with join(rank, 2, torch.device("cpu"), rendezvous_file) as ranks:
-        told.send([ranks.agree(False), ranks.agree(True), ranks.share(float(rank))])
+        results.send([ranks.any(False), ranks.any(True), ranks.broadcast(float(rank))])

@@ -66,10 +66,10 @@ def run(race, engine, over=lambda rung: None):
 
 def test_the_worse_half_is_never_trained_beyond_its_rung(made_up):
     race = made_up(rungs=3, seeds=2, rule=Rule(1, 0.05))
-    engine, told = FakeEngine(race), []
-    rungs = run(race, engine, told.append)
+    engine, decided = FakeEngine(race), []
+    rungs = run(race, engine, decided.append)
     assert [rung.onward for rung in rungs] == [("t1", "none"), ("t1",)]
-    assert told == rungs
+    assert decided == rungs
     trained = {}
     for runner, _, until in engine.done:
         trained.setdefault(runner, []).append(until)
@@ -81,7 +81,7 @@ def test_a_race_that_is_over_trains_nothing(made_up):
     race = made_up(rungs=2, seeds=2)
     run(race, FakeEngine(race))
     engine = FakeEngine(race)
-    assert run(race, engine, lambda rung: pytest.fail("told twice"))[-1].onward == ("t1",)
+    assert run(race, engine, lambda rung: pytest.fail("decided twice"))[-1].onward == ("t1",)
     assert engine.done == []
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from harness.results import lease as module
-from harness.results.lease import STALE_AFTER, Claim, Held, Lease, holder
+from harness.results.lease import STALE_AFTER, Claim, Lease, LeaseHeldError, holder
 
 
 def write_claim(folder, claim, age=0.0):
@@ -33,7 +33,7 @@ def test_one_holder_at_a_time_and_free_again_afterwards(tmp_path):
     with Lease(folder) as mine:
         assert holder(folder).pid == os.getpid()
         assert not Lease(folder).try_acquire()
-        with pytest.raises(Held, match=f"process {os.getpid()}"), Lease(folder):
+        with pytest.raises(LeaseHeldError, match=f"process {os.getpid()}"), Lease(folder):
             pass
         assert not mine.lost
     assert holder(folder) is None

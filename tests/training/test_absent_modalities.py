@@ -20,7 +20,7 @@ from harness.data.settings import AugmentationSettings, ModalityDropoutSettings,
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
 from harness.study.protocol import load_protocol
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Arithmetic
+from harness.training.device import Precision
 from harness.training.loop import Hooks, Interrupted, Trainer
 from harness.training.modality_fill import Filling, FillsAbsent, filling_for, mean_images
 from harness.training.settings import TrainingSettings
@@ -146,8 +146,8 @@ def train(made, net, folder, stop=lambda: False):
         on_epoch=lambda _: None,
         should_stop=stop,
     )
-    arithmetic = Arithmetic.choose(CPU, settings, 2)
-    history = Trainer(net, made, settings, arithmetic, Checkpoints(folder), 0, 0, hooks).run()
+    precision = Precision.choose(CPU, settings, 2)
+    history = Trainer(net, made, settings, precision, Checkpoints(folder), 0, 0, hooks).run()
     return [epoch.loss for epoch in history]
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from harness.data.batches.batches import Batch
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Arithmetic
+from harness.training.device import Precision
 from harness.training.loop import Hooks, Trainer
 from harness.training.settings import OptimiserSettings, TrainingSettings
 
@@ -31,8 +31,8 @@ def losses(folder, mode):
         optimiser=OptimiserSettings(lr=0.05, momentum=0.5),
     )
     hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
-    arithmetic = Arithmetic.choose(torch.device("cpu"), settings, 2)
-    trainer = Trainer(network, Steps(), settings, arithmetic, Checkpoints(folder), 0, 0, hooks)
+    precision = Precision.choose(torch.device("cpu"), settings, 2)
+    trainer = Trainer(network, Steps(), settings, precision, Checkpoints(folder), 0, 0, hooks)
     return [epoch.loss for epoch in trainer.run()], network.state_dict()
 
 
@@ -54,6 +54,6 @@ def test_kernels_are_not_recorded_where_gradients_of_parts_are_summed(tmp_path, 
     monkeypatch.setattr(torch, "compile", lambda network, mode, dynamic: modes.append(mode) or network)
     settings = TrainingSettings(compile="cuda-graphs", precision="fp32")
     hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
-    arithmetic = Arithmetic.choose(torch.device("cpu"), settings, 2)
-    Trainer(nn.Conv2d(1, 3, 1), Steps(), settings, arithmetic, Checkpoints(tmp_path), 0, 0, hooks, parts)
+    precision = Precision.choose(torch.device("cpu"), settings, 2)
+    Trainer(nn.Conv2d(1, 3, 1), Steps(), settings, precision, Checkpoints(tmp_path), 0, 0, hooks, parts)
     assert modes == [expected]

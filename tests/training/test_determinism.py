@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.errors import TrainingError
-from harness.training.determinism import find_in_backward, naming_operators, set_determinism
+from harness.training.determinism import explain_nondeterministic_ops, find_nondeterministic_op, set_determinism
 
 CPU = torch.device("cpu")
 
@@ -64,7 +64,10 @@ def loss_of(network):
 @pytest.mark.usefixtures("strict")
 def test_an_operator_without_a_deterministic_form_is_named_with_its_module():
     network = Host(Put())
-    with pytest.raises(TrainingError, match=r"put_ in `body\.middle` \(Put\)") as error, naming_operators(network):
+    with (
+        pytest.raises(TrainingError, match=r"put_ in `body\.middle` \(Put\)") as error,
+        explain_nondeterministic_ops(network),
+    ):
         network(torch.ones(1, 1, 4, 4))
     assert "training.determinism: fast" in error.value.hint
 
@@ -78,7 +81,7 @@ def test_a_backward_pass_is_searched_for_the_module(depth):
     words = r"put_ in `(1\.)?body\.middle` \(PutInBackward\)"
     with (
         pytest.raises(TrainingError, match=words),
-        naming_operators(network, lambda: find_in_backward(network, lambda: loss_of(network))),
+        explain_nondeterministic_ops(network, lambda: find_nondeterministic_op(network, lambda: loss_of(network))),
     ):
         loss_of(network).backward()
 
@@ -94,17 +97,20 @@ def test_a_functional_operator_belongs_to_the_module_that_calls_it():
             return self.second(ForwardOnly.apply(self.first(images)))
 
     network = nn.Sequential(Functional(), nn.ReLU())
-    assert find_in_backward(network, lambda: loss_of(network)) == "`0` (Functional)"
+    assert find_nondeterministic_op(network, lambda: loss_of(network)) == "`0` (Functional)"
 
 
 @pytest.mark.usefixtures("strict")
 def test_the_loss_is_blamed_where_it_is_at_fault():
     network = nn.Conv2d(1, 1, 1)
-    assert find_in_backward(network, lambda: ForwardOnly.apply(network(torch.ones(1, 1, 4, 4))).sum()) == "the loss"
+    assert (
+        find_nondeterministic_op(network, lambda: ForwardOnly.apply(network(torch.ones(1, 1, 4, 4))).sum())
+        == "the loss"
+    )
 
 
 def test_other_errors_pass_unchanged():
-    with pytest.raises(RuntimeError, match="something else"), naming_operators(nn.ReLU()):
+    with pytest.raises(RuntimeError, match="something else"), explain_nondeterministic_ops(nn.ReLU()):
         raise RuntimeError("something else")
 
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.data.batches.batches import Batch
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Arithmetic
+from harness.training.device import Precision
 from harness.training.loop import Hooks, Trainer
 from harness.training.settings import OptimiserSettings, TrainingSettings
 
@@ -74,8 +74,8 @@ def waits(network, tmp_path, monkeypatch, **changes) -> Counter:
     values = {"epochs": 1, "steps_per_epoch": 3, "refresh_batchnorm": 0, "precision": "fp32", **changes}
     settings = TrainingSettings(**values)
     hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
-    arithmetic = Arithmetic.choose(torch.device("cpu"), settings, 2)
-    trainer = Trainer(network, Steps(), settings, arithmetic, Checkpoints(tmp_path), 0, 0, hooks)
+    precision = Precision.choose(torch.device("cpu"), settings, 2)
+    trainer = Trainer(network, Steps(), settings, precision, Checkpoints(tmp_path), 0, 0, hooks)
     operators, methods, step = Counter(), Counter(), trainer._step
 
     def watched(batch):

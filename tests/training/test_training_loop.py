@@ -16,7 +16,7 @@ from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.errors import TrainingError
 from harness.training.checkpoint import Checkpoints
-from harness.training.device import Arithmetic, choose_device
+from harness.training.device import Precision, choose_device
 from harness.training.loop import Hooks, Interrupted, Trainer
 from harness.training.settings import CheckpointSettings, LossSettings, OptimiserSettings, TrainingSettings
 
@@ -57,7 +57,7 @@ def train(batches, folder, given=None, stop=lambda: False, net=None, validate=la
         on_epoch=lambda _: None,
         should_stop=stop,
     )
-    trainer = Trainer(net, batches, given, Arithmetic.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks, parts)
+    trainer = Trainer(net, batches, given, Precision.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks, parts)
     return net, trainer.run()
 
 
@@ -285,8 +285,8 @@ def test_a_network_may_hold_weights_of_other_dimensions_than_its_images(tmp_path
     given = settings(epochs=1, validate_every=1, channels_last=True, refresh_batchnorm=0)
     hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
     net = Flat()
-    arithmetic = Arithmetic.choose(CPU, given, 3)
-    assert len(Trainer(net, Volumes(), given, arithmetic, Checkpoints(tmp_path), 0, 0, hooks).run()) == 1
+    precision = Precision.choose(CPU, given, 3)
+    assert len(Trainer(net, Volumes(), given, precision, Checkpoints(tmp_path), 0, 0, hooks).run()) == 1
     assert net.head.weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 

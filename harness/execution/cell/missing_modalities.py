@@ -32,7 +32,7 @@ from harness.results.subsets import CellSubsets, Subset, in_words
 from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
-from harness.training.device import Arithmetic, describe_device
+from harness.training.device import Precision, describe_device
 from harness.training.loop import Interrupted
 from harness.training.modality_fill import Filling, FillsAbsent, mean_images
 
@@ -41,8 +41,8 @@ __all__ = ["Evaluation", "evaluate_subsets", "refusal_reason", "trained_fill"]
 
 def trained_fill(cell: CellFolder) -> Fill:
     """Returns what stood for absent modalities in a cell's training; ``zeros`` where none was absent."""
-    found = read_filling(cell.result / "weights.safetensors")
-    return "zeros" if found is None else found.kind
+    filling = read_filling(cell.result / "weights.safetensors")
+    return "zeros" if filling is None else filling.kind
 
 
 def refusal_reason(cell: CellFolder, fill: Fill | None) -> str:
@@ -94,7 +94,7 @@ class Evaluation:
         normaliser: The one of training.
         tests: Prepared test cases by name.
         device: Where it computes.
-        arithmetic: As in training.
+        precision: As in training.
         references: What predictions are compared with.
     """
 
@@ -103,7 +103,7 @@ class Evaluation:
     normaliser: Normaliser
     tests: dict[str, PreparedCase]
     device: torch.device
-    arithmetic: Arithmetic
+    precision: Precision
     references: ReferenceCache
 
     @classmethod
@@ -122,7 +122,7 @@ class Evaluation:
         spec, weights = CellSpec.from_json(cell.spec()), cell.result / "weights.safetensors"
         set_determinism(spec.protocol.training.determinism, device)
         problem = open_problem(spec)
-        arithmetic = Arithmetic.choose(device, spec.protocol.training, problem.task.spatial_dims)
+        precision = Precision.choose(device, spec.protocol.training, problem.task.spatial_dims)
         normaliser = read_normaliser(weights)
         training = None
         if normaliser is None:  # weights of an older version
@@ -143,16 +143,16 @@ class Evaluation:
         load_weights(network, weights)
         filled = FillsAbsent(network, filling).to(device).eval()
         if not spec.weights:  # as training leaves it: the last bits depend on it
-            arithmetic.lay_out(filled)
+            precision.to_memory_format(filled)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
-        return cls(problem, filled, normaliser, tests, device, arithmetic, ReferenceCache(problem.reader))
+        return cls(problem, filled, normaliser, tests, device, precision, ReferenceCache(problem.reader))
 
     def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
 
         Args:
             present: Modalities the network is given; with all of them the rows are those of the cell's own result.
-            on_case: Told how many cases are done.
+            on_case: Called with the number of cases done.
 
         Returns:
             Rows as in the cell's own result.
@@ -162,7 +162,7 @@ class Evaluation:
         rows: list[dict[str, object]] = []
         for number, (name, prepared) in enumerate(self.tests.items()):
             on_case(number)
-            with self.arithmetic.autocast():
+            with self.precision.autocast():
                 prediction = segment_native(
                     self.network,
                     prepared,

@@ -22,11 +22,11 @@ from harness.results.store import CellFolder, Store
 from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
-from harness.training.device import Arithmetic
+from harness.training.device import Precision
 
 __all__ = ["Predicted", "find_cells", "predict_cell"]
 
-#: Told what is done, and how many of how many cases.
+#: Called with what is done, and how many of how many cases.
 Progress = Callable[[str, int, int], None]
 
 
@@ -99,7 +99,7 @@ def predict_cell(
         cache: Of prepared data.
         device: Where to compute.
         workers: Processes that prepare.
-        progress: Told about each case.
+        progress: Called for each case.
 
     Returns:
         What was written. Predicted are the cases without a label where the folder has such; else, in a folder of the
@@ -128,11 +128,11 @@ def predict_cell(
         lambda done, total: progress("preparing", done, total),
         workers,
     )
-    arithmetic = Arithmetic.choose(device, protocol.training, len(protocol.patch_size))
+    precision = Precision.choose(device, protocol.training, len(protocol.patch_size))
     with atomic_folder(target) as temporary:
         for number, case in enumerate(prepared):
             progress("predicting", number, len(prepared))
-            with arithmetic.autocast():
+            with precision.autocast():
                 label = segment_native(network, case, normaliser, protocol.patch_size, protocol.inference, device)
             write_prediction(dataset, reader, case.name, label, case.geometry.native_affine, temporary)
         progress("predicting", len(prepared), len(prepared))

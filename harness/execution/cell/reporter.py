@@ -16,7 +16,7 @@ from harness.results.provenance import code_version, package_versions, utc_now
 from harness.results.records import Summary
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
-from harness.training.device import Arithmetic, describe_device
+from harness.training.device import Precision, describe_device
 from harness.training.loop import Epoch
 
 __all__ = ["Reporter"]
@@ -89,7 +89,7 @@ class Reporter:
         energy_wh: float | None = None,
     ) -> None:
         """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
-        arithmetic = Arithmetic.choose(device, self._training, spatial_dims=2)
+        precision = Precision.choose(device, self._training, spatial_dims=2)
         failures = tuple(self._folder.attempts())
         energy = {"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}
         Summary(
@@ -106,7 +106,7 @@ class Reporter:
             attempts=len(failures) + 1,
             failures=failures,
             determinism=self._training.determinism,
-            precision=arithmetic.precision,
+            precision=precision.name,
             compile=self._training.compile,
             commit=code_version(),
             packages=package_versions(),

@@ -55,8 +55,7 @@ def test_cases(
         scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
         for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
             scored = score_prediction(dataset, trivial.prediction, case.label, case.spacing)
-            found = score_rows(problem, name, scored)
-            floors += [{**row, "floor": trivial.name} for row in found]
+            floors += [{**row, "floor": trivial.name} for row in score_rows(problem, name, scored)]
         overlay = _overlay(dataset, case, prediction, name)
         slices[name] = overlay.only(problem.spec.leading)
         if number == len(cases) // 2:

@@ -26,8 +26,8 @@ from harness.randomness import derive
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.checkpoint import Checkpoints
-from harness.training.determinism import naming_operators, set_determinism
-from harness.training.device import Arithmetic
+from harness.training.determinism import explain_nondeterministic_ops, set_determinism
+from harness.training.device import Precision
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
@@ -61,7 +61,7 @@ def train_network(
         folder: Its folder.
         cache: Folder of prepared data.
         device: Where to train; with several processes that of the first.
-        reporter: Is told how far it is.
+        reporter: Records the progress.
         should_stop: Asked after every training step.
         accumulate: Parts a batch is cut into.
         join_ranks: Joins the processes that train together, each on its part of every batch; the others read the data
@@ -88,11 +88,11 @@ def train_network(
             reporter.begin(trainer.total_steps)
             history = trainer.run()
     tests = {case.name: case for case in data.parts["test"]}
-    arithmetic = Arithmetic.choose(device, protocol.training, problem.task.spatial_dims)
+    precision = Precision.choose(device, protocol.training, problem.task.spatial_dims)
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
         del case
-        with arithmetic.autocast(), naming_operators(network):
+        with precision.autocast(), explain_nondeterministic_ops(network):
             return segment_native(
                 network, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device
             )
@@ -127,8 +127,8 @@ def train_for_validation(
     trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks())
     reporter.begin(trainer.total_steps)
     history = trainer.run(until)
-    arithmetic = Arithmetic.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
-    with arithmetic.autocast(), naming_operators(network):
+    precision = Precision.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
+    with precision.autocast(), explain_nondeterministic_ops(network):
         return history, _validate(problem, data, network, device)
 
 
@@ -242,13 +242,13 @@ def _trainer(
         protocol.sampling,
         protocol.augmentation,
         seed,
-        ranks.part(protocol.sampling.batch_size),
+        ranks.local_batch_indices(protocol.sampling.batch_size),
     )
     return Trainer(
         network,
         batches,
         protocol.training,
-        Arithmetic.choose(device, protocol.training, problem.task.spatial_dims),
+        Precision.choose(device, protocol.training, problem.task.spatial_dims),
         Checkpoints(folder.work),
         seed,
         _loader_workers(protocol.sampling.workers, device),

@@ -52,7 +52,7 @@ class Engine(Protocol):
         ...
 
     def submit(self, attempts: Sequence[Attempt]) -> Sequence[Job]:
-        """Takes those of the attempts it has a place for now, not necessarily the first ones."""
+        """Takes those of the attempts it has a slot for now, not necessarily the first ones."""
         ...
 
     def close(self) -> None:

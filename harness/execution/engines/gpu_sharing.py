@@ -142,7 +142,7 @@ class SharedGpus:
         return len(self._gpus) * self._most
 
     def take(self, cell: CellFolder) -> Slot | None:
-        """Returns a place on the GPU with the most memory left, where the cell fits."""
+        """Returns a slot on the GPU with the most memory left, where the cell fits."""
         need = self._memory.need(cell)
         for gpu in sorted(self._gpus, key=self._left, reverse=True):
             taken = self._taken[gpu.name]

@@ -25,8 +25,8 @@ def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gp
     Args:
         gpus: Visible GPUs; empty for CPU only.
         workers: Number of places; default: one a GPU, or one a core.
-        threads: Threads a place; default: one on a CPU, an equal share of the cores beside GPUs. On a CPU the number of
-            threads affects the last bits of the numbers, so the default does not depend on how many cells there are.
+        threads: Threads per slot; default: one on a CPU, an equal share of the cores beside GPUs. On a CPU their number
+            affects the last bits of the numbers, so the default does not depend on how many cells there are.
         gpus_per_cell: GPUs that train one cell together.
     """
     if not gpus:
@@ -49,7 +49,7 @@ class Places(Protocol):
         ...
 
     def take(self, cell: CellFolder) -> Slot | None:
-        """Returns a place for the cell, None while there is none."""
+        """Returns a slot for the cell, None while there is none."""
         ...
 
     def give_back(self, cell: CellFolder, slot: Slot) -> None:
@@ -78,12 +78,12 @@ class FixedPlaces:
         return len(self._all)
 
     def take(self, cell: CellFolder) -> Slot | None:
-        """Returns a free place."""
+        """Returns a free slot."""
         del cell
         return self._free.pop(0) if self._free else None
 
     def give_back(self, cell: CellFolder, slot: Slot) -> None:
-        """The place is free again."""
+        """The slot is free again."""
         del cell
         self._free.append(slot)
 
@@ -125,7 +125,7 @@ class LocalEngine:
         return self._places.count - self._running
 
     def submit(self, attempts: Sequence[Attempt]) -> list[Job]:
-        """Starts a process for each attempt there is a place for."""
+        """Starts a process for each attempt there is a slot for."""
         started: list[Job] = []
         for attempt in attempts:
             slot = self._places.take(attempt.cell)
@@ -138,13 +138,13 @@ class LocalEngine:
         """Holds nothing."""
 
     def ended(self, cell: CellFolder, slot: Slot) -> None:
-        """A job tells that its place is free."""
+        """Takes note that the slot of a job is free."""
         self._places.give_back(cell, slot)
         self._running -= 1
 
 
 class _LocalJob:
-    """A process on this machine and the place it takes."""
+    """A process on this machine and the slot it takes."""
 
     def __init__(self, attempt: Attempt, slot: Slot, engine: LocalEngine) -> None:
         self.attempt = attempt

@@ -36,7 +36,7 @@ class RayEngine:
     def __init__(self, address: str | None, threads: int, gpus: int, workers: int | None = None) -> None:
         self._ray = _import_ray()
         try:
-            _knock(address)
+            _check_reachable(address)
             # Whoever wants a dashboard starts the cluster with one, and says where it listens.
             alone = {"include_dashboard": False, "dashboard_host": "127.0.0.1"} if address is None else {}
             self._ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **alone)
@@ -45,8 +45,8 @@ class RayEngine:
                 f"No Ray cluster answers at {address or 'this machine'}: {str(error).partition(chr(10))[0]}",
                 hint="Start one: `ray start --head` here, `ray start --address=HOST:6379` on the other machines.",
             ) from error
-        found: dict[str, float] = self._ray.cluster_resources()
-        self._slot = Slot("cuda:0" if gpus and found.get("GPU") else "cpu", None, threads, max(1, gpus))
+        resources: dict[str, float] = self._ray.cluster_resources()
+        self._slot = Slot("cuda:0" if gpus and resources.get("GPU") else "cpu", None, threads, max(1, gpus))
         if self._slot.device == "cpu":
             self._slot = Slot("cpu", None, threads)
         self._gpus = gpus if self._slot.device != "cpu" else 0
@@ -57,11 +57,11 @@ class RayEngine:
     @property
     def parallel(self) -> int:
         """Cells the cluster has room for now; nodes may come and go."""
-        found: dict[str, float] = self._ray.cluster_resources()
-        places = found.get("CPU", 0) // (self._slot.threads * self._slot.ranks)
+        resources: dict[str, float] = self._ray.cluster_resources()
+        slots = resources.get("CPU", 0) // (self._slot.threads * self._slot.ranks)
         if self._gpus:
-            places = min(places, found.get("GPU", 0) // self._gpus)
-        return max(1, min(int(places), self._limit or int(places)))
+            slots = min(slots, resources.get("GPU", 0) // self._gpus)
+        return max(1, min(int(slots), self._limit or int(slots)))
 
     def describe(self) -> str:
         """Returns where cells run, in words."""
@@ -125,7 +125,7 @@ def _run(attempt: Attempt, slot: Slot) -> dict[str, str]:
         return asdict(process.wait())
 
 
-def _knock(address: str | None) -> None:
+def _check_reachable(address: str | None) -> None:
     """Raises OSError at once where nobody listens; Ray itself waits for minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():

@@ -1,7 +1,7 @@
-"""Several processes that train one cell: the worker is the first of them and starts the others.
+"""Several processes that train one cell: the worker is the main one, rank 0, and starts the other ranks.
 
 ``python -m harness.execution.workers.distributed CELL_FOLDER --rank 1 --ranks 4 ...`` is one of the others. It trains
-with the first, writes nothing, and ends with it.
+with the main process, writes nothing, and ends with it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import torch
 
 from harness.errors import HarnessError
 from harness.execution.cell.training import train_rank
-from harness.execution.workers.exit_status import signal_name
-from harness.execution.workers.failures import PeerFailed, Reason, explain
+from harness.execution.workers.exit_status import FAILED, STOPPED, signal_name
+from harness.execution.workers.failures import RankFailedError, Reason, explain
 from harness.execution.workers.interpreter import PYTHON
 from harness.execution.workers.stop_request import StopRequest
 from harness.files import read_json, write_json
@@ -36,16 +36,14 @@ from harness.training.ranks import Ranks, join
 
 __all__ = ["launch_ranks", "main"]
 
-#: Seconds the others have to end by themselves once the first is through.
+#: Seconds the other ranks have to end by themselves once the main process is done.
 _GRACE = 20.0
 
 #: Seconds between looks at the other processes.
 _POLL = 0.5
 
-#: Seconds after the death of another process within which the first one's own collective tells of it; NCCL's may not.
+#: Seconds after the death of a rank within which a collective of the main process fails of it; NCCL's may not.
 _COLLECTIVE_TIMEOUT = 15.0
-
-_FAILED, _STOPPED = 3, 130  # as the worker's own
 
 
 @contextmanager
@@ -57,48 +55,48 @@ def launch_ranks(
     accumulate: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Ranks]:
-    """Starts the other processes and joins them; ends them with the block.
+    """Starts the other ranks and joins them; ends them with the block. A :data:`~harness.training.ranks.JoinRanks`.
 
     Args:
         count: Processes in all; 1 starts none.
         folder: The cell's folder.
         cache: Folder of prepared data, complete already: the others read it.
-        device: Device of the first process; on CUDA the others take the next ones.
+        device: Device of the main process; on CUDA the others take the next ones.
         accumulate: Parts a batch is cut into.
         should_stop: Asked while the others start.
 
     Raises:
-        PeerFailed: One of the others failed or died; says why.
+        RankFailedError: One of the others failed or died; says why.
         Interrupted: ``should_stop`` said so before training began.
     """
     if count == 1:
         yield Ranks()
         return
-    with tempfile.TemporaryDirectory(prefix="harness-ranks-") as place:
-        rendezvous_file = Path(place) / "rendezvous"
+    with tempfile.TemporaryDirectory(prefix="harness-ranks-") as shared:
+        rendezvous_file = Path(shared) / "rendezvous"
         command = [*PYTHON, "-m", "harness.execution.workers.distributed", str(folder.path), "--cache", str(cache)]
         command += ["--parent", str(os.getpid()), "--ranks", str(count), "--rendezvous-file", str(rendezvous_file)]
         command += ["--device", device.type, "--threads", str(torch.get_num_threads())]
         command += ["--accumulate", str(accumulate)]
-        group = _WorkerGroup(command, count, Path(place), folder, accumulate)
+        group = _WorkerGroup(command, count, Path(shared), folder, accumulate)
 
-        def look() -> None:
+        def check() -> None:
             if should_stop():
                 raise Interrupted
             if (reason := group.failure()) is not None:
-                raise PeerFailed(reason)
+                raise RankFailedError(reason)
 
         try:
-            with join(0, count, device, rendezvous_file, look) as ranks:
+            with join(0, count, device, rendezvous_file, check) as ranks:
                 yield ranks
-        except (HarnessError, PeerFailed, Interrupted):
+        except (HarnessError, RankFailedError, Interrupted):
             raise
         except Exception as error:  # of a collective, perhaps, whose other end has died
             if (reason := group.failure(wait=2.0)) is None:
                 raise
             if should_stop():
                 raise Interrupted from error
-            raise PeerFailed(reason) from error
+            raise RankFailedError(reason) from error
         else:
             group.wait()
         finally:
@@ -106,14 +104,14 @@ def launch_ranks(
 
 
 class _WorkerGroup:
-    """The other processes, seen from the first one.
+    """The other ranks, seen from the main process.
 
     A collective whose other end has died may never return. So a thread watches, and ends this process, with the reason
-    written down, where the death was not heard of otherwise.
+    written down, where the death was not noticed otherwise.
     """
 
-    def __init__(self, command: list[str], count: int, place: Path, folder: CellFolder, accumulate: int) -> None:
-        self._place = place
+    def __init__(self, command: list[str], count: int, shared: Path, folder: CellFolder, accumulate: int) -> None:
+        self._shared = shared
         self._folder = folder
         self._accumulate = accumulate
         self._over = threading.Event()
@@ -121,7 +119,7 @@ class _WorkerGroup:
             rank: subprocess.Popen([*command, "--rank", str(rank)], stdin=subprocess.DEVNULL)  # noqa: S603 - our own
             for rank in range(1, count)
         }
-        threading.Thread(target=self._watch, name="peers", daemon=True).start()
+        threading.Thread(target=self._watch, name="ranks", daemon=True).start()
 
     def failure(self, wait: float = 0.0) -> Reason | None:
         """Returns why one of them failed; None while none has, after some seconds of waiting for it."""
@@ -150,7 +148,7 @@ class _WorkerGroup:
                 process.wait()
 
     def _reason(self, rank: int, status: int) -> Reason:
-        written = _reason_file(self._place, rank)
+        written = _reason_file(self._shared, rank)
         if written.is_file():
             return Reason(**read_json(written))
         who = f"Process {rank + 1} of the {len(self._processes) + 1} that train the cell together"
@@ -165,12 +163,12 @@ class _WorkerGroup:
             if (reason := self.failure()) is not None and not self._over.wait(_COLLECTIVE_TIMEOUT):
                 with suppress(OSError):  # without it the parent still sees the status
                     self._folder.fail(reason.text, reason.hint, "", reason.kind, self._accumulate)
-                os._exit(_FAILED)
+                os._exit(FAILED)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Trains beside the first process; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Trains a cell beside its worker.")
+    """Trains with the main process; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Trains a cell together with its worker.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--device", required=True)
@@ -180,9 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     # Slurm signals every process of a task. This one neither dies of it nor keeps it to itself: all agree after the
-    # step, and the first one writes the checkpoint.
+    # step, and the main process writes the checkpoint.
     should_stop = StopRequest(given.parent)  # which may have died while torch was loaded
-    threading.Thread(target=_end_with_the_first, args=(should_stop,), name="first", daemon=True).start()
+    threading.Thread(target=_end_with_main, args=(should_stop,), name="main", daemon=True).start()
 
     torch.set_num_threads(given.threads)
     device = torch.device(f"cuda:{given.rank}" if given.device == "cuda" else given.device)
@@ -192,23 +190,23 @@ def main(arguments: list[str] | None = None) -> int:
             spec = CellSpec.from_json(folder.spec())
             train_rank(spec, folder, given.cache, device, ranks, given.accumulate, should_stop)
     except Interrupted:
-        return 0  # the first process wrote the checkpoint
+        return 0  # the main process wrote the checkpoint
     except Exception as error:
         print(without_secrets(traceback.format_exc()), file=sys.stderr, flush=True)  # into the log
         write_json(_reason_file(given.rendezvous_file.parent, given.rank), asdict(explain(error, folder.log)))
-        return _FAILED
+        return FAILED
     return 0
 
 
-def _end_with_the_first(asked: StopRequest) -> None:
-    """A collective whose first process is gone may never return."""
-    while not asked.orphaned:
+def _end_with_main(stop_request: StopRequest) -> None:
+    """A collective whose main process is gone may never return."""
+    while not stop_request.orphaned:
         time.sleep(_POLL)
-    os._exit(_STOPPED)
+    os._exit(STOPPED)
 
 
-def _reason_file(place: Path, rank: int) -> Path:
-    return place / f"failure-{rank}.json"
+def _reason_file(shared: Path, rank: int) -> Path:
+    return shared / f"failure-{rank}.json"
 
 
 if __name__ == "__main__":

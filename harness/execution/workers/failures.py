@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import HarnessError, NotFiniteError
 from harness.results.attempt_folder import DISK_FULL
 
-__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "PeerFailed", "Reason", "explain"]
+__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "RankFailedError", "Reason", "explain"]
 
 #: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
 LOST_RETRIES = 3
@@ -40,7 +40,7 @@ class Reason:
     hint: str
 
 
-class PeerFailed(Exception):
+class RankFailedError(Exception):
     """One of the processes that train a cell together failed, and took the others along.
 
     Args:
@@ -54,7 +54,7 @@ class PeerFailed(Exception):
 
 def explain(error: BaseException, log: Path) -> Reason:
     """Returns a failure's kind, reason and remedy, for a person."""
-    if isinstance(error, PeerFailed):
+    if isinstance(error, RankFailedError):
         return error.reason
     if isinstance(error, NotFiniteError):
         return Reason("not_finite", error.message, error.hint)

@@ -1,12 +1,12 @@
 """A process that has imported what every cell needs, and forks the process of each cell from itself.
 
-Importing torch and MONAI takes longer than everything else before a cell's first step. The nursery does it once; what
-it forks has run nothing before, shares nothing but pages that are copied when written to, and is a process of its own
-like any other. The nursery runs no network, starts no thread and never touches CUDA, so that forking is safe. Cells on
-GPUs start from nothing all the same, since there was no GPU to try it on.
+Importing torch and MONAI takes longer than everything else before a cell's first step. The fork server does it once;
+what it forks has run nothing before, shares nothing but pages that are copied when written to, and is a process of its
+own like any other. The server runs no network, starts no thread and never touches CUDA, so that forking is safe. Cells
+on GPUs start from nothing all the same, since there was no GPU to try it on.
 
-``python -m harness.execution.workers.fork_server DESCRIPTOR`` is the process; :class:`Nursery` starts it and
-talks to it through a socket, in JSON. When whoever started it is gone the nursery ends, and its cells, which watch it,
+``python -m harness.execution.workers.fork_server DESCRIPTOR`` is the process; :class:`ForkServer` starts it and
+talks to it through a socket, in JSON. When the client is gone the server ends, and its cells, which watch it,
 write their checkpoints and end too.
 """
 
@@ -29,7 +29,7 @@ from typing import Any
 
 from harness.execution.workers.interpreter import PYTHON
 
-__all__ = ["Forked", "Nursery", "main", "shared_nursery"]
+__all__ = ["ForkServer", "ForkedProcess", "main", "shared_fork_server"]
 
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
 _PRELOADED = (
@@ -40,39 +40,39 @@ _PRELOADED = (
     "torch._dynamo",
 )
 
-#: Seconds between looks at the cells; their ends wake the nursery by themselves, unless processes of theirs linger.
+#: Seconds between looks at the cells; their ends wake the server by themselves, unless processes of theirs linger.
 _POLL = 0.2
 
-#: What a cell's end counts as when the nursery is gone and nobody can tell: it was stopped, with a checkpoint.
+#: What a cell's end counts as when the server is gone and nobody can tell: it was stopped, with a checkpoint.
 _UNKNOWN = 130
 
 #: Exit status of a cell whose process could not be started, as shells have it.
 _NOT_STARTED = 126
 
-#: pyarrow would start a thread when it is loaded; who forks had better have one only.
+#: pyarrow would start a thread when it is loaded; a process that forks must have one only.
 _ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 #: Beginnings of variables that libraries read when they are loaded, and never again.
-_SETTLED = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD_")
+_READ_AT_IMPORT = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD_")
 
-_shared: dict[object, Nursery] = {}
+_shared: dict[object, ForkServer] = {}
 
 
-def shared_nursery(environment: Mapping[str, str]) -> Nursery:
-    """Returns this process's nursery for workers with such threads and such an allocator; it ends with this process."""
-    settled = frozenset((name, value) for name, value in environment.items() if name.startswith(_SETTLED))
+def shared_fork_server(environment: Mapping[str, str]) -> ForkServer:
+    """Returns this process's server for workers with such threads and such an allocator; it ends with this process."""
+    settled = frozenset((name, value) for name, value in environment.items() if name.startswith(_READ_AT_IMPORT))
     key = (os.getpid(), settled)
     if key not in _shared or not _shared[key].works:
-        _shared[key] = Nursery(environment)
+        _shared[key] = ForkServer(environment)
         atexit.register(_shared[key].close)
     return _shared[key]
 
 
-class Nursery:
-    """Starts the nursery.
+class ForkServer:
+    """Starts the server and asks it for workers.
 
     Args:
-        environment: Of the nursery; what is read when libraries are loaded (threads, allocator) is settled by it.
+        environment: Of the server; what is read when libraries are loaded (threads, allocator) is settled by it.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -89,7 +89,7 @@ class Nursery:
         theirs.close()
         self._count = 0
         self._ended: dict[int, int] = {}
-        self._gone = False
+        self._is_gone = False
 
     @property
     def pid(self) -> int:
@@ -98,11 +98,11 @@ class Nursery:
 
     @property
     def works(self) -> bool:
-        """Whether cells can be started; a nursery that somebody killed is not mended."""
+        """Whether cells can be started; a server that was killed is not restarted."""
         self.listen()
-        return not self._gone
+        return not self._is_gone
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkedProcess:
         """Starts the worker of a cell.
 
         Args:
@@ -113,47 +113,47 @@ class Nursery:
         self._count += 1
         place = {"directory": os.getcwd(), "log": str(log.resolve())}  # noqa: PTH109 - a word of JSON
         self.send({"start": self._count, "arguments": [*arguments], "environment": dict(environment), **place})
-        return Forked(self, self._count)
+        return ForkedProcess(self, self._count)
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Asks the nursery for something; a nursery that is gone hears nothing."""
+        """Sends the server a request; one that is gone does not get it."""
         try:
             self._connection.send_bytes(json.dumps(request).encode())
         except OSError:
-            self._gone = True
+            self._is_gone = True
 
     def listen(self) -> None:
         """Takes note of cells that have ended."""
         try:
             while self._connection.poll():
-                told = json.loads(self._connection.recv_bytes())
-                self._ended[told["ended"]] = told["status"]
+                message = json.loads(self._connection.recv_bytes())
+                self._ended[message["ended"]] = message["status"]
         except (EOFError, OSError):
-            self._gone = True
+            self._is_gone = True
 
     def status(self, number: int) -> int | None:
         """Returns the exit status of a cell's process, minus the signal that ended it; None while it runs."""
         self.listen()
-        return self._ended.get(number, _UNKNOWN if self._gone else None)
+        return self._ended.get(number, _UNKNOWN if self._is_gone else None)
 
     def close(self) -> None:
-        """Ends the nursery; cells that still run notice, write their checkpoints and end."""
-        self._gone = True
+        """Ends the server; cells that still run notice, write their checkpoints and end."""
+        self._is_gone = True
         self._connection.close()
         self._process.terminate()
         self._process.wait()
 
 
-class Forked:
-    """A worker that a nursery forked; what :class:`subprocess.Popen` is for one started from nothing."""
+class ForkedProcess:
+    """A worker that a fork server forked; what :class:`subprocess.Popen` is for one started from nothing."""
 
-    def __init__(self, nursery: Nursery, number: int) -> None:
-        self._nursery = nursery
+    def __init__(self, server: ForkServer, number: int) -> None:
+        self._server = server
         self._number = number
 
     def poll(self) -> int | None:
         """Returns the exit status; None while it runs."""
-        return self._nursery.status(self._number)
+        return self._server.status(self._number)
 
     def has_ended(self) -> bool:
         """Returns whether the worker has ended."""
@@ -161,15 +161,15 @@ class Forked:
 
     def terminate(self) -> None:
         """Sends SIGTERM."""
-        self._nursery.send({"signal": self._number, "number": int(signal.SIGTERM)})
+        self._server.send({"signal": self._number, "number": int(signal.SIGTERM)})
 
     def kill(self) -> None:
         """Sends SIGKILL."""
-        self._nursery.send({"signal": self._number, "number": int(signal.SIGKILL)})
+        self._server.send({"signal": self._number, "number": int(signal.SIGKILL)})
 
 
 def main(descriptor: int) -> None:
-    """Forks a worker for each request until whoever asks is gone."""
+    """Forks a worker for each request until the client is gone."""
     connection = Connection(descriptor)
     for name in _PRELOADED:
         with suppress(Exception):  # a worker that cannot import says so itself, in the failure of its cell
@@ -190,13 +190,13 @@ def main(descriptor: int) -> None:
                     process.start()
                     running[request["start"]] = process
                 except OSError:  # no more processes: this cell fails, the others go on
-                    _tell(connection, request["start"], _NOT_STARTED)
-            elif (asked := running.get(request["signal"])) is not None and asked.pid is not None:
-                _signal(asked.pid, request["number"])
+                    _report_end(connection, request["start"], _NOT_STARTED)
+            elif (target := running.get(request["signal"])) is not None and target.pid is not None:
+                _signal(target.pid, request["number"])
         for number, process in list(running.items()):
             if (status := process.exitcode) is not None:
                 running.pop(number).close()
-                _tell(connection, number, status)
+                _report_end(connection, number, status)
 
 
 def _signal(pid: int, number: int) -> None:
@@ -208,8 +208,8 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _tell(connection: Connection, number: int, status: int) -> None:
-    with suppress(OSError):  # whoever asked is gone; the next round ends this
+def _report_end(connection: Connection, number: int, status: int) -> None:
+    with suppress(OSError):  # the client is gone; the next round ends this
         connection.send_bytes(json.dumps({"ended": number, "status": status}).encode())
 
 

@@ -23,7 +23,7 @@ from harness.execution.workers.exit_status import (
     signal_name,
 )
 from harness.execution.workers.failures import explain
-from harness.execution.workers.fork_server import Forked, shared_nursery
+from harness.execution.workers.fork_server import ForkedProcess, shared_fork_server
 from harness.execution.workers.interpreter import PYTHON
 from harness.redaction import without_tracking_variables
 
@@ -44,7 +44,7 @@ _KEEPS = "Finished subsets are kept: run it again."
 
 @dataclass(frozen=True)
 class Slot:
-    """A place where one cell runs at a time.
+    """Where one cell runs at a time.
 
     Attributes:
         device: Torch device inside the worker.
@@ -65,7 +65,7 @@ class WorkerProcess:
     Args:
         attempt: What to try.
         slot: Where.
-        fork: On a CPU fork it from a nursery, which has everything imported, instead of starting it from nothing.
+        fork: On a CPU fork it from a server that has everything imported, instead of starting it from nothing.
     """
 
     def __init__(self, attempt: Attempt, slot: Slot, fork: bool = False) -> None:
@@ -76,7 +76,7 @@ class WorkerProcess:
         self._timed_out = False
         self._kills = out_of_memory_kills()
         self._failures = attempt.folder.failures()
-        self._process: Forked | _Fresh | None = None
+        self._process: ForkedProcess | _Fresh | None = None
         self._refusal: OSError | None = None
         try:
             attempt.folder.reserve_disk_space()
@@ -183,11 +183,11 @@ class _Fresh(subprocess.Popen[bytes]):
             return True
 
 
-def _start(attempt: Attempt, slot: Slot, fork: bool) -> Forked | _Fresh:
+def _start(attempt: Attempt, slot: Slot, fork: bool) -> ForkedProcess | _Fresh:
     environment = worker_environment(slot)
     with attempt.folder.log.open("ab") as log:
         if fork:
-            return shared_nursery(environment).fork(_arguments(attempt, slot), environment, attempt.folder.log)
+            return shared_fork_server(environment).fork(_arguments(attempt, slot), environment, attempt.folder.log)
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
         return _Fresh(  # our own module, no shell
             _command(attempt, slot),
@@ -218,7 +218,7 @@ def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
 
 
 def worker_environment(slot: Slot) -> dict[str, str]:
-    """Returns the environment of a process that computes in a place."""
+    """Returns the environment of a process that computes in a slot."""
     environment = {
         **without_tracking_variables(os.environ),
         "OMP_NUM_THREADS": str(slot.threads),

@@ -21,7 +21,7 @@ from harness.execution.workers.exit_status import BUSY, DONE, FAILED, STOPPED, U
 from harness.execution.workers.failures import explain
 from harness.execution.workers.stop_request import StopRequest
 from harness.redaction import without_secrets
-from harness.results.lease import Held
+from harness.results.lease import LeaseHeldError
 from harness.results.store import CellFolder
 from harness.results.subsets import Subset
 
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
                 return STOPPED
             except Exception as error:  # failure is data: whatever happens here must reach the table
                 return _record(attempt, error)
-    except Held as error:
+    except LeaseHeldError as error:
         print(error.message, file=sys.stderr)
         return BUSY
     except OSError as error:  # the claim itself could not be written
