@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.data import Dataset
+from harness.data import DATASETS, Dataset
 from harness.data.datasets.layouts import find_dataset
 from harness.study.protocol import Protocol
 
@@ -156,7 +156,7 @@ class CellSpec:
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
-            root=Path(values["root"]),
+            root=_folder(values["dataset"], Path(values["root"])),
             protocol=Protocol.model_validate(values["protocol"]),
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
             start_file=Path(values["start_file"]) if values["start_file"] else None,
@@ -165,3 +165,10 @@ class CellSpec:
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")
         return spec
+
+
+def _folder(dataset: str, recorded: Path) -> Path:
+    """Returns where a dataset's files are; those that ship with the harness move with its installation."""
+    if recorded.exists() or dataset not in DATASETS.names():
+        return recorded
+    return DATASETS.get(dataset).home or recorded
