@@ -25,7 +25,7 @@ class SubsetRequest:
     """What is to be evaluated.
 
     Attributes:
-        choice: Which subsets.
+        choice: Subsets to evaluate: ``all``, ``leave-one-out`` or ``single``.
         fill: What stands for absent modalities; None for what each training saw.
     """
 
@@ -38,10 +38,10 @@ class Work:
     """One cell of the study.
 
     Attributes:
-        cell: Its folder.
-        label: What the study calls it.
-        subsets: What it is to be tested with; empty where it cannot be.
-        refusal: Why it cannot; empty where it can.
+        cell: Folder of the cell.
+        label: Name of the variant in the study.
+        subsets: Subsets to test it with; empty where it cannot be tested.
+        refusal: Reason why it cannot be tested; empty where it can.
     """
 
     cell: CellFolder
@@ -66,9 +66,9 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
 
     Args:
         study: The study, run before.
-        store: Its store.
-        request: Which subsets, and what fills them.
-        label: Only this variant.
+        store: Store of the study.
+        request: Subsets to evaluate, and what stands for absent modalities.
+        label: Variant to evaluate; default: all.
 
     Raises:
         HarnessError: There is no such variant or choice, or no cell can be evaluated.
@@ -110,10 +110,10 @@ def run_missing(
     """Evaluates what has no result, each cell in a process of its own; the cells' own results stay as they are.
 
     Args:
-        works: As planned.
-        engine: Where; closed in the end.
+        works: Cells from :func:`plan_missing`.
+        engine: Engine that runs the processes; closed in the end.
         cache: Folder of prepared data.
-        policy: What to do about failures.
+        policy: Retries, time limit, and pace.
         watch: Called about twice a second.
 
     Returns:

@@ -28,7 +28,7 @@ class Policy:
 
     Attributes:
         retries: Further attempts at a cell that failed in a way another attempt may mend.
-        timeout: Seconds an attempt may take; None for any.
+        timeout: Time limit of an attempt in seconds; None for no limit.
         fail_fast: Stop everything at the first failure.
         poll_seconds: Time between looks at what runs.
         other_runs_seconds: Time between looks at what other runs compute.
@@ -69,9 +69,9 @@ def run_attempts(
     """Runs attempts and returns when each is done or has failed for good; the engine stays open.
 
     Args:
-        engine: Where.
-        attempts: What is known from the start; each at a cell of its own.
-        policy: What to do about failures.
+        engine: Engine that runs the attempts.
+        attempts: Attempts known from the start, each at a cell of its own.
+        policy: Retries, time limit, and pace.
         watch: Called about twice a second.
         source: Decides on further attempts.
 

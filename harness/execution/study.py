@@ -104,12 +104,12 @@ def run_study(
     """Computes every cell of a registered study that has no result; other runs may work on the same study meanwhile.
 
     Args:
-        study: The study.
-        store: Its store.
-        engine: Where cells run; closed in the end.
+        study: Study to run.
+        store: Store it was registered in.
+        engine: Engine that runs the cells; closed in the end.
         cache: Folder of prepared data.
-        observers: Who watches.
-        policy: What to do about failures.
+        observers: Shown the progress.
+        policy: Retries, time limit, and pace.
         only_failed: Leave out cells that were not tried yet.
 
     Raises:

@@ -25,10 +25,10 @@ def run_race(
     """Trains whatever the race still needs; what was trained before counts.
 
     Args:
-        engine: Where; it stays open.
+        engine: Engine that trains the cells; it stays open.
         trainings: The cells, their specs written.
         cache: Folder of prepared data.
-        policy: What to do about failures.
+        policy: Retries, time limit, and pace.
         watch: Called about twice a second.
         over: Called for each rung that is decided now.
 

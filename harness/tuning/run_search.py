@@ -34,11 +34,11 @@ def run_search(
     """Runs every search until it has its number of trials.
 
     Args:
-        engine: Where trials are trained; closed in the end.
-        searches: The searches; nobody else works on them.
+        engine: Engine that trains the trials; closed in the end.
+        searches: Searches to run; nobody else works on them.
         cells: Folder of the trials' cells.
         cache: Folder of prepared data.
-        policy: What to do about trials that fail.
+        policy: Retries, time limit, and pace.
         watch: Called about twice a second.
 
     Raises:

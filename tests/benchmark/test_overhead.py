@@ -149,7 +149,7 @@ if "HARNESS_BENCHMARK_FIRST_STEP" in os.environ:
 
 
 def test_the_first_step_is_done_within_six_seconds_of_the_start(tmp_path, monkeypatch):
-    """Imports, data from the cache, network, first batch and step; from nothing, and forked from a nursery."""
+    """Imports, data from the cache, network, first batch and step; from nothing, and forked from a server."""
     (cell,) = plan({"model": [{"name": "aahn", "preset": "tiny"}]}).cells
     Bare(cell.spec, tmp_path / "cache")
     folder = Store(tmp_path / "results").cell(cell.spec.id)
@@ -169,9 +169,9 @@ def test_the_first_step_is_done_within_six_seconds_of_the_start(tmp_path, monkey
         process.wait()
         return found
 
-    ready = seconds(fork=True)  # the nursery itself starts with the first cell
+    ready = seconds(fork=True)  # the fork server itself starts with the first cell
     fresh, forked = ([seconds(fork) for _ in range(3)] for fork in (False, True))
-    for name, found in (("from nothing", fresh), ("first of a nursery", [ready]), ("forked", forked)):
+    for name, found in (("from nothing", fresh), ("first of a fork server", [ready]), ("forked", forked)):
         print(f"start to first step, {name}: {', '.join(f'{one:.2f}' for one in found)} s")
     assert median(fresh) < 6
     assert median(forked) < 2

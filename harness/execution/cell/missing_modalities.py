@@ -68,7 +68,7 @@ class ReferenceCache:
     It is kept compressed, to about a hundredth: hundreds of cases at once would not fit into memory as they are.
 
     Args:
-        reader: Of the dataset's folder.
+        reader: Reader of the dataset's folder.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -89,13 +89,13 @@ class Evaluation:
     """A cell made ready to be tested with fewer modalities.
 
     Attributes:
-        problem: What it works on.
-        network: With its weights and the filling, in evaluation mode.
+        problem: Data, split and task of the cell.
+        network: Network with its weights and the filling, in evaluation mode.
         normaliser: The one of training.
         tests: Prepared test cases by name.
-        device: Where it computes.
-        precision: As in training.
-        references: What predictions are compared with.
+        device: Device of the network.
+        precision: Precision of the training.
+        references: Reference segmentations of the test cases.
     """
 
     problem: Problem
@@ -111,10 +111,10 @@ class Evaluation:
         """Prepares the test cases and loads the network.
 
         Args:
-            cell: A finished one.
+            cell: Finished cell.
             fill: What stands for absent modalities; default: as in training.
-            cache: Of prepared data.
-            device: Where to compute.
+            cache: Folder of prepared data.
+            device: Device to compute on.
 
         Raises:
             HarnessError: Data, packages or weights are not what they were, or the cell has no learned token.
@@ -189,11 +189,11 @@ def evaluate_subsets(
     """Computes and writes the subsets that have no result yet.
 
     Args:
-        cell: A finished one.
+        cell: Finished cell.
         wanted: Modalities present, in channel order.
         fill: What stands for the others; default: as in training.
-        cache: Of prepared data.
-        device: Where to compute.
+        cache: Folder of prepared data.
+        device: Device to compute on.
         should_stop: Asked before each case.
 
     Raises:

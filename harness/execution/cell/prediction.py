@@ -35,9 +35,9 @@ class Predicted:
     """What was written.
 
     Attributes:
-        folder: With the files of all cases.
+        folder: Folder with the files of all cases.
         archive: The same, as it is handed in.
-        cases: Which ones.
+        cases: Names of the cases.
     """
 
     folder: Path
@@ -50,8 +50,8 @@ def find_cells(store: Store, name: str, profile: str | None, export: str, label:
 
     Args:
         store: The results.
-        name: Of a cell, or of a study.
-        profile: Of the study; default: the one run last.
+        name: Name of a cell or of a study.
+        profile: Profile of the study; default: the one run last.
         export: Dataset whose format is wanted.
         label: Only this variant of the study.
 
@@ -93,11 +93,11 @@ def predict_cell(
     """Predicts, writes, packs, and checks what was written.
 
     Args:
-        cell: A finished one.
+        cell: Finished cell.
         folder: Folder of the cases, in the dataset's official layout; default: the one the cell was trained on.
         out: Where the folder and the archive, named by the cell, are written.
-        cache: Of prepared data.
-        device: Where to compute.
+        cache: Folder of prepared data.
+        device: Device to compute on.
         workers: Processes that prepare.
         progress: Called for each case.
 

@@ -29,12 +29,12 @@ class Problem:
     Attributes:
         spec: The cell.
         dataset: Facts.
-        reader: Of the dataset's folder.
+        reader: Reader of the dataset's folder.
         split: The fold's, of the dataset or of the user's file.
         own_split: Whether it is the dataset's own fold of that number; only then its floors mean anything.
         segmenter: The network.
-        options: Of the network.
-        task: What it segments.
+        options: Options of the network.
+        task: Modalities, classes and image size.
     """
 
     spec: CellSpec

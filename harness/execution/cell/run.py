@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from harness.data.contract import Case
 from harness.errors import HarnessError
 from harness.execution.cell.external_training import train_external
-from harness.execution.cell.problem import open_problem
+from harness.execution.cell.problem import Problem, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.testing import test_cases
 from harness.execution.cell.training import train_for_validation, train_network
@@ -46,8 +47,8 @@ def run_cell(
     """Trains, tests and scores one cell and writes its result.
 
     Args:
-        spec: What to compute.
-        folder: Where; an interrupted training found there is continued.
+        spec: Cell to compute.
+        folder: Folder of the cell; an interrupted training found there is continued.
         cache: Folder of prepared data.
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step and before every test case.
@@ -62,9 +63,7 @@ def run_cell(
     started, began = utc_now(), time.monotonic()
     where = choose_device(device)
     meter = EnergyMeter(where)
-    set_determinism(spec.protocol.training.determinism, where)
-    problem = open_problem(spec)
-    reporter = Reporter(folder, spec, accumulate)
+    problem, reporter = _open(spec, folder, where, accumulate)
     if problem.segmenter.runner:
         trained = train_external(problem, folder, where, reporter, should_stop)
     else:
@@ -99,8 +98,8 @@ def run_trial(
     """Trains a cell and writes its validation Dice; its test cases are never opened.
 
     Args:
-        spec: What to train.
-        folder: Where; an interrupted training found there is continued.
+        spec: Cell to train.
+        folder: Folder of the cell; an interrupted training found there is continued.
         cache: Folder of prepared data.
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
@@ -111,9 +110,8 @@ def run_trial(
         Interrupted: ``should_stop`` said so.
     """
     where = choose_device(device)
-    set_determinism(spec.protocol.training.determinism, where)
-    reporter = Reporter(folder, spec, accumulate)
-    history, scores = train_for_validation(open_problem(spec), folder, cache, where, reporter, should_stop, accumulate)
+    problem, reporter = _open(spec, folder, where, accumulate)
+    history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate)
     with folder.writing_result() as result:
         validated = [one for one in history if not math.isnan(one.val_dice)]
         epochs = tuple(HistoryRow(epoch=one.epoch, val_dice=one.val_dice) for one in validated)
@@ -136,8 +134,8 @@ def run_rung(
     The checkpoint stays, so that a later call with a later epoch goes on from it.
 
     Args:
-        spec: What to train.
-        folder: Where; an interrupted training found there is continued.
+        spec: Cell to train.
+        folder: Folder of the cell; an interrupted training found there is continued.
         cache: Folder of prepared data.
         until: Epoch to stop after.
         device: Torch device; default: CUDA if there is any, else the CPU.
@@ -149,14 +147,17 @@ def run_rung(
         Interrupted: ``should_stop`` said so.
     """
     where = choose_device(device)
-    set_determinism(spec.protocol.training.determinism, where)
-    reporter = Reporter(folder, spec, accumulate)
-    problem = open_problem(spec)
+    problem, reporter = _open(spec, folder, where, accumulate)
     history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate, until)
     rows = [{**asdict(score), "patient": problem.reader.patient(score.case)} for score in scores]
     losses = [{"epoch": one.epoch, "loss": one.loss, "seconds": one.seconds} for one in history]
     folder.write_rung(until, {"cell": spec.id, "epoch": until, "scores": rows, "history": losses})
     reporter.say("waiting")
+
+
+def _open(spec: CellSpec, folder: CellFolder, device: torch.device, accumulate: int) -> tuple[Problem, Reporter]:
+    set_determinism(spec.protocol.training.determinism, device)
+    return open_problem(spec), Reporter(folder, spec, accumulate)
 
 
 def _write_tables(result: Path, history: Sequence[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:

@@ -57,10 +57,10 @@ def train_network(
     """Prepares the data, trains, and returns what tests need.
 
     Args:
-        problem: What the cell works on.
-        folder: Its folder.
+        problem: Data, split and task of the cell.
+        folder: Folder of the cell.
         cache: Folder of prepared data.
-        device: Where to train; with several processes that of the first.
+        device: Device to train on; with several processes that of the main one.
         reporter: Records the progress.
         should_stop: Asked after every training step.
         accumulate: Parts a batch is cut into.

@@ -123,8 +123,8 @@ class SharedGpus:
     """Places on GPUs by memory. A cell whose need is unknown gets a GPU of its own; then it is known.
 
     Args:
-        gpus: The GPUs.
-        memory: What cells need.
+        gpus: GPUs that cells share.
+        memory: Measured needs of cells.
         threads: CPU threads a cell; None for an equal share.
         cores: CPU cores.
     """

@@ -1,4 +1,4 @@
-"""The local engine: one process a cell on this machine, one GPU or a share of it each, or one thread each on a CPU."""
+"""The local engine: one process per cell on this machine, with a GPU, a share of one, or a thread of the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gp
 
     Args:
         gpus: Visible GPUs; empty for CPU only.
-        workers: Number of places; default: one a GPU, or one a core.
+        workers: Number of slots; default: one per GPU, or one per core.
         threads: Threads per slot; default: one on a CPU, an equal share of the cores beside GPUs. On a CPU their number
             affects the last bits of the numbers, so the default does not depend on how many cells there are.
         gpus_per_cell: GPUs that train one cell together.
@@ -65,7 +65,7 @@ class FixedPlaces:
     """A number of places, each good for any cell.
 
     Args:
-        slots: The places.
+        slots: Slots of this machine.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
@@ -104,7 +104,7 @@ class LocalEngine:
     """Runs cells on this machine.
 
     Args:
-        places: Where.
+        places: Slots of this machine.
     """
 
     def __init__(self, places: Places) -> None:

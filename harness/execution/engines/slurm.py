@@ -30,9 +30,9 @@ class SlurmEngine:
     """Runs cells as tasks of Slurm job arrays. Results folder, cache and data must lie on a shared file system.
 
     Args:
-        settings: What a task asks for.
+        settings: Resources of a task.
         folder: Where submitit keeps scripts and the tasks' own logs.
-        name: Of the jobs.
+        name: Name of the jobs.
         threads: CPU threads a cell; None for the cores of the task on a GPU, one on a CPU.
 
     Raises:
@@ -83,7 +83,7 @@ class _Task:
     """What a task does; submitit writes it to a file, and again when the task is requeued.
 
     Args:
-        slot: Where the cell runs within the task.
+        slot: Device and threads of the cell within the task.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -115,7 +115,7 @@ class SlurmJob:
     """A task of an array.
 
     Args:
-        attempt: What it tries.
+        attempt: Attempt of the task.
         job: submitit's.
         every: Seconds between looks at what it wrote.
     """

@@ -27,9 +27,9 @@ class Attempt:
     """One try at a cell.
 
     Attributes:
-        cell: Its folder, on a file system that all machines see.
+        cell: Folder of the cell, on a file system that all machines see.
         cache: Folder of prepared data.
-        timeout: Seconds it may take; None for any.
+        timeout: Time limit in seconds; None for no limit.
         accumulate: Parts each training batch is cut into, where the whole did not fit in GPU memory.
         kind: What is computed.
         until: Epoch after which a rung ends.

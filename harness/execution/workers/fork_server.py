@@ -72,7 +72,7 @@ class ForkServer:
     """Starts the server and asks it for workers.
 
     Args:
-        environment: Of the server; what is read when libraries are loaded (threads, allocator) is settled by it.
+        environment: Environment of the server: it settles what libraries read when they are loaded (threads, say).
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -106,8 +106,8 @@ class ForkServer:
         """Starts the worker of a cell.
 
         Args:
-            arguments: Of :func:`harness.execution.workers.worker.main`.
-            environment: Of the worker.
+            arguments: Arguments of :func:`harness.execution.workers.worker.main`.
+            environment: Environment of the worker.
             log: File its output is appended to.
         """
         self._count += 1

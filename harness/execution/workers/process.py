@@ -63,8 +63,8 @@ class WorkerProcess:
     """Starts the worker of an attempt.
 
     Args:
-        attempt: What to try.
-        slot: Where.
+        attempt: Attempt to start.
+        slot: Device and threads of the process.
         fork: On a CPU fork it from a server that has everything imported, instead of starting it from nothing.
     """
 

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     """Makes one attempt at the cell in a folder; returns the exit status.
 
     Args:
-        arguments: Of the command line; default: this process's own.
+        arguments: Command line; default: this process's own.
         parent: Number of the process that started this one; default: what the command line says, else whose child it
             is now.
     """
