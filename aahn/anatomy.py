@@ -1,4 +1,4 @@
-"""What each part of AAHN costs: parameters and compute, measured without memory or arithmetic.
+"""Cost of each part of AAHN: parameters and compute, measured without memory or arithmetic.
 
 ``python -m aahn.anatomy`` prints the tables of ``docs/aahn.md``.
 """
@@ -63,7 +63,7 @@ def measure_parts(task: Task, options: Options) -> dict[str, Part]:
     """Measures the parts of a network with the native leading branch; together they are the whole network.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Sizes and switches.
     """
     with torch.device("meta"):

@@ -66,8 +66,8 @@ class NodeSimilarity(nn.Module):
         query = reread(self.query(leading)).transpose(1, 2)
         key = reread(self.key(transformer)).transpose(1, 2)
         value = reread(self.value(transformer)).transpose(1, 2)
-        found = unscaled_attention(query, key, value)  # (B, R, C)
-        out: Tensor = self.out(found)  # (B, N, C)
+        attended = unscaled_attention(query, key, value)  # (B, R, C)
+        out: Tensor = self.out(attended)  # (B, N, C)
         return out
 
 

@@ -45,7 +45,7 @@ class EncoderLeadingBranch(nn.Module):
         options: ``leading_encoder``, ``leading_weights`` and the widths.
 
     Raises:
-        StudyError: There is no such encoder, or the weights asked for are not on this disk.
+        StudyError: The encoder is unknown, or its weights are not on this disk.
     """
 
     def __init__(self, in_channels: int, options: AAHNOptions) -> None:
@@ -95,13 +95,13 @@ def _build_in_place(name: str, in_channels: int, weights: str) -> nn.Module:
 
 
 def _build_encoder(name: str, in_channels: int, weights: str) -> nn.Module:
-    """Returns the encoder down to 1/16, with pretrained weights if asked for, without unused parameters."""
+    """Returns the encoder down to 1/16, with pretrained weights if named, without unused parameters."""
     # Takes seconds, and only studies that name such an encoder need it.
     from segmentation_models_pytorch.encoders import encoders as known
     from segmentation_models_pytorch.encoders import get_encoder
 
     if name not in known and not name.startswith("tu-"):
-        raise StudyError(f"aahn: there is no leading encoder '{PREFIX}{name}'.", hint=did_you_mean(name, known))
+        raise StudyError(f"aahn: unknown leading encoder '{PREFIX}{name}'.", hint=did_you_mean(name, known))
     try:
         encoder: nn.Module = get_encoder(name, in_channels=3, depth=LEVELS, weights=None)
     except (KeyError, ValueError, RuntimeError) as error:
@@ -151,9 +151,9 @@ def _find_weights(name: str, weights: str, settings: Mapping[str, str]) -> Path:
     if "repo_id" in settings:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(settings["repo_id"], "model.safetensors", revision=settings.get("revision"))
-        if isinstance(found, str):
-            return Path(found)
+        cached = try_to_load_from_cache(settings["repo_id"], "model.safetensors", revision=settings.get("revision"))
+        if isinstance(cached, str):
+            return Path(cached)
     for candidate in sorted(hub.glob(f"{name}-*.pth")):
         return candidate
     where = f"{settings['repo_id']} in the Hugging Face cache, or " if "repo_id" in settings else ""

@@ -36,7 +36,7 @@ class AAHN(nn.Module):
     """Two asymmetric encoders, fused at every level, and one decoder.
 
     Args:
-        task: What to segment; two-dimensional.
+        task: Two-dimensional segmentation task.
         options: Sizes and switches.
 
     Raises:
@@ -135,7 +135,7 @@ def check_patch_size(patch_size: tuple[int, ...], token_patch: int) -> tuple[int
         token_patch: Pixels a side that one token gathers.
 
     Raises:
-        StudyError: There are not two sides, or a side is no multiple of 16 times the token patch; the hint names the
+        StudyError: There are not two sides, or a side is not a multiple of 16 times the token patch; the hint names the
             nearest valid size.
     """
     if len(patch_size) != 2:
@@ -161,7 +161,7 @@ def build(task: Task, options: Options) -> AAHN:
     """Builds AAHN; the factory behind :data:`aahn.SEGMENTER`.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: :class:`~aahn.options.AAHNOptions`.
 
     Raises:

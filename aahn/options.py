@@ -94,5 +94,5 @@ class AAHNOptions(Options):
     @model_validator(mode="after")
     def _weights_need_an_encoder(self) -> AAHNOptions:
         if self.leading_encoder == "native" and self.leading_weights != "none":
-            raise ValueError("leading_weights needs a leading_encoder of `smp/`; for the native one there are none")
+            raise ValueError("leading_weights needs a leading_encoder of `smp/`; the native one has none")
         return self

@@ -140,7 +140,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
     """Maps the released network's tensors to ours; a :data:`harness.segmenters.released.Translator`.
 
     Args:
-        released: Their names (without ``model.``) to tensors; changed in nothing.
+        released: Released names (without ``model.``) to tensors; not modified.
         network: An :class:`~aahn.network.AAHN` with the options of the weights (``preset: paper`` for the authors').
 
     Returns:

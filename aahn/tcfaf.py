@@ -77,9 +77,9 @@ class CrossModalityAttention(nn.Module):
             conv(source).flatten(2).transpose(1, 2)  # (B, H W, C / 2)
             for conv, source in ((self.query, x), (self.key, y), (self.value, x))
         )
-        found = unscaled_attention(query, key, value)  # (B, H W, C / 2)
-        found = found.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, C / 2, H, W)
-        out: Tensor = x + self.out(found)
+        attended = unscaled_attention(query, key, value)  # (B, H W, C / 2)
+        attended = attended.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, C / 2, H, W)
+        out: Tensor = x + self.out(attended)
         return out
 
 

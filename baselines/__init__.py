@@ -1,1 +1,1 @@
-"""The baselines: one folder each; README.md says what a new one needs."""
+"""The baselines: one folder each; README.md describes what a new one needs."""

@@ -9,7 +9,7 @@ __all__ = ["DataError", "HarnessError", "NotFiniteError", "StudyError", "Trainin
 
 
 class HarnessError(Exception):
-    """Something the user can put right.
+    """An error that the user can correct.
 
     The command line prints it without a traceback (``--debug`` shows one) and exits with status 2.
 
@@ -40,7 +40,7 @@ class TrainingError(HarnessError):
 
 
 class NotFiniteError(TrainingError):
-    """The training loss is no number any more."""
+    """The training loss became NaN or infinite."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""IVD-Net (2018): one encoder a modality, densely linked across modalities and levels, and one decoder.
+"""IVD-Net (2018): one encoder per modality, densely linked across modalities and levels, and one decoder.
 
 Nothing here imports torch; the network is in :mod:`baselines.ivdnet.network`.
 """
@@ -16,7 +16,7 @@ __all__ = ["SEGMENTER", "IVDNetOptions"]
 
 
 class IVDNetOptions(Options):
-    """What can be changed in IVD-Net; the defaults are the released code's."""
+    """Options of IVD-Net; the defaults are the released code's."""
 
     width: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
     crop: Literal["centre", "pool", "resize"] = Field(

@@ -1,4 +1,4 @@
-"""IVD-Net: one encoder a modality, linked to all others at every level, and one decoder.
+"""IVD-Net: one encoder per modality, linked to all others at every level, and one decoder.
 
 Dolz, Desrosiers and Ben Ayed, *IVD-Net: Intervertebral disc localization and segmentation in MRI with a multi-modal
 UNet*, 2018. Official code: josedolz/IVD-Net (class ``IVD_Net_asym``), without a licence: written from a description of
@@ -40,7 +40,7 @@ SMALLEST = 2 ** (LEVELS + 1)
 
 
 class IVDNet(nn.Module):
-    """One encoder a modality, a bridge and a decoder.
+    """One encoder per modality, a bridge and a decoder.
 
     With M modalities and width g, an encoder block of level n has 2^n g channels. Level 0 sees its modality. Level n
     of modality m sees the pooled outputs of all modalities on level n - 1, in cyclic order from m on, and, from level
@@ -53,7 +53,7 @@ class IVDNet(nn.Module):
         modalities: Number of modalities M.
         out_channels: Number of classes K.
         width: Channels at full resolution, g.
-        crop: How what a level saw is brought to the size of the next.
+        crop: Crop that brings the output of a level to the size of the next one.
     """
 
     def __init__(
@@ -99,15 +99,15 @@ class IVDNet(nn.Module):
             skips.append(maps)
             pooled = [functional.max_pool2d(x, 2) for x in maps]
             heirs = range(modalities if level < LEVELS - 1 else 1)
-            handed_on = [[] if level == 0 else [self._shrink(seen[m])] for m in heirs]
+            handed_on = [[] if level == 0 else [self.shrink(seen[m])] for m in heirs]
             seen = [torch.cat([*pooled[m:], *pooled[:m], *handed_on[m]], dim=1) for m in heirs]
         x: Tensor = self.bridge(seen[0])
         for up, decoder, maps in zip(self.ups, self.decoders, reversed(skips), strict=True):
             x = decoder(sum(maps, start=up(x)) / (modalities + 1))
         return self.head(x)  # type: ignore[no-any-return]
 
-    def _shrink(self, x: Tensor) -> Tensor:
-        """Returns what a level saw, (B, C, H, W), at half its size."""
+    def shrink(self, x: Tensor) -> Tensor:
+        """Returns the input of a level, (B, C, H, W), at half its size."""
         if self._crop == "pool":
             return functional.max_pool2d(x, 2)
         height, width = x.shape[2] // 2, x.shape[3] // 2
@@ -121,7 +121,7 @@ def build(task: Task, options: IVDNetOptions) -> IVDNet:
     """Builds IVD-Net for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Width and how levels are linked.
 
     Raises:

@@ -23,7 +23,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
 
     Args:
         released: Names of ``IVD_Net_asym``, without trainer prefixes, to tensors.
-        network: Ours; not looked at.
+        network: Network of the harness; unused.
     """
     del network
     return rename(released, our_name)
@@ -35,11 +35,11 @@ def our_name(theirs: str) -> str:
     Args:
         theirs: Such as ``down_2_1.conv_2_3.0.weight`` or ``bridge``.
     """
-    if found := _ENCODER.fullmatch(theirs):
-        return f"encoders.{int(found[1]) - 1}.{found[2]}{_inside_block(found[3])}"
-    if found := _DECODER.fullmatch(theirs):
-        index = int(found[2]) - 1
-        return f"ups.{index}{found[3] or ''}" if found[1] == "deconv" else f"decoders.{index}{_inside_block(found[3])}"
+    if match := _ENCODER.fullmatch(theirs):
+        return f"encoders.{int(match[1]) - 1}.{match[2]}{_inside_block(match[3])}"
+    if match := _DECODER.fullmatch(theirs):
+        index = int(match[2]) - 1
+        return f"ups.{index}{match[3] or ''}" if match[1] == "deconv" else f"decoders.{index}{_inside_block(match[3])}"
     module, dot, rest = theirs.partition(".")
     if module == "bridge":
         return f"bridge{_inside_block(dot + rest)}"

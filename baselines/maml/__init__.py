@@ -14,7 +14,7 @@ __all__ = ["SEGMENTER", "MAMLOptions"]
 
 
 class MAMLOptions(Options):
-    """What can be changed in MAML; the defaults are its trainer's."""
+    """Options of MAML; the defaults are its trainer's."""
 
     base_features: int = Field(
         default=16,

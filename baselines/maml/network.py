@@ -56,7 +56,7 @@ class MAML(nn.Module):
         modalities: Number of modalities M.
         out_channels: Number of classes K.
         features: Channels of every level, finest first.
-        strides: Stride into every level, finest first; one number an axis, all 1 for the finest.
+        strides: Stride into every level, finest first; one number per axis, all 1 for the finest.
         convs_per_stage: Convolutions of a stage.
         deep_supervision: Whether training mode also returns each modality's own outputs.
     """
@@ -129,7 +129,7 @@ def build(task: Task, options: MAMLOptions) -> MAML:
     """Builds MAML for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, depth and deep supervision.
 
     Raises:
@@ -152,7 +152,7 @@ def plan_strides(patch_size: Sequence[int], poolings: int | None) -> list[tuple[
 
     Args:
         patch_size: Spatial size of the input in voxels.
-        poolings: How often every axis is halved. ``None``: as nnU-Net plans it for isotropic spacing.
+        poolings: Number of halvings of every axis. ``None``: as nnU-Net plans it for isotropic spacing.
 
     Raises:
         StudyError: A side leaves a remainder, or the coarsest level would be a single voxel, which instance norm

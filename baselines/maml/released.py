@@ -28,7 +28,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
 
     Args:
         released: Names of ``Generic_MAML``, without trainer prefixes, to tensors.
-        network: Ours.
+        network: Network of the harness.
     """
     convs = len(network.get_submodule("unets.0.stages.0.convs"))  # type: ignore[arg-type]
     weights: dict[str, Tensor] = {}
@@ -41,27 +41,27 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
 
 
 def _our_names(theirs: str, convs: int) -> list[str]:
-    if found := _UNET.fullmatch(theirs):
-        unet = f"unets.{found[1]}"
-        return [f"{unet}.{name}" for name in _names_in_unet(found[2], convs)]
-    if found := _ATTENTION.fullmatch(theirs):
-        return [f"attentions.{found[1]}"]
+    if match := _UNET.fullmatch(theirs):
+        unet = f"unets.{match[1]}"
+        return [f"{unet}.{name}" for name in _names_in_unet(match[2], convs)]
+    if match := _ATTENTION.fullmatch(theirs):
+        return [f"attentions.{match[1]}"]
     return _rename(theirs, _RENAMED)
 
 
 def _names_in_unet(theirs: str, convs: int) -> list[str]:
     for pattern, place in ((_STAGE, "encoder.stages.{}.0"), (_DECODER_STAGE, "stages.{}")):
-        if found := pattern.fullmatch(theirs):
-            return [f"{place.format(found[1])}.convs.{name}" for name in _names_in_stage(found[2], convs)]
+        if match := pattern.fullmatch(theirs):
+            return [f"{place.format(match[1])}.convs.{name}" for name in _names_in_stage(match[2], convs)]
     return _rename(theirs, _IN_UNET)
 
 
 def _names_in_stage(theirs: str, convs: int) -> list[str]:
     """A stage there is one block, or (bottleneck, decoder) one of all convolutions but the last and one of the last."""
-    found = _CONV.fullmatch(theirs)
-    if found is None:
+    match = _CONV.fullmatch(theirs)
+    if match is None:
         return []
-    block, index, layer, rest = found.groups()
+    block, index, layer, rest = match.groups()
     conv = convs - 1 if block == "1" else int(index)
     plain, position = ("conv", 0) if layer == "conv" else ("norm", 1)
     return [f"{conv}.{plain}.{rest}", f"{conv}.all_modules.{position}.{rest}"]

@@ -32,7 +32,7 @@ class ModalityUNet(nn.Module):
     Args:
         out_channels: Number of classes K.
         features: Channels of every level, finest first.
-        strides: Stride into every level, finest first; one number an axis, all 1 for the finest.
+        strides: Stride into every level, finest first; one number per axis, all 1 for the finest.
         convs_per_stage: Convolutions of a stage.
     """
 
@@ -102,7 +102,7 @@ class ModalityUNet(nn.Module):
         """Returns the modality's own logits, finest first.
 
         Args:
-            features: What :meth:`forward` returned.
+            features: Output of :meth:`forward`.
 
         Returns:
             (B, K, *spatial of the level) for every level but the coarsest.

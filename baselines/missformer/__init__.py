@@ -18,7 +18,7 @@ Depth = Annotated[int, Field(ge=1)]
 
 
 class MISSFormerOptions(Options):
-    """What can be changed in MISSFormer; the defaults compute what the released code computes."""
+    """Options of MISSFormer; with the defaults it computes the same as the released code."""
 
     width: int = Field(
         default=64,

@@ -53,7 +53,7 @@ class EncoderLevel(nn.Module):
     """Overlapping patch embedding, blocks, layer norm.
 
     Args:
-        embed: From the image or the finer level.
+        embed: Patch embedding of the image or of the finer level.
         blocks: Blocks on this level's grid.
         channels: Width C of a token.
     """
@@ -77,7 +77,7 @@ class DecoderLevel(nn.Module):
         in_channels: Channels of the coarser level's output and of the skip together.
         channels: Width C of a token.
         blocks: Blocks on this level's grid.
-        expand: What leads to the next finer grid.
+        expand: Patch expansion to the next finer grid.
     """
 
     def __init__(self, in_channels: int, channels: int, blocks: nn.Sequential, expand: nn.Module) -> None:
@@ -168,7 +168,7 @@ def build(task: Task, options: MISSFormerOptions) -> MISSFormer:
     """Builds MISSFormer for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, depths and what to do with the released code's dead layers.
 
     Raises:

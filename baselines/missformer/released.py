@@ -42,7 +42,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
     """Maps a released state dict to ours; a :data:`harness.segmenters.released.Translator`.
 
     Args:
-        released: Their names to tensors.
+        released: Released names to tensors.
         network: A :class:`baselines.missformer.network.MISSFormer`. Where it was built without the dead layers, those
             of the released network are ignored.
     """

@@ -1,4 +1,4 @@
-"""NestedFormer (MICCAI 2022): one pooling encoder a modality, and attention within and between modalities.
+"""NestedFormer (MICCAI 2022): one pooling encoder per modality, and attention within and between modalities.
 
 Nothing here imports torch; the network is in :mod:`baselines.nestedformer.network`.
 """
@@ -16,7 +16,7 @@ __all__ = ["SEGMENTER", "NestedFormerOptions"]
 
 
 class NestedFormerOptions(Options):
-    """What can be changed in NestedFormer; the defaults are those of the released code as its authors train it."""
+    """Options of NestedFormer; the defaults are those of the released code as its authors train it."""
 
     width: int = Field(
         default=16, ge=2, multiple_of=2, description="Channels at full and half resolution; then 2, 4 and 8 times that."

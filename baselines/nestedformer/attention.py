@@ -17,7 +17,7 @@ def mlp(channels: int, dropout: float) -> nn.Sequential:
 
     Args:
         channels: Width of a token.
-        dropout: After either layer.
+        dropout: Dropout probability after either layer.
     """
     return nn.Sequential(
         nn.Linear(channels, 2 * channels),
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Returns what the tokens gather.
+        """Returns the attended tokens.
 
         Args:
             x: (B, N, channels).

@@ -21,7 +21,7 @@ NORM = ("instance", {"affine": False})
 class GlobalPooling(nn.Module):
     """Adds to every voxel a learned linear function of its channel's mean.
 
-    The function is one slope and one offset a voxel, the same for all channels.
+    The function is one slope and one offset per voxel, the same for all channels.
 
     Source: ``global_layer`` in ``medical/model/encoder/global_poolformer.py`` of 920232796/NestedFormer.
 

@@ -115,7 +115,7 @@ class TokenLearner(nn.Module):
 
 
 class CrossModalityAttention(nn.Module):
-    """Lets every place of the joint maps gather from tokens of every modality; a post-norm Transformer block.
+    """Post-norm Transformer block: every position of the joint maps attends to tokens of every modality.
 
     Source: ``medical/model/fusion/cross_modality_att.py`` of 920232796/NestedFormer.
 

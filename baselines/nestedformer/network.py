@@ -1,4 +1,4 @@
-"""NestedFormer: one encoder a modality, attention within and between modalities, one decoder.
+"""NestedFormer: one encoder per modality, attention within and between modalities, one decoder.
 
 Xing et al., *NestedFormer: Nested Modality-Aware Transformer for Brain Tumor Segmentation*, MICCAI 2022. Official
 code: 920232796/NestedFormer, Apache-2.0. No line of it is copied; convolution blocks are MONAI's (``TwoConv``),
@@ -74,7 +74,7 @@ class SkipFusion(nn.Module):
 
 
 class Up(nn.Module):
-    """Doubles every axis, halves the channels and joins what comes over a skip connection.
+    """Doubles every axis, halves the channels and joins the skip connection.
 
     Args:
         in_channels: Channels of the coarser maps.
@@ -93,7 +93,7 @@ class Up(nn.Module):
 
 
 class NestedFormer(nn.Module):
-    """One encoder a modality, NMaFA on their coarsest maps, one decoder.
+    """One encoder per modality, NMaFA on their coarsest maps, one decoder.
 
     Source: ``medical/model/nested_former.py`` of 920232796/NestedFormer.
 
@@ -154,7 +154,7 @@ def build(task: Task, options: NestedFormerOptions) -> NestedFormer:
     """Builds NestedFormer for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, heads, windows, dropout and gating.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where mixed precision would give wrong gradients."""
+"""Full precision where mixed precision would give wrong gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_full_precision_on_cpu(function: Callable[[Tensor], Tensor], x: Tensor) ->
     voxels deep (seen with torch 2.14 and AVX512-BF16), as the coarsest maps of a patch of 32 voxels are.
 
     Args:
-        function: What to call.
+        function: Function to call.
         x: (B, C, *spatial).
     """
     if x.device.type != "cpu":

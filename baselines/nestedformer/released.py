@@ -72,7 +72,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
 
     Args:
         released: Names of ``NestedFormer``, without trainer prefixes, to tensors.
-        network: Ours; not looked at.
+        network: Network of the harness; unused.
     """
     del network
     return rename(released, our_name)

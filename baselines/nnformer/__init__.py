@@ -18,7 +18,7 @@ WindowSide = Annotated[int, Field(ge=1)]
 
 
 class NnFormerOptions(Options):
-    """What can be changed in nnFormer; the defaults are the authors' for brain tumours."""
+    """Options of nnFormer; the defaults are the authors' for brain tumours."""
 
     width: int = Field(
         default=96,
@@ -38,7 +38,7 @@ class NnFormerOptions(Options):
     )
     token_size: Literal[1, 2, 4] | tuple[Literal[1, 2, 4], ...] = Field(
         default=4,
-        description="Voxels a side of a token at the finest level; one number, or one an axis (Synapse: 2, 4, 4).",
+        description="Voxels per side of a token at the finest level; one number, or one per axis (Synapse: 2, 4, 4).",
     )
     mlp_ratio: int = Field(default=4, ge=1, description="Hidden width of an MLP in widths of its token.")
     drop_path: float = Field(

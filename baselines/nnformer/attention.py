@@ -1,4 +1,4 @@
-"""Attention blocks of nnFormer: windows of the map itself, and windows of what the encoder saw there."""
+"""Attention blocks of nnFormer: windows of the map itself, and windows of the encoder's map."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class SkipAttention(nn.Module):
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the blocks of one level of encoder or decoder share.
+    """Shared settings of the blocks of one level of encoder or decoder.
 
     Attributes:
         channels: Width of a token.
@@ -98,7 +98,7 @@ class Geometry:
 
 
 class _WindowBlock(nn.Module):
-    """What both blocks share: norms, the cut into windows, the residual branches.
+    """Shared parts of both blocks: norms, window partition, residual branches.
 
     Args:
         kind: Class of the attention.

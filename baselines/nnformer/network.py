@@ -179,7 +179,7 @@ def build(task: Task, options: NnFormerOptions) -> NnFormer:
     """Builds nnFormer for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, heads, windows and variants.
 
     Raises:
@@ -197,9 +197,9 @@ def build(task: Task, options: NnFormerOptions) -> NnFormer:
         max(unit, (side + unit // 2) // unit * unit) for side, unit in zip(task.patch_size, units, strict=True)
     )
     if nearest != task.patch_size:
-        asked, unit, valid = (" x ".join(map(str, sides)) for sides in (task.patch_size, units, nearest))
+        given, unit, valid = (" x ".join(map(str, sides)) for sides in (task.patch_size, units, nearest))
         raise StudyError(
-            f"nnformer halves a map of tokens three times: a patch of {asked} is no multiple of {unit}.",
+            f"nnformer halves a map of tokens three times: a patch of {given} is not a multiple of {unit}.",
             hint=f"Nearest valid patch_size: {valid}.",
         )
     return NnFormer(task.in_channels, task.out_channels, task.patch_size, token_size, options)

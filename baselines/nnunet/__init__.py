@@ -16,12 +16,12 @@ __all__ = ["SEGMENTER", "NnUNetOptions"]
 
 
 class NnUNetOptions(Options):
-    """What can be changed in nnU-Net's network; the defaults are its planner's."""
+    """Options of nnU-Net's network; the defaults are its planner's."""
 
     encoder: Literal["plain", "resenc"] = Field(
         default="plain",
         description="`plain`: the U-Net of the paper. `resenc`: residual encoder of 1, 3, 4, 6, 6, 6 blocks a stage, "
-        "decoder of one convolution a stage; recommended by nnU-Net's authors now.",
+        "decoder of one convolution per stage; recommended by nnU-Net's authors now.",
     )
     base_features: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
     max_features: int | None = Field(

@@ -88,7 +88,7 @@ def build(task: Task, options: NnUNetOptions) -> NnUNet | ResidualNnUNet:
     Source: Isensee et al., Nature Methods 2021; ``nnunetv2/utilities/get_network_from_plans.py`` of MIC-DKFZ/nnUNet.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Encoder, widths, depth of a stage and deep supervision.
 
     Raises:

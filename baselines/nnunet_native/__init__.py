@@ -3,7 +3,7 @@
 Paper: Isensee et al., nnU-Net, Nature Methods 2021. Repository: MIC-DKFZ/nnUNet (package ``nnunetv2``), Apache-2.0.
 
 Kept: everything that nnU-Net decides and does, through its Python API. Ours: the split, the number of epochs and of
-steps an epoch, the seed, and the evaluation. Nothing here imports torch or nnunetv2.
+steps per epoch, the seed, and the evaluation. Nothing here imports torch or nnunetv2.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["SEGMENTER", "NnUNetNativeOptions"]
 
 
 class NnUNetNativeOptions(Options):
-    """What can be asked of nnU-Net; the defaults are its own."""
+    """Options of nnU-Net; the defaults are its own."""
 
     configuration: Literal["2d", "3d_fullres"] | None = Field(
         default=None, description="nnU-Net's configuration. Not set: `2d` for 2D protocols, `3d_fullres` for 3D ones."
     )
     gpu_memory_gb: float = Field(default=8.0, ge=0.1, description="GPU memory the planner plans patch and batch for.")
-    batch_size: int | None = Field(default=None, ge=1, description="Patches a step. Not set: the planner's.")
+    batch_size: int | None = Field(default=None, ge=1, description="Patches per step. Not set: the planner's.")
     base_features: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
 
 
@@ -49,7 +49,7 @@ SEGMENTER = Segmenter(
     notes=(
         "nnU-Net's own: fingerprint, plans (network, patch, batch, spacing), normalisation, resampling, augmentation, "
         "loss with deep supervision, SGD with polynomial decay, tiled prediction with mirroring.",
-        "Of the protocol only the epochs and the steps an epoch apply; its patch size gives the dimensions (2D or 3D). "
+        "Of the protocol only the epochs and the steps per epoch apply; its patch size sets the dimensions (2D, 3D). "
         "Optimiser, loss, augmentation, sampling and inference settings do not apply.",
         "Fingerprint and plans are made from the training and validation cases; test cases are never written.",
         "In 2D, slices are cut along the dataset's slice axis, also where nnU-Net would choose the coarsest one.",

@@ -1,4 +1,4 @@
-"""What nnU-Net takes from its surroundings: environment variables and process pools."""
+"""The environment of nnU-Net: variables and process pools."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _release_signals() -> None:
 
 
 def _obey_signals() -> None:
-    """Lets a process that nnU-Net forks end when it is told to.
+    """Lets a process that nnU-Net forks end on SIGTERM.
 
     It inherits the handlers of this process. Where those only take note of SIGTERM, as a harness worker's do, whoever
     ends the process would wait for it for ever.
@@ -79,7 +79,7 @@ def nnunet_environment(folder: Path, device: torch.device) -> Iterator[None]:
 
     Args:
         folder: Gets nnU-Net's three folders.
-        device: Where to train.
+        device: Device to train on.
 
     Raises:
         HarnessError: nnU-Net was imported before and has other folders in mind.
@@ -115,15 +115,15 @@ def _set_inside(value: bool) -> None:
 
 
 def processes() -> int:
-    """Returns the number of processes for fingerprint and preprocessing: nnU-Net's own, 8, where nobody says more.
+    """Returns the number of processes for fingerprint and preprocessing: 8 as in nnU-Net, unless the variable is set.
 
     Raises:
-        HarnessError: The variable ``nnUNet_def_n_proc`` is no number.
+        HarnessError: The variable ``nnUNet_def_n_proc`` is not a number.
     """
-    said = os.environ.get(POOL, "8")
-    if not said.isdecimal():
-        raise HarnessError(f"{POOL} is '{said}', which is no number.", hint=f"Set e.g. {POOL}=8, or unset it.")
-    return max(1, min(int(said), cores()))
+    value = os.environ.get(POOL, "8")
+    if not value.isdecimal():
+        raise HarnessError(f"{POOL} is '{value}', which is not a number.", hint=f"Set e.g. {POOL}=8, or unset it.")
+    return max(1, min(int(value), cores()))
 
 
 class _Threads:
@@ -139,7 +139,7 @@ class _Threads:
 
 @contextmanager
 def pools(count: int, *modules: ModuleType) -> Iterator[None]:
-    """Keeps nnU-Net's pools within this process where one process is asked for.
+    """Runs nnU-Net's pools within this process where one process is configured.
 
     nnU-Net starts a fresh interpreter even for a pool of one, which costs many seconds and imports ``__main__`` again.
 

@@ -37,7 +37,7 @@ def run(problem: ExternalProblem, options: NnUNetNativeOptions) -> ExternalResul
 
     Args:
         problem: The split, and how long to train.
-        options: What is asked of the planner.
+        options: Planner options.
 
     Raises:
         HarnessError: The data do not suit the configuration, or nnU-Net has other folders in mind.
@@ -100,7 +100,7 @@ def _extract_fingerprint(raw: Path) -> None:
 
 
 def _plan(preprocessed: Path, configuration: str, options: NnUNetNativeOptions) -> None:
-    """Plans, with what the options ask for.
+    """Plans with the planner options.
 
     In 2D the axes keep their order, so that slices are cut along the file's last axis, the dataset's slice axis.
     """

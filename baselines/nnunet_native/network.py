@@ -23,8 +23,8 @@ def build(task: Task, options: NnUNetNativeOptions) -> nn.Module:
     gives its parameters.
 
     Args:
-        task: What to segment.
-        options: Only ``base_features`` matters here.
+        task: Segmentation task.
+        options: Options; only ``base_features`` is used.
 
     Raises:
         StudyError: The patch cannot be halved as often as nnU-Net's planner would.

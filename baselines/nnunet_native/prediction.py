@@ -31,7 +31,7 @@ def make_predict(problem: ExternalProblem, trainer: ProtocolTrainer) -> Callable
     resampled to the native grid: nnU-Net's defaults. Nothing is written.
 
     Args:
-        problem: Where cases come from.
+        problem: Training problem with the reader of the cases.
         trainer: Trained.
     """
     predictor = nnUNetPredictor(device=problem.device, allow_tqdm=False)

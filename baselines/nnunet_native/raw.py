@@ -43,7 +43,7 @@ def to_nnunet(case: ExternalCase, slice_axis: int) -> tuple[NDArray[np.float32],
     """Returns images and spacing of a case as nnU-Net would read them from the files of :func:`export`.
 
     Args:
-        case: On its native grid.
+        case: Case on its native grid.
         slice_axis: Voxel axis that becomes the first.
     """
     axes = file_axes(slice_axis)[::-1]

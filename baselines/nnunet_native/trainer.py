@@ -38,7 +38,7 @@ class ProtocolTrainer(nnUNetTrainer):  # type: ignore[misc]
     _problem: ExternalProblem
 
     def prepare(self, problem: ExternalProblem) -> None:
-        """Takes over what the protocol sets and builds the network; continues from the last checkpoint if any.
+        """Applies the protocol and builds the network; continues from the last checkpoint if there is one.
 
         Args:
             problem: Epochs, steps, seed, device and whom to tell.
@@ -109,7 +109,7 @@ class ProtocolTrainer(nnUNetTrainer):  # type: ignore[misc]
             )
 
     def on_epoch_end(self) -> None:
-        """Saves, tells, and stops if asked to."""
+        """Saves, reports the history, and stops on request."""
         super().on_epoch_end()
         self._problem.on_epoch(self.history)
         if self.current_epoch < self.num_epochs and (reason := self._problem.should_stop()) is not None:

@@ -1,4 +1,4 @@
-"""Layer norm over channels that stand first."""
+"""Layer norm over the leading channel axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MONAI's Transformer blocks without what nothing would ever train."""
+"""MONAI's Transformer blocks without parameters that receive no gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["remove_cross_attention"]
 
 
 def remove_cross_attention(block: nn.Module) -> None:
-    """Removes what a block of MONAI's holds for cross-attention: none is computed here.
+    """Removes the cross-attention parameters of a MONAI block, which are unused here.
 
     Releases before MONAI pull request 8848 hold whole attention layers there, later ones a layer norm a block.
     """

@@ -13,7 +13,7 @@ class PatchExpanding(nn.Module):
     Args:
         channels: Width of a token.
         out_channels: Width of a token of the finer grid.
-        factor: How many tokens one token becomes along each axis.
+        factor: Number of tokens that one token becomes along each axis.
     """
 
     def __init__(self, channels: int, out_channels: int, factor: int = 2) -> None:

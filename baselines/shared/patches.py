@@ -13,7 +13,7 @@ def require_multiples(patch_size: tuple[int, ...], unit: int, why: str) -> None:
     Args:
         patch_size: Spatial size of the input.
         unit: The number.
-        why: Where it comes from, as the beginning of a sentence.
+        why: Cause of the requirement, as the beginning of a sentence.
 
     Raises:
         StudyError: A side is not a multiple of it; the hint names the nearest size that is valid.

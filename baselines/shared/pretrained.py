@@ -46,13 +46,13 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def load(network: nn.Module, weights: Mapping[str, Tensor], needed: set[str], what: str) -> None:
-    """Puts pretrained weights into a network.
+    """Loads pretrained weights into a network.
 
     Args:
-        network: Its other parameters keep their initial values.
+        network: Network to initialise; its other parameters keep their initial values.
         weights: Names of the network's state dict to tensors.
         needed: Names that must be given.
-        what: What the file should hold, for the message.
+        what: Description of the expected file for the message.
 
     Raises:
         StudyError: A needed tensor is absent, or one has another shape; the network is left as it was.

@@ -1,8 +1,8 @@
-"""Pieces of the authors' own training recipes, as what differs from protocol ``paper``.
+"""Parts of the authors' training recipes, as differences from protocol ``paper``.
 
 A recipe is given as far as a protocol can say it; what it cannot say (a loss on overlapping regions, an augmentation
-that batchgeneratorsv2 has not) is named beside the recipe. Epochs are the authors'; steps an epoch stay the protocol's,
-since theirs depend on the size of their dataset.
+that batchgeneratorsv2 has not) is named beside the recipe. Epochs are the authors'; steps per epoch stay the
+protocol's, since theirs depend on the size of their dataset.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def recipe(
     """Returns a recipe that shares nothing with nnU-Net's.
 
     Args:
-        batch_size: Patches a step.
+        batch_size: Patches per step.
         epochs: Epochs.
-        optimiser: As in a protocol; gradients are not clipped unless it says so.
-        schedule: As in a protocol.
-        loss: As in a protocol.
-        augmentation: What is switched on.
+        optimiser: Optimiser settings as in a protocol; gradients are clipped only where they say so.
+        schedule: Schedule settings as in a protocol.
+        loss: Loss settings as in a protocol.
+        augmentation: Augmentation settings to switch on.
         foreground: Share of patches that must show foreground.
     """
     return {

@@ -52,7 +52,7 @@ def partition(x: Tensor, window: Sequence[int]) -> Tensor:
 
 
 def merge(x: Tensor, window: Sequence[int], grid: Sequence[int]) -> Tensor:
-    """Puts ``(B * windows, N, C)`` back to ``(B, *grid, C)``; the inverse of :func:`partition`."""
+    """Merges ``(B * windows, N, C)`` to ``(B, *grid, C)``; the inverse of :func:`partition`."""
     dims = len(window)
     counts = [side // length for side, length in zip(grid, window, strict=True)]
     x = x.reshape(-1, *counts, *window, x.shape[-1])
@@ -100,7 +100,7 @@ def relative_position_index(window: Sequence[int]) -> Tensor:
 
 
 def shift_mask(grid: Sequence[int], window: Sequence[int], shift: Sequence[int]) -> Tensor | None:
-    """Returns what keeps tokens apart that share a shifted window but are not neighbours on the grid.
+    """Returns the mask that separates tokens of a shifted window that are not neighbours on the grid.
 
     Args:
         grid: Tokens along each axis.

@@ -18,7 +18,7 @@ Depth = Annotated[int, Field(ge=1)]
 
 
 class SwinUNetOptions(Options):
-    """What can be changed in Swin-Unet; the defaults are the released code's Swin-Tiny."""
+    """Options of Swin-Unet; the defaults are the released code's Swin-Tiny."""
 
     embed_dim: int = Field(
         default=96, ge=2, multiple_of=2, description="Width of a token at 1/4 of the resolution; each level doubles it."

@@ -50,7 +50,7 @@ class EncoderLevel(nn.Module):
 
     Args:
         blocks: Swin blocks on this level's grid.
-        merge: What leads to the next level; the identity at the deepest.
+        merge: Patch merging to the next level; the identity at the deepest.
     """
 
     def __init__(self, blocks: nn.Sequential, merge: nn.Module) -> None:
@@ -70,7 +70,7 @@ class DecoderLevel(nn.Module):
     Args:
         channels: Width C of a token, of the input and of the skip.
         blocks: Swin blocks on this level's grid.
-        expand: What leads to the next finer level; the identity at the finest.
+        expand: Patch expansion to the next finer level; the identity at the finest.
     """
 
     def __init__(self, channels: int, blocks: nn.Sequential, expand: nn.Module) -> None:
@@ -179,7 +179,7 @@ def build(task: Task, options: SwinUNetOptions) -> SwinUNet:
     """Builds Swin-Unet for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, depths, window, drop-path and the start.
 
     Raises:

@@ -72,7 +72,7 @@ def _encoder(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _resized(network: SwinUNet, name: str, table: Tensor, expected: Tensor) -> Tensor:
-    """Interpolates a bias table of a square window to our block's; what cannot be one is left as it is."""
+    """Interpolates a bias table of a square window to our block's; other tables are returned unchanged."""
     side = math.isqrt(table.shape[0])
     if table.ndim != 2 or side**2 != table.shape[0] or table.shape[1] != expected.shape[1]:
         return table

@@ -36,7 +36,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
 
     Args:
         released: Names with or without the wrapper's prefix, to tensors.
-        network: Not looked at; nothing depends on it.
+        network: Network of the harness; unused.
     """
     del network
     ignored = frozenset(name for name in released if name.endswith(COMPUTED))

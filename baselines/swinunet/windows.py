@@ -1,4 +1,4 @@
-"""Which windows fit a patch."""
+"""Window sizes that fit a patch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def choose(patch_size: tuple[int, ...], window: int | None) -> tuple[int, int]:
 
     Args:
         patch_size: Spatial size of the input in pixels.
-        window: The side asked for; ``None`` takes, along each axis, the one nearest to 7 (of two the larger).
+        window: Side from the options; ``None`` takes, along each axis, the one nearest to 7 (of two the larger).
 
     Raises:
         StudyError: The patch cannot be merged down to the deepest level, or the window does not tile it.

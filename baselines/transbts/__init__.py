@@ -19,7 +19,7 @@ NORM_GROUPS = 8
 
 
 class TransBTSOptions(Options):
-    """What can be changed in TransBTS; the defaults are the authors', but for the stem's dropout in evaluation."""
+    """Options of TransBTS; the defaults are the authors', but for the stem's dropout in evaluation."""
 
     width: int = Field(
         default=16,

@@ -24,7 +24,7 @@ __all__ = ["BLOCKS_PER_LEVEL", "TransBTS", "build"]
 BLOCKS_PER_LEVEL = (1, 2, 2, 4)
 """Residual blocks of the encoder, finest level first; each level but the first halves the resolution."""
 TOKEN_SIDE = 2 ** (len(BLOCKS_PER_LEVEL) - 1)
-"""Voxels a side of what becomes one token."""
+"""Voxels per side of what becomes one token."""
 
 
 class TransBTS(nn.Module):
@@ -114,18 +114,18 @@ def build(task: Task, options: TransBTSOptions) -> TransBTS:
     """Builds TransBTS for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, depth of the Transformer and dropouts.
 
     Raises:
         StudyError: A side of the patch is not a multiple of 8.
     """
-    require_multiples(task.patch_size, TOKEN_SIDE, f"transbts makes one token of {TOKEN_SIDE} voxels a side")
+    require_multiples(task.patch_size, TOKEN_SIDE, f"transbts makes one token of {TOKEN_SIDE} voxels per side")
     return TransBTS(task.in_channels, task.out_channels, task.patch_size, options)
 
 
 def _transformer_block(options: TransBTSOptions) -> TransformerBlock:
-    """Returns MONAI's pre-norm block without what it holds for cross-attention, and with TransBTS's dropouts."""
+    """Returns MONAI's pre-norm block without cross-attention parameters and with TransBTS's dropouts."""
     block = TransformerBlock(options.hidden_size, options.mlp_dim, options.num_heads, options.dropout, qkv_bias=False)
     remove_cross_attention(block)
     block.attn.drop_output = nn.Dropout(1 - (1 - options.dropout) ** 2)

@@ -90,7 +90,7 @@ def _our_name(name: str) -> str | None:
 
 
 def _resize(positions: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Interpolates ``(1, side ** dims, C)`` to ``(1, prod(grid), C)``; what is no cube is returned as it is."""
+    """Interpolates ``(1, side ** dims, C)`` to ``(1, prod(grid), C)``; unchanged if it is not a cube."""
     dims = len(grid)
     side = round(positions.shape[1] ** (1 / dims))
     if side**dims != positions.shape[1]:

@@ -19,7 +19,7 @@ Width = Annotated[int, Field(ge=1)]
 
 
 class TransUNetOptions(Options):
-    """What can be changed in TransUNet; the defaults are the released code's R50-ViT-B/16."""
+    """Options of TransUNet; the defaults are the released code's R50-ViT-B/16."""
 
     width: int = Field(
         default=64, ge=32, multiple_of=32, description="Channels of the ResNet's stem; its stages have 4, 8, 16 times."

@@ -116,7 +116,7 @@ def build(task: Task, options: TransUNetOptions) -> TransUNet:
     """Builds TransUNet for a task.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, depths, dropout and the start.
 
     Raises:

@@ -36,7 +36,7 @@ def translate(released: Mapping[str, Tensor], network: nn.Module) -> Translation
     """Maps a released state dict to ours; a :data:`harness.segmenters.released.Translator`.
 
     Args:
-        released: Their names to tensors.
+        released: Released names to tensors.
         network: A :class:`baselines.transunet.network.TransUNet`; positions are interpolated to its grid.
     """
     sources: dict[str, tuple[str, ...]] = {}

@@ -24,7 +24,7 @@ class ResNet(nn.Module):
     """A stem and three stages of bottlenecks, post-activation although the released class is called otherwise.
 
     Against timm's hybrid ResNet-50, which has the same tensors: padding is symmetric, the max-pooling has none, and the
-    shortcuts' group norm has one group a channel.
+    shortcuts' group norm has one group per channel.
 
     Args:
         in_channels: Number of modalities M.

@@ -16,7 +16,7 @@ __all__ = ["SEGMENTER", "UNETROptions"]
 
 
 class UNETROptions(Options):
-    """What can be changed in UNETR; the defaults are MONAI's, which are the paper's ViT-B/16."""
+    """Options of UNETR; the defaults are MONAI's, which are the paper's ViT-B/16."""
 
     feature_size: int = Field(
         default=16,

@@ -27,13 +27,13 @@ def build(task: Task, options: UNETROptions) -> nn.Module:
     Project-MONAI/research-contributions, maintained as ``monai/networks/nets/unetr.py``.
 
     Args:
-        task: What to segment.
+        task: Segmentation task.
         options: Widths, the kind of patch embedding and the blocks that are read.
 
     Raises:
         StudyError: A side of the patch is not a multiple of 16.
     """
-    require_multiples(task.patch_size, TOKEN_SIDE, f"unetr cuts its input into tokens of {TOKEN_SIDE} voxels a side")
+    require_multiples(task.patch_size, TOKEN_SIDE, f"unetr cuts its input into tokens of {TOKEN_SIDE} voxels per side")
     network = UNETR(
         in_channels=task.in_channels,
         out_channels=task.out_channels,

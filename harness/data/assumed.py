@@ -1,4 +1,4 @@
-"""A stand-in for data that is not there: as many cases as the owners state, so that a study can be planned."""
+"""A stand-in for missing data, with as many cases as the owners state, so that a study can be planned."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ASSUMED = "assumed"
 
 
 class AssumedReader(Reader):
-    """Knows how many cases there would be and splits them; has no images.
+    """Reader without images; it knows the number of cases and splits them.
 
     Args:
-        release: What the owners state.
-        dataset: Facts.
+        release: Size of the release as its owners state it.
+        dataset: Facts of the dataset.
     """
 
     def __init__(self, release: Release, dataset: Dataset) -> None:
@@ -26,7 +26,7 @@ class AssumedReader(Reader):
         self._patients = {f"case{n:05d}": f"patient{n % patients:05d}" for n in range(release.cases)}
 
     def fingerprint(self) -> str:
-        """Returns that there are no files."""
+        """Returns :data:`ASSUMED`, as there are no files."""
         return ASSUMED
 
     def cases(self) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ class AssumedReader(Reader):
         return tuple(self._patients)
 
     def patient(self, case: str) -> str:
-        """Returns whose case it would be; cases are spread evenly over patients."""
+        """Returns the assumed patient of a case; cases are spread evenly over patients."""
         return self._patients[case]
 
     def split(self, fold: int) -> Split:
@@ -52,11 +52,12 @@ class AssumedReader(Reader):
         )
 
     def load(self, case: str) -> Case:
-        """Refuses.
+        """Raises an error: there are no images.
 
         Raises:
             DataError: Always.
         """
         raise DataError(
-            f"There is no image of {case} of {self._name}.", hint="Only plans can be made without the data."
+            f"No images of {case} of {self._name} are available.",
+            hint="Get the data; without it a study can only be planned.",
         )

@@ -1,4 +1,4 @@
-"""What a dataset is: facts, and a reader that turns a folder into cases.
+"""The contract of a dataset: facts, and a reader that turns a folder into cases.
 
 Facts are light (no numpy), so that studies are checked and listed quickly; the reader is imported when data is touched.
 """
@@ -84,7 +84,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TrivialPrediction:
-    """What a trivial method predicts for a test case; every network must beat it.
+    """The prediction of a trivial method for a test case; every network must beat it.
 
     Attributes:
         name: Name of the method in tables and figures.
@@ -137,12 +137,12 @@ class Reader(Protocol):
         ...
 
     def warnings(self, case: str, content: Case) -> list[str]:
-        """Returns what looks wrong in a case that could be read, e.g. an impossible orientation; by default nothing."""
+        """Returns warnings about a case that could be read, e.g. an impossible orientation; by default none."""
         del case, content
         return []
 
     def trivial_baselines(self, fold: int, case: str) -> list[TrivialPrediction]:
-        """Returns what trivial methods predict for a test case; by default nothing."""
+        """Returns the predictions of trivial methods for a test case; by default none."""
         del fold, case
         return []
 
@@ -156,9 +156,9 @@ class Reader(Protocol):
 
 
 def case_warnings(reader: Reader, case: str, content: Case) -> list[str]:
-    """Returns what a reader finds suspicious in a case, under whichever name it implements :meth:`Reader.warnings`."""
-    found: list[str] = _method(reader, "warnings", "concerns")(case, content)
-    return found
+    """Returns the warnings of a reader about a case, under whichever name the reader implements them."""
+    warnings: list[str] = _method(reader, "warnings", "concerns")(case, content)
+    return warnings
 
 
 def trivial_predictions(reader: Reader, fold: int, case: str) -> list[TrivialPrediction]:
@@ -188,7 +188,7 @@ def _method(reader: Reader, name: str, former: str) -> Callable[..., Any]:
 
 @runtime_checkable
 class OfficialGrid(Protocol):
-    """What a reader has besides, whose cases lie on another grid than the files a challenge is handed in on."""
+    """Additional method of a reader whose cases lie on another grid than the files that a challenge expects."""
 
     def to_official(self, case: str, label: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Brings a label map on the grid of the loaded case to that of the official files.
@@ -201,14 +201,14 @@ class OfficialGrid(Protocol):
 
 @dataclass(frozen=True)
 class Release:
-    """What the owners' release holds, as they state it: for plans made before the download.
+    """Size of the owners' release as they state it, for plans made before the download.
 
     Attributes:
         cases: Labelled cases.
         shape: Voxels of a typical case along X, Y, Z as the reader returns it, uncropped.
-        patients: Whom they are of; 0 where each has one case, or nobody says.
-        lists: Training, validation and test cases of fold 0 where that is an official list; empty elsewhere.
-        integers: Whether intensities are whole numbers, which the cache keeps in 16 bits.
+        patients: Number of patients; 0 where each has one case, or the number is not stated.
+        lists: Number of training, validation and test cases of fold 0 where it is an official list; else empty.
+        integers: Whether intensities are integers, which the cache keeps in 16 bits.
     """
 
     cases: int
@@ -223,36 +223,36 @@ class Dataset:
     """A dataset: facts plus a reader.
 
     Attributes:
-        name: What studies call it; equals the entry point's name.
-        title: What tables call it.
-        summary: One sentence.
+        name: Name in study files; equals the entry point's name.
+        title: Name in tables and figures.
+        summary: Description in one sentence.
         kind: ``real`` (downloaded by the user), ``embedded`` (ships with the harness) or ``generated``.
-        unit: What one test case is, e.g. ``patient``.
+        unit: Kind of test case, e.g. ``patient``.
         modalities: Names in channel order.
         labels: Label value to name, 0 (background) included, values consecutive.
         file_labels: Label value to the value in the official files, where the two differ.
-        regions: What is scored: name to label values; regions may overlap.
+        regions: Scored regions: name to label values; regions may overlap.
         default_leading: Leading modality where a study names none.
         folds: Number of folds.
-        fold_names: What each fold is, e.g. ``80:20`` or ``cv1``; as many as folds, or none.
+        fold_names: Name of each fold, e.g. ``80:20`` or ``cv1``; as many as folds, or none.
         slice_axis: Voxel axis (0, 1, 2) along which 2D protocols cut slices.
         reader: ``module:function`` of ``(root: Path) -> Reader``.
-        normalisation: How intensities are normalised.
+        normalisation: Intensity normalisation of all modalities.
         modality_normalisation: Modalities that are normalised in another way.
         crop: Whether preparation may crop a case to the box of its nonzero voxels.
         spacing: Voxel size in mm that every protocol resamples to; ``None`` keeps each case's own.
         typical_spacing: Voxel size in mm that volume (3D) protocols resample to where ``spacing`` is ``None``.
         split_within_patient: Whether training and test cases may be parts of one patient (then no test of significance
             is allowed); otherwise a split that mixes a patient's cases is refused.
-        metrics: What is scored a case and region; names of :data:`harness.evaluation.scoring.METRICS`.
+        metrics: Metrics scored per case and region; names of :data:`harness.evaluation.scoring.METRICS`.
         generator: ``module:function`` of ``(out: Path, patients: int, seed: int, scale: float) -> None``, which writes
             a tree in the official layout; empty where there is none.
-        exporter: ``module:function`` of ``() -> Exporter`` (:mod:`harness.data.export`): how predictions are handed in;
-            empty where it is one NIfTI file a case, named by it.
+        exporter: ``module:function`` of ``() -> Exporter`` (:mod:`harness.data.export`): the submission format;
+            empty where it is one NIfTI file per case, named by it.
         empty_policy: Named policy for empty regions and missing predictions.
-        release: What the owners' release holds; ``None`` where there is none.
+        release: Size of the owners' release; ``None`` where there is none.
         licence: Licence of the data.
-        access: Where it is had.
+        access: Where the data can be obtained.
         home: Folder of data that ships with the harness; ``None`` where the user downloads it.
         same_files_as: Dataset whose folder this one reads in another way; it is looked for where that one is.
         notes: Caveats printed with every result.
@@ -293,7 +293,7 @@ class Dataset:
 
     @property
     def normalisations(self) -> tuple[Normalisation, ...]:
-        """How each modality is normalised, in channel order."""
+        """Normalisation of each modality, in channel order."""
         return tuple(self.modality_normalisation.get(name, self.normalisation) for name in self.modalities)
 
     @property
@@ -309,20 +309,20 @@ class Dataset:
     def locate(self, root: Path | None = None) -> Path:
         """Returns the folder to read.
 
-        The first there is of: ``root`` (the study's), the environment variable's, ``data/NAME``, the one that ships.
+        The first that exists of: ``root`` (from the study), the environment variable, ``data/NAME``, the embedded one.
 
         Raises:
-            DataError: There is no such folder; the message says how to name one.
+            DataError: The folder does not exist; the message says how to name one.
         """
-        found = self.find(root)
-        if found is not None:
-            return found
+        folder = self.find(root)
+        if folder is not None:
+            return folder
         raise DataError(
             f"No data for '{self.name}'.",
             hint=f"Get it from {self.access or 'its owners'}, then set {self.variable}=FOLDER, put it at "
             f"{self._usual}, or write `- {{name: {self.name}, root: FOLDER}}` in the study."
             + (
-                f" To try it on invented patients first: `harness data generate {self.name}`, or `harness data "
+                f" To try it on generated patients first: `harness data generate {self.name}`, or `harness data "
                 "generate --all` for every dataset."
                 if self.generator
                 else ""
@@ -334,7 +334,7 @@ class Dataset:
         return Path("data") / self.files
 
     def find(self, root: Path | None = None) -> Path | None:
-        """Returns what :meth:`locate` returns, or None where no folder is named and none is in its usual place.
+        """Returns the folder as :meth:`locate` does; None where no folder is named and none is in its usual place.
 
         Raises:
             DataError: The folder that is named does not exist.

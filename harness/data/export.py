@@ -1,6 +1,6 @@
-"""Predictions as a challenge wants them handed in: official names, label values and geometry, in one archive.
+"""Predictions in the submission format of a challenge: official names, label values and geometry, in one archive.
 
-Most challenges take one NIfTI file a case. A dataset that is handed in otherwise names an exporter of its own.
+Most challenges take one NIfTI file per case. A dataset with another submission format names its own exporter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAME_MM = 1e-3
 
 
 class Exporter(Protocol):
-    """How one case is handed in. Label maps (X, Y, Z) here hold the values of the official files."""
+    """Submission format of a case. Label maps (X, Y, Z) hold the values of the official files."""
 
     def files(self, reader: Reader, case: str) -> tuple[str, ...]:
         """Returns the files of a case, as POSIX paths inside the archive."""
@@ -47,12 +47,12 @@ class Exporter(Protocol):
         grid: tuple[tuple[int, ...], NDArray[np.float64]],
         values: frozenset[int],
     ) -> list[str]:
-        """Returns what is wrong with the files of a case that lie below ``folder``.
+        """Returns the problems of a case's files below ``folder``.
 
         Args:
-            folder: What was handed in.
-            reader: Of the dataset's folder.
-            case: One whose files are all there.
+            folder: Folder of the predictions.
+            reader: Reader of the dataset's folder.
+            case: Identifier of a case whose files all exist.
             grid: Shape and affine that the label map must have.
             values: Label values that may occur.
         """
@@ -61,7 +61,7 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True)
 class NiftiFiles:
-    """One NIfTI file a case, named by it.
+    """One NIfTI file per case, named by it.
 
     Attributes:
         folder: Folder of the archive they lie in; empty for none.
@@ -90,7 +90,7 @@ class NiftiFiles:
         grid: tuple[tuple[int, ...], NDArray[np.float64]],
         values: frozenset[int],
     ) -> list[str]:
-        """Says where the file cannot be read, or has another grid or other values."""
+        """Reports a file that cannot be read, or has another grid or other values."""
         path = folder / self.files(reader, case)[0]
         try:
             label, affine = read_label(path, values)
@@ -110,7 +110,7 @@ def nifti_in_folder() -> NiftiFiles:
 
 
 def exporter_of(dataset: Dataset) -> Exporter:
-    """Returns how predictions of a dataset are handed in.
+    """Returns the exporter of a dataset, which writes its submission format.
 
     Raises:
         HarnessError: The exporter that the dataset names cannot be imported.
@@ -129,15 +129,15 @@ def write_prediction(
     affine: NDArray[np.float64],
     folder: Path,
 ) -> None:
-    """Writes the prediction of one case as it is handed in.
+    """Writes the prediction of one case in the submission format.
 
     Args:
-        dataset: Facts.
-        reader: Of the dataset's folder.
+        dataset: Facts of the dataset.
+        reader: Reader of the dataset's folder.
         case: Identifier.
         label: (X, Y, Z) on the grid of the case as it is loaded, values of the harness.
-        affine: Of that grid.
-        folder: Where to write.
+        affine: (4, 4) affine of that grid.
+        folder: Folder to write to.
     """
     if isinstance(reader, OfficialGrid):
         label, affine = reader.to_official(case, label)
@@ -146,7 +146,7 @@ def write_prediction(
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Puts everything below a folder into a ZIP archive, in an order that does not depend on the file system."""
+    """Writes a folder to a ZIP archive, in an order that does not depend on the file system."""
     with atomic_path(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as made:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -154,16 +154,16 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def check_export(dataset: Dataset, reader: Reader, place: Path, cases: Sequence[str] | None = None) -> list[str]:
-    """Returns what a challenge would refuse of a folder or ZIP archive of predictions; nothing where it is in order.
+    """Returns the problems for which a challenge would refuse a folder or ZIP archive of predictions.
 
     Args:
-        dataset: Facts.
-        reader: Of the folder with the cases that were predicted.
-        place: What was written, by us or by anybody else.
-        cases: Which cases must be there; default: all without a label, if one of them is there.
+        dataset: Facts of the dataset.
+        reader: Reader of the folder with the predicted cases.
+        place: Folder or ZIP archive of predictions, from the harness or any other program.
+        cases: Cases that must be present; default: all unlabelled ones if any of them is present, else those present.
 
     Raises:
-        DataError: There is no such folder or archive, or a case of the dataset cannot be read.
+        DataError: The folder or archive does not exist, or a case of the dataset cannot be read.
     """
     if place.is_dir():
         return _problems(dataset, reader, place, cases)
@@ -187,22 +187,23 @@ def _problems(dataset: Dataset, reader: Reader, folder: Path, cases: Sequence[st
     if linked := sorted(path.name for path in folder.rglob("*") if path.is_symlink()):
         return [f"{name} is a link: put the file itself there." for name in linked]
     named = {case: exporter.files(reader, case) for case in (*reader.cases(), *reader.unlabelled())}
-    found = [
-        f"{name} is no file of {dataset.title}." for name in sorted(present - {f for n in named.values() for f in n})
+    problems = [
+        f"Unexpected file {name}: {dataset.title} has no such case."
+        for name in sorted(present - {f for n in named.values() for f in n})
     ]
     there = [case for case, files in named.items() if present & set(files)]
     if cases is None:
         cases = reader.unlabelled() if set(there) & set(reader.unlabelled()) else there
     if not cases:
-        found.append("There is no prediction.")
+        problems.append("The folder contains no prediction.")
     for case in sorted({*there, *cases}):
         if missing := [file for file in named[case] if file not in present]:
-            found.append(
+            problems.append(
                 f"{missing[0]} is missing" + (f", and {len(missing) - 1} more of its case." if missing[1:] else ".")
             )
         else:
-            found += exporter.problems(folder, reader, case, _grid(reader, case), _values(dataset))
-    return found
+            problems += exporter.problems(folder, reader, case, _grid(reader, case), _values(dataset))
+    return problems
 
 
 def _grid(reader: Reader, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:

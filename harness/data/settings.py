@@ -1,4 +1,4 @@
-"""How cases become network input."""
+"""Settings of preparation, sampling and augmentation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 Millimetres = Annotated[float, Field(gt=0)]
 
-#: What stands for an absent modality: 0 in normalised units, its mean over the training cases, or a learned value.
+#: Replacement of an absent modality: 0 in normalised units, its mean over the training cases, or a learned value.
 Fill = Literal["zeros", "mean", "token"]
 
 
 class PreparationSettings(Settings):
-    """What is done once a case, before training."""
+    """What is done once per case, before training."""
 
     plane: Literal["resize", "native"] = Field(
         "resize",
@@ -42,12 +42,12 @@ class ModalityDropoutSettings(Settings):
     """Training patches that lack modalities, so that a network learns to do without."""
 
     p: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.3, description="Probability that a modality of a patch is absent; never are all of them."
+        0.3, description="Probability that a modality of a patch is absent; at least one is always present."
     )
     fill: Fill = Field(
         "zeros",
-        description="What stands for an absent modality, in normalised units: 'zeros', 'mean' (of its images over the "
-        "training cases), or 'token' (one value a modality, learned with the network).",
+        description="Replacement of an absent modality, in normalised units: 'zeros', 'mean' (of its images over the "
+        "training cases), or 'token' (one value per modality, learned with the network).",
     )
 
 
@@ -64,7 +64,7 @@ class SamplingSettings(Settings):
         description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
     modality_dropout: ModalityDropoutSettings | None = Field(
-        None, description="Modalities are left out of training patches at random; default: none ever is."
+        None, description="Random omission of modalities from training patches; default: none is omitted."
     )
 
     @model_serializer(mode="wrap")

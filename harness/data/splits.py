@@ -1,7 +1,7 @@
 """Splits by patient: the authors' 80:20, five-fold cross-validation, official lists, and files of one's own.
 
 A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses anything else, unless the dataset
-declares that it splits within a patient (and is said to do so wherever its numbers appear).
+declares that it splits within a patient; every report of its numbers then says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def standard_split(patients: Mapping[str, str], fold: int) -> Split:
     random_state=12345)``), over patients instead of cases. A tenth of the training patients validates.
 
     Args:
-        patients: Case to its patient.
+        patients: Patient of each case.
         fold: 0 to 5, as in :data:`FOLD_NAMES`.
 
     Raises:
@@ -38,7 +38,7 @@ def standard_split(patients: Mapping[str, str], fold: int) -> Split:
     names = sorted(set(patients.values()))
     if not names:
         raise DataError(
-            "There is no labelled case to train on or to test.",
+            "The dataset has no labelled case to train on or to test.",
             hint="Is the training archive there, or only the validation or test set?",
         )
     if len(names) < _CV_FOLDS:
@@ -61,7 +61,7 @@ def make_split(patients: Mapping[str, str], test: Collection[str], validation: C
     """Returns the split with these test patients.
 
     Args:
-        patients: Case to its patient.
+        patients: Patient of each case.
         test: Test patients.
         validation: Validation patients, from an official list; default: a seeded tenth of the others, at least one.
     """
@@ -82,9 +82,9 @@ def choose_splits(dataset: Dataset, reader: Reader, file: Path | None = None) ->
     """Returns every fold: those of the user's file, or of the dataset where there is none.
 
     Args:
-        dataset: Facts.
-        reader: Of the dataset's folder.
-        file: As written by :func:`write_splits`.
+        dataset: Facts of the dataset.
+        reader: Reader of the dataset's folder.
+        file: Split file as written by :func:`write_splits`.
 
     Raises:
         DataError: The file cannot be read, or names cases that the folder lacks.
@@ -106,23 +106,23 @@ def choose_splits(dataset: Dataset, reader: Reader, file: Path | None = None) ->
 def check_leak(split: Split, dataset: Dataset, reader: Reader, what: str) -> None:
     """Refuses a split that shows a test or validation patient to training, or that leaves nothing to do.
 
-    Where the dataset declares ``split_within_patient``, no case may stand twice; its parts of one patient may.
+    Where the dataset declares ``split_within_patient``, parts of one patient may be on several sides, no case twice.
 
     Args:
         split: The split.
-        dataset: Facts.
+        dataset: Facts of the dataset.
         reader: Says which patient a case belongs to.
         what: Names dataset and fold in the message.
 
     Raises:
-        DataError: A case stands twice, a patient stands on two sides (both are named), or there is nothing to train
+        DataError: A case is listed twice, a patient is on two sides (both are named), or there is nothing to train
             on or to test.
     """
     sides = {"training": split.train, "validation": split.val, "test": split.test}
     owner: dict[str, str] = {}
     for side, cases in sides.items():
         if len(set(cases)) != len(cases):
-            raise DataError(f"The split of {what} leaks: a {side} case stands twice.", hint="Correct the split.")
+            raise DataError(f"The split of {what} leaks: a {side} case is listed twice.", hint="Correct the split.")
         if not cases and side != "validation":
             raise DataError(f"The split of {what} has no {side} cases.", hint="Correct the split.")
         kept_together = cases if dataset.split_within_patient else (reader.patient(case) for case in cases)
@@ -146,28 +146,28 @@ def write_splits(path: Path, splits: Collection[Split]) -> None:
 
 
 def read_splits(path: Path) -> tuple[Split, ...]:
-    """Reads what :func:`write_splits` wrote, or what a user wrote in its form (``hash`` may be left out).
+    """Reads a file of :func:`write_splits`, or one that a user wrote in its form (``hash`` is optional).
 
     Raises:
         DataError: The file is missing or not of that form, or a hash does not match.
     """
     try:
         folds = read_json(path)["folds"]
-        found = [(Split(tuple(f["train"]), tuple(f["val"]), tuple(f["test"])), f.get("hash")) for f in folds]
+        splits = [(Split(tuple(f["train"]), tuple(f["val"]), tuple(f["test"])), f.get("hash")) for f in folds]
     except FileNotFoundError as error:
-        raise DataError(f"There is no split file {path}.", hint="Correct `splits` in the study.") from error
+        raise DataError(f"The split file {path} does not exist.", hint="Correct `splits` in the study.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is no split file: {error!r}",
+            f"{path} is not a valid split file: {error!r}",
             hint='It must read {"folds": [{"train": [...], "val": [...], "test": [...]}]}.',
         ) from error
-    for number, (split, stated) in enumerate(found):
+    for number, (split, stated) in enumerate(splits):
         if stated is not None and stated != split.hash:
             raise DataError(
                 f"Fold {number} of {path} was changed: its hash is {split.hash}, the file says {stated}.",
                 hint="If the change is meant, remove the line with the old hash.",
             )
-    return tuple(split for split, _ in found)
+    return tuple(split for split, _ in splits)
 
 
 def _cases(split: Split) -> tuple[str, ...]:

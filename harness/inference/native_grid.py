@@ -51,12 +51,12 @@ def segment_native(
     """Returns the label map (X, Y, Z) of a case on the grid of its files.
 
     Args:
-        network: In evaluation mode.
+        network: Network in evaluation mode.
         case: Prepared case.
-        normaliser: The one of training.
-        patch_size: The one of training.
-        settings: How to infer.
-        device: Where.
+        normaliser: Normaliser fitted on the training cases.
+        patch_size: Patch size of the training.
+        settings: Inference settings of the protocol.
+        device: Device of the network.
         absent: Channels the network is not given.
     """
     return restore(segment(network, case, normaliser, patch_size, settings, device, absent), case.geometry)
@@ -70,7 +70,7 @@ def restore(probabilities: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
 
     Args:
         probabilities: (K, D, H, W) on the network's grid.
-        geometry: Of the case.
+        geometry: Geometry of the case.
 
     Returns:
         (X, Y, Z) uint8.

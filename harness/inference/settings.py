@@ -1,4 +1,4 @@
-"""How whole volumes are segmented."""
+"""Settings of the inference on whole volumes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def predict_probabilities(
     """Returns class probabilities of a whole volume.
 
     Args:
-        network: In evaluation mode, on the device of ``images``.
+        network: Network in evaluation mode, on the device of ``images``.
         images: (M, D, H, W), normalised. With a two-dimensional patch the D slices are segmented one by one.
         patch_size: Two or three numbers.
         settings: Overlap, weighting, mirroring, batch size.

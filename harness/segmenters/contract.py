@@ -1,4 +1,4 @@
-"""What a segmenter is: a factory plus facts.
+"""The contract of a segmenter: a factory plus facts.
 
 A segmenter is declared in a module that imports no torch, so that studies are checked and listed quickly; its network
 is imported by :meth:`Segmenter.build`.
@@ -27,7 +27,7 @@ __all__ = ["Options", "Segmenter", "Source", "Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is asked to segment.
+    """A segmentation task, for which a network is built.
 
     Attributes:
         modalities: Names in channel order, e.g. ``("t1", "t1ce", "t2", "flair")``.
@@ -68,7 +68,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a network comes from.
+    """Origin of a network.
 
     Attributes:
         paper: Title, venue and year.
@@ -86,17 +86,17 @@ class Segmenter:
     """A network the harness can train: a factory plus facts.
 
     Attributes:
-        name: What studies call it; equals the entry point's name.
-        title: What tables call it.
-        summary: One sentence.
+        name: Name in study files; equals the entry point's name.
+        title: Name in tables and figures.
+        summary: Description in one sentence.
         source: Paper and official code.
         factory: ``module:function`` of ``(task: Task, options: Options) -> nn.Module``. The module maps ``(B, M,
             *spatial)`` float to logits ``(B, K, *spatial)``. With deep supervision it returns, in training mode only,
-            a list of logits (finest first) and has an attribute ``deep_supervision_weights``: one float an output.
+            a list of logits (finest first) and has an attribute ``deep_supervision_weights``: one float per output.
         options: The options' class, with types and defaults.
         presets: Named sets of options; a study writes ``preset: tiny``.
         spatial_dims: Dimensions it can be built in.
-        adapted_dims: Those of ``spatial_dims`` its authors never had; tables say so.
+        adapted_dims: Those of ``spatial_dims`` that its authors did not publish; tables say so.
         modality_counts: Smallest and largest number of modalities.
         uses_leading: Whether the leading modality changes the function computed. Where not, a study's ``leading``
             axis is collapsed for it.
@@ -140,7 +140,7 @@ class Segmenter:
     revision: int = 1
 
     def parse_options(self, given: Mapping[str, Any]) -> Options:
-        """Returns validated options: defaults, then the preset named by ``preset``, then what was given.
+        """Returns validated options: defaults, then the preset named by ``preset``, then the given values.
 
         Raises:
             StudyError: A preset, an option or a value is unknown; the message names the nearest valid one.
@@ -188,7 +188,7 @@ class Segmenter:
         """Builds the network.
 
         Args:
-            task: What to segment.
+            task: Segmentation task.
             options: Validated options, or a mapping that is validated here.
 
         Raises:
@@ -245,7 +245,7 @@ class Segmenter:
             finder: Callable[[Options], Path] = self._load(self.pretrained_finder)
             return finder(options).resolve()
         raise StudyError(
-            f"{self.name}: there is no file {path} to start from.",
+            f"{self.name}: the file of pretrained weights {path} does not exist.",
             hint=f"Nothing is downloaded: put the weights there, correct `{self.pretrained_option}`, or write `none`.",
         )
 

@@ -1,6 +1,6 @@
 """Frameworks that train and predict by themselves (nnU-Net as a whole), scored like any network.
 
-A segmenter that names a ``runner`` is handed the cases of the split instead of batches, and hands back label maps.
+A segmenter that names a ``runner`` receives the cases of the split instead of batches, and returns label maps.
 Data, split, scoring and the store stay the harness's; test labels never leave it.
 """
 
@@ -56,7 +56,7 @@ class ExternalEpoch:
 
 @dataclass(frozen=True)
 class ExternalProblem:
-    """What a framework is asked to do.
+    """A training and prediction task for an external framework.
 
     Attributes:
         task: Modalities, number of classes; the patch size is the protocol's, the framework may plan its own.
@@ -66,13 +66,13 @@ class ExternalProblem:
         val: Names of the validation cases.
         test: Names of the test cases.
         load: Reads a case; labels of test cases are withheld.
-        folder: Where the framework keeps its files; what an interrupted run left there is continued.
+        folder: Folder of the framework's files; an interrupted run continues from them.
         epochs: Epochs, from the protocol.
-        steps_per_epoch: Steps an epoch, from the protocol.
+        steps_per_epoch: Steps per epoch, from the protocol.
         seed: The cell's seed.
-        device: Where to train.
-        on_epoch: To be called after each epoch with the history so far.
-        should_stop: To be asked after each epoch; where true, save and raise the exception it returns.
+        device: Device to train on.
+        on_epoch: Call it after each epoch with the history so far.
+        should_stop: Call it after each epoch; where it returns an exception, save and raise that exception.
     """
 
     task: Task
@@ -93,13 +93,13 @@ class ExternalProblem:
 
 @dataclass(frozen=True)
 class ExternalResult:
-    """What a framework hands back.
+    """Result of an external framework.
 
     Attributes:
         predict: Name of a test case to its label map (X, Y, Z) uint8 on the native grid.
         parameters: Trainable parameters of the network it planned.
-        weights: Its weights.
-        history: One entry an epoch.
+        weights: Weights of the trained network.
+        history: One entry per epoch.
     """
 
     predict: Callable[[str], NDArray[np.uint8]]

@@ -1,7 +1,7 @@
 """Weights the authors released: read safely, translated to our names, checked entry by entry.
 
 A segmenter that can take its authors' weights names a translator (``Segmenter.translator``).
-The translator knows names and layouts; reading, checking, reporting and loading are here, once for all.
+The translator knows names and layouts; this module reads, checks, reports and loads.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ Translator = Callable[[Mapping[str, Tensor], nn.Module], Translation]
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of every entry.
+    """Outcome of every entry of an import.
 
     Attributes:
         loaded: Our names that were given a tensor.
-        resized: Those of them that were interpolated.
+        resized: Names among ``loaded`` whose tensor was interpolated.
         missing: Our names that nothing provides.
         surplus: Released names that our network has no use for.
         misshaped: Our names whose tensor has another shape, with the given and the needed shape.
@@ -89,7 +89,7 @@ class ImportReport:
 def import_weights(
     network: nn.Module, released: Mapping[str, Tensor], translator: Translator, *, strict: bool = True
 ) -> ImportReport:
-    """Puts released weights into a network of ours.
+    """Loads released weights into a network of ours.
 
     Args:
         network: Built with the options the weights were trained with.
@@ -147,7 +147,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         Names without the prefixes of trainers and data-parallel wrappers, to tensors on the CPU.
 
     Raises:
-        HarnessError: The file is absent, is no checkpoint, or holds anything but tensors, numbers and plain containers.
+        HarnessError: The file is missing, not a checkpoint, or holds anything but tensors, numbers and containers.
     """
     try:
         with torch.serialization.safe_globals(_numpy_types()):
@@ -161,7 +161,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             hint="Accepted are tensors, numbers, arrays of numbers and plain containers. If you trust the file, load "
             "it yourself and save its `state_dict` alone with torch.save.",
         ) from error
-    except Exception as error:  # what is no checkpoint shows itself in many ways
+    except Exception as error:  # other kinds of files raise many kinds of errors
         raise HarnessError(
             f"The checkpoint {path} cannot be read safely: {str(error).partition(chr(10))[0]}",
             hint="Expected is a file saved by torch that holds tensors, numbers and plain containers only.",
@@ -185,7 +185,7 @@ def _bare(name: str) -> str:
 
 
 def _numpy_types() -> list[Any]:
-    """What nnU-Net v1's loss curves need to be unpickled: NumPy numbers and arrays, by the names of NumPy 1 and 2.
+    """Types that nnU-Net v1's loss curves contain: NumPy numbers and arrays, by the names of NumPy 1 and 2.
 
     These functions rebuild numbers from bytes and call nothing that the file names. ``object`` arrays are left out.
     """

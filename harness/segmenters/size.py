@@ -1,4 +1,4 @@
-"""How large a network is: trainable parameters and compute of one forward pass."""
+"""Size of a network: trainable parameters and compute of one forward pass."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Size", "measure"]
 
 @dataclass(frozen=True)
 class Size:
-    """How large a network is.
+    """Size of a network.
 
     Attributes:
         parameters: Trainable ones.
-        gflops: Of one forward pass at batch 1; 1 MAC = 2 FLOPs, norms and activations uncounted.
+        gflops: Compute of one forward pass at batch size 1; 1 MAC = 2 FLOPs, norms and activations uncounted.
     """
 
     parameters: int

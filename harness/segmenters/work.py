@@ -1,4 +1,4 @@
-"""What a network's forward pass asks of a machine: arithmetic and memory traffic of every operation, and what is kept.
+"""Cost of a network's forward pass: arithmetic and memory traffic of every operation, and kept activations.
 
 :func:`count` runs the network on torch's fake tensors, in training mode and mixed precision, so nothing is allocated
 or computed. An operation reads its inputs and writes its outputs once: that is what PyTorch does without compilation.
@@ -34,7 +34,7 @@ class Operation:
     Attributes:
         flops: Arithmetic; 1 MAC = 2 FLOPs, only matrix products and convolutions have any.
         traffic: Bytes read and written.
-        rate: What it computes in.
+        rate: Arithmetic type.
     """
 
     flops: float
@@ -62,8 +62,8 @@ def count(segmenter: Segmenter, task: Task, options: Options, batch: int, mixed:
 
     Args:
         segmenter: The network.
-        task: What it segments.
-        options: Its options.
+        task: Segmentation task.
+        options: Options of the network.
         batch: Patches.
         mixed: Whether matrix products and convolutions compute in 16 bits.
 
@@ -121,6 +121,6 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _storage(tensor: Tensor) -> int:
-    """Returns what two tensors of the same memory share."""
+    """Returns the identity of a tensor's memory."""
     shared: int = tensor.untyped_storage()._cdata
     return shared

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, the previous one kept in case the newest cannot be read."""
+"""Checkpoints, written atomically; the previous one is kept in case the newest cannot be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Checkpoints:
     """The checkpoints of one cell.
 
     Args:
-        folder: Where they are kept.
+        folder: Folder of the checkpoint files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,10 +34,10 @@ class Checkpoints:
     def load(self) -> dict[str, Any] | None:
         """Returns the newest checkpoint that can be read, or None.
 
-        A damaged one is removed, lest the next save put it in the place of the good one before it.
+        A damaged one is removed, so that the next save does not replace the intact previous one with it.
 
         Raises:
-            OSError: One cannot be opened, or its disk does not answer; it is left where it is.
+            OSError: A checkpoint cannot be opened, or its disk does not answer; the file is kept.
         """
         for path in (self._last, self._previous):
             state = _read(path)
@@ -64,7 +64,7 @@ def _write(state: dict[str, Any], path: Path) -> None:
         torch.save(state, temporary)
 
 
-#: What a damaged file makes of reading it: a place that does not exist is looked for.
+#: Error numbers of reading a damaged file: it can point to an invalid offset.
 _OF_DAMAGE = (None, errno.EINVAL)
 
 

@@ -1,4 +1,4 @@
-"""Energy that a GPU draws, by its own counter (NVML); nothing where there is no GPU, no NVML, or no counter."""
+"""Energy consumption of a GPU, from its own counter (NVML); none without a GPU, NVML or a counter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EnergyMeter:
     """Counts from when it is made. Cells that share a GPU are each counted the whole GPU.
 
     Args:
-        device: Where a cell is computed.
+        device: Device that computes the cell.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,6 +1,6 @@
 """The training loop: steps, epochs, checkpoints, and an exact continuation from any of them.
 
-The loop makes no host synchronisation within an epoch: the loss is summed on the device and read once an epoch. Random
+The loop makes no host synchronisation within an epoch: the loss is summed on the device and read once per epoch. Random
 numbers of a step (dropout, stochastic depth) are seeded by the step's number, so that a run killed at any point and
 continued from its last checkpoint gives the same numbers as one that was never killed.
 """
@@ -33,7 +33,7 @@ __all__ = ["Epoch", "Hooks", "Interrupted", "Trainer"]
 
 
 class Interrupted(Exception):
-    """Training was asked to stop and has left a checkpoint."""
+    """Training was stopped and has saved a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop asks of its surroundings.
+    """Callbacks of the training loop.
 
     Attributes:
         validate: Returns the validation Dice of the network.
@@ -80,7 +80,7 @@ class Hooks:
 
 @dataclass
 class _State:
-    """What changes during training, beside weights."""
+    """State of the training besides weights."""
 
     step: int = 0
     history: list[Epoch] = field(default_factory=list)
@@ -94,14 +94,14 @@ class Trainer:
     """Trains one network.
 
     Args:
-        network: On its device already.
-        batches: Where training patches come from.
-        settings: How to train.
+        network: Network, already on the device.
+        batches: Training batches by step number.
+        settings: Training settings of the protocol.
         precision: Device, precision, memory format.
-        checkpoints: Where to continue from and save to.
+        checkpoints: Checkpoints to continue from and to save to.
         seed: The cell's seed.
         workers: Loader processes.
-        hooks: What the loop asks of its surroundings.
+        hooks: Callbacks of the loop.
         accumulate: Parts a batch is cut into where the whole does not fit in memory. Their gradients are summed, so the
             effective batch stays; BatchNorm and batch Dice see a part at a time.
         ranks: The processes that train this network together; default: this one alone.
@@ -151,21 +151,21 @@ class Trainer:
                 training, and another call goes on from the checkpoint as if there had been no stop.
 
         Returns:
-            The history, one entry an epoch.
+            The history, one entry per epoch.
 
         Raises:
-            Interrupted: ``should_stop`` said so; a checkpoint was written.
+            Interrupted: ``should_stop`` returned true; a checkpoint was written.
             NotFiniteError: The loss is not finite.
             TrainingError: An operator is refused under strict determinism.
         """
         self._resume()
-        self._ranks.any(True)  # nobody trains, and writes checkpoints, before all have read theirs
+        self._ranks.any(True)  # no rank trains and writes checkpoints before all ranks have read theirs
         self._network.train()
         started = time.monotonic()
         self._last_step = (until or self._settings.epochs) * self._settings.steps_per_epoch
         for batch in self._timed(self._stream(self._state.step, self._last_step)):
             with explain_nondeterministic_ops(self._network, lambda batch=batch: self._find_nondeterministic_op(batch)):  # type: ignore[misc]
-                self._step(batch)
+                self.train_step(batch)
             self._state.step += 1
             self._hooks.on_step(self._state.step)
             if self._state.step % self._settings.steps_per_epoch == 0:
@@ -198,7 +198,8 @@ class Trainer:
     def _asked_to_stop(self) -> bool:
         return self._ranks.any(self._hooks.should_stop())
 
-    def _step(self, batch: Batch) -> None:
+    def train_step(self, batch: Batch) -> None:
+        """Updates the weights once with the gradients of a batch."""
         torch.manual_seed(self._step_seed())
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self._state.step, self._settings)
@@ -303,16 +304,16 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        found: dict[str, Any] | None = self._checkpoints.load()
-        if found is None:
+        checkpoint: dict[str, Any] | None = self._checkpoints.load()
+        if checkpoint is None:
             return
-        state = found["state"]
+        state = checkpoint["state"]
         self._state = _State(**{**state, "history": [Epoch(**epoch) for epoch in state["history"]]})
-        self._network.load_state_dict(found["network"])
-        self._optimiser.load_state_dict(found["optimiser"])  # carries the momentum of a restart
-        if found["scaler"]:  # empty where the card before this one trained without one
-            self._scaler.load_state_dict(found["scaler"])
-        self._loss_sum = found["loss_sum"].to(self._precision.device)
+        self._network.load_state_dict(checkpoint["network"])
+        self._optimiser.load_state_dict(checkpoint["optimiser"])  # carries the momentum of a restart
+        if checkpoint["scaler"]:  # empty where the training began on a GPU that needed none
+            self._scaler.load_state_dict(checkpoint["scaler"])
+        self._loss_sum = checkpoint["loss_sum"].to(self._precision.device)
         self._hooks.on_step(self._state.step)
         self._hooks.on_epoch(self._state.history)
 
@@ -322,8 +323,8 @@ class Trainer:
         best = self._checkpoints.load_best()
         if best is None:
             raise TrainingError(
-                "The weights that were best on the validation cases are damaged or gone.",
-                hint="Remove the cell's folder `work` and run the study again: it is trained anew.",
+                "The checkpoint with the best validation score is damaged or missing.",
+                hint="Remove the cell's folder `work` and run the study again; the cell is then trained anew.",
             )
         self._network.load_state_dict(best)
 

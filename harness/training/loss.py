@@ -22,7 +22,7 @@ class SegmentationLoss(nn.Module):
 
     Args:
         settings: Weights and kind of Dice.
-        deep_supervision_weights: One a network output, finest first; empty for a network with one output.
+        deep_supervision_weights: Weight of each network output, finest first; empty for a network with one output.
     """
 
     def __init__(self, settings: LossSettings, deep_supervision_weights: Sequence[float] = ()) -> None:
@@ -53,7 +53,7 @@ class SegmentationLoss(nn.Module):
         if len(output) != len(self._weights):
             raise TrainingError(
                 f"The network returned {len(output)} outputs but declares {len(self._weights)} weights for them.",
-                hint="Set `deep_supervision_weights` on the module: one float an output, finest first.",
+                hint="Set `deep_supervision_weights` on the module: one float per output, finest first.",
             )
         weighted = [
             weight * self._one(logits, _shrink(labels, tuple(logits.shape[2:])))

@@ -1,4 +1,4 @@
-"""What a network is given for a modality that is absent."""
+"""Replacement of absent modalities in the input of a network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Filling", "FillsAbsent", "filling_for", "mean_images"]
 
 @dataclass(frozen=True)
 class Filling:
-    """One value a modality, in normalised units, that stands all over its image where the modality is absent.
+    """One value per modality, in normalised units, that fills its image where the modality is absent.
 
     Attributes:
         kind: ``zeros``, ``mean`` or ``token``.
-        values: One a modality, in channel order.
+        values: Fill value of each modality, in channel order.
     """
 
     kind: Fill
@@ -40,7 +40,7 @@ class Filling:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Filling:
-        """Reads what :meth:`to_json` wrote.
+        """Reads the values of :meth:`to_json`.
 
         Raises:
             KeyError: Something is missing.
@@ -49,13 +49,13 @@ class Filling:
 
 
 class FillsAbsent(nn.Module):
-    """Puts the filling into images that lack modalities, and hands them on to a network.
+    """Fills absent modalities of images and passes the images to a network.
 
     Images without an absent modality reach the network unchanged.
 
     Args:
         network: Maps (B, M, *spatial) to logits.
-        filling: What stands for what is absent; the values of a token are parameters, trained with the network.
+        filling: Values that replace absent modalities; the values of a token are parameters, trained with the network.
     """
 
     def __init__(self, network: nn.Module, filling: Filling) -> None:
@@ -76,11 +76,11 @@ class FillsAbsent(nn.Module):
 
     @property
     def filling(self) -> Filling:
-        """The filling as it is now."""
+        """Current fill values."""
         return Filling(self.kind, tuple(self.values.detach().cpu().tolist()))
 
     def forward(self, images: Tensor) -> Any:
-        """Maps images (B, M, *spatial), NaN all over absent channels, to what the network makes of them.
+        """Maps images (B, M, *spatial), NaN in absent channels, to the output of the network.
 
         What was padded around an absent channel is filled too: in training a patch lacks the channel as a whole.
         """
@@ -91,11 +91,11 @@ class FillsAbsent(nn.Module):
 
 
 def filling_for(kind: Fill, normaliser: Normaliser, training: Sequence[PreparedCase]) -> Filling:
-    """Returns what a training begins with.
+    """Returns the initial filling of a training.
 
     Args:
-        kind: As the protocol says. A token begins as zeros.
-        normaliser: Of the training.
+        kind: Kind of fill in the protocol. A token begins as zeros.
+        normaliser: Normaliser fitted on the training cases.
         training: Training cases.
     """
     if kind == "mean":
@@ -112,5 +112,5 @@ def mean_images(normaliser: Normaliser, training: Sequence[PreparedCase]) -> tup
         normaliser(case.images, case).reshape(len(normaliser.kinds), -1).mean(axis=1, dtype=np.float64)
         for case in training
     ]
-    # As single precision holds it: what is written beside the weights is what the network is given.
+    # In single precision, so that the stored values equal those that the network receives.
     return tuple(float(np.float32(value)) for value in np.mean(means, axis=0))

@@ -1,4 +1,4 @@
-"""How a network is trained."""
+"""Training settings."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LossSettings(Settings):
 
 
 class CheckpointSettings(Settings):
-    """What is kept, and which weights are tested."""
+    """Checkpoint settings, and the choice of the tested weights."""
 
     every_epochs: int = Field(1, ge=1, description="A killed cell continues from the last one.")
     select: Literal["final", "best"] = Field(
@@ -93,6 +93,6 @@ class TrainingSettings(Settings):
     refresh_batchnorm: int = Field(
         0,
         ge=0,
-        description="Training batches that BatchNorm statistics are estimated anew on, with the final weights. "
+        description="Training batches for estimating BatchNorm statistics again with the final weights. "
         "Short trainings need it: running averages lag behind the weights.",
     )

@@ -16,7 +16,7 @@ def on_device(batches: Iterator[Batch], precision: Precision) -> Iterator[Batch]
     """Yields the batches on the device, images in the memory format.
 
     On CUDA the copies run in a stream of their own. Whoever consumes the batches has only queued the work on the last
-    one when the next is asked for, so that it is copied while the device computes.
+    one when the next is requested, so that it is copied while the device computes.
     """
     if precision.device.type != "cuda":
         for batch in batches:

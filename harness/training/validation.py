@@ -29,7 +29,7 @@ class RegionDice:
 
 
 def validation_dice(scores: Sequence[RegionDice]) -> float:
-    """Returns the mean over cases and regions: what training shows, and what weights are chosen by."""
+    """Returns the mean over cases and regions, which the progress shows and the choice of weights uses."""
     return fmean(score.dice for score in scores)
 
 
@@ -53,7 +53,7 @@ def validation_scores(
         prediction = segment(network, case, normaliser, patch_size, plain, device).argmax(dim=0).cpu().numpy()
         label = case.label
         for region, labels in regions.items():
-            truth, found = np.isin(label, labels), np.isin(prediction, labels)
-            value = dice(found, truth) if truth.any() or found.any() else 1.0
+            truth, predicted = np.isin(label, labels), np.isin(prediction, labels)
+            value = dice(predicted, truth) if truth.any() or predicted.any() else 1.0
             scores.append(RegionDice(case.name, region, value))
     return scores

@@ -70,7 +70,7 @@ def test_widths_follow_the_number_of_modalities(modalities: int) -> None:
 def test_links_over_levels_are_cropped_pooled_or_resized() -> None:
     image = torch.randn(1, 2, 8, 12)
     shrunk = {
-        crop: SEGMENTER.build(task(2, 2, 32, 32), {"width": 1, "crop": crop})._shrink(image)
+        crop: SEGMENTER.build(task(2, 2, 32, 32), {"width": 1, "crop": crop}).shrink(image)
         for crop in ("centre", "pool", "resize")
     }
     assert torch.equal(shrunk["centre"], image[:, :, 2:6, 3:9])

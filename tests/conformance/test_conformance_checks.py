@@ -261,8 +261,8 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
 @pytest.mark.parametrize(
     ("promise", "network", "message"),
     [
-        ("device", "TableBesideTheDevice", "beside its device, in aten.mul.Tensor"),
-        ("device", "TableMadeInForward", "beside its device, in aten._to_copy.default, aten.arange.default"),
+        ("device", "TableBesideTheDevice", "on another device, in aten.mul.Tensor"),
+        ("device", "TableMadeInForward", "on another device, in aten._to_copy.default, aten.arange.default"),
         ("device", "DataDependentBranch", "reads a value back"),
         ("output", "Strided", "shape"),
         ("output", "Double", "float64"),
@@ -277,8 +277,8 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
         ("finite", "NotFinite", "output is not finite"),
         ("finite", "SquareRootOfZero", "gradient of first.bias is not finite"),
         ("gradients", "UnusedLayer", "2 tensors (12 parameters) receive no gradient: spare.bias, spare.weight"),
-        ("gradients", "AliveDeclaredDead", "receives a gradient: first.bias"),
-        ("gradients", "UnknownDeclaredDead", "no trainable parameter: first.nothing"),
+        ("gradients", "AliveDeclaredDead", "receive a gradient: first.bias"),
+        ("gradients", "UnknownDeclaredDead", "not trainable parameters: first.nothing"),
         ("determinism", "OwnRandomness", "last.bias differs"),
         ("determinism", "DropoutInEval", "two outputs for one input"),
         ("seeds", "OwnSeed", "two seeds"),
@@ -311,7 +311,8 @@ def test_a_graph_break_is_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "message"), [("Sound", "all one"), ("LeadingButFirstIsDefault", "no leading modality")]
+    ("network", "message"),
+    [("Sound", "first and the last modality"), ("LeadingButFirstIsDefault", "without a leading modality")],
 )
 def test_a_leading_modality_without_effect_is_caught(network: str, message: str) -> None:
     with pytest.raises(ConformanceError, match=message):

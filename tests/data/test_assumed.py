@@ -44,5 +44,5 @@ def test_timepoints_of_a_patient_stay_together():
 
 
 def test_it_has_no_images():
-    with pytest.raises(DataError, match="no image of case00000 of brats2023"):
+    with pytest.raises(DataError, match="case00000 of brats2023"):
         reader("brats2023").load("case00000")

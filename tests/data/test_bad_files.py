@@ -118,7 +118,7 @@ def remove(root):
         (add_dimension, ("(20, 24, 18, 2); a 3D volume is expected", "right file")),
         (flatten, ("(20, 24); a 3D volume is expected", "right file")),
         (poison, ("1 voxels that are not finite", "Convert the image again")),
-        (colour, ("one real number a voxel is expected", "Take the image itself")),
+        (colour, ("real number per voxel", "Take the image itself")),
         (leave_complex, ("holds complex64", "Take the image itself")),
         (collapse, ("no valid affine", "voxel size must not be 0")),
         (take_anothers_label, ("(22, 24, 18)", "another case")),

@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 import harness
 from harness.cli import main
 from harness.data import DATASETS
+from harness.data.datasets.brats.generate import brats2019
 from harness.data.synthetic.generated import MARKER, generate, is_generated, kind_of
 from harness.errors import DataError, HarnessError
 from harness.execution.study import register
@@ -127,20 +128,20 @@ def test_who_lacks_the_data_is_told_how_to_try_without(name, invents, project, m
 def test_what_cannot_be_drawn_is_refused(tmp_path, patients, scale, words):
     with pytest.raises(HarnessError, match=words):
         generate(DATASETS.get("brats2023"), tmp_path / "out", patients, 0, scale)
-    with pytest.raises(HarnessError, match="no generator"):
+    with pytest.raises(HarnessError, match="has no generator"):
         generate(DATASETS.get("cortex"), tmp_path / "out", 6, 0, 0.1)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_tree_is_whole_or_absent(tmp_path, monkeypatch):
-    from harness.data.datasets.brats import generate as brats
+def fill_the_disk(out, patients, seed, scale):
+    brats2019(out, patients, seed, scale)
+    raise OSError("no space left")
 
-    def fail(*arguments):
-        raise OSError("no space left")
 
-    monkeypatch.setattr(brats, "_table", fail)
+def test_a_tree_is_whole_or_absent(tmp_path):
+    full = dataclasses.replace(DATASETS.get("brats2019"), generator=f"{__name__}:fill_the_disk")
     with pytest.raises(OSError, match="no space"):
-        generate(DATASETS.get("brats2019"), tmp_path / "out", 5, 0, 0.07)
+        generate(full, tmp_path / "out", 5, 0, 0.07)
     assert not list(tmp_path.iterdir())
 
 

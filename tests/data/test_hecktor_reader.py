@@ -145,7 +145,7 @@ def test_patients_of_another_table_do_no_harm_and_a_missing_one_is_named(tree):
     ("text", "words"),
     [
         ("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,144,0,144,0,120\n", "120 mm long"),
-        ("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,144,0,144,0,\n", "no number"),
+        ("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,144,0,144,0,\n", "not a number"),
         ("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,nan,144,0,144,0,144\n", "nan mm long"),
         ("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,144,0,144,0,144\nCHGJ007,1,145,0,144,0,144\n", "two rows"),
     ],

@@ -100,5 +100,5 @@ def test_what_lies_outside_the_volume_is_zero_after_normalisation(tmp_path):
 
 def test_ct_without_any_foreground_is_refused(tmp_path):
     prepared = cases(tmp_path, reader=Reader(foreground=False))
-    with pytest.raises(DataError, match="No training case shows any foreground"):
+    with pytest.raises(DataError, match="no training case contains foreground"):
         Normaliser.fit(DATASET.normalisations, prepared)

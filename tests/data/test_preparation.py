@@ -244,7 +244,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
 
 def test_a_file_that_may_not_be_read_is_not_said_to_be_the_cache_s(tmp_path, monkeypatch):
     monkeypatch.setattr(Drawn, "load", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    with pytest.raises(DataError, match=r"Case case: Its files cannot be read: .*Permission denied"):
+    with pytest.raises(DataError, match=r"Case case: The files cannot be read: .*Permission denied"):
         drawn(tmp_path, ["case"])
 
 

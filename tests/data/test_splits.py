@@ -82,7 +82,7 @@ def test_too_few_patients_are_refused():
         (Split(("a-0",), (), ("a-1",)), "patient a is in training and in test"),
         (Split(("a-0",), ("a-1",), ("b-0",)), "patient a is in training and in validation"),
         (Split(("a-0",), ("b-0",), ("b-1",)), "patient b is in validation and in test"),
-        (Split(("a-0", "a-0"), (), ("b-0",)), "a training case stands twice"),
+        (Split(("a-0", "a-0"), (), ("b-0",)), "training case is listed twice"),
         (Split((), (), ("b-0",)), "no training cases"),
         (Split(("a-0",), ("b-0",), ()), "no test cases"),
     ],
@@ -118,7 +118,7 @@ def test_a_file_is_read_back_and_a_change_is_noticed(tmp_path):
 def test_what_is_no_split_file_is_refused(tmp_path, content):
     path = tmp_path / "splits.json"
     path.write_text(content)
-    with pytest.raises(DataError, match="is no split file"):
+    with pytest.raises(DataError, match="not a valid split file"):
         read_splits(path)
 
 

@@ -86,7 +86,7 @@ def test_data_check_refuses_a_spoilt_export(trained, capsys):
     next(folder.iterdir()).rename(folder / "other.nii.gz")
     assert main(["data", "check", "brats2019", "brats", "--export", str(folder)]) == 1
     shown = capsys.readouterr().out
-    assert "other.nii.gz is no file of BraTS 2019" in shown
+    assert "Unexpected file other.nii.gz" in shown
     assert "is missing" in shown
 
 

@@ -70,32 +70,31 @@ class Copying(nn.Conv2d):
         return images
 
 
-def waits(network, tmp_path, monkeypatch, **changes) -> Counter:
+def waits(network, tmp_path, **changes) -> Counter:
     values = {"epochs": 1, "steps_per_epoch": 3, "refresh_batchnorm": 0, "precision": "fp32", **changes}
     settings = TrainingSettings(**values)
     hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
     precision = Precision.choose(torch.device("cpu"), settings, 2)
-    trainer = Trainer(network, Steps(), settings, precision, Checkpoints(tmp_path), 0, 0, hooks)
-    operators, methods, step = Counter(), Counter(), trainer._step
+    operators, methods = Counter(), Counter()
 
-    def watched(batch):
-        with _Operators(operators), _Methods(methods):
-            step(batch)
+    class Watched(Trainer):
+        def train_step(self, batch):
+            with _Operators(operators), _Methods(methods):
+                super().train_step(batch)
 
-    monkeypatch.setattr(trainer, "_step", watched)
-    trainer.run()
+    Watched(network, Steps(), settings, precision, Checkpoints(tmp_path), 0, 0, hooks).run()
     assert operators["convolution"] >= 3, "the watch sees the steps"
     return Counter({name: operators[name] for name in _OPERATORS} | {name: methods[name] for name in _METHODS})
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_no_step_reads_from_the_device(tmp_path, monkeypatch, optimiser, precision):
+def test_no_step_reads_from_the_device(tmp_path, optimiser, precision):
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout2d(), nn.Conv2d(4, 3, 1))
     changes = {"optimiser": OptimiserSettings(name=optimiser), "precision": precision}
-    assert +waits(network, tmp_path, monkeypatch, **changes) == Counter()
+    assert +waits(network, tmp_path, **changes) == Counter()
 
 
 @pytest.mark.parametrize(("culprit", "found"), [(Reading, "_local_scalar_dense"), (Copying, "cpu")])
-def test_a_network_that_reads_is_found(tmp_path, monkeypatch, culprit, found):
-    assert waits(culprit(1, 3, 1), tmp_path, monkeypatch)[found] == 3
+def test_a_network_that_reads_is_found(tmp_path, culprit, found):
+    assert waits(culprit(1, 3, 1), tmp_path)[found] == 3

@@ -1,4 +1,4 @@
-"""The loop: exact continuation, refusal of a loss that is no number, restart, choice of weights."""
+"""The loop: exact continuation, refusal of a NaN loss, restart, choice of weights."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_damaged_best_weights_are_an_error_and_never_the_last_ones_instead(batch
         return next(scores)
 
     given = settings(epochs=2, validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best"))
-    with pytest.raises(TrainingError, match="damaged or gone"):
+    with pytest.raises(TrainingError, match="best validation score"):
         train(batches, tmp_path, given, validate=validate)
 
 

@@ -31,7 +31,7 @@ class Augmenter:
     """Applies the transforms of the settings to one patch.
 
     Args:
-        settings: What to apply; a probability of 0 leaves a transform out.
+        settings: Augmentation settings; a probability of 0 leaves a transform out.
         patch_size: Size of the patches.
     """
 

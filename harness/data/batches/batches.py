@@ -1,4 +1,4 @@
-"""Training batches: batch number n of a seed is always the same, whoever makes it and whenever."""
+"""Training batches: batch number n of a seed is always the same, in every process and at any time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class TrainingBatches(TorchDataset[Batch]):
         cases: Training cases.
         normaliser: Applied to every patch.
         patch_size: Size of the patches.
-        sampling: How patches are drawn.
-        augmentation: How they are changed.
+        sampling: Sampling settings of the protocol.
+        augmentation: Augmentation settings of the protocol.
         seed: The cell's seed.
         part: Positions within the batch to make, where several processes share it; default: all.
     """
@@ -83,7 +83,7 @@ def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_me
     """Yields the batches of steps ``first`` to ``last - 1`` in order.
 
     Args:
-        batches: Where they come from.
+        batches: Batches by step number.
         first: First step.
         last: One past the last step.
         workers: Loader processes; 0 makes the batches in this process.

@@ -1,8 +1,8 @@
-"""Absent modalities: which ones a training patch lacks, and how images say so.
+"""Absent modalities: which ones a training patch lacks, and how images mark them.
 
 An absent modality is NaN all over its channel. Files with NaN are refused when they are read, so nothing else is NaN,
 and images keep their shape on the whole way from the batch to the network, where
-:class:`harness.training.modality_fill.FillsAbsent` puts what stands for what is absent.
+:class:`harness.training.modality_fill.FillsAbsent` fills the absent modalities.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def draw_absent(modalities: int, p: float, rng: np.random.Generator) -> tuple[in
     """Draws the modalities that are absent, each with probability ``p``, but never all of them.
 
     Args:
-        modalities: How many there are.
+        modalities: Number of modalities.
         p: Probability that one is absent.
         rng: Source of the draws.
 
     Returns:
-        Channels that are absent. Where all would be, one of them, each as likely as the next, stays.
+        Channels that are absent. Where all would be absent, one of them stays, each with equal probability.
     """
     absent = rng.random(modalities) < p
     stays = int(rng.integers(modalities))  # drawn always: the number of draws never depends on what they give

@@ -24,7 +24,7 @@ def draw_patch(
     """Draws one patch.
 
     Args:
-        cases: Training cases; each is as likely as the next.
+        cases: Training cases, drawn with equal probability.
         normaliser: Applied to the patch.
         patch_size: Two numbers for slices, three for volumes.
         show_foreground: Aim at a voxel of a class drawn among those the case has (nnU-Net's oversampling).
@@ -70,7 +70,7 @@ def _start(extent: int, size: int, centre: int | None, rng: np.random.Generator)
 
 
 def _inside(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Returns what of a patch at ``start`` of the trailing axes lies inside the array."""
+    """Returns the part of a patch that lies inside the array; ``start`` counts along the trailing axes."""
     parts: list[Any] = [
         slice(max(first, 0), min(first + length, extent))
         for extent, first, length in zip(array.shape[-len(size) :], start, size, strict=True)
@@ -79,7 +79,7 @@ def _inside(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> N
 
 
 def _pad(patch: NDArray[Any], shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-    """Pads what :func:`_inside` cut from an array of trailing ``shape`` to ``size``, with 0."""
+    """Pads the result of :func:`_inside`, cut from an array of trailing ``shape``, with 0 to ``size``."""
     pad = [(0, 0)] * (patch.ndim - len(size))
     pad += [
         (max(-first, 0), max(first + length - extent, 0))

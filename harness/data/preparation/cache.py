@@ -1,9 +1,9 @@
-"""Entries of the cache: one folder a case, of arrays that are memory-mapped when they are used.
+"""Entries of the cache: one folder per case, of arrays that are memory-mapped when they are used.
 
 An entry holds ``images.npy`` (slice by slice, all modalities of a slice together, so that one is one read),
 ``label.npy``, ``foreground.npy`` (where patches may aim), ``intensities.npy`` (what CT is normalised by) and
 ``entry.json`` with checksums, statistics and geometry. A prepared case is only a path and a few
-numbers: arrays are opened when they are asked for and closed when they are let go, so that neither memory nor open
+numbers: arrays are opened when they are used and closed when they are released, so that neither memory nor open
 files grow with the number of cases.
 """
 
@@ -25,7 +25,7 @@ from harness.randomness import generator
 
 __all__ = ["Moments", "PreparedCase", "compact", "open_entry", "write_entry"]
 
-#: Foreground voxels kept a class and case, to aim patches at (nnU-Net keeps as many).
+#: Foreground voxels kept per class and case, for sampling patches around them (as many as in nnU-Net).
 _MAX_FOREGROUND = 10_000
 
 _FACTS = "entry.json"
@@ -69,9 +69,9 @@ class PreparedCase:
     Attributes:
         name: Case identifier.
         patient: Patient identifier.
-        folder: Its entry in the cache.
-        moments: One a modality, of the cropped case on the grid of its files.
-        geometry: Where it lies on the grid of its files.
+        folder: Folder of the case in the cache.
+        moments: Intensity moments of each modality, of the cropped case on the grid of its files.
+        geometry: Transformation back to the grid of the files.
         counts: Class to the number of foreground voxels that were kept.
     """
 
@@ -130,13 +130,13 @@ def write_entry(
 
     Args:
         folder: An empty one.
-        name: Case identifier; seeds what is sampled.
+        name: Case identifier; seeds the sampling of foreground voxels.
         images: (M, D, H, W).
         label: (D, H, W).
-        intensities: As in :class:`PreparedCase`.
-        moments: As in :class:`PreparedCase`.
-        geometry: Of the case.
-        classes: How many there are, background included.
+        intensities: (M, n) intensities of foreground voxels, as in :class:`PreparedCase`.
+        moments: Intensity moments of each modality, as in :class:`PreparedCase`.
+        geometry: Geometry of the case.
+        classes: Number of classes, background included.
     """
     sampled = {value: _sample_voxels(label == value, name, value) for value in range(1, classes)}
     arrays = {

@@ -42,12 +42,12 @@ AS_IN_FILES: Orientation = ((0, 1), (1, 1), (2, 1))
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a prepared case lies on the grid of its files.
+    """Position of a prepared case on the grid of its files.
 
     Attributes:
         affine: Rows of the files' (4, 4) affine, voxel index to RAS mm.
         shape: (X, Y, Z) of the files.
-        orientation: How the volume was turned.
+        orientation: Axis permutation and flips that turned the volume to RAS.
         crop: First and one past the last voxel that was kept, along the turned axes.
         spacing: Voxel size in mm along the turned axes, before resampling.
         resampled: Shape after resampling, along the turned axes; that of the crop where nothing was resampled.
@@ -75,7 +75,7 @@ class Geometry:
         return depth, extents[0], extents[1]
 
     def to_files(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Puts a label map (D, H, W) of the cropped volume on the files' grid; what was cut off is background.
+        """Maps a label map (D, H, W) of the cropped volume to the files' grid; voxels outside the crop are background.
 
         Returns:
             (X, Y, Z), contiguous.
@@ -93,7 +93,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Geometry:
-        """Reads what :meth:`to_json` wrote.
+        """Reads the values of :meth:`to_json`.
 
         Raises:
             KeyError: Something is missing.

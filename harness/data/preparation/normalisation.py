@@ -23,7 +23,7 @@ _PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Window:
-    """How one CT-like modality is clipped, shifted and scaled."""
+    """Clipping, shift and scale of one CT-like modality."""
 
     low: float
     high: float
@@ -35,13 +35,13 @@ class Window:
 class Normaliser:
     """Shifts and scales every modality.
 
-    By z-score, voxels that are 0 (outside the body) stay 0. In CT 0 is water, so nothing is spared there. Nothing of
-    the test cases enters what is fitted.
+    With z-scores, voxels that are 0 (outside the body) stay 0. In CT 0 is water, so all voxels are normalised. Only
+    training cases are used for fitting.
 
     Attributes:
-        kinds: How each modality is normalised.
-        training: Moments over the training cases, one a modality; used by ``zscore_train``.
-        windows: One a modality, from the training cases' foreground; None but for ``ct``.
+        kinds: Normalisation of each modality, in channel order.
+        training: Moments over the training cases, one per modality; used by ``zscore_train``.
+        windows: Clipping window of each modality, from the training cases' foreground; ``None`` except for ``ct``.
     """
 
     kinds: tuple[Normalisation, ...]
@@ -50,17 +50,17 @@ class Normaliser:
 
     @classmethod
     def fit(cls, kinds: Normalisation | Sequence[Normalisation], training: Sequence[PreparedCase]) -> Normaliser:
-        """Takes the statistics of the training cases.
+        """Computes the statistics of the training cases.
 
         Args:
-            kinds: One a modality, or one for all.
+            kinds: Normalisation of each modality, or one for all of them.
             training: Training cases.
 
         Raises:
-            DataError: No training case shows foreground, so that a CT window cannot be had.
+            DataError: No training case shows foreground, so that no CT window can be computed.
         """
         per_modality = zip(*(case.moments for case in training), strict=True)
-        moments = tuple(reduce(add, found) for found in per_modality)
+        moments = tuple(reduce(add, values) for values in per_modality)
         every = (kinds,) * len(moments) if isinstance(kinds, str) else tuple(kinds)
         windows = tuple(
             _window(np.concatenate([case.intensities[index] for case in training])) if kind == "ct" else None
@@ -74,11 +74,11 @@ class Normaliser:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Normaliser:
-        """Reads what :meth:`to_json` wrote.
+        """Reads the values of :meth:`to_json`.
 
         Raises:
             KeyError: Something is missing.
-            TypeError: It is of another form.
+            TypeError: The values have another form.
         """
         return cls(
             tuple(values["kinds"]),
@@ -105,7 +105,7 @@ class Normaliser:
 def _window(foreground: NDArray[np.float32]) -> Window:
     if not len(foreground):
         raise DataError(
-            "No training case shows any foreground, so CT cannot be normalised by it.",
+            "CT cannot be normalised: no training case contains foreground.",
             hint="Are the labels of the training cases there?",
         )
     low, high = np.percentile(foreground, _PERCENTILES)

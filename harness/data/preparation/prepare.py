@@ -3,8 +3,8 @@
 What is done to a case is in :mod:`harness.data.preparation.preprocessing`. Intensities stay as in the files; they are
 normalised when batches are made (:mod:`harness.data.preparation.normalisation`).
 
-The cache has a folder named by a hash of the dataset's files and of all settings that shape an entry. An entry appears
-whole or not at all, two processes share the work instead of doing it twice, and what a killed process left is removed.
+The cache has a folder named by a hash of the dataset's files and of all settings that shape an entry. Entries are
+written atomically, processes share the work instead of doing it twice, and remains of killed processes are removed.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ def prepare(
     """Returns the cases prepared, from the cache where they are there already.
 
     Args:
-        dataset: Facts.
+        dataset: Facts of the dataset.
         reader: Reader of the dataset's folder.
-        cases: Which ones.
-        settings: How.
+        cases: Identifiers of the cases to prepare.
+        settings: Preparation settings of the protocol.
         patch_size: Network input; its last two numbers are the plane that slices are resized to.
         cache: Folder of the cache.
         progress: Called with (done, total), first with what is in the cache, then after each case.
@@ -69,14 +69,14 @@ def prepare(
     Raises:
         DataError: Cases cannot be read or written; all that fail are named, the others are prepared.
     """
-    say = progress or _say_nothing
+    report = progress or _ignore_progress
     job = _Job(dataset, reader, PreprocessingPlan.choose(dataset, settings, patch_size), cache)
-    found = dict(zip(cases, _read(job.open, cases), strict=True))
-    missing = [name for name, entry in found.items() if entry is None]
-    done = len(found) - len(missing)
-    say(done, len(found))
+    entries = dict(zip(cases, _read(job.open, cases), strict=True))
+    missing = [name for name, entry in entries.items() if entry is None]
+    done = len(entries) - len(missing)
+    report(done, len(entries))
     failures: dict[str, HarnessError] = {}
-    # Cases that another process is at are left to it and waited for at the end.
+    # Cases that another process is preparing are left to it; we wait for them at the end.
     busy: list[str] = []
     for wait, names in ((False, missing), (True, busy)):
         for name, outcome in zip(names, _outcomes(job, names, wait, workers), strict=True):
@@ -86,11 +86,11 @@ def prepare(
             if isinstance(outcome, HarnessError):
                 failures[name] = outcome
             done += 1
-            say(done, len(found))
+            report(done, len(entries))
     if failures:
-        raise _joined(failures, len(found))
+        raise _joined(failures, len(entries))
     made = dict(zip(missing, _read(job.reopen, missing), strict=True))
-    return [found[name] or made[name] for name in cases]
+    return [entries[name] or made[name] for name in cases]
 
 
 def _read(reading: Callable[[str], _Entry], names: Sequence[str]) -> list[_Entry]:
@@ -99,7 +99,7 @@ def _read(reading: Callable[[str], _Entry], names: Sequence[str]) -> list[_Entry
         return list(pool.map(reading, names))
 
 
-def _say_nothing(done: int, total: int) -> None:
+def _ignore_progress(done: int, total: int) -> None:
     del done, total
 
 
@@ -114,7 +114,7 @@ class _Job:
     """Prepares single cases; works in any process.
 
     Args:
-        dataset: Facts.
+        dataset: Facts of the dataset.
         reader: Reader of the dataset's folder.
         plan: Preprocessing steps.
         cache: Folder of the cache.
@@ -135,25 +135,25 @@ class _Job:
         """Returns a case that was just prepared.
 
         Raises:
-            DataError: It is damaged already.
+            DataError: The entry is already damaged.
         """
-        found = self.open(name)
-        if found is None:
+        prepared = self.open(name)
+        if prepared is None:
             raise DataError(
                 f"The cache entry {self.folder / name} is damaged right after writing.",
                 hint="Is the disk full or failing?",
             )
-        return found
+        return prepared
 
     def run(self, name: str, wait: bool) -> str | HarnessError:
         """Prepares one case unless it is there.
 
         Returns:
-            ``done``, ``busy`` where another process is at it and ``wait`` is false, or what is wrong with the case.
+            ``done``, ``busy`` where another process is preparing it and ``wait`` is false, or the error.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # The system lets go of the lock when a process ends, however it ends.
+            # The system releases the lock when a process ends, however it ends.
             with FileLock(self.folder / f".{name}.lock", blocking=wait):
                 if self.open(name) is None:
                     self._remove_remains(name)
@@ -170,7 +170,7 @@ class _Job:
         return "done"
 
     def _remove_remains(self, name: str) -> None:
-        """Removes a damaged entry and what killed processes left of unfinished ones."""
+        """Removes a damaged entry and unfinished entries of killed processes."""
         unfinished = re.compile(rf"\.{re.escape(name)}\.\d+\.[0-9a-f]{{8}}\.tmp")
         for path in list(self.folder.iterdir()):
             if path.name == name or unfinished.fullmatch(path.name):
@@ -180,7 +180,7 @@ class _Job:
         try:
             case = self._reader.load(name)
         except OSError as error:
-            raise DataError(f"Its files cannot be read: {error}", hint="Check them and their permissions.") from error
+            raise DataError(f"The files cannot be read: {error}", hint="Check them and their permissions.") from error
         _check(case, self._dataset, name)
         made = preprocess(case, name, self._plan)
         with atomic_folder(self.folder / name) as temporary:
@@ -197,7 +197,7 @@ class _Job:
 
 
 class _Outcomes(TorchDataset[str | HarnessError]):
-    """Outcome number n is had by preparing case number n."""
+    """Prepares case number n when outcome number n is read."""
 
     def __init__(self, job: _Job, names: Sequence[str], wait: bool) -> None:
         self._job, self._names, self._wait = job, names, wait
@@ -210,7 +210,7 @@ class _Outcomes(TorchDataset[str | HarnessError]):
 
 
 def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iterator[str | HarnessError]:
-    """Prepares cases and yields what became of them, in order.
+    """Prepares cases and yields their outcomes, in order.
 
     The processes are torch's: they end when this one ends, however it ends.
     """
@@ -246,7 +246,7 @@ def _check(case: Case, dataset: Dataset, name: str) -> None:
     expected = (len(dataset.modalities), *case.label.shape)
     if case.images.shape != expected:
         raise DataError(
-            f"Case {name} of {dataset.name}: images have shape {case.images.shape}, the label asks for {expected}.",
+            f"Case {name} of {dataset.name}: images have shape {case.images.shape}, but the label requires {expected}.",
             hint="All modalities and the label of a case must share one grid.",
         )
     if not np.isfinite(case.affine).all() or not np.linalg.det(case.affine):

@@ -27,7 +27,7 @@ def new_shape(shape: Sequence[int], old: Sequence[float], new: Sequence[float]) 
 
     Args:
         shape: Voxels along each axis.
-        old: Their size in mm.
+        old: Voxel size in mm along each axis.
         new: The size in mm after resampling.
     """
     return tuple(max(1, round(count * before / after)) for count, before, after in zip(shape, old, new, strict=True))
@@ -43,11 +43,11 @@ def resample_images(
     """Resamples (M, X, Y, Z) to (M, *shape).
 
     Args:
-        images: Intensities.
+        images: (M, X, Y, Z) images.
         shape: Voxels afterwards.
         old: Voxel size in mm.
         new: Voxel size in mm afterwards.
-        zero_is_outside: Of each modality, whether 0 means outside the body, see :func:`interpolate_inside`.
+        zero_is_outside: For each modality, whether 0 means outside the body, see :func:`interpolate_inside`.
     """
     if images.shape[1:] == shape:
         return images
@@ -70,9 +70,9 @@ def interpolate_inside(
     wherever less than half of a voxel is inside.
 
     Args:
-        image: Of any shape.
-        interpolate: How the intensities are interpolated.
-        interpolate_mask: How the mask of the inside is.
+        image: Image of any shape.
+        interpolate: Interpolation of the intensities.
+        interpolate_mask: Interpolation of the mask of the body.
     """
     inside = image != 0
     if inside.all():

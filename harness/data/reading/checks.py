@@ -1,4 +1,4 @@
-"""Finds what a user must put right in a dataset's folder before a study stands on it."""
+"""Finds problems in a dataset's folder that the user must correct before running a study."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from harness.errors import DataError, HarnessError
 
 __all__ = ["Checked", "Finding", "check_dataset"]
 
-#: ``fix``: must be put right. ``look``: may be meant, should be looked at.
+#: ``fix``: must be corrected. ``look``: may be intended, should be reviewed.
 Severity = Literal["fix", "look"]
 
 _MOST_THREADS = 4  # each holds a whole case
 
-#: A voxel size so many times larger or smaller than the median is said to be odd.
-_ODD_SPACING = 3.0
+#: A voxel size so many times larger or smaller than the median is reported.
+_SPACING_RATIO = 3.0
 
 _MOST_NAMED = 4
 
@@ -35,10 +35,10 @@ class Finding:
     """Something about a dataset.
 
     Attributes:
-        severity: Whether it must be put right.
+        severity: Whether the problem must be corrected.
         where: Case, cases or fold.
-        what: What is wrong.
-        remedy: What to do.
+        what: Description of the problem.
+        remedy: Action that solves it.
     """
 
     severity: Severity
@@ -49,14 +49,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was looked at, and what was found.
+    """Result of a check.
 
     Attributes:
         labelled: Cases with a label.
-        unlabelled: Cases without.
+        unlabelled: Cases without a label.
         readable: Cases that could be read.
         shapes: Voxels along each axis to number of cases.
-        findings: The ones to be put right first.
+        findings: Findings, those that must be corrected first.
     """
 
     labelled: int
@@ -67,13 +67,13 @@ class Checked:
 
     @property
     def must_fix(self) -> bool:
-        """Whether anything must be put right."""
+        """Whether any finding must be corrected."""
         return any(finding.severity == "fix" for finding in self.findings)
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What is remembered of a case once it was read."""
+class _CaseProperties:
+    """Properties of a case that was read, for comparisons between cases."""
 
     case: str
     findings: tuple[Finding, ...]
@@ -87,13 +87,13 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
     """Reads every case and compares all of them.
 
     Args:
-        dataset: Facts.
-        reader: Of the folder.
+        dataset: Facts of the dataset.
+        reader: Reader of the dataset's folder.
         progress: Called with (done, total).
     """
     labelled = set(reader.cases())
     cases = [*reader.cases(), *reader.unlabelled()]
-    seen: list[_Seen] = []
+    seen: list[_CaseProperties] = []
     threads = min(_MOST_THREADS, cores())
     with ThreadPoolExecutor(threads) as pool:
         for one in pool.map(lambda case: _look(dataset, reader, case, case in labelled), cases):
@@ -101,7 +101,7 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
             if progress is not None:
                 progress(len(seen), len(cases))
     findings = [finding for one in seen for finding in one.findings]
-    findings += _duplicates(dataset, reader, seen) + _odd_spacings(seen) + _leaks(dataset, reader)
+    findings += _duplicates(dataset, reader, seen) + _unusual_spacings(seen) + _leaks(dataset, reader)
     shapes: dict[tuple[int, ...], int] = defaultdict(int)
     for one in seen:
         if one.shape:
@@ -116,7 +116,7 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
 
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Joins what is the same of several cases into one line."""
+    """Joins equal findings of several cases into one line."""
     cases: dict[tuple[Severity, str, str], list[str]] = defaultdict(list)
     for one in findings:
         cases[one.severity, one.what, one.remedy].append(one.where)
@@ -129,15 +129,15 @@ def _named(cases: list[str]) -> str:
     return f"{len(cases)} cases: {', '.join(cases[:_MOST_NAMED])}, ..."
 
 
-def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _Seen:
+def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _CaseProperties:
     try:
         content = reader.load(case)
-        odd = case_warnings(reader, case, content)
+        warnings = case_warnings(reader, case, content)
     except DataError as error:
-        return _Seen(case, (Finding("fix", case, error.message, error.hint),))
-    findings = [Finding("fix", case, words, "Compare with `harness data preview`.") for words in odd]
-    findings += _content_findings(dataset, case, content, labelled and not odd)
-    return _Seen(
+        return _CaseProperties(case, (Finding("fix", case, error.message, error.hint),))
+    findings = [Finding("fix", case, words, "Compare with `harness data preview`.") for words in warnings]
+    findings += _content_findings(dataset, case, content, labelled and not warnings)
+    return _CaseProperties(
         case,
         tuple(findings),
         tuple(content.label.shape),
@@ -156,11 +156,13 @@ def _content_findings(dataset: Dataset, case: str, content: Case, labelled: bool
         if image.size and image.min() == image.max():
             yield Finding("fix", case, f"{name} has the same value everywhere", "Get the image again.")
     if labelled and not content.label.any():
-        yield Finding("look", case, "the label is empty", "Is it meant? Nothing can be learned from it.")
+        yield Finding(
+            "look", case, "the label is empty", "Check whether that is intended: training cannot learn from it."
+        )
 
 
-def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_Seen]) -> list[Finding]:
-    """Returns what stands twice: an image under two patients or two modalities, a label under two patients."""
+def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_CaseProperties]) -> list[Finding]:
+    """Finds duplicates: an image of two patients or two modalities, a label of two patients."""
     owners: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for one in seen:
         for name, digest in zip(dataset.modalities, one.images, strict=False):
@@ -191,7 +193,7 @@ def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_Seen]) -> list
     return [*between, *within]
 
 
-def _odd_spacings(seen: Iterable[_Seen]) -> list[Finding]:
+def _unusual_spacings(seen: Iterable[_CaseProperties]) -> list[Finding]:
     known = [one for one in seen if one.spacing]
     if not known:
         return []
@@ -199,7 +201,7 @@ def _odd_spacings(seen: Iterable[_Seen]) -> list[Finding]:
     return [
         Finding("look", one.case, f"voxels of {_millimetres(one.spacing)} mm; the median is {_millimetres(median)}")
         for one in known
-        if (np.maximum(np.array(one.spacing) / median, median / np.array(one.spacing)) > _ODD_SPACING).any()
+        if (np.maximum(np.array(one.spacing) / median, median / np.array(one.spacing)) > _SPACING_RATIO).any()
     ]
 
 

@@ -1,4 +1,4 @@
-"""What readers share: finding folders and files, staying inside the dataset's, and telling content apart quickly."""
+"""Shared by readers: finding folders and files inside the dataset's folder, and hashing their content quickly."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def find_folder(root: Path, is_it: Callable[[Path], bool], what: str, depth: int
     """Returns the folder that holds the data: ``root``, or one nested in it (archives often unpack doubly nested).
 
     Args:
-        root: What the user named.
+        root: Folder that the user named.
         is_it: Tells the folder.
-        what: What the folder must hold, for the message.
-        depth: How deep to look.
+        what: Description of the data for the message, e.g. ``train.csv``.
+        depth: Number of levels below ``root`` to search.
 
     Raises:
         DataError: There is none, or there are several at the same depth.
     """
     for level in levels(root, depth):
-        found = [folder for folder in level if is_it(folder)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(str(folder) for folder in found[:3])
+        matches = [folder for folder in level if is_it(folder)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(str(folder) for folder in matches[:3])
             raise DataError(f"{root} holds {what} more than once: {listed}", hint="Name one of these folders.")
     raise DataError(
         f"{root} does not hold {what}.", hint="Name the folder as unpacked from the official archive, unchanged."
@@ -50,8 +50,8 @@ def levels(root: Path, depth: int, is_leaf: Callable[[Path], bool] = lambda _: F
     """Yields the folders at each depth: ``root`` alone, then its folders, and so on.
 
     Args:
-        root: Where to begin.
-        depth: How deep to go.
+        root: Folder to begin with.
+        depth: Number of levels below ``root``.
         is_leaf: Tells the folders that are yielded but not looked into.
 
     Raises:
@@ -71,22 +71,22 @@ def by_name(folders: Iterable[Path], root: Path, what: str, remedy: str) -> dict
     Args:
         folders: Folders within ``root``.
         root: Folder of the dataset.
-        what: What a folder is, e.g. ``patient``.
-        remedy: What to do where there are two of one name.
+        what: Kind of folder for the message, e.g. ``patient``.
+        remedy: Hint of the error where two folders share a name.
 
     Raises:
         DataError: There are.
     """
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for folder in folders:
-        other = found.setdefault(folder.name, folder)
+        other = named.setdefault(folder.name, folder)
         if other is not folder:
             raise DataError(f"{root} holds {what} {folder.name} twice: in {other} and {folder}.", hint=remedy)
-    return found
+    return named
 
 
 def visible(folder: Path) -> list[Path]:
-    """Returns the entries of a folder, sorted, without hidden ones and what macOS adds (``._*`` and ``__MACOSX``).
+    """Returns the entries of a folder, sorted, without hidden ones and those of macOS (``._*``, ``__MACOSX``).
 
     Raises:
         DataError: The folder cannot be listed.
@@ -104,7 +104,7 @@ def nifti_file(root: Path, stem: Path) -> Path:
 
     Args:
         root: Folder of the dataset, which the file may not lead out of.
-        stem: Its path without ending.
+        stem: Path of the file without its ending.
 
     Raises:
         DataError: It is there in both forms, or a link leads out of ``root``.

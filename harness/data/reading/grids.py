@@ -29,8 +29,8 @@ def check_same_grid(
 
     Args:
         path: The file.
-        shape: Its voxels along each axis.
-        affine: Its (4, 4) affine to mm.
+        shape: Number of voxels along each axis.
+        affine: (4, 4) affine, voxel index to mm.
         reference: The file whose grid it must have.
         reference_shape: That one's shape.
         reference_affine: That one's affine.

@@ -57,7 +57,7 @@ def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8],
     """Reads a 3D label map; values are rounded, as some tools store 0.9999.
 
     Raises:
-        DataError: As :func:`read_image`, or a value is no whole number or not among ``declared``.
+        DataError: As :func:`read_image`, or a value is not an integer or not among ``declared``.
     """
     voxels, affine = _read(path)
     rounded = voxels
@@ -66,11 +66,11 @@ def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8],
         rounded = np.rint(voxels)
         if np.abs(voxels - rounded).max(initial=0) > _NEARLY:
             raise DataError(
-                f"{path} holds values that are no labels, such as {voxels[np.abs(voxels - rounded) > _NEARLY][0]:.3g}.",
+                f"{path} holds invalid label values, such as {voxels[np.abs(voxels - rounded) > _NEARLY][0]:.3g}.",
                 hint="Labels must be resampled by the nearest neighbour: take the file as it was downloaded.",
             )
-    found = _values(rounded)
-    if surplus := sorted(found - declared):
+    present = _values(rounded)
+    if surplus := sorted(present - declared):
         raise DataError(
             f"{path} holds label values {surplus}, but the dataset declares {sorted(declared)}.",
             hint="Is this the right file, and the right release of the dataset?",
@@ -114,7 +114,7 @@ def _read(path: Path, dimensions: tuple[int, ...] = (_VOLUME,)) -> tuple[NDArray
         ) from error
     if voxels.dtype.kind not in "iuf":
         raise DataError(
-            f"{path} holds {voxels.dtype}; one real number a voxel is expected.",
+            f"{path} holds {voxels.dtype}; one real number per voxel is expected.",
             hint="Is it a colour picture, or the raw data of a scanner? Take the image itself.",
         )
     if voxels.ndim not in dimensions:

@@ -18,7 +18,7 @@ from harness.errors import DataError
 
 __all__ = ["draw_preview"]
 
-#: Okabe and Ito's colours, told apart by the colour-blind too.
+#: Okabe and Ito's colours, distinguishable for colour-blind readers.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 _INCH = 2.1
 _AXIAL = 2
@@ -29,8 +29,8 @@ def draw_preview(dataset: Dataset, reader: Reader, out: Path, count: int) -> lis
     """Draws a contact sheet.
 
     Args:
-        dataset: Facts.
-        reader: Of the folder.
+        dataset: Facts of the dataset.
+        reader: Reader of the dataset's folder.
         out: The picture; its ending chooses the format.
         count: Number of cases, evenly chosen from the labelled ones; from the others where there is none with a label.
 

@@ -1,4 +1,4 @@
-"""Generated data: a marker in its folder, so that every table can say so and no training code needs to know."""
+"""Generated data: a marker in its folder lets every table state it, and training code needs no special case."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def generate(
     """Writes a generated tree in a dataset's official layout; it is there whole or not at all.
 
     Args:
-        dataset: Whose layout.
+        dataset: Dataset whose layout is written.
         out: A folder that does not exist, or an empty one.
         patients: Labelled patients.
         seed: The same seed gives the same images.
@@ -51,11 +51,11 @@ def generate(
             modality shows something that others do not.
 
     Raises:
-        HarnessError: There is no generator, or an argument is out of range.
-        DataError: ``out`` holds something.
+        HarnessError: The dataset has no generator, or an argument is out of range.
+        DataError: ``out`` is not empty.
     """
     if not dataset.generator:
-        raise HarnessError(f"There is no generator for '{dataset.name}'.", hint="`harness data` lists the datasets.")
+        raise HarnessError(f"The dataset '{dataset.name}' has no generator.", hint="`harness data` lists the datasets.")
     if patients < LEAST_PATIENTS:
         raise HarnessError(
             f"{patients} patients are too few.", hint=f"At least {LEAST_PATIENTS} are needed to make five folds."
@@ -78,7 +78,7 @@ def _known(informative: str, dataset: Dataset, draw: Callable[..., None]) -> str
     if "informative" not in inspect.signature(draw).parameters:
         raise HarnessError(
             f"The generator of {dataset.name} cannot make one modality the informative one.",
-            hint="Those of the BraTS datasets can.",
+            hint="Choose one of the BraTS datasets.",
         )
     if informative not in dataset.modalities:
         raise HarnessError(
@@ -94,9 +94,9 @@ def mark_generated(
 
     Args:
         root: The folder that was filled.
-        dataset: Whose layout it has.
-        patients: How many there are.
-        seed: What it was drawn from.
+        dataset: Name of the dataset whose layout the folder has.
+        patients: Number of patients.
+        seed: Random seed of the patients.
         scale: Size against the real images, 1 for the official shape.
         informative: Modality that carries the signal alone, if one does.
     """
@@ -108,7 +108,7 @@ def is_generated(root: Path) -> bool:
     """Returns whether a dataset folder, or a folder it lies in (two levels up at most), was generated.
 
     Raises:
-        DataError: There is a marker that cannot be read.
+        DataError: The marker cannot be read.
     """
     for folder in (root, *list(root.resolve().parents)[:2]):
         marker = folder / MARKER
@@ -122,10 +122,10 @@ def is_generated(root: Path) -> bool:
 
 
 def describe(root: Path) -> str:
-    """Says in words what a folder holds that is not empty: which generated patients, or something else.
+    """Describes the content of a folder that is not empty: its generated patients, or other files.
 
     Raises:
-        DataError: There is a marker that cannot be read.
+        DataError: The marker cannot be read.
     """
     marker = root / MARKER
     if not marker.is_file():
@@ -139,13 +139,13 @@ def describe(root: Path) -> str:
 
 
 def kind_of(dataset: Dataset, root: Path | None) -> str:
-    """Returns ``real``, ``embedded`` or ``generated``: what lies in the folder counts, not what the dataset is.
+    """Returns ``real``, ``embedded`` or ``generated``: the content of the folder decides.
 
     Args:
-        dataset: Facts.
-        root: Its folder; ``None`` where it is usually found.
+        dataset: Facts of the dataset.
+        root: Folder of the dataset; ``None`` for its usual place.
 
     Raises:
-        DataError: There is no such folder.
+        DataError: The folder does not exist.
     """
     return "generated" if is_generated(dataset.locate(root)) else dataset.kind

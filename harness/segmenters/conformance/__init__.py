@@ -1,6 +1,6 @@
 """The conformance suite: whether a network keeps the segmenter contract.
 
-It serves our networks and anybody else's, and knows none by name. From pytest::
+It checks networks of this project and of other packages alike, and knows none by name. From pytest::
 
     @pytest.mark.parametrize(("check", "case"), conformance.plan(SEGMENTER), ids=str)
     def test_conformance(check, case):

@@ -119,7 +119,7 @@ def check_device(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
                 ) from error
         if elsewhere.seen:
             raise ConformanceError(
-                f"{mode_name(mode)} tensors lie beside its device, in {some(sorted(elsewhere.seen))}.",
+                f"{mode_name(mode)} tensors are on another device, in {some(sorted(elsewhere.seen))}.",
                 hint="Register them as buffers, or make them on the device of the input.",
             )
 
@@ -201,7 +201,7 @@ def check_gradients(segmenter: Segmenter, task: Task, options: Mapping[str, Any]
     trainable = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     declared = frozenset(getattr(network, "dead_parameters", ()))
     if unknown := sorted(declared - trainable.keys()):
-        raise ConformanceError(f"dead_parameters names what is no trainable parameter: {some(unknown)}.")
+        raise ConformanceError(f"dead_parameters names tensors that are not trainable parameters: {some(unknown)}.")
     reached = {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
     if silent := sorted(trainable.keys() - reached - declared):
         count = sum(trainable[name].numel() for name in silent)
@@ -210,7 +210,7 @@ def check_gradients(segmenter: Segmenter, task: Task, options: Mapping[str, Any]
             hint="Remove them, or name them in the network's attribute dead_parameters.",
         )
     if alive := sorted(declared & reached):
-        raise ConformanceError(f"dead_parameters names what receives a gradient: {some(alive)}.")
+        raise ConformanceError(f"dead_parameters names tensors that receive a gradient: {some(alive)}.")
 
 
 def check_determinism(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -272,11 +272,15 @@ def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) 
     none, first, last = outputs.values()
     if segmenter.uses_leading:
         if close(first, last):
-            raise ConformanceError("it declares uses_leading, and the first or the last modality leading is all one.")
+            raise ConformanceError(
+                "it declares uses_leading, but its output is the same for the first and the last modality leading."
+            )
         if close(none, first):
-            raise ConformanceError("it declares uses_leading, and no leading modality equals the first one leading.")
+            raise ConformanceError(
+                "it declares uses_leading, but without a leading modality its output is the same as with the first."
+            )
     elif not (close(none, first) and close(none, last)):
-        raise ConformanceError("the leading modality changes its output, and it does not declare uses_leading.")
+        raise ConformanceError("the leading modality changes its output, but it does not declare uses_leading.")
 
 
 def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which checks run on which cases, and what comes of them."""
+"""The conformance suite: checks, cases and results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FALLBACK_SIDE = 128
 
 @dataclass(frozen=True)
 class Case:
-    """What one check builds a network for.
+    """Task and options for which a check builds a network.
 
     Attributes:
-        task: What to segment.
+        task: Segmentation task.
         options: Options as a study would give them.
     """
 
@@ -51,7 +51,7 @@ class Check:
         name: Short name, for reports and test ids.
         function: Raises where the promise is broken.
         scope: Whether every case is worth its time, or one of each dimension, or a single one.
-        slow: Whether it takes so long that it is left out unless asked for.
+        slow: Whether the check takes long and runs only on request.
         min_modalities: Number of modalities without which there is nothing to check.
     """
 
@@ -82,13 +82,13 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check went on one case.
+    """Result of one check on one case.
 
     Attributes:
         check: The check's name.
         case: The case, in short.
         passed: Whether the promise is kept.
-        message: What is wrong; empty where the check passed.
+        message: Description of the problem; empty where the check passed.
         seconds: Time taken.
     """
 
@@ -135,29 +135,29 @@ def cases(segmenter: Segmenter) -> list[Case]:
     options = {"preset": "tiny"} if "tiny" in segmenter.presets else {}
     low, high = segmenter.modality_counts
     counts = [count for count in MODALITY_COUNTS if low <= count <= high] or [low]
-    found = []
+    selected = []
     for dims in sorted(segmenter.spatial_dims):
         patch_size = _valid_patch(segmenter, dims, counts[-1], options)
         for count in counts:
             names = tuple(f"modality{index}" for index in range(count))
             leadings = dict.fromkeys([None, 0, count - 1]) if segmenter.uses_leading else [None]
-            found += [Case(Task(names, leading, CLASSES, patch_size), options) for leading in leadings]
-    return found
+            selected += [Case(Task(names, leading, CLASSES, patch_size), options) for leading in leadings]
+    return selected
 
 
 def plan(segmenter: Segmenter, *, slow: bool = False) -> list[tuple[Check, Case]]:
     """Returns every check with every case it is worth running on.
 
     Args:
-        segmenter: What to check.
+        segmenter: Segmenter to check.
         slow: Whether to include the slow checks.
 
     Raises:
         ConformanceError: No patch size that was tried can be built.
     """
-    found = cases(segmenter)
-    richest = {case.task.spatial_dims: case for case in found}
-    chosen = {"case": found, "dimension": list(richest.values()), "segmenter": found[-1:]}
+    selected = cases(segmenter)
+    richest = {case.task.spatial_dims: case for case in selected}
+    chosen = {"case": selected, "dimension": list(richest.values()), "segmenter": selected[-1:]}
     return [
         (check, case)
         for check in CHECKS
@@ -171,7 +171,7 @@ def run(segmenter: Segmenter, *, slow: bool = False) -> list[CheckResult]:
     """Runs the suite on a segmenter and reports every result, good or bad.
 
     Args:
-        segmenter: What to check.
+        segmenter: Segmenter to check.
         slow: Whether to include the slow checks.
     """
     started = time.perf_counter()

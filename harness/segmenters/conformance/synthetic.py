@@ -1,4 +1,4 @@
-"""What the checks share: networks from fixed seeds, images of blobs in noise, and comparisons."""
+"""Shared by the checks: networks from fixed seeds, images of blobs in noise, and comparisons."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ConformanceError(HarnessError):
 
 
 class Elsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares no types here
-    """Notes the operations that read or make a tensor on another device; single numbers may come from anywhere.
+    """Records operations that read or create a tensor on another device; scalars may come from any device.
 
     Attributes:
         seen: Names of these operations.

@@ -1,1 +1,1 @@
-"""What the three BraTS releases have in common: their layout, their reader, their generated patients."""
+"""Common parts of the three BraTS releases: layout, reader and generated patients."""

@@ -1,4 +1,4 @@
-"""Words the three BraTS datasets share; light, as facts are listed without numpy."""
+"""Notes that the three BraTS datasets share; without numpy, so that listing facts stays fast."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ _GROWTH = 1.15
 
 @dataclass(frozen=True)
 class _Release:
-    """How a release writes its files.
+    """File format of a release.
 
     Attributes:
         shape: Official voxels along X, Y, Z.
-        directions: Of each axis against right, anterior, superior.
+        directions: For each axis, its direction against right, anterior, superior.
         origin: First voxel's centre in RAS mm.
         separator: Between case and modality.
         modalities: Names of the sequences T1, T1 with contrast agent, T2, FLAIR.
@@ -124,9 +124,9 @@ class _Drawing:
     """Draws patients of one tree.
 
     Args:
-        release: How files are written.
-        seed: Of the tree.
-        scale: Of the matrix.
+        release: File format of the release.
+        seed: Random seed of the tree.
+        scale: Size of the image matrix against the official one.
         informative: Modality that carries the signal alone; ``None`` for what sequences really show.
     """
 
@@ -141,10 +141,10 @@ class _Drawing:
         """Draws one scan of a patient and writes it.
 
         Args:
-            folder: Of the case; its name is the case's.
-            index: Of the patient; the same brain and tumour at every timepoint.
-            glioma: What the tumour consists of.
-            timepoint: Of the scan; contrast, shading and noise are its own.
+            folder: Folder of the case; its name is the case's name.
+            index: Number of the patient; the same brain and tumour at every timepoint.
+            glioma: Composition of the tumour.
+            timepoint: Number of the scan; each has its own contrast, shading and noise.
             labelled: Whether the segmentation is written.
         """
         brain = draw_brain(self._grid, np.random.default_rng([self._seed, index, 0]))

@@ -1,8 +1,8 @@
-"""Where a BraTS release keeps its cases.
+"""Folder layout of the BraTS releases.
 
-Every release has one folder a case, named by the case, in which the modalities and ``seg`` carry the case's name. What
-lies around these folders differs by release, archive and mirror (``HGG`` and ``LGG``, ``training_data1_v2``, archives
-that unpack doubly nested), so the folders are found by their names, however deep.
+Every release has one folder per case, named by the case; its files (modalities and ``seg``) carry the case's name too.
+The folders around differ by release, archive and mirror (``HGG`` and ``LGG``, ``training_data1_v2``, archives that
+unpack doubly nested), so case folders are found by their names at any depth.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _DEPTH = 6
 
 @dataclass(frozen=True)
 class Layout:
-    """How one release names things.
+    """Naming scheme of one release.
 
     Attributes:
-        title: What messages call it.
+        title: Name of the release in messages.
         case: Pattern of a case's name; its group ``patient`` is the patient.
         separator: Between a case's name and what a file holds: ``_`` or ``-``.
         modalities: File suffixes, in the dataset's modality order.
@@ -66,7 +66,7 @@ class CaseFolder:
     """One case.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the case.
         labelled: Whether it must have a segmentation: all have that do not lie in a validation folder.
     """
 
@@ -78,11 +78,11 @@ def find_cases(root: Path, layout: Layout) -> dict[str, CaseFolder]:
     """Returns the cases below a folder, sorted by name.
 
     Args:
-        root: What the user named: one unpacked archive, or a folder that holds several.
-        layout: Of the release.
+        root: Folder that the user named: one unpacked archive, or a folder that holds several.
+        layout: Layout of the release.
 
     Raises:
-        DataError: There is none, one case lies there twice (two releases, or an archive unpacked twice), or a case of
+        DataError: No case was found, a case was found twice (two releases, or an archive unpacked twice), or a case of
             a validation folder has a segmentation.
     """
 
@@ -91,20 +91,20 @@ def find_cases(root: Path, layout: Layout) -> dict[str, CaseFolder]:
 
     folders = (folder for level in levels(root, _DEPTH, is_case) for folder in level if is_case(folder))
     once = by_name(folders, root, "case", "Keep one of the two, or name the folder of one release.")
-    found = {name: CaseFolder(folder, _is_labelled(root, folder, layout)) for name, folder in once.items()}
-    if not found:
+    cases = {name: CaseFolder(folder, _is_labelled(root, folder, layout)) for name, folder in once.items()}
+    if not cases:
         raise DataError(
             f"{root} does not hold cases of {layout.title}: there is no folder named like {layout.example}.",
             hint="Name the folder as unpacked from the official archive, unchanged.",
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(cases.items()))
 
 
 def _is_labelled(root: Path, case: Path, layout: Layout) -> bool:
-    """Whether no folder around a case, ``root`` or one in it, says that it is for validation.
+    """Whether no folder around a case, ``root`` or one in it, names it a validation case.
 
     Raises:
-        DataError: One does, and yet there is a segmentation: the name means something else.
+        DataError: One does although the case has a segmentation.
     """
     around = (root.name, *case.relative_to(root).parts[:-1])
     validation = next((name for name in around if "validation" in name.lower()), None)

@@ -18,7 +18,7 @@ from harness.errors import DataError
 
 __all__ = ["BratsReader"]
 
-#: A label that lies outside the brain by more than this share is said to be odd: it may belong to another case.
+#: A label that lies outside the brain by more than this share gives a warning: it may belong to another case.
 _OUTSIDE = 0.02
 
 
@@ -27,7 +27,7 @@ class BratsReader(Reader):
 
     Args:
         root: One unpacked archive, or a folder that holds several (training and validation).
-        layout: Of the release.
+        layout: Layout of the release.
 
     Raises:
         DataError: The folder holds no case of the release, one twice, or a validation case with a segmentation.
@@ -58,7 +58,7 @@ class BratsReader(Reader):
         return tuple(name for name, case in self._cases.items() if not case.labelled)
 
     def patient(self, case: str) -> str:
-        """Returns the patient: what stands before the timepoint in the case's name."""
+        """Returns the patient: the case's name without the timepoint."""
         return self._layout.patient(case)
 
     def split(self, fold: int) -> Split:
@@ -87,22 +87,22 @@ class BratsReader(Reader):
         return Case(np.stack(images), self._to_harness(label), affine)
 
     def warnings(self, case: str, content: Case) -> list[str]:
-        """Says where a shape is not the release's, a segmentation is empty or lies outside the brain."""
-        found = []
+        """Warns of a shape that is not the release's and of a segmentation that is empty or outside the brain."""
+        warnings = []
         if content.label.shape != self._layout.shape and not is_generated(self._root):
-            found.append(
+            warnings.append(
                 f"shape {content.label.shape} is not that of {self._layout.title}, {self._layout.shape}: "
                 "is it another release, or was it resampled?"
             )
         if not self._cases[case].labelled:
-            return found
+            return warnings
         labelled = content.label > 0
         if not labelled.any():
-            return [*found, "the segmentation is empty"]
+            return [*warnings, "the segmentation is empty"]
         outside = float((labelled & ~content.images.any(axis=0)).sum() / labelled.sum())
         if outside > _OUTSIDE:
-            found.append(f"{outside:.0%} of the segmentation lies outside the brain: is it that of another case?")
-        return found
+            warnings.append(f"{outside:.0%} of the segmentation lies outside the brain: is it that of another case?")
+        return warnings
 
     def _refuse_another_release(self, path: Path, shape: tuple[int, ...]) -> None:
         """Cases of 2023 and 2024 are named alike, and the labels of 2023 are labels of 2024, too."""

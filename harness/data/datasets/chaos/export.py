@@ -26,7 +26,7 @@ class ChaosSlices:
     """``MR/CASE/T1DUAL/Results/SLICE.png``, named as the DICOM slices of T1 in phase are."""
 
     def files(self, reader: Reader, case: str) -> tuple[str, ...]:
-        """Returns one file a slice, in slice order."""
+        """Returns one file per slice, in slice order."""
         names: _NamesSlices = reader  # type: ignore[assignment]
         return tuple(f"MR/{case}/T1DUAL/Results/{name}.png" for name in names.slice_names(case))
 
@@ -48,21 +48,21 @@ class ChaosSlices:
         grid: tuple[tuple[int, ...], NDArray[np.float64]],
         values: frozenset[int],
     ) -> list[str]:
-        """Says where a slice cannot be read, or has another shape or other greys."""
+        """Reports slices that cannot be read, or have another shape or other grey values."""
         shape, _ = grid
-        found = []
+        problems = []
         for name in self.files(reader, case):
             try:
                 with Image.open(folder / name) as image:
                     grey = np.asarray(image)
             except (UnidentifiedImageError, OSError, ValueError) as error:
-                found.append(f"{name} cannot be read as PNG: {error}")
+                problems.append(f"{name} cannot be read as PNG: {error}")
                 continue
             if grey.T.shape != shape[:2]:
-                found.append(f"{name} has shape {grey.T.shape}, its image {shape[:2]}.")
+                problems.append(f"{name} has shape {grey.T.shape}, its image {shape[:2]}.")
             elif surplus := sorted({int(value) for value in np.unique(grey)} - values):
-                found.append(f"{name} holds greys {surplus[:5]}; the official ones are {sorted(values)}.")
-        return found
+                problems.append(f"{name} holds greys {surplus[:5]}; the official ones are {sorted(values)}.")
+        return problems
 
 
 def exporter() -> ChaosSlices:

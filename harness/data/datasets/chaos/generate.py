@@ -36,10 +36,10 @@ _UID_LENGTH = 50  # DICOM allows 64; the number of the slice follows
 
 @dataclass(frozen=True)
 class _Stack:
-    """Where the slices of a series lie.
+    """Positions of the slices of a series.
 
     Attributes:
-        heights: Of each slice in mm, in file order.
+        heights: Height of each slice in mm, in file order.
         pixel: Width and height of a pixel in mm.
         series: Number of the series.
     """

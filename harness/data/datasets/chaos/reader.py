@@ -1,7 +1,7 @@
 """Reads the MR part of CHAOS in its official layout.
 
 A case is a patient of ``Train_Sets/MR`` (drawn) or ``Test_Sets/MR`` (not drawn), on the grid of T1 in phase. Outside
-``Test_Sets`` everybody must be drawn: a patient whose drawing is lost is an error, not one less to train on.
+``Test_Sets`` every patient must be drawn: a lost drawing is an error, not one training case less.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ChaosReader(Reader):
         with_t2: Whether T2-SPIR is read as third modality.
 
     Raises:
-        DataError: There is no patient, or one stands in two places.
+        DataError: The folder holds no patient, or a patient twice.
     """
 
     def __init__(self, root: Path, with_t2: bool) -> None:
@@ -77,7 +77,7 @@ class ChaosReader(Reader):
         return standard_split({case: case for case in self.cases()}, fold)
 
     def load(self, case: str) -> Case:
-        """Reads T1 in phase, T1 out of phase, T2-SPIR if asked for, and the organs drawn on T1."""
+        """Reads T1 in phase, T1 out of phase, T2-SPIR if the dataset has it, and the organs drawn on T1."""
         folder = self._folder(case)
         in_phase = self._slices(folder / _IN)
         first, affine = read_series(in_phase)
@@ -92,17 +92,17 @@ class ChaosReader(Reader):
         return Case(np.stack(images), label, affine)
 
     def warnings(self, case: str, content: Case) -> list[str]:
-        """Says where slices are out of order or uneven, an organ is missing, or organs lie on the wrong side."""
+        """Warns of slices out of order or unevenly spaced, missing organs, and organs on the wrong side."""
         folder = self._folder(case)
-        found = _spacing_warnings("T1 in phase", read_positions(self._slices(folder / _IN)))
+        warnings = _spacing_warnings("T1 in phase", read_positions(self._slices(folder / _IN)))
         if self._with_t2:
-            found += _spacing_warnings("T2-SPIR", read_positions(self._slices(folder / _T2)))
+            warnings += _spacing_warnings("T2-SPIR", read_positions(self._slices(folder / _T2)))
         if case in self._drawn:
-            found += _anatomy_warnings(content)
-        return found
+            warnings += _anatomy_warnings(content)
+        return warnings
 
     def slice_names(self, case: str) -> tuple[str, ...]:
-        """Returns the names of the slices of T1 in phase, in order; predictions are handed in by them."""
+        """Returns the names of the slices of T1 in phase, in order; submissions use these names."""
         return tuple(path.stem for path in self._slices(self._folder(case) / _IN))
 
     def _folder(self, case: str) -> Path:
@@ -144,13 +144,13 @@ def _patients(root: Path) -> dict[str, Path]:
         return folder != root and folder.name.isdecimal() and (folder / "T1DUAL").is_dir()
 
     folders = (folder for level in levels(root, _DEPTH, is_patient) for folder in level if is_patient(folder))
-    found = by_name(folders, root, "patient", "Keep one of the two.")
-    if not found:
+    patients = by_name(folders, root, "patient", "Keep one of the two.")
+    if not patients:
         raise DataError(
             f"{root} does not hold patients of CHAOS MR (folders like Train_Sets/MR/1/T1DUAL).",
             hint="Name the folder that holds Train_Sets, as unpacked from CHAOS_Train_Sets.zip.",
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(patients.items()))
 
 
 def _is_drawn(root: Path, patient: Path) -> bool:
@@ -190,13 +190,13 @@ def _anatomy_warnings(content: Case) -> list[str]:
     if absent:
         return [f"nothing is drawn of: {', '.join(absent)}"]
     middle = {value: centre(content.label == value, content.affine) for value in names}
-    found = []
+    warnings = []
     if middle[_RIGHT_KIDNEY][0] < middle[_LEFT_KIDNEY][0]:
-        found.append(
+        warnings.append(
             "the right kidney lies left of the left one: their grey values are swapped, or the image is mirrored"
         )
     if middle[_LIVER][0] < middle[_SPLEEN][0]:
-        found.append("the liver lies left of the spleen: the image is mirrored")
+        warnings.append("the liver lies left of the spleen: the image is mirrored")
     if middle[_LIVER][2] < min(middle[_RIGHT_KIDNEY][2], middle[_LEFT_KIDNEY][2]):
-        found.append("the liver lies below both kidneys: the stack is upside down")
-    return found
+        warnings.append("the liver lies below both kidneys: the stack is upside down")
+    return warnings

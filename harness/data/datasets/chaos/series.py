@@ -33,15 +33,15 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def slice_files(folder: Path, ending: str) -> list[Path]:
-    """Returns the slices of a folder by file name, without what macOS puts beside them (``._*``).
+    """Returns the slices of a folder by file name, without the files that macOS adds (``._*``).
 
     Raises:
         DataError: The folder is missing or holds none.
     """
-    found = [path for path in visible(folder) if path.suffix == ending] if folder.is_dir() else []
-    if not found:
+    files = [path for path in visible(folder) if path.suffix == ending] if folder.is_dir() else []
+    if not files:
         raise DataError(f"{folder} holds no {ending} slices.", hint=_AGAIN)
-    return found
+    return files
 
 
 def number_of(path: Path) -> int:
@@ -115,7 +115,7 @@ def read_drawing(files: list[Path], shape: tuple[int, ...]) -> NDArray[np.uint8]
     """Reads the PNG slices of a drawing in the given order.
 
     Args:
-        files: One a slice.
+        files: One file per slice.
         shape: (X, Y, Z) of the series they belong to.
 
     Returns:
@@ -173,10 +173,10 @@ def _directions(path: Path, one: pydicom.Dataset) -> tuple[NDArray[np.float64], 
 
 def _numbers(path: Path, one: pydicom.Dataset, name: str, count: int) -> NDArray[np.float64]:
     value: Any = one.get(name)
-    found = np.array([] if value is None else [float(number) for number in value])
-    if len(found) != count or not np.isfinite(found).all():
-        raise DataError(f"{path} does not say its {name} in {count} numbers.", hint=_AGAIN)
-    return found
+    values = np.array([] if value is None else [float(number) for number in value])
+    if len(values) != count or not np.isfinite(values).all():
+        raise DataError(f"{path}: the attribute {name} does not hold {count} finite numbers.", hint=_AGAIN)
+    return values
 
 
 def _read_png(path: Path) -> NDArray[np.uint8]:

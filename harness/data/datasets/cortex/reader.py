@@ -91,7 +91,7 @@ class CortexReader(Reader):
         )
 
     def trivial_baselines(self, fold: int, case: str) -> list[TrivialPrediction]:
-        """Returns the mirrored labels of the training hemisphere: what symmetry alone achieves."""
+        """Returns the mirrored labels of the training hemisphere, the score of symmetry alone."""
         train_side = _SIDES[fold]
         side, slices = _parse(case)
         truth = self._hemisphere(side)[1][:, slices]
@@ -142,7 +142,7 @@ class CortexReader(Reader):
 
 
 def _runs_between(usable: range, validating: list[range]) -> list[range]:
-    """Returns the training runs: what is left of ``usable`` without validation blocks and their guards."""
+    """Returns the training runs: the slices of ``usable`` without validation blocks and their guards."""
     edges = [usable.start]
     for block in validating:
         edges += [block.start - _GUARD, block.stop + _GUARD]

@@ -1,4 +1,4 @@
-"""The official boxes: one a patient, 144 mm along each axis, in LPS millimetres (ITK's world, not NIfTI's)."""
+"""The official boxes: one per patient, 144 mm along each axis, in LPS millimetres (ITK's world, not NIfTI's)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Box:
     """One box.
 
     Attributes:
-        corner: Its smallest x, y, z in LPS mm.
+        corner: Smallest x, y, z of the box in LPS mm.
     """
 
     corner: tuple[float, float, float]
@@ -45,20 +45,20 @@ def read_boxes(path: Path) -> dict[str, Box | str]:
             missing = [name for name in _COLUMNS if name not in (rows.fieldnames or [])]
             if missing:
                 raise DataError(f"{path} has no column {missing[0]}.", hint=f"It must have {', '.join(_COLUMNS)}.")
-            found: dict[str, Box | str] = {}
+            boxes: dict[str, Box | str] = {}
             for row in rows:
                 name, box = (row["PatientID"] or "").strip(), _box(row)
-                found[name] = "it has two rows that differ" if found.get(name, box) != box else box
+                boxes[name] = "it has two rows that differ" if boxes.get(name, box) != box else box
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="Unpack the official archive again.") from error
-    return found
+    return boxes
 
 
 def _box(row: Mapping[str, str | None]) -> Box | str:
     try:
         x1, x2, y1, y2, z1, z2 = (float(row[name] or "") for name in _COLUMNS[1:])
     except ValueError:
-        return "its row holds what is no number"
+        return "its row holds a value that is not a number"
     for low, high in ((x1, x2), (y1, y2), (z1, z2)):
         if not abs(high - low - SIDE_MM) <= _TOLERANCE_MM:
             return f"its box is {high - low:g} mm long along one axis, not {SIDE_MM} mm"

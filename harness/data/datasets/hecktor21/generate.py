@@ -1,7 +1,7 @@
 """Generated HECKTOR 2021 trees: official names, CT and PET on grids of their own, boxes in LPS millimetres.
 
 Traps: PET is coarser than CT and its origin lies elsewhere, spacings differ between patients, the table of boxes has a
-row of a patient who is not there, ``._*`` files lie about, one label carries floating-point noise, one patient's files
+row of a patient without files, ``._*`` files, one label carries floating-point noise, one patient's files
 are not compressed.
 """
 
@@ -47,8 +47,8 @@ def generate(out: Path, patients: int, seed: int, scale: float) -> None:
     Args:
         out: Folder to fill.
         patients: Labelled ones; a sixth as many without label join them, two at least.
-        seed: Of all draws.
-        scale: Of CT's matrix in a slice; the box of 144 mm stays, as readers resample it to 1 mm.
+        seed: Random seed of all draws.
+        scale: Size of a CT slice's matrix against the official one; the box keeps 144 mm (readers resample to 1 mm).
     """
     tests = max(2, patients // 6)
     training = _names(_TRAINING_CENTRES, patients, first=1)
@@ -127,7 +127,7 @@ def _sampled(
     shape: tuple[int, int, int],
     outside: float,
 ) -> NDArray[np.float32]:
-    """Returns what a scan on another grid sees of a drawn volume; both grids' axes are parallel."""
+    """Resamples a drawn volume to the grid of a scan; the axes of both grids are parallel."""
     scale = np.diag(affine)[:3] / drawn.voxel_mm
     start = (affine[:3, 3] - corner) / drawn.voxel_mm
     sampled: NDArray[np.float32] = ndimage.affine_transform(

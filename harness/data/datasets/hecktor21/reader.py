@@ -58,8 +58,8 @@ class HecktorReader(Reader):
         root: ``hecktor2021_train``, or a folder that holds it and ``hecktor2021_test``.
 
     Raises:
-        DataError: There is no table of boxes, no ``hecktor_nii`` beside it, no patient, or one in the training and in
-            the test data.
+        DataError: The table of boxes, its ``hecktor_nii`` or patients are missing, or a patient is in the training and
+            in the test data.
     """
 
     def __init__(self, root: Path) -> None:
@@ -68,7 +68,7 @@ class HecktorReader(Reader):
         for table in _tables(root):
             images = table.parent / _IMAGES
             if not images.is_dir():
-                raise DataError(f"Missing folder: {images}, beside {table.name}.", hint="Unpack the archive again.")
+                raise DataError(f"Missing folder: {images}, next to {table.name}.", hint="Unpack the archive again.")
             part = _Part(images, table, read_boxes(table), _TABLES[table.name])
             for file in visible(images):
                 if match := _FILE.fullmatch(file.name):
@@ -80,7 +80,7 @@ class HecktorReader(Reader):
             )
 
     def fingerprint(self) -> str:
-        """Returns a hash of all images and boxes; what a link leads out of the folder is refused when it is loaded."""
+        """Returns a hash of all images and boxes; a link out of the folder is refused when its case is loaded."""
         root = self._root.resolve()
         files = {part.table for part in self._cases.values()}
         for folder in {part.images for part in self._cases.values()}:
@@ -124,7 +124,7 @@ class HecktorReader(Reader):
         """Brings a label map in the box to the CT grid, by the nearest neighbour; 0 outside the box.
 
         Args:
-            case: Patient.
+            case: Patient identifier.
             label: (144, 144, 144), on the grid of the loaded case.
 
         Returns:
@@ -135,9 +135,9 @@ class HecktorReader(Reader):
         return label_to_files(label, box, affine, ct.shape), affine
 
     def warnings(self, case: str, content: Case) -> list[str]:
-        """Says where a labelled patient has no tumour in the box."""
+        """Warns of a labelled patient without a tumour in the box."""
         if self._part(case).labelled and not content.label.any():
-            return ["there is no tumour in the official box"]
+            return ["the official box contains no tumour"]
         return []
 
     def _add(self, case: str, part: _Part) -> None:
@@ -185,22 +185,23 @@ def _tables(root: Path) -> list[Path]:
     """Returns the tables of boxes below a folder, at most one of a kind.
 
     Raises:
-        DataError: There is none, or one kind lies there twice.
+        DataError: No table was found, or one kind was found twice.
     """
-    found: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     for level in levels(root, _DEPTH, lambda folder: folder.name == _IMAGES):
         for folder in level:
             for name in _TABLES:
                 if not (folder / name).is_file():
                     continue
-                if name in found:
+                if name in tables:
                     raise DataError(
-                        f"{root} holds {name} twice: in {found[name].parent} and {folder}.", hint="Name one of the two."
+                        f"{root} holds {name} twice: in {tables[name].parent} and {folder}.",
+                        hint="Name one of the two folders.",
                     )
-                found[name] = folder / name
-    if not found:
+                tables[name] = folder / name
+    if not tables:
         raise DataError(
             f"{root} does not hold HECKTOR 2021: there is no {' or '.join(_TABLES)}.",
             hint="Name the folder hecktor2021_train as unpacked from the official archive, or one that holds it.",
         )
-    return list(found.values())
+    return list(tables.values())

@@ -1,4 +1,4 @@
-"""Datasets of the user's own, without code: folders whose ``dataset.json`` says what they hold.
+"""Datasets of the user's own, without code: folders that a ``dataset.json`` describes.
 
 A layout turns such a folder into a :class:`~harness.data.contract.Dataset`; :func:`find_dataset` is how everything
 that needs a dataset gets it, whether it is registered or lies in a layout.
@@ -31,7 +31,7 @@ def find_dataset(name: str, root: Path | None = None, layout: str = "") -> Datas
         layout: One of :data:`LAYOUTS`; empty for a registered dataset.
 
     Raises:
-        HarnessError: There is no such dataset.
+        HarnessError: The dataset is unknown.
         DataError: The folder of a layout is missing, or not of the layout.
     """
     if not layout and name in LAYOUTS:
@@ -44,7 +44,7 @@ def find_dataset(name: str, root: Path | None = None, layout: str = "") -> Datas
         raise HarnessError(f"Unknown layout '{layout}'.", hint=did_you_mean(layout, LAYOUTS))
     if root is None or not root.is_dir():
         raise DataError(
-            f"The layout '{layout}' needs a folder" + (f"; {root} is none." if root is not None else "."),
+            f"The layout '{layout}' needs a folder" + (f"; {root} is not one." if root is not None else "."),
             hint="Name the folder that holds dataset.json.",
         )
     described: Dataset = resolve(LAYOUTS[layout], f"layout '{layout}'")(root)

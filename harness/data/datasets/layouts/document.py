@@ -1,4 +1,4 @@
-"""What ``dataset.json`` says, nnU-Net's and the Decathlon's alike, checked."""
+"""The checked content of ``dataset.json``, nnU-Net's or the Decathlon's."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _THICK = 1.5  # slices are cut along an axis whose voxels are so much longer tha
 
 @dataclass(frozen=True)
 class Facts:
-    """What a ``dataset.json`` declares.
+    """Content of a ``dataset.json``.
 
     Attributes:
-        name: As it calls itself.
+        name: Name that ``dataset.json`` states.
         channels: Names in channel order.
         names: Value in the files to name, background 0 included.
-        regions: What is scored: name to values in the files.
-        licence: As stated.
-        description: As stated.
-        notes: What the harness does in another way.
+        regions: Scored regions: name to values in the files.
+        licence: Licence that ``dataset.json`` states.
+        description: Description that ``dataset.json`` states.
+        notes: Points in which the harness treats the data differently.
     """
 
     name: str
@@ -67,7 +67,7 @@ def read_document(root: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="Correct the file: it must be JSON.") from error
     if not isinstance(content, dict):
-        raise document_error(root, "it is no mapping.")
+        raise document_error(root, "it must hold a mapping.")
     return content
 
 
@@ -80,8 +80,8 @@ def facts_to_dataset(root: Path, facts: Facts, images: list[Path], reader: str) 
     """Returns the dataset that facts declare.
 
     Args:
-        root: Its folder.
-        facts: From ``dataset.json``.
+        root: Folder of the dataset.
+        facts: Content of ``dataset.json``.
         images: Some image of every case, for voxel size and orientation.
         reader: ``module:function``.
 

@@ -17,7 +17,7 @@ __all__ = ["describe", "open_folder"]
 
 
 def describe(root: Path) -> Dataset:
-    """Returns what a Decathlon folder is.
+    """Returns the dataset of a Decathlon folder.
 
     Raises:
         DataError: ``dataset.json`` is not usable, or no image can be read.
@@ -78,10 +78,10 @@ def _cases(root: Path, content: Mapping[str, Any]) -> dict[str, CaseFiles]:
 
 
 def _list(root: Path, content: Mapping[str, Any], key: str) -> Iterable[object]:
-    found = content.get(key, [])
-    if not isinstance(found, list):
+    entries = content.get(key, [])
+    if not isinstance(entries, list):
         raise document_error(root, f"`{key}` must be a list.")
-    return found
+    return entries
 
 
 def _name(image: str) -> str:

@@ -22,7 +22,7 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def describe(root: Path) -> Dataset:
-    """Returns what a raw folder is.
+    """Returns the dataset of a folder in nnU-Net's raw format.
 
     Raises:
         DataError: ``dataset.json`` is not usable, or no image can be read.

@@ -25,7 +25,7 @@ PATIENTS = "patients.json"
 
 
 def patient_notes(root: Path) -> tuple[str, ...]:
-    """Returns what must be said of a folder's patients: that each case is taken for one, where nothing is known."""
+    """Returns the caveat that each case counts as a patient, where the folder does not map cases to patients."""
     if (root / PATIENTS).is_file():
         return ()
     return (f"Every case counts as a patient of its own, as there is no {PATIENTS}.",)
@@ -36,7 +36,7 @@ class CaseFiles:
     """The files of a case.
 
     Attributes:
-        images: Each holds one channel or several (4D), in channel order.
+        images: Image files; each holds one channel or several (4D), in channel order.
         label: ``None`` for a case that can only be predicted.
     """
 
@@ -49,12 +49,13 @@ class ListedReader(Reader):
 
     Args:
         root: Holds ``dataset.json``.
-        cases: By name.
+        cases: Files of each case, by case name.
         channels: Names in channel order.
         values: Value in the files of each label of the harness.
 
     Raises:
-        DataError: There is no labelled case, a case's name is no name of a file, or ``patients.json`` is not usable.
+        DataError: The folder has no labelled case, a case's name is not a valid file name, or ``patients.json`` is
+            invalid.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
     if not isinstance(content, dict) or not all(isinstance(patient, str) for patient in content.values()):
-        raise DataError(f"{path} is no mapping of cases to patients.", hint=hint)
+        raise DataError(f"{path} does not map cases to patients.", hint=hint)
     missing = [name for name, case in cases.items() if case.label is not None and name not in content]
     if missing:
         raise DataError(f"{path} lacks {len(missing)} cases: {', '.join(missing[:3])}", hint=hint)

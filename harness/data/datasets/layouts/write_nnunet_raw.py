@@ -35,8 +35,8 @@ def write_nnunet_raw(
     Patients and folds go along in ``patients.json`` and ``splits.json``, which nnU-Net ignores.
 
     Args:
-        dataset: Facts.
-        reader: Of its folder.
+        dataset: Facts of the dataset.
+        reader: Reader of the dataset's folder.
         root: The folder that is read; where it was generated, the copy is marked as well.
         out: A folder that does not exist, or an empty one; it is there whole or not at all.
         progress: Called with (done, total).

@@ -1,6 +1,6 @@
 """Prostate158: T2, ADC and DWI of the prostate with its two zones, in the official layout.
 
-What the two label values mean is told in two ways. Both readings are datasets of their own, so that results of the two
+Sources disagree on the meaning of the two label values. Both readings are datasets of their own, so that their results
 are never mixed.
 """
 

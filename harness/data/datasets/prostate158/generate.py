@@ -57,8 +57,8 @@ class _Tree:
 
     Args:
         out: Folder to fill.
-        seed: Of the images.
-        scale: Of the matrix.
+        seed: Random seed of the images.
+        scale: Size of the image matrix against the official one.
         values: Label as drawn to value in the file.
     """
 

@@ -38,7 +38,7 @@ class Prostate158Reader(Reader):
 
     Args:
         root: A folder that holds both unpacked archives, at whatever depth.
-        zones: What each label value of the files is here.
+        zones: Label of the harness for each label value of the files.
         other: Dataset that reads the values the other way round.
 
     Raises:
@@ -62,7 +62,7 @@ class Prostate158Reader(Reader):
         return tuple(case for case, row in self._rows.items() if row.label is not None)
 
     def unlabelled(self) -> tuple[str, ...]:
-        """Returns the patients whose zones nobody drew; there are none in the official release."""
+        """Returns the patients without drawn zones; the official release has none."""
         return tuple(case for case, row in self._rows.items() if row.label is None)
 
     def split(self, fold: int) -> Split:
@@ -85,7 +85,7 @@ class Prostate158Reader(Reader):
         return Case(np.stack(images), self._label(row, t2.shape, affine), affine)
 
     def warnings(self, case: str, content: Case) -> list[str]:
-        """Says where a zone is missing, or the transition zone does not lie in front of the peripheral zone."""
+        """Warns of a missing zone, and of a transition zone that is not anterior to the peripheral zone."""
         if self._rows[case].label is None:
             return []
         names = {_TZ: "transition zone", _PZ: "peripheral zone"}

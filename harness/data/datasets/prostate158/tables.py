@@ -25,8 +25,8 @@ class Row:
     """The files of one patient.
 
     Attributes:
-        images: One a modality.
-        label: Zones; ``None`` where nobody drew them.
+        images: One file per modality, in channel order.
+        label: Zones; ``None`` where they were not drawn.
     """
 
     images: tuple[Path, ...]
@@ -38,7 +38,7 @@ class Tables:
     """The three official lists, by case.
 
     Attributes:
-        files: Where they were read from.
+        files: Paths of the three tables.
     """
 
     files: tuple[Path, ...]
@@ -65,7 +65,7 @@ def read_tables(root: Path) -> Tables:
     listed = [*tables.train, *tables.valid, *tables.test]
     if twice := sorted({case for case in listed if listed.count(case) > 1}):
         raise DataError(
-            f"Patients stand in two of the tables train.csv, valid.csv and test.csv: {', '.join(twice)}",
+            f"Patients are listed in two of the tables train.csv, valid.csv and test.csv: {', '.join(twice)}",
             hint="Unpack the official archives again, and do not edit their tables.",
         )
     return tables
@@ -100,7 +100,9 @@ def _read(root: Path, table: Path) -> dict[str, Row]:
     for number, line in enumerate(lines, start=2):
         case = _case(line["ID"], table, number)
         if case in rows:
-            raise DataError(f"{table}, line {number}: patient {case} stands twice.", hint="Unpack the archive again.")
+            raise DataError(
+                f"{table}, line {number}: patient {case} is listed twice.", hint="Unpack the archive again."
+            )
         blank = [name for name in IMAGES if _is_blank(line[name])]
         if blank:
             raise DataError(
@@ -115,7 +117,7 @@ def _case(identifier: str | None, table: Path, number: int) -> str:
     text = (identifier or "").strip().removesuffix(".0")  # some tools read the column as decimals
     if not text.isdecimal():
         raise DataError(
-            f"{table}, line {number}: '{identifier}' is no patient number.", hint="Unpack the archive again."
+            f"{table}, line {number}: '{identifier}' is not a patient number.", hint="Unpack the archive again."
         )
     return f"{int(text):03d}"
 

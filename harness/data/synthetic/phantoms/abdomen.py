@@ -41,7 +41,7 @@ def draw_abdomen(
 
     Args:
         shape: Voxels along each axis.
-        spacing: Their size in mm.
+        spacing: Voxel size in mm along each axis.
         rng: Draws the person.
     """
     size = np.array(spacing)
@@ -73,11 +73,11 @@ def draw_abdomen(
 
 
 def scan(name: str, tissue: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Returns what a sequence shows of a tissue map.
+    """Returns the image of a tissue map in one sequence.
 
     Args:
         name: One of :data:`SEQUENCES`.
-        tissue: As drawn, on the voxels of the sequence.
+        tissue: Tissue map on the voxels of the sequence.
         rng: Draws contrast, shading and noise.
     """
     means = np.array(_MEANS[name], np.float32)

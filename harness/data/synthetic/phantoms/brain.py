@@ -38,8 +38,8 @@ class VoxelGrid:
 
     Attributes:
         shape: Voxels along X, Y, Z.
-        voxel_mm: Their size, the same along each axis.
-        directions: Of each axis, whether it runs along (1) or against (-1) right, anterior, superior.
+        voxel_mm: Voxel size in mm, the same along each axis.
+        directions: For each axis, whether it runs along (1) or against (-1) right, anterior, superior.
     """
 
     shape: tuple[int, int, int]
@@ -60,7 +60,7 @@ def draw_brain(grid: VoxelGrid, rng: np.random.Generator) -> NDArray[np.float32]
     """Returns the shares of fluid, grey and white matter (3, X, Y, Z) of one patient's voxels; 0 outside the brain.
 
     Args:
-        grid: Where.
+        grid: Voxel grid to draw on.
         rng: Draws the patient.
     """
     person = _tissues(round(grid.voxel_mm, 3))
@@ -78,7 +78,7 @@ def draw_brain(grid: VoxelGrid, rng: np.random.Generator) -> NDArray[np.float32]
 
 @cache
 def _tissues(voxel_mm: float) -> NDArray[np.float32]:
-    """Returns the person's tissues (3, X, Y, Z) at 1 mm, blurred to what a voxel of this size averages."""
+    """Returns the person's tissues (3, X, Y, Z) at 1 mm, blurred to the voxel size."""
     t1, label = (np.asarray(nib.load(_PERSON / f"{name}.nii.gz").dataobj) for name in ("t1", "label"))
     brain = ndimage.binary_dilation(label > 0, iterations=_FLUID_MM)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(brain, iterations=_FLUID_MM))

@@ -1,4 +1,4 @@
-"""Smooth random fields and what is made of them: warps, irregular shapes, bias and noise.
+"""Smooth random fields, and warps, irregular shapes, bias and noise made from them.
 
 Everything is a function of its arguments and of the state of ``rng``. Lengths are in voxels; a generator that works at
 several voxel sizes divides millimetres by its voxel size first.
@@ -95,11 +95,11 @@ def blob(
     irregularity: float,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Returns a mask (*shape) of one connected, irregular ellipsoid; what lies outside the volume is cut off.
+    """Returns a mask (*shape) of one connected, irregular ellipsoid, cut off at the volume's border.
 
     Args:
         shape: Voxels along each axis.
-        centre: Its centre in voxels; may lie between voxels.
+        centre: Centre in voxels; may lie between voxels.
         radii: Half-axes in voxels.
         irregularity: Standard deviation of the surface's distance from the centre, as a share of the radius; 0 is a
             smooth ellipsoid, 0.1 a lumpy one, 0.3 has lobes.

@@ -1,4 +1,4 @@
-"""Gliomas of invented patients, and what four MR sequences show of them.
+"""Gliomas of generated patients in four MR sequences.
 
 No sequence suffices, and none can be spared: enhancement shows on contrast-enhanced T1 only and is like oedema
 elsewhere; blood is as bright there, and only the plain T1 tells it apart; the core is like grey matter on all but T2;
@@ -65,7 +65,7 @@ _BETWEEN, _TEXTURE, _NOISE, _BIAS = 0.08, 0.05, 6.0, 0.08
 
 @dataclass(frozen=True)
 class Glioma:
-    """What a patient's tumour consists of.
+    """Composition of a patient's tumour.
 
     Attributes:
         enhancing: Whether it takes up contrast agent; if not, all of the core is dark.
@@ -94,12 +94,12 @@ class Lesions:
 
 
 def draw_lesions(brain: NDArray[np.float32], grid: VoxelGrid, glioma: Glioma, rng: np.random.Generator) -> Lesions:
-    """Draws a tumour into the white matter, and what looks like one.
+    """Draws a tumour and lookalike lesions into the white matter.
 
     Args:
         brain: Shares of tissue (3, X, Y, Z).
-        grid: Its voxels.
-        glioma: What the tumour consists of.
+        grid: Voxel grid of the brain.
+        glioma: Composition of the tumour.
         rng: Draws place, sizes and shapes; the same draws at another growth give the same tumour, larger.
     """
     parenchyma = brain[GREY] + brain[WHITE] > 0.5
@@ -144,12 +144,12 @@ def scan(
     rng: np.random.Generator,
     informative: str | None = None,
 ) -> dict[str, NDArray[np.int16]]:
-    """Returns what each sequence shows, skull-stripped: 0 outside the brain and above 0 inside.
+    """Returns the image of each sequence, skull-stripped: 0 outside the brain and above 0 inside.
 
     Args:
         brain: Shares of tissue (3, X, Y, Z).
-        lesions: As drawn into it.
-        grid: Its voxels.
+        lesions: Lesions drawn into the brain.
+        grid: Voxel grid of the brain.
         rng: Draws contrast, texture, shading, noise and the scanner's unit.
         informative: The sequence that carries the signal alone; ``None`` for what sequences really show.
     """

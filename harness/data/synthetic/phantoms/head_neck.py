@@ -40,7 +40,7 @@ class HeadNeck:
         uptake: (X, Y, Z) in SUV, before PET blurs it.
         tumour: (X, Y, Z).
         voxel_mm: Voxel size.
-        tumour_centre: In mm from the first voxel's centre.
+        tumour_centre: Centre of the tumour in mm from the first voxel's centre.
     """
 
     density: NDArray[np.float32]

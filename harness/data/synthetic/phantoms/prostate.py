@@ -52,7 +52,7 @@ def draw_prostate(
 
     Args:
         shape: Voxels along each axis.
-        spacing: Their size in mm.
+        spacing: Voxel size in mm along each axis.
         with_tumour: Whether the peripheral zone holds a tumour.
         rng: Draws the patient.
     """
