@@ -1,4 +1,4 @@
-"""The command line: one file a verb; what is heavy is imported inside the verb that needs it."""
+"""The command line: one file per verb. Each verb imports heavy libraries inside its function, so that help is fast."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
-    0: done. 1: some cells failed. 2: something the user can put right, said in one message. 130: stopped by Ctrl-C.
+    0: done. 1: some cells failed. 2: an error that the user can correct, shown as one message. 130: stopped by Ctrl-C.
     """
     from harness.cli.app import app
     from harness.errors import HarnessError
 
-    sys.excepthook = _unforeseen
+    sys.excepthook = _excepthook
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if not debug and not sys.warnoptions:
-        # What libraries announce to programmers about each other (timm's use of torch.jit) is no use to users.
+        # Warnings of libraries about each other (timm's use of torch.jit) do not help users.
         warnings.simplefilter("ignore", FutureWarning)
     given = [argument for argument in given if argument != "--debug"]
     try:
         app(args=given, prog_name="harness")
-    except SystemExit as leaving:  # how the library ends, whatever came of it
+    except SystemExit as leaving:  # Typer always ends with SystemExit
         return leaving.code if isinstance(leaving.code, int) else 0
     except HarnessError as error:
         if debug:
             raise
-        _complain(error.message, error.hint)
+        _print_error(error.message, error.hint)
         return 2
     except OSError as error:
         if debug:
             raise
-        _complain(f"{error.strerror or error}: {error.filename or ''}".strip(": "), "`--debug` shows where.")
+        _print_error(f"{error.strerror or error}: {error.filename or ''}".strip(": "), "`--debug` shows where.")
         return 2
     return 0
 
 
-def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Shows the traceback of what nobody foresaw, without the secrets its texts may hold."""
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Shows the traceback of an unexpected error, without secrets that its text may contain."""
     import traceback
 
     from harness.redaction import without_secrets
@@ -50,7 +50,7 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
     print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
-def _complain(message: str, hint: str) -> None:
+def _print_error(message: str, hint: str) -> None:
     from rich.console import Console
 
     from harness.redaction import without_secrets

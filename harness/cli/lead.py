@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,19 @@ def lead(
         options["preset"] = preset
     rule = Rule(finalists, spare)
     request = Request(
-        dataset, root, nnunet_raw, splits, fold, model, options, protocol, epochs, seeds, none, rungs, rule
+        dataset=dataset,
+        root=root,
+        nnunet_raw=nnunet_raw,
+        splits=splits,
+        fold=fold,
+        model=model,
+        options=options,
+        protocol=protocol,
+        epochs=epochs,
+        seeds=seeds,
+        with_none=none,
+        rungs=rungs,
+        rule=rule,
     )
     Store(results).create()
     home = results.resolve() / "lead" / dataset
@@ -126,9 +139,8 @@ def _train(
     console: Console, trainings: Trainings, engine: Engine, cache: Path, policy: Policy, exhaustive: bool
 ) -> tuple[list[Rung], bool]:
     """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.cli.shared.graceful_shutdown import graceful_shutdown
+    from harness.cli.shared.progress import counting_bar
     from harness.leading.run import finish_all, run_race
 
     plan = trainings.plan
@@ -139,33 +151,26 @@ def _train(
     _describe(console, plan, engine, race, everything)
     if done := trainings.epochs_done():
         console.print(f"{done:.0f} epochs of an earlier run count.")
-    columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
-    try:
-        with stopping_in_order(), Progress(*columns, console=console) as bar:
-            task = bar.add_task("epochs", total=total, completed=min(total, round(done)))
+    with graceful_shutdown(console), closing(engine), counting_bar(console) as bar:
+        task = bar.add_task("epochs", total=total, completed=min(total, round(done)))
 
-            def watch() -> None:
-                bar.update(task, total=total, completed=min(total, round(trainings.epochs_done())))
+        def watch() -> None:
+            bar.update(task, total=total, completed=min(total, round(trainings.epochs_done())))
 
-            def over(rung: Rung) -> None:
-                scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.runners)
-                spared = rung.onward[rule.least(len(rung.runners)) :]
-                words = f"; not stopped, for it may be the best: {', '.join(spared)}" if spared else ""
-                words += f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
-                console.print(f"Epoch {rung.epoch}: validation Dice {scores}{words}", highlight=False, soft_wrap=True)
-                nonlocal total
-                if not exhaustive:  # whoever is spared makes the race longer
-                    total = trainings.epochs_to_run()
+        def over(rung: Rung) -> None:
+            scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.runners)
+            spared = rung.onward[rule.least(len(rung.runners)) :]
+            words = f"; not stopped, for it may be the best: {', '.join(spared)}" if spared else ""
+            words += f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
+            console.print(f"Epoch {rung.epoch}: validation Dice {scores}{words}", highlight=False, soft_wrap=True)
+            nonlocal total
+            if not exhaustive:  # whoever is spared makes the race longer
+                total = trainings.epochs_to_run()
 
-            rungs = run_race(engine, trainings, cache, policy, watch, over)
-            if exhaustive:
-                finish_all(engine, trainings, cache, policy, watch)
-            watch()
-    except KeyboardInterrupt:
-        console.print("Stopped. Nothing is lost: the same command goes on from the last checkpoints.")
-        raise typer.Exit(130) from None
-    finally:
-        engine.close()
+        rungs = run_race(engine, trainings, cache, policy, watch, over)
+        if exhaustive:
+            finish_all(engine, trainings, cache, policy, watch)
+        watch()
     return rungs, not trainings.missing(plan.runners, plan.rungs[-1])
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
-from harness.execution.engines.kind import Cpu, Threads, Workers
+from harness.cli.shared.engines import EngineChoice, RetriesOption, TimeoutOption, engine_options, make_policy
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName, study_arguments
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ __all__ = ["missing"]
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
+@engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def missing(
     study: StudyName = None,
     profile: ProfileOption = None,
@@ -40,9 +41,10 @@ def missing(
     label: Annotated[
         str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
     ] = None,
-    workers: Annotated[Workers, typer.Option("--workers", "-w", min=1, help="Cells at a time.")] = None,
-    threads: Annotated[Threads, typer.Option(min=1, help="CPU threads per cell.")] = None,
-    cpu: Annotated[Cpu, typer.Option("--cpu", help="Use no GPU.")] = False,
+    *,
+    engine: EngineChoice,
+    retries: RetriesOption = 0,
+    timeout: TimeoutOption = None,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
@@ -53,10 +55,8 @@ def missing(
     """
     from rich.console import Console
 
-    from harness.cli.shared.graceful_shutdown import stopping_in_order
-    from harness.execution.engines.local import FixedPlaces, LocalEngine, detect_gpus, plan_slots
+    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
-    from harness.execution.schedule import Policy
     from harness.results.store import Store
 
     console = Console(highlight=False)
@@ -67,18 +67,13 @@ def missing(
     console.print(
         f"[bold]{folder.study}[/] ({folder.profile}): {total} subsets of modalities, {total - left} done before."
     )
-    places = FixedPlaces(plan_slots([] if cpu else detect_gpus(), workers, threads))
-    with _Display(console, works) as display:
-        try:
-            with stopping_in_order():
-                lacking = run_missing(works, LocalEngine(places), cache, Policy(), display.update)
-        except KeyboardInterrupt:
-            console.print("Stopped. What is done is kept: the same command goes on.")
-            raise typer.Exit(130) from None
+    opened = engine.open(console, results, folder.study)
+    policy = make_policy(retries, timeout, fail_fast=False)
+    with graceful_shutdown(console), _Display(console, works) as display:
+        lacking = run_missing(works, opened, cache, policy, display.update)
     console.print(_table(works))
-    chosen = "" if folder.profile == "default" else f" --profile {folder.profile}"
-    where = "" if results == Path("results") else f" --results {results}"
-    console.print(f"Tables and figures:  harness report {folder.study}{chosen}{where}")
+    again = study_arguments(folder.study, folder.profile, results)
+    console.print(f"Tables and figures:  harness report {again}")
     if lacking:
         console.print(f"[bold red]{len(lacking)} of {len(works)} cells lack results.[/]")
         raise typer.Exit(1)
@@ -88,15 +83,14 @@ class _Display:
     """Shows how many test cases of all subsets are done, and the time to go."""
 
     def __init__(self, console: Console, works: Sequence[Work]) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from harness.cli.shared.progress import counting_bar
 
         self._console, self._works = console, [work for work in works if work.n_remaining]
         self._before = sum(work.done for work in works)
         self._total = sum(len(work.subsets) for work in works)
         self._began = self._spoke = time.monotonic()
         self._looked = 0.0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._progress = counting_bar(console, disable=not console.is_terminal)
         self._task = self._progress.add_task("subsets", total=self._total, completed=self._before)
 
     def __enter__(self) -> _Display:

@@ -16,7 +16,7 @@ from harness.cli.shared.engines import (
     engine_options,
     make_policy,
 )
-from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile, study_arguments
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def run_registered(
     Raises:
         typer.Exit: With 1 where cells failed, 130 where the user stopped.
     """
-    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.cli.shared.progress import ProgressDisplay
     from harness.execution.study import Observer, run_study
 
@@ -103,13 +103,8 @@ def run_registered(
         observers.append(shared)
         if shared.view is None:
             console.print("Another run works on this study too and shows it in MLflow; the cells are shared.")
-    try:
-        with stopping_in_order(), display:
-            outcome = run_study(folder, store, engine, cache, observers, policy, only_failed)
-    except KeyboardInterrupt:
-        display.print_summary()
-        console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
-        raise typer.Exit(130) from None
+    with graceful_shutdown(console, display.print_summary), display:
+        outcome = run_study(folder, store, engine, cache, observers, policy, only_failed)
     display.print_summary()
     _say_what_next(console, folder.study, folder.profile, store.root, shared)
     for cell, text in outcome.unwritten.items():
@@ -132,18 +127,11 @@ def _submit(
     from harness.execution.detached import submit_study
 
     found = submit_study(folder, store, engine, cache, policy)
-    chosen = _choices(folder.profile, store.root)
-    name = folder.study
+    again = study_arguments(folder.study, folder.profile, store.root)
     console.print(f"Submitted {found.cells} cells, job {', '.join(found.jobs) or '-'}; {found.skipped} left out.")
-    console.print(f"How far they are:    harness status {name}{chosen}", highlight=False)
-    console.print(f"MLflow:              harness mlflow sync {name}{chosen}", highlight=False)
-    console.print(f"Failed cells again:  harness retry {name}{chosen} {arguments}", highlight=False)
-
-
-def _choices(profile: str, results: Path) -> str:
-    """Returns the options that other verbs need to find this study."""
-    chosen = "" if profile == "default" else f" --profile {profile}"
-    return chosen if results == Path("results") else f"{chosen} --results {results}"
+    console.print(f"How far they are:    harness status {again}", highlight=False)
+    console.print(f"MLflow:              harness mlflow sync {again}", highlight=False)
+    console.print(f"Failed cells again:  harness retry {again} {arguments}", highlight=False)
 
 
 def _share_view(store: Store, folder: StudyFolder) -> SharedView:
@@ -156,8 +144,8 @@ def _share_view(store: Store, folder: StudyFolder) -> SharedView:
 def _say_what_next(console: Console, name: str, profile: str, results: Path, shared: SharedView | None) -> None:
     from rich.markup import escape
 
-    chosen = _choices(profile, results)
-    console.print(f"Tables and figures:  harness report {name}{chosen} --format latex")
+    again = study_arguments(name, profile, results)
+    console.print(f"Tables and figures:  harness report {again} --format latex")
     if shared is None:
         return
     if shared.view is not None:
@@ -168,4 +156,4 @@ def _say_what_next(console: Console, name: str, profile: str, results: Path, sha
         console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
     if shared.trouble:
         console.print(f"[yellow]MLflow is out of step:[/] {escape(shared.trouble)}")
-        console.print(f"The results are safe; mirror them later: harness mlflow sync {name}{chosen}")
+        console.print(f"The results are safe; mirror them later: harness mlflow sync {again}")

@@ -117,24 +117,18 @@ def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search],
 def _search(
     console: Console, searches: Sequence[Search], engine: Engine, folder: Path, cache: Path, policy: Policy
 ) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from harness.cli.shared.graceful_shutdown import stopping_in_order
+    from harness.cli.shared.graceful_shutdown import graceful_shutdown
+    from harness.cli.shared.progress import counting_bar
     from harness.tuning.run_search import run_search
 
-    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("to go"))
-    try:
-        with stopping_in_order(), Progress(*columns, console=console) as bar:
-            total = sum(search.settings.trials for search in searches)
-            task = bar.add_task("trials", total=total)
+    with graceful_shutdown(console), counting_bar(console) as bar:
+        total = sum(search.settings.trials for search in searches)
+        task = bar.add_task("trials", total=total)
 
-            def watch() -> None:
-                bar.update(task, completed=min(total, sum(search.over() for search in searches)))
+        def watch() -> None:
+            bar.update(task, completed=min(total, sum(search.over() for search in searches)))
 
-            run_search(engine, searches, folder / "cells", cache, policy, watch)
-    except KeyboardInterrupt:
-        console.print("Stopped. Nothing is lost: the same command continues from the last checkpoints.")
-        raise typer.Exit(130) from None
+        run_search(engine, searches, folder / "cells", cache, policy, watch)
 
 
 def _say(key: str, value: object, one: Range) -> str:

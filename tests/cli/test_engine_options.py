@@ -54,7 +54,7 @@ def test_ours_are_entry_points():
     assert [ENGINES.get(name).name for name in ENGINES.names()] == ENGINES.names()
 
 
-@pytest.mark.parametrize("verb", ["run", "retry", "lead", "tune"])
+@pytest.mark.parametrize("verb", ["run", "retry", "lead", "tune", "missing"])
 def test_verbs_share_the_options_and_their_help_imports_no_engine(verb):
     code = (
         f"import sys; from harness.cli import main; main([{verb!r}, '--help']);"
@@ -116,6 +116,14 @@ def test_a_third_party_s_engine_runs_a_study(toy_engine, toys, write_study, caps
     shown = capsys.readouterr().out
     assert "good morning, micro" in shown
     assert "2 CPU workers" in shown
+
+
+def test_subsets_of_modalities_are_tested_where_the_engine_says(toy_engine, finished_study, capsys):
+    options = ["--engine", "toy", "--engine-option", "greeting=good evening,", "--retries", "1", "--timeout", "10m"]
+    assert main(["missing", "micro", "--subsets", "single", *options]) == 0
+    assert "good evening, micro" in capsys.readouterr().out
+    assert main(["missing", "micro", "--subsets", "single", "--engine", "slurm", "--workers", "2"]) == 2
+    assert "parallel=N" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

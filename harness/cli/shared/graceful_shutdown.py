@@ -1,4 +1,4 @@
-"""What a run does when it is told to stop."""
+"""What a command does when it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["stopping_in_order"]
+import typer
+from rich.console import Console
 
-_SAID = b"\nStopping: what runs is asked to end in order. Ctrl-C once more does not wait for it.\n"
+__all__ = ["graceful_shutdown"]
+
+_STOP_MESSAGE = b"\nStopping: running cells write a checkpoint and end. Press Ctrl-C again to stop without waiting.\n"
 
 
 @contextmanager
-def stopping_in_order() -> Iterator[None]:
-    """Within the block SIGTERM, as Slurm and systemd send it, stops like Ctrl-C; and both are answered at once.
+def graceful_shutdown(console: Console, on_stop: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Within the block SIGTERM, as Slurm and systemd send it, stops like Ctrl-C; both are answered at once.
+
+    Args:
+        console: Console to show messages on.
+        on_stop: Called when the block was stopped, before the message.
 
     Raises:
-        KeyboardInterrupt: One of them came.
+        typer.Exit: With status 130, where one of them stopped the block.
     """
-    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+    try:
+        with _handlers():
+            yield
+    except KeyboardInterrupt:
+        on_stop()
+        console.print("Stopped. Nothing is lost: the same command continues where it stopped.")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _handlers() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -36,5 +54,6 @@ def stopping_in_order() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, _SAID)  # print may be under way
+    # `print` is not safe in a signal handler: it may have been interrupted itself.
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, _STOP_MESSAGE)
     raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["CacheOption", "ProfileOption", "ResultsOption", "StudyFile", "StudyName"]
+__all__ = ["CacheOption", "ProfileOption", "ResultsOption", "StudyFile", "StudyName", "study_arguments"]
 
 StudyFile = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
 StudyName = Annotated[
@@ -18,3 +18,9 @@ ProfileOption = Annotated[
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="The results folder.", envvar="HARNESS_RESULTS")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of prepared data.", envvar="HARNESS_CACHE")]
+
+
+def study_arguments(name: str, profile: str, results: Path) -> str:
+    """Returns the arguments by which other verbs find a study, e.g. 'micro --profile demo'."""
+    chosen = "" if profile == "default" else f" --profile {profile}"
+    return name + chosen + ("" if results == Path("results") else f" --results {results}")

@@ -11,16 +11,35 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.results.store import CellFolder, Status, Store, StudyFolder
 
-__all__ = ["ProgressDisplay", "status_table"]
+__all__ = ["ProgressDisplay", "counting_bar", "status_table"]
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 _LOOKING = 0.05  # share of the time that is spent on looking at the cells
+
+
+def counting_bar(console: Console, *, disable: bool = False) -> Progress:
+    """Returns a bar that counts what is done, with the time to go.
+
+    Args:
+        console: Console to draw on.
+        disable: Draw nothing.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, TextColumn("to go"), console=console, disable=disable)
 
 
 class ProgressDisplay:
