@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.label_colours import tint
+
 __all__ = ["Overlay", "choose_slice", "draw", "read_slices", "slice_cases", "write_slices"]
 
 
@@ -179,11 +181,10 @@ def draw(source: Path, target: Path, title: str) -> None:
     panels += [("truth", images[0], shown.truth), (title, images[0], shown.prediction)]
     figure = Figure(figsize=(2.4 * len(panels), 2.9 * height / width * aspect), layout="constrained")
     figure.suptitle(shown.name, fontsize=9)
-    top = len(shown.labels) - 1
     for axes, (name, image, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         axes.imshow(image, cmap="gray", aspect=aspect)
         if label is not None:
-            axes.imshow(np.ma.masked_equal(label, 0), cmap="viridis", vmin=0, vmax=top, alpha=0.55, aspect=aspect)
+            axes.imshow(tint(label, opacity=0.55), aspect=aspect)
         axes.set_title(name, fontsize=10)
         axes.axis("off")
     figure.savefig(target, dpi=110, format="png")

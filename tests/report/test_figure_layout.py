@@ -11,13 +11,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from harness.data.label_colours import label_colour
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
 from harness.report.figures.figure import Drawing
 from harness.report.figures.images import qualitative
-from harness.report.figures.images.overlays import label_colour, overlay_figure
+from harness.report.figures.images.overlays import overlay_figure
 from harness.report.figures.images.qualitative import qualitative_grid
 from harness.report.figures.leading_modality import leading_map
 from harness.report.figures.learning_curves import training_curves

@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgb
 from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.figure import Drawing, palette, render
-from harness.report.figures.images.overlays import overlay_figure, slice_dice
+from harness.report.figures.images.overlays import overlay_figure
+from harness.report.figures.images.slices import slice_dice
 from harness.report.figures.images.surfaces import _surface
 from harness.report.figures.learning_curves import training_curves
 from harness.results.schema import StudyResults

@@ -7,19 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from harness.data.contract import Case, Dataset, Reader
+from harness.data.label_colours import label_colour, tint
 from harness.data.preparation.geometry import orientation_of, turn
 from harness.errors import DataError
 
 __all__ = ["draw_preview"]
 
-#: Okabe and Ito's colours, distinguishable for colour-blind readers.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 _INCH = 2.1
 _AXIAL = 2
 _WINDOW = (0.5, 99.5)  # percentiles of the slice shown as black and white
@@ -49,7 +47,7 @@ def draw_preview(dataset: Dataset, reader: Reader, out: Path, count: int) -> lis
         _draw_case(row, dataset, reader.load(name), name)
     for axes, title in zip(grid[0], [*dataset.modalities, "labels"], strict=True):
         axes.set_title(title, fontsize=9)
-    handles = [Patch(color=_colour(value), label=word) for value, word in dataset.labels.items() if value]
+    handles = [Patch(color=label_colour(value), label=word) for value, word in dataset.labels.items() if value]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=8, frameon=False)
     sides = "front up, the patient's right on the left" if dataset.slice_axis == _AXIAL else "head up"
     figure.suptitle(f"{dataset.title}: {sides}", fontsize=9)
@@ -80,10 +78,8 @@ def _draw_case(row: Sequence[Axes], dataset: Dataset, case: Case, name: str) -> 
         if position < len(images):
             for value in range(1, len(dataset.labels)):
                 if (flat == value).any():
-                    axes.contour(flat == value, [0.5], colors=[_colour(value)], linewidths=0.8)
-    colours = ListedColormap(["none", *(_colour(value) for value in range(1, len(dataset.labels)))])
-    top = len(dataset.labels) - 0.5
-    row[-1].imshow(flat, cmap=colours, vmin=-0.5, vmax=top, alpha=0.6, aspect=aspect, interpolation="nearest")
+                    axes.contour(flat == value, [0.5], colors=[label_colour(value)], linewidths=0.8)
+    row[-1].imshow(tint(flat, opacity=0.6), aspect=aspect, interpolation="nearest")
     row[0].set_ylabel(f"{name}\nslice {index}", fontsize=8)
 
 
@@ -99,7 +95,3 @@ def _as_seen(plane: NDArray[np.generic], slice_axis: int) -> NDArray[np.generic]
     """Returns rows and columns of a slice of a volume in RAS: up is up, and the patient's right is on the left."""
     turned = plane.T[::-1]
     return turned if slice_axis == 0 else turned[:, ::-1]
-
-
-def _colour(value: int) -> str:
-    return _COLOURS[(value - 1) % len(_COLOURS)]

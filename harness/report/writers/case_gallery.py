@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.data.label_colours import tint
 from harness.report.analysis.analysis import DatasetView
 from harness.report.analysis.case_selection import case_scores, load_slices
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
-from harness.report.figures.images.overlays import label_colour, slice_dice
+from harness.report.figures.images.slices import slice_dice
 from harness.results.overlay import Overlay
 from harness.results.schema import StudyResults
 
@@ -107,12 +107,11 @@ def _pictures(slices: Mapping[Variant, Overlay], names: Mapping[Variant, str]) -
 
 
 def _picture(title: str, overlay: Overlay, labels: NDArray[np.uint8]) -> Picture:
-    grey = np.repeat(overlay.images[0][..., None], 3, axis=2).astype(float)
-    for value in np.unique(labels[labels > 0]):
-        place = labels == value
-        grey[place] = 0.5 * grey[place] + 127.5 * np.array(to_rgb(label_colour(int(value))))
+    colours = tint(labels, opacity=0.5)
+    colour, opacity = 255 * colours[..., :3], colours[..., 3:]
+    shown = (1 - opacity) * overlay.images[0][..., np.newaxis] + opacity * colour
     height, width = labels.shape[0] * overlay.spacing[0], labels.shape[1] * overlay.spacing[1]
     size = (round(_SIDE * width / max(height, width)), round(_SIDE * height / max(height, width)))
     buffer = io.BytesIO()
-    Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=80)
+    Image.fromarray(shown.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=80)
     return Picture(title, base64.b64encode(buffer.getvalue()).decode("ascii"), *size)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.data.label_colours import label_colour, tint
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, new_figure, styled, wrapped
+from harness.report.figures.images.slices import labels_in, shared_window, show_grey, slice_dice
 from harness.results.overlay import Overlay
 
-__all__ = ["label_colour", "overlay_figure", "slice_dice"]
+__all__ = ["overlay_figure"]
 
-#: Okabe and Ito's colours; the first four fall from light to dark, so that they differ in grey too.
-_COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#CC79A7", "#009E73")
 _MAX_COLUMNS = 6
 #: Characters of a title that fit over a panel.
 _TITLE_WIDTH = 19
+_OPACITY = 0.35
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,6 @@ def overlay_figure(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     return Drawing(f"overlay_{view.name}", f"One slice: {title}", caption, figure)
 
 
-def slice_dice(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> float:
-    """Dice of a slice, mean over the labels present in truth or prediction; 1 where both are empty."""
-    labels = _labels((truth, prediction))
-    scores = [
-        2 * np.sum((truth == label) & (prediction == label)) / (np.sum(truth == label) + np.sum(prediction == label))
-        for label in labels
-    ]
-    return float(np.mean(scores)) if scores else 1.0
-
-
 def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:
     """The first fold and seed among those with the most overlays, and its slices in table order."""
     stored = study.results.overlays
@@ -77,27 +66,21 @@ def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Vari
     fold, seed = min(found, key=lambda run: (-len(found[run]), run))
     paths = found[fold, seed]
     slices = {each: Overlay.load(paths[each]) for each in view.variants if each in paths}
-    return fold, seed, _cropped(slices)
-
-
-def _cropped(slices: dict[Variant, Overlay]) -> dict[Variant, Overlay]:
-    """Cuts the black border all slices share, where they show the same slice."""
-    if len({(each.name, each.truth.shape) for each in slices.values()}) != 1:
-        return slices
-    seen = np.any([(each.images > 10).any(0) | (each.truth > 0) | (each.prediction > 0) for each in slices.values()], 0)
-    if not seen.any():
-        return slices
-    rows, columns = (_span(seen.any(axis)) for axis in (1, 0))
+    if len({(each.name, each.truth.shape) for each in slices.values()}) > 1:
+        return fold, seed, slices
+    # The same slice in all: what is black in all of them is cut off.
+    rows, columns = shared_window(slices.values(), margin=3)
     window = (..., rows, columns)
-    return {
-        variant: replace(each, images=each.images[window], truth=each.truth[window], prediction=each.prediction[window])
-        for variant, each in slices.items()
-    }
-
-
-def _span(line: NDArray[np.bool_], margin: int = 3) -> slice:
-    places = np.flatnonzero(line)
-    return slice(max(int(places[0]) - margin, 0), int(places[-1]) + 1 + margin)
+    return (
+        fold,
+        seed,
+        {
+            variant: replace(
+                each, images=each.images[window], truth=each.truth[window], prediction=each.prediction[window]
+            )
+            for variant, each in slices.items()
+        },
+    )
 
 
 def _prediction(variant: Variant, name: str, mine: Overlay, first: Overlay) -> _Panel:
@@ -128,10 +111,9 @@ def _draw(panels: list[_Panel], first: Overlay, title: str) -> Figure:
     places = [*grid[:top].flat][:plain] + [*grid[top:].flat][:predictions]
     for axes, panel in zip(places, panels, strict=True):
         _show(axes, panel, aspect)
-    labels = _labels(panel.labels for panel in panels if panel.labels is not None)
     handles = [
-        Patch(facecolor=to_rgba(label_colour(label), 0.35), edgecolor=label_colour(label), label=first.labels[label])
-        for label in labels
+        Patch(facecolor=(label_colour(label), _OPACITY), edgecolor=label_colour(label), label=first.labels[label])
+        for label in labels_in(*(panel.labels for panel in panels if panel.labels is not None))
     ]
     figure.suptitle(title, fontsize=8, x=0.01, ha="left")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) or 1, frameon=False)
@@ -139,24 +121,12 @@ def _draw(panels: list[_Panel], first: Overlay, title: str) -> Figure:
 
 
 def _show(axes: Axes, panel: _Panel, aspect: float) -> None:
-    axes.imshow(panel.image, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="nearest")
+    show_grey(axes, panel.image, aspect)
     axes.set_title(panel.title, fontsize=7.5, pad=3)
     if panel.labels is None:
         return
-    for label in _labels((panel.labels,)):
-        mask = panel.labels == label
-        tint = np.zeros((*mask.shape, 4))
-        tint[mask] = to_rgba(label_colour(label), 0.35)
-        axes.imshow(tint, aspect=aspect, interpolation="nearest")
+    axes.imshow(tint(panel.labels, _OPACITY), aspect=aspect, interpolation="nearest")
+    for label in labels_in(panel.labels):
         style = "solid" if label % 2 else "dashed"
-        axes.contour(mask.astype(float), [0.5], colors=[label_colour(label)], linewidths=0.8, linestyles=style)
-
-
-def _labels(maps: Iterable[NDArray[np.uint8] | None]) -> list[int]:
-    found = {int(label) for each in maps if each is not None for label in np.unique(each)}
-    return sorted(found - {0})
-
-
-def label_colour(label: int) -> str:
-    """Colour of a label value in every picture."""
-    return _COLOURS[(label - 1) % len(_COLOURS)]
+        mask = (panel.labels == label).astype(float)
+        axes.contour(mask, [0.5], colors=[label_colour(label)], linewidths=0.8, linestyles=style)

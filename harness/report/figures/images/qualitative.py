@@ -6,17 +6,18 @@ import textwrap
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.data.label_colours import label_colour, tint
+from harness.evaluation.boxes import Box
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.case_selection import SELECTION_RULE, load_slices, select_cases
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled
-from harness.report.figures.images.overlays import label_colour, slice_dice
+from harness.report.figures.images.slices import labels_in, shared_window, show_grey, slice_dice
 from harness.results.overlay import Overlay
 
 __all__ = ["qualitative_grid"]
@@ -28,6 +29,7 @@ _MAX_VARIANTS = 12
 #: Inches along the side of a panel.
 _LARGEST = 1.3
 _TITLE_SIZE = 5.5
+_OPACITY = 0.55
 
 
 def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
@@ -39,7 +41,7 @@ def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         return None
     shown = [variant for variant in view.variants if any(variant in slices for *_, slices in rows)]
     left, shown = shown[_MAX_VARIANTS:], shown[:_MAX_VARIANTS]
-    windows = {case: _window(list(slices.values())) for _, case, slices in rows}
+    windows = {case: shared_window(slices.values(), margin=4) for _, case, slices in rows}
     # Few variants would otherwise give panels of half a page each.
     size = min(DOUBLE / (len(shown) + 1), _LARGEST)
     across = DOUBLE if size < _LARGEST else max(SINGLE, size * (len(shown) + 1))
@@ -55,9 +57,7 @@ def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             _case_rows(grid[2 * number : 2 * number + 2], place, slices, shown, windows[case])
         for axes, title in zip(grid[0], ["Truth", *(view.names[each] for each in shown)], strict=True):
             axes.set_title(f"{_title(title, size)}\n{axes.get_title()}", fontsize=_TITLE_SIZE, pad=2)
-        present = sorted(
-            {int(v) for *_, slices in rows for each in slices.values() for v in np.unique(each.truth)} - {0}
-        )
+        present = labels_in(*(each.truth for *_, slices in rows for each in slices.values()))
         names = next(iter(rows[0][2].values())).labels
         figure.legend(
             handles=_handles(present, names),
@@ -88,7 +88,7 @@ def _case_rows(
     place: str,
     slices: dict[Variant, Overlay],
     shown: list[Variant],
-    window: tuple[slice, slice],
+    window: Box,
 ) -> None:
     first = next(iter(slices.values()))
     image, truth = first.images[0][window], first.truth[window]
@@ -99,10 +99,10 @@ def _case_rows(
         axes.grid(visible=False)
         for side in axes.spines.values():
             side.set_visible(False)
-    _show(grid[0, 0], image, aspect)
-    _tint(grid[0, 0], truth, aspect)
+    show_grey(grid[0, 0], image, aspect)
+    grid[0, 0].imshow(tint(truth, _OPACITY), aspect=aspect, interpolation="nearest")
     grid[0, 0].set_ylabel(place, fontsize=7)
-    _show(grid[1, 0], image, aspect)
+    show_grey(grid[1, 0], image, aspect)
     grid[1, 0].set_ylabel("errors", fontsize=6)
     for column, variant in enumerate(shown, start=1):
         upper, lower = grid[0, column], grid[1, column]
@@ -111,24 +111,13 @@ def _case_rows(
             upper.text(0.5, 0.5, "no result", ha="center", va="center", fontsize=6, transform=upper.transAxes)
             continue
         prediction = mine.prediction[window]
-        _show(upper, image, aspect)
-        _tint(upper, prediction, aspect)
+        show_grey(upper, image, aspect)
+        upper.imshow(tint(prediction, _OPACITY), aspect=aspect, interpolation="nearest")
         if truth.any():
             upper.contour(truth > 0, [0.5], colors="white", linewidths=0.5)
         upper.set_title(f"{slice_dice(mine.truth, mine.prediction):.2f}", fontsize=5.5, pad=1)
-        _show(lower, image // 3, aspect)
+        show_grey(lower, image // 3, aspect)
         lower.imshow(_errors(truth, prediction), aspect=aspect, interpolation="nearest")
-
-
-def _show(axes: Axes, image: NDArray[np.uint8], aspect: float) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="nearest")
-
-
-def _tint(axes: Axes, labels: NDArray[np.uint8], aspect: float) -> None:
-    tint = np.zeros((*labels.shape, 4))
-    for value in np.unique(labels[labels > 0]):
-        tint[labels == value] = to_rgba(label_colour(int(value)), 0.55)
-    axes.imshow(tint, aspect=aspect, interpolation="nearest")
 
 
 def _errors(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -152,15 +141,3 @@ def _handles(present: list[int], names: tuple[str, ...]) -> list[Patch | Line2D]
     if len(present) > 1:
         handles.append(Patch(facecolor=_CONFUSED, edgecolor=INK, linewidth=0.4, label="errors: wrong label"))
     return handles
-
-
-def _window(slices: list[Overlay], margin: int = 4) -> tuple[slice, slice]:
-    """The part of the slice that shows anything, the same for every variant."""
-    seen = np.any([(each.images[0] > 10) | (each.truth > 0) | (each.prediction > 0) for each in slices], axis=0)
-    if not seen.any():
-        return slice(None), slice(None)
-    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-    return (
-        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
-        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
-    )

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
+from harness.data.label_colours import label_colour
+from harness.evaluation.boxes import bounding_box
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.case_selection import result_folders
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
-from harness.report.figures.images.overlays import label_colour
 from harness.results.overlay import Overlay
 
 __all__ = ["surface_view"]
@@ -50,7 +51,7 @@ def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         path = folder / "predictions" / f"{case}.nii.gz"
         if path.is_file():
             volumes[variant] = _volume(path)[0]
-    box = _box([truth, *volumes.values()])
+    box = bounding_box(np.any([truth, *volumes.values()], axis=0))
     if box is None:
         return None
     panels = {"Truth": truth[box], **{view.names[each]: volume[box] for each, volume in volumes.items()}}
@@ -70,15 +71,6 @@ def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 def _volume(path: Path) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
     image = nib.load(path)
     return np.asanyarray(image.dataobj).astype(np.uint8), tuple(float(size) for size in image.header.get_zooms()[:3])
-
-
-def _box(volumes: list[NDArray[np.uint8]]) -> tuple[slice, ...] | None:
-    """The box that holds every label of every volume."""
-    seen = np.any([volume > 0 for volume in volumes], axis=0)
-    if not seen.any():
-        return None
-    spans = [np.flatnonzero(seen.any(axis=tuple(set(range(3)) - {axis}))) for axis in range(3)]
-    return tuple(slice(int(span[0]), int(span[-1]) + 1) for span in spans)
 
 
 def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], labels: tuple[str, ...]) -> Figure:
@@ -116,7 +108,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
 def _nested(truth: NDArray[np.uint8]) -> dict[int, set[int]]:
     """The labels that lie within the span of each label that is larger than they are."""
     labels = [int(value) for value in np.unique(truth) if value]
-    spans = {label: truth[box] for label in labels if (box := _box([(truth == label).astype(np.uint8)])) is not None}
+    spans = {label: truth[box] for label in labels if (box := bounding_box(truth == label)) is not None}
     return {
         outer: {
             inner
