@@ -16,12 +16,12 @@ from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.splits import choose_splits
 from harness.study.cell import CellSpec
 
-__all__ = ["DataPlan", "Grid", "grid_of", "plan_data", "split_of"]
+__all__ = ["DataPlan", "PreparedSize", "grid_of", "plan_data", "split_of"]
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A case as networks see it.
+class PreparedSize:
+    """Size of a prepared case.
 
     Attributes:
         shape: (D, H, W).
@@ -46,7 +46,7 @@ class DataPlan:
     dataset: str
     assumed: bool
     cases: int
-    grid: Grid
+    grid: PreparedSize
 
 
 def plan_data(specs: Iterable[CellSpec]) -> tuple[DataPlan, ...]:
@@ -68,7 +68,7 @@ def split_of(spec: CellSpec) -> Split:
     return _folds(spec.dataset, spec.root, spec.layout, spec.data, spec.splits_file)[spec.fold]
 
 
-def grid_of(spec: CellSpec) -> Grid:
+def grid_of(spec: CellSpec) -> PreparedSize:
     """Returns the grid of a cell's first training case; where there is no data, of the case its owners state.
 
     Raises:
@@ -88,13 +88,13 @@ def _folds(name: str, root: Path, layout: str, data: str, file: Path | None) -> 
 
 
 @cache
-def _grid(name: str, root: Path, layout: str, data: str, case: str, plan: PreprocessingPlan) -> Grid:
+def _grid(name: str, root: Path, layout: str, data: str, case: str, plan: PreprocessingPlan) -> PreparedSize:
     dataset, reader = _open(name, root, layout, data)
     if data == ASSUMED:
         return _stated(dataset, plan)
     there = preprocess(reader.load(case), case, plan)
     depth, height, width = there.label.shape
-    return Grid((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
+    return PreparedSize((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
 
 
 def _open(name: str, root: Path, layout: str, data: str) -> tuple[Dataset, Reader]:
@@ -104,7 +104,7 @@ def _open(name: str, root: Path, layout: str, data: str) -> tuple[Dataset, Reade
     return dataset, dataset.open(root)
 
 
-def _stated(dataset: Dataset, plan: PreprocessingPlan) -> Grid:
+def _stated(dataset: Dataset, plan: PreprocessingPlan) -> PreparedSize:
     """Takes the whole grid: cropping makes it smaller, so this is the most there can be."""
     assert dataset.release is not None
     sides = list(dataset.release.shape)
@@ -113,4 +113,4 @@ def _stated(dataset: Dataset, plan: PreprocessingPlan) -> Grid:
     interpolated = plan.plane is not None or plan.spacing is not None
     voxels = math.prod((depth, height, width))
     each = 2 if dataset.release.integers and not interpolated else 4
-    return Grid((depth, height, width), voxels * (each * len(dataset.modalities) + 1))
+    return PreparedSize((depth, height, width), voxels * (each * len(dataset.modalities) + 1))

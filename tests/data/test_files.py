@@ -1,4 +1,4 @@
-"""Finding folders: level by level, without what is hidden, and with words where one cannot be looked into."""
+"""Finding folders: level by level, without hidden ones, and with an error for those that cannot be listed."""
 
 from __future__ import annotations
 

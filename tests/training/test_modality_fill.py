@@ -1,4 +1,4 @@
-"""Absent modalities in training: which ones, what stands for them, and that nothing changes where none is dropped."""
+"""Absent modalities in training: their choice, their replacement, and no change where none is dropped."""
 
 from __future__ import annotations
 
