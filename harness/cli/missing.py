@@ -118,8 +118,8 @@ class _Display:
         from harness.cli.shared.formatting import duration
         from harness.results.subsets import CellSubsets
 
-        seen = [(CellSubsets(work.cell).progress(), work) for work in self._works]
-        shares = [one["cases"] / one["of"] for one, _ in seen if one.get("of")]
+        seen = [CellSubsets(work.cell).progress() for work in self._works]
+        shares = [one.cases / one.of for one in seen if one.of]
         if not sum(shares):
             return ""
         left = len(self._works) - sum(shares)

@@ -126,7 +126,7 @@ class Trainings:
     def _epochs_of(self, cell: CellFolder) -> float:
         reached = [epoch for epoch in self.plan.rungs if self._rung(cell, epoch) is not None]
         seen = cell.progress()
-        under_way = seen.get("step", 0) * seen["epochs"] / seen["total"] if seen.get("total") else 0.0
+        under_way = seen.step * seen.epochs / seen.total if seen.total else 0.0
         return max([under_way, *reached])
 
     def _rung(self, cell: CellFolder, epoch: int) -> dict[str, Any] | None:

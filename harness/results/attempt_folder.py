@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.files import atomic_path, read_json, write_json
 from harness.redaction import without_secrets
 from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
-from harness.results.records import FailedAttempt, Failure
+from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress
 
 __all__ = ["DISK_FULL", "AttemptFolder", "Status"]
 
@@ -167,13 +166,13 @@ class AttemptFolder:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def progress(self) -> dict[str, Any]:
-        """Returns the last progress the worker wrote; empty before the first, and where it cannot be read just now."""
+    def progress(self) -> Progress:
+        """Returns the last progress the worker wrote; that of no step before the first, and where it cannot be read."""
         try:
-            return dict(read_json(self.work / "progress.json"))
-        except (OSError, ValueError):  # a run never ends because somebody could not look
-            return {}
+            return Progress.read(self.work / "progress.json")
+        except (OSError, DamagedRecordError):  # a run never ends because somebody could not look
+            return Progress()
 
-    def write_progress(self, values: Mapping[str, Any]) -> None:
+    def write_progress(self, progress: Progress) -> None:
         """Tells whoever watches how far the work is."""
-        write_json(self.work / "progress.json", values)
+        progress.write(self.work / "progress.json")

@@ -162,7 +162,8 @@ def _history(cell: CellFolder, status: Status) -> pd.DataFrame:
     if status == "done":
         rows = pd.read_parquet(cell.result / "history.parquet")
     else:
-        rows = pd.DataFrame(cell.progress().get("history", []), columns=list(HISTORY_COLUMNS)).astype(_NUMBERS)
+        epochs = [row.model_dump() for row in cell.progress().history]
+        rows = pd.DataFrame(epochs, columns=list(HISTORY_COLUMNS)).astype(_NUMBERS)
     return rows.assign(cell=cell.id)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "FailedAttempt",
     "Failure",
     "HistoryRow",
+    "Progress",
     "Record",
     "Summary",
     "Timing",
@@ -132,6 +133,40 @@ class HistoryRow(Record):
     lr: float | None = None
     seconds: float | None = None
     waiting: float | None = None
+
+
+class Progress(Record):
+    """How far an attempt is: ``progress.json``.
+
+    Attributes:
+        phase: What the worker does, e.g. ``training``; empty before its first word.
+        started: Begin of the attempt, UTC, ISO 8601; empty where it is not known.
+        cell: Identity of the cell.
+        pid: Process of the worker.
+        host: Its machine.
+        step: Training steps done.
+        total: Training steps in all; None before training.
+        epochs: Epochs in all.
+        seconds_per_step: Wall time of a training step, in the mean of this attempt.
+        history: The epochs so far.
+        present: Modalities of the subset under test, where modalities are left out.
+        cases: Test cases done, of all subsets.
+        of: Test cases of all subsets.
+    """
+
+    phase: str = ""
+    started: str = ""
+    cell: str = ""
+    pid: int | None = None
+    host: str = ""
+    step: int = 0
+    total: int | None = None
+    epochs: int = 0
+    seconds_per_step: float | None = None
+    history: tuple[HistoryRow, ...] = ()
+    present: str = ""
+    cases: int = 0
+    of: int = 0
 
 
 class Summary(Record):

@@ -24,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from harness.errors import HarnessError
 from harness.redaction import without_secrets
 from harness.results.overlay import draw
+from harness.results.records import Progress
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
 from harness.tracking.study_run import PARENT, StudyRun
@@ -177,7 +178,7 @@ class MlflowView:
     def _sync_cell(self, mirror: _Mirror) -> None:
         status = mirror.cell.status()
         progress = mirror.cell.progress()
-        if status == "new" and not progress:
+        if status == "new" and not progress.phase:
             return
         if mirror.run is None:
             self._start(mirror)
@@ -254,11 +255,11 @@ class MlflowView:
         for start in range(0, len(logged), 100):  # the server takes at most 100 at once
             self._client.log_batch(mirror.run, params=logged[start : start + 100])
 
-    def _history(self, cell: CellFolder, status: str, progress: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _history(self, cell: CellFolder, status: str, progress: Progress) -> list[dict[str, Any]]:
         if status == "done":
             rows = pd.read_parquet(cell.result / "history.parquet").to_dict("records")
             return [{str(key): value for key, value in row.items()} for row in rows]
-        return list(progress.get("history", []))
+        return [row.model_dump() for row in progress.history]
 
     def _log_epochs(self, mirror: _Mirror, history: list[dict[str, Any]], times: Span) -> None:
         metrics = [

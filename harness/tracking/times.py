@@ -38,7 +38,7 @@ def span(cell: CellFolder) -> Span:
         summary = cell.summary()
         return Span(_milliseconds(summary.started), _milliseconds(summary.finished), now)
     failure = cell.failure()
-    return Span(_milliseconds(cell.progress().get("started")), _milliseconds(failure.time if failure else None), now)
+    return Span(_milliseconds(cell.progress().started), _milliseconds(failure.time if failure else None), now)
 
 
 def _milliseconds(text: object) -> int | None:

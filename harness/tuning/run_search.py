@@ -85,13 +85,12 @@ class _Trials(Source):
     def on_progress(self, attempt: Attempt) -> bool:
         """Tells Optuna what a trial reached; returns whether it keeps up with the others."""
         one = self._running[attempt.cell.id]
-        for epoch in attempt.cell.progress().get("history", []):
-            number, value = int(epoch["epoch"]), epoch["val_dice"]
-            if value is None or number in one.reported:
+        for row in attempt.cell.progress().history:
+            if row.val_dice is None or row.epoch in one.reported:
                 continue
-            one.reported.add(number)
-            one.trial.report(float(value), number)
-            if number < one.last_epoch and one.trial.should_prune():
+            one.reported.add(row.epoch)
+            one.trial.report(row.val_dice, row.epoch)
+            if row.epoch < one.last_epoch and one.trial.should_prune():
                 one.pruned = True
                 return False
         return True

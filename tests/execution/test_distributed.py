@@ -171,11 +171,11 @@ def joint(project, toys, write_study):
     made.write_spec(planned.spec.to_json())
     process = WorkerProcess(Attempt(made, project / "cache"), Slot("cpu", None, 1, ranks=2), fork=True)
     deadline = time.monotonic() + 120
-    while made.progress().get("step", 0) < 5:
+    while made.progress().step < 5:
         assert process.poll() is None, made.log_tail()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    worker = made.progress()["pid"]
+    worker = made.progress().pid
     yield made, process, children(worker)
     process.kill()
     process.wait()

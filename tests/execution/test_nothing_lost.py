@@ -72,7 +72,7 @@ def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone
     for _ in range(3):
         assert run_worker(cells[1], project / "cache", kill_after=chance.uniform(0.3, 1.2)) == -signal.SIGKILL
         assert cells[1].status() in {"interrupted", "new"}, "a dead worker holds nothing"
-        steps.append(cells[1].progress().get("step", 0))
+        steps.append(cells[1].progress().step)
     assert run_worker(cells[1], project / "cache") == worker.DONE
     assert steps[-1] > 4, "what was done before a kill is not done again"
     assert_same_result(*cells)
@@ -99,7 +99,7 @@ def test_a_worker_whose_starter_died_before_it_could_look_stops(write_study, pro
     gone.wait()
     assert run_worker(cell, project / "cache", "--parent", str(gone.pid)) == worker.STOPPED
     assert cell.status() == "interrupted"
-    assert cell.progress()["step"] <= 1
+    assert cell.progress().step <= 1
 
 
 def test_a_cell_that_is_stopped_while_it_is_tested_goes_on_with_testing(write_study, project, monkeypatch):
@@ -107,7 +107,7 @@ def test_a_cell_that_is_stopped_while_it_is_tested_goes_on_with_testing(write_st
     cell = Store(project / "results").cell(planned.spec.id)
 
     def compute():
-        run_cell(planned.spec, cell, project / "cache", "cpu", lambda: cell.progress().get("phase") == "testing")
+        run_cell(planned.spec, cell, project / "cache", "cpu", lambda: cell.progress().phase == "testing")
 
     with pytest.raises(Interrupted):
         compute()

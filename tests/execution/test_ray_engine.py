@@ -61,7 +61,7 @@ def wait_for_steps(store, step, process):
     while time.monotonic() < deadline:
         cells = [store.cell(path.name) for path in (store.root / "cells").glob("*")]
         seen = {cell.id: cell.progress() for cell in cells}
-        if len(seen) == 2 and all(one.get("step", 0) >= step for one in seen.values()):
+        if len(seen) == 2 and all(one.step >= step for one in seen.values()):
             return seen
         if process.poll() is not None:
             raise AssertionError(process.communicate()[0])
@@ -93,8 +93,8 @@ def test_a_study_survives_a_node_and_ends_with_the_numbers_of_this_machine(write
         assert main(["status", "--results", "through"]) == 0
         assert capsys.readouterr().out.count("running") == 2, "progress is seen from outside, whatever the engine"
         victim, worker = next(iter(seen.items()))
-        dying = node_of(worker["pid"], nodes)
-        assert {node_of(one["pid"], nodes) for one in seen.values()} == set(nodes), "one cell a node"
+        dying = node_of(worker.pid, nodes)
+        assert {node_of(one.pid, nodes) for one in seen.values()} == set(nodes), "one cell a node"
         made.remove_node(dying, allow_graceful=False)
         output, _ = process.communicate(timeout=400)
     finally:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import harness.results
 from harness.cli import main
+from harness.results.records import Progress
 from harness.results.schema import CASE_COLUMNS
 from harness.results.store import Store
 
@@ -152,16 +153,16 @@ def test_what_does_not_fit_in_gpu_memory_is_trained_in_parts_and_says_so(write_s
     assert (row["accumulate"], row["attempts"]) == (2, 2)
 
 
-def progress(store: Store) -> dict:
+def progress(store: Store) -> Progress:
     folders = list((store.root / "cells").glob("*"))
-    return store.cell(folders[0].name).progress() if folders else {}
+    return store.cell(folders[0].name).progress() if folders else Progress()
 
 
-def wait_for_step(store: Store, step: int) -> dict:
+def wait_for_step(store: Store, step: int) -> Progress:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         seen = progress(store)
-        if seen.get("step", 0) >= step:
+        if seen.step >= step:
             return seen
         time.sleep(0.02)
     raise AssertionError(f"step {step} was not reached: {progress(store)}")
@@ -190,7 +191,7 @@ def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, vic
     store = Store(Path("killed"))
     try:
         seen = wait_for_step(store, 9)
-        os.kill(seen["pid"] if victim == "worker" else process.pid, signal.SIGKILL)
+        os.kill(seen.pid if victim == "worker" else process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
     finally:
         process.kill()

@@ -199,10 +199,10 @@ def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_wit
     engine = SlurmEngine(SlurmResources(cluster="local", gpus=0, time=5), Path("slurm"), "micro", None)
     (job,) = engine.submit([Attempt(CellFolder(cell.path.resolve()), Path("cache").resolve())])
     deadline = time.monotonic() + 240
-    while cell.progress().get("step", 0) < 8:
+    while cell.progress().step < 8:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    worker = cell.progress()["pid"]
+    worker = cell.progress().pid
     task = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(task, signal.SIGUSR2)
     while (ending := job.poll()) is None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from harness.files import read_json, write_json
-from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Summary, Timing, TrialSummary
+from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress, Summary, Timing, TrialSummary
 from harness.results.store import Store
 
 #: What version 0.2.0 wrote.
@@ -35,12 +35,35 @@ SUMMARY = {
     "started": "2026-01-02T03:04:05+00:00",
     "finished": "2026-01-02T03:04:09+00:00",
 }
+PROGRESS = {
+    "cell": "a",
+    "pid": 12,
+    "host": "node1",
+    "phase": "training",
+    "started": "2026-01-02T03:04:05+00:00",
+    "total": 8,
+    "step": 4,
+    "epochs": 2,
+    "seconds_per_step": 0.5,
+    "history": [
+        {"epoch": 1, "step": 4, "loss": 0.75, "val_dice": None, "lr": 0.01, "seconds": 1.0, "waiting": None},
+    ],
+}
+SUBSET_PROGRESS = {"present": "t1+epi", "cases": 3, "of": 12}
 TRIAL = {"cell": "a", "val_dice": 0.5, "history": [{"epoch": 1, "val_dice": 0.25}, {"epoch": 2, "val_dice": 0.5}]}
 TIMING = {"latency_seconds": 0.75}
 FAILURE = {**ATTEMPT, "hint": "Run again.", "traceback": "Traceback ...", "log": "step 1", "attempt": 3}
 
 
-WRITTEN = [(FailedAttempt, ATTEMPT), (Failure, FAILURE), (Summary, SUMMARY), (TrialSummary, TRIAL), (Timing, TIMING)]
+WRITTEN = [
+    (FailedAttempt, ATTEMPT),
+    (Failure, FAILURE),
+    (Progress, PROGRESS),
+    (Progress, SUBSET_PROGRESS),
+    (Summary, SUMMARY),
+    (TrialSummary, TRIAL),
+    (Timing, TIMING),
+]
 
 
 @pytest.mark.parametrize(("kind", "values"), WRITTEN)

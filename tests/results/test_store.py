@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.files import atomic_folder, atomic_path, read_json, write_json
 from harness.randomness import derive, generator
+from harness.results.records import Progress
 from harness.results.store import Store
 
 
@@ -97,10 +98,10 @@ def test_a_cell_goes_through_its_states(tmp_path):
 
 def test_a_damaged_progress_file_is_no_progress(tmp_path):
     cell = Store(tmp_path).cell("cell")
-    cell.write_progress({"step": 3})
-    assert cell.progress() == {"step": 3}
+    cell.write_progress(Progress(step=3))
+    assert cell.progress().step == 3
     (cell.work / "progress.json").write_text('{"step": ')
-    assert cell.progress() == {}
+    assert cell.progress() == Progress()
 
 
 def stale(monkeypatch, times):
@@ -123,9 +124,9 @@ def test_a_file_that_another_machine_replaces_is_read_again(tmp_path, monkeypatc
 
 def test_a_progress_file_that_cannot_be_read_ends_nobody(tmp_path, monkeypatch):
     cell = Store(tmp_path).cell("cell")
-    cell.write_progress({"step": 3})
+    cell.write_progress(Progress(step=3))
     stale(monkeypatch, 100)
-    assert cell.progress() == {}
+    assert cell.progress() == Progress()
 
 
 def test_a_failure_that_another_attempt_clears_while_somebody_looks_is_none(tmp_path, monkeypatch):

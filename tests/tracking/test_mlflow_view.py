@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.execution.study import register
 from harness.results.lease import Lease
+from harness.results.records import Progress
 from harness.results.store import Store
 from harness.study.expansion import load_study
 from harness.tracking import shared
@@ -112,7 +113,7 @@ def begun(write_study, client):
     store.create()
     study = register(load_study(path), store, path)
     cell = store.cell(study.manifest()["cells"][0]["cell"])
-    cell.write_progress({"phase": "training", "started": "2026-01-01T00:00:00+00:00"})
+    cell.write_progress(Progress(phase="training", started="2026-01-01T00:00:00+00:00"))
     return store, study, cell
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.results.records import Progress
 from harness.results.store import Store
 from harness.tracking.times import Span, span
 
@@ -16,7 +17,7 @@ def cell(tmp_path):
 
 
 def test_a_failed_cell_ends_when_it_failed(cell) -> None:
-    cell.write_progress({"started": "2026-01-02T03:04:05+00:00"})
+    cell.write_progress(Progress(started="2026-01-02T03:04:05+00:00"))
     cell.fail("the loss is nan")
     found = span(cell)
     assert found.start == 1_767_323_045_000

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from harness.execution.schedule import Policy
 from harness.execution.workers.attempt import Ending
 from harness.files import write_json
+from harness.results.records import HistoryRow, Progress
 from harness.study.expansion import load_study
 from harness.tuning.run_search import run_search
 from harness.tuning.search import open_searches
@@ -35,9 +36,9 @@ class FakeJob:
         self.epoch += 1
         cell = self.attempt.cell
         value = cell.spec()["protocol"]["sampling"]["foreground"]
-        history = [{"epoch": epoch, "val_dice": value} for epoch in range(1, self.epoch + 1)]
+        history = [HistoryRow(epoch=epoch, val_dice=value) for epoch in range(1, self.epoch + 1)]
         cell.work.mkdir(exist_ok=True)
-        cell.write_progress({"history": history})
+        cell.write_progress(Progress(history=tuple(history)))
         (cell.work / "last.pt").touch()
         if self.epoch < EPOCHS:
             return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.results.records import Progress as CellProgress
 from harness.results.store import CellFolder, Status, Store, StudyFolder
 
 __all__ = ["ProgressDisplay", "counting_bar", "status_table"]
@@ -123,14 +123,12 @@ class ProgressDisplay:
 
     def _follow(self, cell: str, folder: CellFolder, name: str) -> None:
         seen = folder.progress()
-        if "seconds_per_step" in seen:
-            self._rates[cell] = float(seen["seconds_per_step"])
+        if seen.seconds_per_step is not None:
+            self._rates[cell] = seen.seconds_per_step
         if cell not in self._bars:
-            self._bars[cell] = self._progress.add_task(escape(name), total=seen.get("total"), note="")
+            self._bars[cell] = self._progress.add_task(escape(name), total=seen.total, note="")
         note = _progress_note(seen)
-        self._progress.update(
-            self._bars[cell], total=seen.get("total"), completed=seen.get("step", 0), note=note, visible=True
-        )
+        self._progress.update(self._bars[cell], total=seen.total, completed=seen.step, note=note, visible=True)
 
     def _note(self, cell: str) -> str:
         folder, name = self._cells[cell]
@@ -154,11 +152,11 @@ class ProgressDisplay:
             return ""
         mean = sum(self._rates.values()) / len(self._rates)
         left = 0.0
-        total = max((int(folder.progress().get("total", 0)) for folder, _ in self._cells.values()), default=0)
+        total = max((folder.progress().total or 0 for folder, _ in self._cells.values()), default=0)
         for cell, state in self._states.items():
             if state in {"done", "failed"}:
                 continue
-            step = int(self._cells[cell][0].progress().get("step", 0)) if state == "running" else 0
+            step = self._cells[cell][0].progress().step if state == "running" else 0
             left += (total - step) * self._rates.get(cell, mean)
         return f", about {duration(left / self._parallel)} to go"
 
@@ -184,7 +182,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             owner = cell.owner()
             note = _progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
         elif state == "interrupted":
-            note = f"continues from step {cell.progress().get('step', '?')}"
+            note = f"continues from step {cell.progress().step or '?'}"
         elif failure := cell.failure():
             tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
             note = f"{failure.reason} {failure.hint}{tried}".strip()
@@ -213,17 +211,15 @@ def _names(store: Store, entries: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _progress_note(seen: dict[str, Any]) -> str:
-    if seen.get("phase") != "training":
-        return str(seen.get("phase", "starting"))
-    step, total = int(seen.get("step", 0)), int(seen["total"])
-    parts = [f"epoch {step * seen['epochs'] // total}/{seen['epochs']}"]
-    history = seen.get("history") or []
-    if history:
-        parts.append(f"loss {history[-1]['loss']:.3f}")
-    scores = [row["val_dice"] for row in history if row["val_dice"] is not None]
+def _progress_note(seen: CellProgress) -> str:
+    if seen.phase != "training" or not seen.total:
+        return seen.phase or "starting"
+    parts = [f"epoch {seen.step * seen.epochs // seen.total}/{seen.epochs}"]
+    if seen.history and (loss := seen.history[-1].loss) is not None:
+        parts.append(f"loss {loss:.3f}")
+    scores = [row.val_dice for row in seen.history if row.val_dice is not None]
     if scores:
         parts.append(f"val Dice {scores[-1]:.3f}")
-    if "seconds_per_step" in seen:
-        parts.append(f"{duration((total - step) * seen['seconds_per_step'])} to go")
+    if seen.seconds_per_step is not None:
+        parts.append(f"{duration((seen.total - seen.step) * seen.seconds_per_step)} to go")
     return ", ".join(parts)

@@ -27,6 +27,7 @@ from harness.execution.cell.testing import score_prediction, score_rows
 from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
 from harness.inference.native_grid import segment_native
 from harness.results.provenance import code_version, package_versions
+from harness.results.records import Progress
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset, in_words
 from harness.segmenters import SEGMENTERS
@@ -214,9 +215,8 @@ def evaluate_subsets(
             if should_stop():
                 raise Interrupted
             total = len(evaluation.tests)
-            store.write_progress(
-                {"present": in_words(subset.present), "cases": number * total + done, "of": len(missing) * total}
-            )
+            cases, of = number * total + done, len(missing) * total
+            store.write_progress(Progress(present=in_words(subset.present), cases=cases, of=of))
 
         rows = evaluation.test(subset.present, on_case)
         facts = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import resource
@@ -9,11 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.results.provenance import code_version, package_versions, utc_now
-from harness.results.records import Summary
+from harness.results.records import HistoryRow, Progress, Summary
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.device import Precision, describe_device
@@ -38,7 +40,7 @@ class Reporter:
         self._training = spec.protocol.training
         self._start = spec.started_from()
         self._accumulate = accumulate
-        self._values: dict[str, object] = {
+        self._values: dict[str, Any] = {
             "cell": spec.id,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -73,7 +75,7 @@ class Reporter:
     def on_epoch(self, history: list[Epoch]) -> None:
         """One more epoch is done."""
         if history:
-            self._values["history"] = [_json_safe(epoch) for epoch in history]
+            self._values["history"] = tuple(_history_row(epoch) for epoch in history)
         self._write()
 
     def summarise(
@@ -93,7 +95,7 @@ class Reporter:
         failures = tuple(self._folder.attempts())
         energy = {"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}
         Summary(
-            cell=str(self._values["cell"]),
+            cell=self._values["cell"],
             start=self._start,
             parameters=parameters,
             gflops=gflops,
@@ -121,12 +123,11 @@ class Reporter:
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        self._folder.write_progress(self._values)
+        self._folder.write_progress(Progress(**self._values))
 
 
-def _json_safe(epoch: Epoch) -> dict[str, object]:
-    """NaN is no JSON."""
-    return {key: None if value != value else value for key, value in asdict(epoch).items()}
+def _history_row(epoch: Epoch) -> HistoryRow:
+    return HistoryRow(**{key: None if math.isnan(value) else value for key, value in asdict(epoch).items()})
 
 
 def _peak_memory(device: torch.device) -> dict[str, float]:
