@@ -36,40 +36,51 @@ __all__ = ["lead"]
 @engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def lead(
     dataset: Annotated[
-        str, typer.Argument(help="Registered name; with --nnunet-raw what to call it.", show_default=False)
+        str, typer.Argument(help="Registered dataset; with --nnunet-raw, a name for it.", show_default=False)
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the dataset; default: where studies look.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder of the dataset; default: where studies look for it.", show_default=False),
     ] = None,
     nnunet_raw: Annotated[
-        Path | None, typer.Option(help="A folder of your own in nnU-Net v2's raw format.", show_default=False)
+        Path | None, typer.Option(help="Your own folder in nnU-Net v2's raw format.", show_default=False)
     ] = None,
     splits: Annotated[
-        Path | None, typer.Option(help="File of folds in place of the dataset's own.", show_default=False)
+        Path | None, typer.Option(help="File of folds, instead of the dataset's own.", show_default=False)
     ] = None,
     fold: Annotated[int, typer.Option(min=0, help="Fold whose training and validation cases are used.")] = 0,
-    model: Annotated[str, typer.Option(help="A network with a leading modality.")] = "aahn",
-    preset: Annotated[str | None, typer.Option(help="Its size, e.g. tiny or paper.", show_default=False)] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the network; may be repeated.")
+    model: Annotated[str, typer.Option(help="Network with a leading modality.")] = "aahn",
+    preset: Annotated[
+        str | None, typer.Option(help="Preset of the network, e.g. tiny or paper.", show_default=False)
     ] = None,
-    protocol: Annotated[str, typer.Option(help="How networks are trained.")] = "paper",
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the network; may be repeated.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="Protocol of the trainings.")] = "paper",
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the last rung; default: the protocol's, at most 40.", show_default=False),
+        typer.Option(
+            min=1, help="Epochs of the last comparison; default: the protocol's, at most 40.", show_default=False
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each modality.")] = 3,
-    none: Annotated[bool, typer.Option("--none", help="Also try training without a leading modality.")] = False,
-    rungs: Annotated[int, typer.Option(min=1, help="Comparisons; each at twice the epochs of the one before.")] = 3,
-    finalists: Annotated[int, typer.Option(min=1, help="As many are trained to the last rung, at least.")] = 2,
-    spare: Annotated[
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per modality, each with its own seed.")] = 3,
+    none: Annotated[bool, typer.Option("--none", help="Also train without a leading modality.")] = False,
+    rungs: Annotated[
+        int, typer.Option(min=1, help="Number of comparisons; each has twice the epochs of the one before.")
+    ] = 3,
+    finalists: Annotated[int, typer.Option(min=1, help="At least this many are trained to the last comparison.")] = 2,
+    keep_probability: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Nobody stops who is the best with at least this chance; 1: the worse half stops."
+            "--keep-probability",
+            "--spare",
+            min=0,
+            max=1,
+            help="Keep every modality that is the best with at least this probability; 1: the worse half always stops.",
         ),
     ] = 0.05,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Then train those that stopped to the end as well, to see.")
+        bool, typer.Option("--exhaustive", help="In the end, train the stopped modalities to the last epoch as well.")
     ] = False,
     *,
     engine: EngineChoice,
@@ -79,11 +90,11 @@ def lead(
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Find out which modality should lead on a dataset, by short trainings of equal length.
+    """Find the modality that should lead on a dataset, by short trainings of equal length (successive halving).
 
-    All modalities train for a few epochs with each seed; the worse half stops, but for those that may still be the
-    best; the others go on from their checkpoints and are compared at the last rung. Only training and validation cases
-    are opened. Run it again after an interruption: it goes on where it was.
+    Every modality is trained for a few epochs with each seed. Then the worse half stops, except modalities that may
+    still be the best. The others continue from their checkpoints, until the last comparison. Only training and
+    validation cases are read. Run the same command again after an interruption: it continues where it stopped.
     """
     from rich.console import Console
 
@@ -102,7 +113,7 @@ def lead(
     options = parse_yaml(option or (), "--option", "auxiliary=others")
     if preset is not None:
         options["preset"] = preset
-    rule = Rule(finalists, spare)
+    rule = Rule(finalists, keep_probability)
     request = Request(
         dataset=dataset,
         root=root,

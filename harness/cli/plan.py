@@ -32,22 +32,27 @@ _ROOMY = 100
 def plan(
     study: StudyFile,
     profile: ProfileOption = None,
-    card: Annotated[
+    gpu_model: Annotated[
         list[str] | None,
-        typer.Option(help="Instead: GPU hours, memory and disk on a GPU that need not be here; may be repeated."),
+        typer.Option(
+            "--gpu-model",
+            "--card",
+            metavar="NAME",
+            help="Estimate GPU hours, memory and disk on this GPU, e.g. a100; it need not be here. May be repeated.",
+        ),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="With --card: how many of them there would be.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="With --gpu-model: number of GPUs.")] = 1,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Check a study and list its cells: done, failed or new, their size and the time they would take here.
+    """Check a study and list its cells: their state, their size and the time they would take here.
 
-    A study of more than 200 cells is summed up by variant and dataset. With --card (rtx3090, a100, h100 ...) the data
-    need not be there either: as many cases are assumed as its owners state.
+    More than 200 cells are summed up by variant and dataset. With --gpu-model (rtx3090, a100, h100 ...) the data need
+    not be here: the plan assumes the number of cases that the dataset's owners state.
     """
     from rich.console import Console
 
-    if card:
-        _on_cards(Console(), study, profile, card, gpus, results)
+    if gpu_model:
+        _on_gpus(Console(), study, profile, gpu_model, gpus, results)
         return
     from harness.cli.shared.formatting import constant_axes, duration
     from harness.execution.costs.time_estimate import estimate
@@ -84,29 +89,29 @@ def plan(
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
 
 
-def _on_cards(
-    console: Console, study: Path, profile: str | None, names: Sequence[str], gpus: int, results: Path
+def _on_gpus(
+    console: Console, study: Path, profile: str | None, names: Sequence[str], count: int, results: Path
 ) -> None:
     from rich.progress import track
 
     from harness.cli.shared.gpu_plan import show
-    from harness.execution.costs.gpus import find_card
-    from harness.execution.costs.plan import plan_on_cards
+    from harness.execution.costs.gpus import find_gpu
+    from harness.execution.costs.plan import plan_on_gpus
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
-    cards = list(dict.fromkeys(find_card(name) for name in names))
+    models = list(dict.fromkeys(find_gpu(name) for name in names))
     loaded = load_study(study, profile, assume_absent=True)
     _head(console, loaded)
     console.print(_protocol(loaded))
     quiet = not console.is_terminal
-    plan = plan_on_cards(
+    plan = plan_on_gpus(
         loaded,
         Store(results),
-        cards,
+        models,
         lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
     )
-    show(console, plan, cards, gpus)
+    show(console, plan, models, count)
 
 
 def _head(console: Console, loaded: LoadedStudy) -> None:

@@ -91,8 +91,8 @@ def test_whoever_may_be_the_best_is_worth_its_price():
     halving = optuna.pruners.SuccessiveHalvingPruner
     rules = {
         "harness lead": lambda race: by_rule(race, Rule(2, 0.05), draws),
-        "harness lead --spare 0.2": lambda race: by_rule(race, Rule(2, 0.2), draws),
-        "harness lead --spare 1 (plain halving)": lambda race: by_rule(race, Rule(2, 1), draws),
+        "harness lead --keep-probability 0.2": lambda race: by_rule(race, Rule(2, 0.2), draws),
+        "harness lead --keep-probability 1 (plain halving)": lambda race: by_rule(race, Rule(2, 1), draws),
         "Optuna, successive halving": lambda race: by_optuna(race, halving(RUNGS[0], 2)),
         "Optuna, median": lambda race: by_optuna(race, optuna.pruners.MedianPruner(1)),
     }
@@ -104,5 +104,5 @@ def test_whoever_may_be_the_best_is_worth_its_price():
         price = float(np.mean([spent for _, spent in picks])) / (len(RUNNERS) * RUNGS[-1])
         found[name] = agree
         print(f"{name:<40} finds the best {agree:.0%}, Dice lost {np.mean(lost):.4f}, epochs {price:.0%} of all")
-    assert found["harness lead"] > found["harness lead --spare 1 (plain halving)"]
+    assert found["harness lead"] > found["harness lead --keep-probability 1 (plain halving)"]
     assert found["harness lead"] > found["Optuna, successive halving"]

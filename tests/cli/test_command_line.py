@@ -30,6 +30,17 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
         assert "Example: harness" in shown
 
 
+@pytest.mark.parametrize(("verb", "old", "new"), [("plan", "--card", "--gpu-model"), ("lead", "--spare", "--keep-")])
+def test_old_names_of_options_still_work_and_show_the_new_ones(verb, old, new, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert old in shown
+    assert new in shown
+    assert main([verb, "nothing", old, "no number and no GPU"]) == 2
+    assert "No such option" not in capsys.readouterr().err
+
+
 def test_checking_a_study_imports_no_torch(project):
     """A study is validated, expanded and named without loading a network library."""
     code = (

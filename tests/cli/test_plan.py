@@ -1,4 +1,4 @@
-"""``harness plan``: every cell of a small study, a large one summed up, and hours on cards that are not here."""
+"""``harness plan``: every cell of a small study, a large one summed up, and hours on GPUs that are not here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,14 @@ ABSENT = {"dataset": ["brats2023"], "model": ["toy"], "seed": [0, 1, 2]}
 
 def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
     lines = shown(
-        capsys, write_study(protocol="paper", matrix=ABSENT), "--card", "rtx3090", "--card", "h100", "--gpus", "3"
+        capsys,
+        write_study(protocol="paper", matrix=ABSENT),
+        "--gpu-model",
+        "rtx3090",
+        "--gpu-model",
+        "h100",
+        "--gpus",
+        "3",
     )
     assert "Assumed 1,251 cases of brats2023, as its owners state: data not found." in lines
     assert any("Estimated from counted operations, not measured" in line for line in lines)
@@ -53,39 +60,39 @@ def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
     assert all(hour > 0 for hour in hours)
     totals = [line for line in lines if line.startswith("About ")]
     assert len(totals) == 2
-    assert all("in 3 cells" in total and "with 3 cards, a cell each" in total for total in totals)
+    assert all("in 3 cells" in total and "with 3 GPUs, one cell each" in total for total in totals)
 
 
-def test_a_batch_that_a_card_cannot_hold_is_named_with_one_that_it_can(write_study, capsys):
+def test_a_batch_that_a_gpu_cannot_hold_is_named_with_one_that_it_can(write_study, capsys):
     matrix = {"dataset": ["brats2023"], "model": [{"name": "toy", "label": "Wide", "width": 64}]}
     study = write_study(protocol={"base": "paper", "sampling": {"batch_size": 8000}}, matrix=matrix)
-    lines = shown(capsys, study, "--card", "rtx3090")
+    lines = shown(capsys, study, "--gpu-model", "rtx3090")
     said = re.search(r"8000 does not fit, (\d+) would", row(lines, "Wide"))
     assert said is not None
     assert 0 < int(said[1]) < 8000
-    assert "8000 fits" in row(shown(capsys, study, "--card", "h200"), "Wide")
+    assert "8000 fits" in row(shown(capsys, study, "--gpu-model", "h200"), "Wide")
 
 
-def test_without_a_card_absent_data_is_still_refused(write_study, capsys):
+def test_without_a_gpu_absent_data_is_still_refused(write_study, capsys):
     assert main(["plan", str(write_study(matrix=ABSENT))]) == 2
     assert "No data for 'brats2023'" in capsys.readouterr().err
 
 
 def test_a_named_folder_that_is_not_there_is_never_assumed(write_study, capsys):
     study = write_study(matrix={**ABSENT, "dataset": [{"name": "brats2023", "root": "nowhere"}]})
-    assert main(["plan", str(study), "--card", "a100"]) == 2
+    assert main(["plan", str(study), "--gpu-model", "a100"]) == 2
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_an_unknown_card_is_refused_with_the_nearest_name(write_study, capsys):
-    assert main(["plan", str(write_study()), "--card", "a10"]) == 2
+def test_an_unknown_gpu_model_is_refused_with_the_nearest_name(write_study, capsys):
+    assert main(["plan", str(write_study()), "--gpu-model", "a10"]) == 2
     said = capsys.readouterr().err
-    assert "Unknown card 'a10'" in said
+    assert "Unknown GPU model 'a10'" in said
     assert "Did you mean 'a100'?" in said
 
 
 def test_data_that_is_there_is_looked_at(write_study, capsys):
-    lines = shown(capsys, write_study(), "--card", "a100")
+    lines = shown(capsys, write_study(), "--gpu-model", "a100")
     assert not [line for line in lines if line.startswith("Assumed")]
     assert re.match(r"cache, cortex: [\d.]+ [kM]B: \d+ cases of [\d.]+ [kM]B \(\d+ x 64 x 64\)", row(lines, "cache,"))
 
@@ -99,17 +106,17 @@ def finish(results, spec, seconds: float) -> None:
     summary(train_seconds=seconds, device="NVIDIA A100-SXM4-80GB").write(folder.result / "summary.json")
 
 
-def test_a_measured_time_replaces_the_estimate_on_its_card_alone(write_study, capsys, project):
+def test_a_measured_time_replaces_the_estimate_on_its_gpu_model_alone(write_study, capsys, project):
     planned = write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [1, 2]})
     other = write_study(name="other", matrix={"dataset": ["cortex"], "model": ["toy"], "seed": [0]})
     (cell,) = load_study(other).cells
     finish(project / "results", cell.spec, seconds=7200)
 
-    lines = shown(capsys, planned, "--card", "a100", "--card", "h100")
+    lines = shown(capsys, planned, "--gpu-model", "a100", "--gpu-model", "h100")
     measured, estimated = (line for line in lines if line.split()[:2] == ["toy", "2"])
     assert "2.0 measured" in measured
     assert "measured" not in estimated
-    assert row(lines, "About", "4").startswith("About 4 GPU hours (4 to 4) in 2 cells; 4 h 0 min with 1 card")
+    assert row(lines, "About", "4").startswith("About 4 GPU hours (4 to 4) in 2 cells; 4 h 0 min with 1 GPU")
 
-    lines = shown(capsys, other, "--card", "a100")
+    lines = shown(capsys, other, "--gpu-model", "a100")
     assert "1 of the cells has a result and is not counted." in lines

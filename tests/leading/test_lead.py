@@ -44,7 +44,7 @@ def answer_in(project):
 
 
 def test_a_race_answers_writes_and_is_not_run_twice(project, capsys):
-    command = [*COMMAND, "--seeds", "1", "--none", "--rungs", "2", "--spare", "1", "--exhaustive"]
+    command = [*COMMAND, "--seeds", "1", "--none", "--rungs", "2", "--keep-probability", "1", "--exhaustive"]
     assert main(command) == 0
     shown = capsys.readouterr().out
     facts, folder = answer_in(project)

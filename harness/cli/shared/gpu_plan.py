@@ -1,4 +1,4 @@
-"""What ``harness plan --card`` prints: a table a card, and disk."""
+"""What ``harness plan --gpu-model`` prints: a table per GPU model, and disk."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.execution.costs.gpus import Card
+    from harness.execution.costs.gpus import GpuSpec
     from harness.execution.costs.memory_and_time import Span
     from harness.execution.costs.plan import StudyPlan, VariantPlan
 
 __all__ = ["show"]
 
-ESTIMATED = "Estimated from counted operations, not measured; `harness bench` on the card gives the ratio."
+ESTIMATED = "Estimated from counted operations, not measured; `harness bench` on the GPU gives the ratio."
 
 
-def show(console: Console, plan: StudyPlan, cards: Sequence[Card], gpus: int) -> None:
-    """Prints the plan of a study for some cards.
+def show(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec], count: int) -> None:
+    """Prints the plan of a study for some GPU models.
 
     Args:
         console: Where.
         plan: What to print.
-        cards: In this order.
-        gpus: How many there would be of each.
+        gpus: GPU models, in the order of their tables.
+        count: GPUs of each model.
     """
-    for card in cards:
-        facts = f"{card.memory_gb:.0f} GB, {card.bandwidth:,.0f} GB/s, {card.half:g} TFLOPS in 16 bits"
-        console.print(f"\n[bold]{card.name}[/] ({card.title}: {facts})")
-        console.print(_table(plan.variants, card))
-        console.print(_sum(plan.variants, card, gpus))
+    for gpu in gpus:
+        facts = f"{gpu.memory_gb:.0f} GB, {gpu.bandwidth:,.0f} GB/s, {gpu.half:g} TFLOPS in 16 bits"
+        console.print(f"\n[bold]{gpu.name}[/] ({gpu.title}: {facts})")
+        console.print(_table(plan.variants, gpu))
+        console.print(_sum(plan.variants, gpu, count))
     _say_disk(console, plan)
-    _say_basis(console, plan, cards)
+    _say_basis(console, plan, gpus)
 
 
-def _table(variants: Sequence[VariantPlan], card: Card) -> Table:
+def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
     several = len({variant.dataset for variant in variants}) > 1
     names = ("variant", "dataset") if several else ("variant",)
-    listing = table(*names, "cells", "step", "GPU hours a cell", "all", "memory", "batch")
+    listing = table(*names, "cells", "step", "GPU hours per cell", "all", "memory", "batch")
     for one in variants:
-        cost, seconds = one.costs[card.name], one.seconds(card.name)
-        measured = card.name in one.measured
+        cost, seconds = one.costs[gpu.name], one.seconds(gpu.name)
+        measured = gpu.name in one.measured
         listing.add_row(
             *((one.label, one.dataset) if several else (one.label,)),
             str(one.cells),
@@ -68,13 +68,13 @@ def _hours(span: Span) -> str:
     return f"{usual} ({low} to {high})"
 
 
-def _sum(variants: Sequence[VariantPlan], card: Card, gpus: int) -> str:
+def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:
     from harness.execution.costs.plan import wall_seconds
 
-    spans = [one.seconds(card.name) for one in variants for _ in range(one.cells)]
+    spans = [one.seconds(gpu.name) for one in variants for _ in range(one.cells)]
     low, usual, high = ([getattr(span, bound) for span in spans] for bound in ("low", "usual", "high"))
     hours = f"About {sum(usual) / 3600:,.0f} GPU hours ({sum(low) / 3600:,.0f} to {sum(high) / 3600:,.0f})"
-    wall = f"{duration(wall_seconds(usual, gpus))} with {gpus} card{'s' * (gpus > 1)}, a cell each"
+    wall = f"{duration(wall_seconds(usual, count))} with {count} GPU{'s' * (count > 1)}, one cell each"
     return f"{hours} in {len(spans)} cells; {wall}."
 
 
@@ -93,7 +93,7 @@ def _say_disk(console: Console, plan: StudyPlan) -> None:
     )
 
 
-def _say_basis(console: Console, plan: StudyPlan, cards: Sequence[Card]) -> None:
+def _say_basis(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec]) -> None:
     from harness.execution.costs.memory_and_time import FAST, LOADERS, SLOW, USUAL
 
     console.print(f"\n{ESTIMATED}")
@@ -102,7 +102,7 @@ def _say_basis(console: Console, plan: StudyPlan, cards: Sequence[Card]) -> None
         for words, one in (("usual:", USUAL), ("low:", FAST), ("high:", SLOW))
     )
     console.print(
-        f"A step is three forward passes and the update of the weights; {shares}. {LOADERS} loader processes a card. "
+        f"A step is three forward passes and the update of the weights; {shares}. {LOADERS} loader processes per GPU. "
         "Preparing and scoring on the CPU come on top."
     )
     for one in plan.data:
@@ -111,5 +111,5 @@ def _say_basis(console: Console, plan: StudyPlan, cards: Sequence[Card]) -> None
     if plan.done:
         verbs = "have a result and are" if plan.done > 1 else "has a result and is"
         console.print(f"{plan.done} of the cells {verbs} not counted.")
-    if any(card.name in one.measured for one in plan.variants for card in cards):
-        console.print("measured: the mean training time of finished cells alike in the results, on that card.")
+    if any(gpu.name in one.measured for one in plan.variants for gpu in gpus):
+        console.print("measured: the mean training time of finished cells alike in the results, on that GPU.")

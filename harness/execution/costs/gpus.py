@@ -13,11 +13,11 @@ from typing import Literal
 
 from harness.errors import HarnessError, did_you_mean
 
-__all__ = ["CARDS", "Card", "card_of_device", "find_card"]
+__all__ = ["GPUS", "GpuSpec", "find_gpu", "gpu_of_device"]
 
 
 @dataclass(frozen=True)
-class Card:
+class GpuSpec:
     """A GPU as its maker states it.
 
     Attributes:
@@ -45,41 +45,43 @@ class Card:
         return {"half": self.half, "tf32": self.tf32, "fp32": self.fp32}[rate] * 1e12
 
 
-CARDS = {
-    card.name: card
-    for card in (
-        Card("v100", "Tesla V100 SXM2 32 GB", r"V100-SXM\d-32GB", 32, 900, 15.7, 15.7, 125),
-        Card("rtx2080ti", "GeForce RTX 2080 Ti", r"RTX 2080 Ti", 11, 616, 13.4, 13.4, 53.8),
-        Card("rtx3090", "GeForce RTX 3090", r"RTX 3090", 24, 936, 35.6, 35.6, 71.2),
-        Card("rtx4090", "GeForce RTX 4090", r"RTX 4090", 24, 1008, 82.6, 82.6, 165.2),
-        Card("a6000", "RTX A6000", r"RTX A6000", 48, 768, 38.7, 77.4, 154.8),
-        Card("l40s", "L40S", r"L40S", 48, 864, 91.6, 183, 362),
-        Card("a100-40", "A100 SXM 40 GB", r"A100-SXM\d-40GB", 40, 1555, 19.5, 156, 312),
-        Card("a100", "A100 SXM 80 GB", r"A100-SXM\d-80GB", 80, 2039, 19.5, 156, 312),
-        Card("h100-pcie", "H100 PCIe 80 GB", r"H100 PCIe", 80, 2000, 51, 378, 756),
-        Card("h100", "H100 SXM 80 GB", r"H100 80GB HBM3", 80, 3350, 67, 494.5, 989.5),
-        Card("h200", "H200 SXM 141 GB", r"H200", 141, 4800, 67, 494.5, 989.5),
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        GpuSpec("v100", "Tesla V100 SXM2 32 GB", r"V100-SXM\d-32GB", 32, 900, 15.7, 15.7, 125),
+        GpuSpec("rtx2080ti", "GeForce RTX 2080 Ti", r"RTX 2080 Ti", 11, 616, 13.4, 13.4, 53.8),
+        GpuSpec("rtx3090", "GeForce RTX 3090", r"RTX 3090", 24, 936, 35.6, 35.6, 71.2),
+        GpuSpec("rtx4090", "GeForce RTX 4090", r"RTX 4090", 24, 1008, 82.6, 82.6, 165.2),
+        GpuSpec("a6000", "RTX A6000", r"RTX A6000", 48, 768, 38.7, 77.4, 154.8),
+        GpuSpec("l40s", "L40S", r"L40S", 48, 864, 91.6, 183, 362),
+        GpuSpec("a100-40", "A100 SXM 40 GB", r"A100-SXM\d-40GB", 40, 1555, 19.5, 156, 312),
+        GpuSpec("a100", "A100 SXM 80 GB", r"A100-SXM\d-80GB", 80, 2039, 19.5, 156, 312),
+        GpuSpec("h100-pcie", "H100 PCIe 80 GB", r"H100 PCIe", 80, 2000, 51, 378, 756),
+        GpuSpec("h100", "H100 SXM 80 GB", r"H100 80GB HBM3", 80, 3350, 67, 494.5, 989.5),
+        GpuSpec("h200", "H200 SXM 141 GB", r"H200", 141, 4800, 67, 494.5, 989.5),
     )
 }
 """By name, from slow to fast."""
 
 
-def find_card(name: str) -> Card:
-    """Returns a card; case, blanks and signs in its name do not matter.
+def find_gpu(name: str) -> GpuSpec:
+    """Returns a GPU model; case, spaces and punctuation in its name do not matter.
 
     Raises:
         HarnessError: It is unknown; the hint names the nearest.
     """
-    plain = {_plain(card.name): card for card in CARDS.values()}
+    plain = {_plain(gpu.name): gpu for gpu in GPUS.values()}
     if _plain(name) not in plain:
-        near = did_you_mean(name.lower(), CARDS)
-        raise HarnessError(f"Unknown card '{name}'.", hint=f"{near} Their figures: harness/execution/costs/gpus.py.")
+        near = did_you_mean(name.lower(), GPUS)
+        raise HarnessError(
+            f"Unknown GPU model '{name}'.", hint=f"{near} Their figures: harness/execution/costs/gpus.py."
+        )
     return plain[_plain(name)]
 
 
-def card_of_device(device: str) -> Card | None:
-    """Returns the card that a device's name, as the driver reports it, stands for; None for any other device."""
-    return next((card for card in CARDS.values() if re.search(rf"{card.device}\s*$", device)), None)
+def gpu_of_device(device: str) -> GpuSpec | None:
+    """Returns the GPU model that a device's name, as the driver reports it, stands for; None for any other device."""
+    return next((gpu for gpu in GPUS.values() if re.search(rf"{gpu.device}\s*$", device)), None)
 
 
 def _plain(name: str) -> str:

@@ -1,9 +1,9 @@
 """How long a cell would take on a GPU that is not here: a roofline over its counted operations.
 
-An operation takes as long as its arithmetic or its memory traffic, whichever is longer, at a share of what the card's
+An operation takes as long as its arithmetic or its memory traffic, whichever is longer, at a share of what the GPU's
 maker states; together they take no less than the host needs to launch them. A training step is three forward passes
 (forward, and twice that backward) and the update of the weights, or the time loader processes need for its batch. This
-is an estimate: :data:`FAST`, :data:`USUAL` and :data:`SLOW` bound it, and only a measurement on the card settles it.
+is an estimate: :data:`FAST`, :data:`USUAL` and :data:`SLOW` bound it, and only a measurement on the GPU settles it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.execution.costs.gpus import Card
+from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, STEP_OVER_FORWARD, USABLE_MEMORY
+from harness.execution.costs.gpus import GpuSpec
 from harness.segmenters.work import Work
 from harness.study.protocol import Protocol
 
-__all__ = ["FAST", "LOADERS", "SLOW", "USUAL", "CardCost", "Cases", "Shares", "Span", "cost", "windows"]
+__all__ = ["FAST", "LOADERS", "SLOW", "USUAL", "Cases", "GpuCost", "Shares", "Span", "cost", "windows"]
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,12 @@ SLOW = Shares(compute=0.2, bandwidth=0.08, launch=16e-6, loading=2.0)
 #: Weights are updated by one fused kernel that streams them; it comes closer to the stated bandwidth.
 _STREAMING = 0.7
 
-_STEP_OVER_FORWARD = 3
-
 #: Loader processes a GPU has by default, where there are cores enough.
 LOADERS = 8
 
 #: One loader process makes a batch of 16 patches of 128 x 128, four modalities, all augmentation, in 47 ms
 #: (docs/preparation.md).
 _LOADING_SECONDS_PER_VOXEL = 0.047 / (16 * 128 * 128 * 4)
-
-#: The engine's own allowance: 15 % for what the allocator cannot use, 0.9 GB for CUDA itself; 5 % stay free.
-_ALLOCATOR, _CUDA_GB, _USABLE = 1.15, 0.9, 0.95
 
 
 @dataclass(frozen=True)
@@ -89,8 +85,8 @@ class Cases:
 
 
 @dataclass(frozen=True)
-class CardCost:
-    """What a cell would cost on a card.
+class GpuCost:
+    """What a cell would cost on a GPU.
 
     Attributes:
         step: A training step.
@@ -105,7 +101,7 @@ class CardCost:
     largest_batch: int
 
 
-def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, card: Card, trained: bool = True) -> CardCost:
+def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: GpuSpec, trained: bool = True) -> GpuCost:
     """Estimates a cell.
 
     Args:
@@ -113,7 +109,7 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, card: Ca
         protocol: How it is trained and tested.
         modalities: Input channels.
         cases: What it infers on.
-        card: Where.
+        gpu: GPU model to estimate for.
         trained: False for imported weights, which are only tested.
     """
     training, inference = protocol.training, protocol.inference
@@ -124,19 +120,19 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, card: Ca
     tested = per_case * cases.test * flips
     validated = per_case * cases.validation * validations
 
-    forward = Span(*(_forward(work, card, shares) for shares in (FAST, USUAL, SLOW)))
-    step = Span(*(_step(work, protocol, modalities, card, shares) for shares in (FAST, USUAL, SLOW)))
+    forward = Span(*(_forward(work, gpu, shares) for shares in (FAST, USUAL, SLOW)))
+    step = Span(*(_step(work, protocol, modalities, gpu, shares) for shares in (FAST, USUAL, SLOW)))
     whole = forward * (tested / batch)
     if trained:
         whole = whole + step * (training.epochs * training.steps_per_epoch) + forward * (validated / batch)
     state = _state_bytes(work, protocol) / 1e9
     kept = work.kept / 1e9
-    room = (card.memory_gb * _USABLE - _CUDA_GB) / _ALLOCATOR - state
-    return CardCost(
+    available = (gpu.memory_gb * USABLE_MEMORY - CUDA_GB) / ALLOCATOR_OVERHEAD - state
+    return GpuCost(
         step=step,
         cell=whole,
-        memory_gb=(state + kept) * _ALLOCATOR + _CUDA_GB,
-        largest_batch=max(0, int(room / (kept / batch))) if kept else batch,
+        memory_gb=(state + kept) * ALLOCATOR_OVERHEAD + CUDA_GB,
+        largest_batch=max(0, int(available / (kept / batch))) if kept else batch,
     )
 
 
@@ -149,17 +145,17 @@ def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
     )
 
 
-def _forward(work: Work, card: Card, shares: Shares) -> float:
-    bandwidth = card.bandwidth * 1e9 * shares.bandwidth
+def _forward(work: Work, gpu: GpuSpec, shares: Shares) -> float:
+    bandwidth = gpu.bandwidth * 1e9 * shares.bandwidth
     device = sum(
-        max(one.flops / (card.peak(one.rate) * shares.compute), one.traffic / bandwidth) for one in work.operations
+        max(one.flops / (gpu.peak(one.rate) * shares.compute), one.traffic / bandwidth) for one in work.operations
     )
     return max(device, len(work.operations) * shares.launch)
 
 
-def _step(work: Work, protocol: Protocol, modalities: int, card: Card, shares: Shares) -> float:
-    update = _update_bytes(work, protocol) / (card.bandwidth * 1e9 * _STREAMING)
-    computed = _STEP_OVER_FORWARD * _forward(work, card, shares) + update
+def _step(work: Work, protocol: Protocol, modalities: int, gpu: GpuSpec, shares: Shares) -> float:
+    update = _update_bytes(work, protocol) / (gpu.bandwidth * 1e9 * _STREAMING)
+    computed = STEP_OVER_FORWARD * _forward(work, gpu, shares) + update
     voxels = protocol.sampling.batch_size * modalities * math.prod(protocol.patch_size)
     loaders = LOADERS if protocol.sampling.workers is None else max(1, protocol.sampling.workers)
     return max(computed, voxels * _LOADING_SECONDS_PER_VOXEL * shares.loading / loaders)

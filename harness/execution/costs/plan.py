@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
-from harness.execution.costs.gpus import Card, card_of_device
-from harness.execution.costs.memory_and_time import CardCost, Cases, Span, cost
+from harness.execution.costs.gpus import GpuSpec, gpu_of_device
+from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.work import Work, count
@@ -19,7 +19,7 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy, make_task
 from harness.study.protocol import Protocol
 
-__all__ = ["StudyPlan", "VariantPlan", "plan_on_cards", "wall_seconds"]
+__all__ = ["StudyPlan", "VariantPlan", "plan_on_gpus", "wall_seconds"]
 
 #: Label and dataset of a variant, and its cells.
 _Group: TypeAlias = tuple[tuple[str, str], list[CellSpec]]
@@ -38,8 +38,8 @@ class VariantPlan:
         cells: How many of its cells have no result yet.
         work: Of a forward pass on one batch.
         batch: Patches in it.
-        costs: What one cell takes, by card.
-        measured: Seconds that training took in finished cells alike, by card; only where there are any.
+        costs: What one cell takes, by GPU model.
+        measured: Seconds that training took in finished cells alike, by GPU model; only where there are any.
     """
 
     label: str
@@ -47,14 +47,14 @@ class VariantPlan:
     cells: int
     work: Work
     batch: int
-    costs: Mapping[str, CardCost]
+    costs: Mapping[str, GpuCost]
     measured: Mapping[str, float]
 
-    def seconds(self, card: str) -> Span:
+    def seconds(self, gpu: str) -> Span:
         """Returns what one cell takes: measured where it was, else estimated."""
-        if card in self.measured:
-            return Span(self.measured[card], self.measured[card], self.measured[card])
-        return self.costs[card].cell
+        if gpu in self.measured:
+            return Span(self.measured[gpu], self.measured[gpu], self.measured[gpu])
+        return self.costs[gpu].cell
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class StudyPlan:
     done: int
 
 
-def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card], watch: Watch = iter) -> StudyPlan:
+def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], watch: Watch = iter) -> StudyPlan:
     """Estimates every cell that is not done.
 
     Args:
         loaded: The study.
         store: Where finished cells are.
-        cards: Where the others would run.
+        gpus: GPU models to estimate for.
         watch: Told every variant before it is counted.
 
     Raises:
@@ -93,7 +93,7 @@ def plan_on_cards(loaded: LoadedStudy, store: Store, cards: Sequence[Card], watc
     for (label, dataset), specs in watch(list(groups.items())):
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
-        variants.append(_variant(label, dataset, specs[0], to_do, cards, known))
+        variants.append(_variant(label, dataset, specs[0], to_do, gpus, known))
     return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done)
 
 
@@ -110,7 +110,7 @@ def _variant(
     dataset: str,
     spec: CellSpec,
     cells: int,
-    cards: Sequence[Card],
+    gpus: Sequence[GpuSpec],
     known: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> VariantPlan:
     """Estimates by one cell; folds, seeds and leading modalities change little."""
@@ -120,21 +120,21 @@ def _variant(
     work = count(segmenter, task, segmenter.parse_options(spec.options), batch, mixed)
     split = split_of(spec)
     cases = Cases(len(split.val), len(split.test), grid_of(spec).shape)
-    costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in cards}
+    costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in gpus}
     alike = known.get(_kind(spec.to_json()), {})
-    measured = {one.name: fmean(alike[one.name]) for one in cards if one.name in alike}
+    measured = {one.name: fmean(alike[one.name]) for one in gpus if one.name in alike}
     return VariantPlan(label, dataset, cells, work, batch, costs, measured)
 
 
 def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
-    """Returns training times of the store's cells by kind and card: whole trainings on one GPU that is known."""
+    """Returns training times of the store's cells by kind and GPU model: whole trainings on one GPU that is known."""
     found: dict[str, dict[str, list[float]]] = {}
     for path in sorted((store.root / "cells").glob("*/result/summary.json")):
         folder = store.cell(path.parents[1].name)
         summary = folder.summary()
-        card = card_of_device(summary.device)
-        if card is not None and summary.train_seconds and summary.ranks == 1:
-            found.setdefault(_kind(folder.spec()), {}).setdefault(card.name, []).append(summary.train_seconds)
+        gpu = gpu_of_device(summary.device)
+        if gpu is not None and summary.train_seconds and summary.ranks == 1:
+            found.setdefault(_kind(folder.spec()), {}).setdefault(gpu.name, []).append(summary.train_seconds)
     return found
 
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
+from harness.execution.costs.constants import STEP_OVER_FORWARD
 from harness.execution.workers.process import Slot
 from harness.results.store import Store
 from harness.segmenters.size import Size
 from harness.study.expansion import LoadedStudy
 
 __all__ = ["Estimate", "estimate"]
-
-#: A training step costs about three forward passes: forward, and twice that backward.
-_STEP_OVER_FORWARD = 3.0
 
 #: Networks reach less than a plain convolution does; measured on the networks shipped.
 _EFFICIENCY = 0.45
@@ -51,7 +49,7 @@ def estimate(
             speed = speed or _gflops_per_second(slot)
             protocol = cell.spec.protocol
             steps = protocol.training.epochs * protocol.training.steps_per_epoch
-            work = sizes[key].gflops * protocol.sampling.batch_size * _STEP_OVER_FORWARD * steps
+            work = sizes[key].gflops * protocol.sampling.batch_size * STEP_OVER_FORWARD * steps
             alike[key] = work / (speed * _EFFICIENCY)
         found[cell.spec.id] = Estimate(alike[key], estimated=True)
     return found

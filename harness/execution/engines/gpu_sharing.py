@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, USABLE_MEMORY
 from harness.execution.workers.process import Slot
 from harness.results.store import CellFolder
 
 __all__ = ["Gpu", "MeasuredMemory", "SharedGpus", "parse_gpus", "query_gpus"]
-
-#: What a process needs beside its tensors: CUDA context, cuDNN workspaces, fragments.
-_CONTEXT_MB = 900.0
-_MARGIN = 1.15
-
-#: Share of a GPU's free memory that is given away.
-_USABLE = 0.95
 
 #: Seconds nvidia-smi may take; with a sick GPU it never answers.
 _PATIENCE = 30.0
@@ -111,7 +105,7 @@ class MeasuredMemory:
     def need(self, cell: CellFolder) -> float | None:
         """Returns the MB a cell needs, None where no cell like it was measured yet."""
         peak = self._peaks.get(_kind(cell))
-        return None if peak is None else peak * _MARGIN + _CONTEXT_MB
+        return None if peak is None else peak * ALLOCATOR_OVERHEAD + CUDA_GB * 1000
 
 
 def _kind(cell: CellFolder) -> str:
@@ -165,4 +159,4 @@ class SharedGpus:
         return f"{count} GPU{'s' * (count > 1)}, shared by measured memory, {threads} a cell"
 
     def _left(self, gpu: Gpu) -> float:
-        return gpu.free_mb * _USABLE - sum(self._taken[gpu.name].values())
+        return gpu.free_mb * USABLE_MEMORY - sum(self._taken[gpu.name].values())

@@ -1,4 +1,4 @@
-"""Estimates for cards that are not here, against a hand calculation and against times that others published."""
+"""Estimates for GPUs that are not here, against a hand calculation and against times that others published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.execution.costs.gpus import CARDS, card_of_device, find_card
+from harness.execution.costs.gpus import GPUS, find_gpu, gpu_of_device
 from harness.execution.costs.memory_and_time import FAST, SLOW, USUAL, Cases, cost, windows
 from harness.execution.costs.plan import wall_seconds
 from harness.segmenters import Options, Segmenter, Source, Task
@@ -27,7 +27,7 @@ def protocol(**changes) -> Protocol:
 def test_an_estimate_by_hand():
     """One epoch of ten steps of batch 16; two validation and four test cases of eight slices, four flips."""
     short = protocol(training={"epochs": 1, "steps_per_epoch": 10})
-    found = cost(WORK, short, modalities=4, cases=Cases(2, 4, (8, 128, 128)), card=CARDS["a100"])
+    found = cost(WORK, short, modalities=4, cases=Cases(2, 4, (8, 128, 128)), gpu=GPUS["a100"])
     forward = 1e13 / (312e12 * 0.4) + 1e10 / (2039e9 * 0.16)
     update = 32 * 1e6 / (2039e9 * 0.7)
     assert found.step.usual == pytest.approx(3 * forward + update)
@@ -39,12 +39,12 @@ def test_an_estimate_by_hand():
 
 def test_imported_weights_are_only_tested():
     cases = Cases(2, 4, (8, 128, 128))
-    tested = cost(WORK, protocol(), 4, cases, CARDS["a100"], trained=False)
+    tested = cost(WORK, protocol(), 4, cases, GPUS["a100"], trained=False)
     assert tested.cell.usual == pytest.approx(4 * 8 * 4 / 16 * (1e13 / (312e12 * 0.4) + 1e10 / (2039e9 * 0.16)))
 
 
 def test_bounds_enclose_the_estimate():
-    found = cost(WORK, protocol(), 4, Cases(2, 4, (8, 128, 128)), CARDS["rtx3090"])
+    found = cost(WORK, protocol(), 4, Cases(2, 4, (8, 128, 128)), GPUS["rtx3090"])
     assert found.step.low < found.step.usual < found.step.high
     assert found.cell.low < found.cell.usual < found.cell.high
     assert FAST.compute > USUAL.compute > SLOW.compute
@@ -56,7 +56,7 @@ def test_bounds_enclose_the_estimate():
 )
 def test_a_faster_card_takes_no_longer(slower, faster):
     cases = Cases(2, 4, (8, 128, 128))
-    hours = [cost(WORK, protocol(), 4, cases, CARDS[name]).cell for name in (slower, faster)]
+    hours = [cost(WORK, protocol(), 4, cases, GPUS[name]).cell for name in (slower, faster)]
     assert hours[0].usual > hours[1].usual
     assert hours[0].low >= hours[1].low
     assert hours[0].high >= hours[1].high
@@ -64,22 +64,22 @@ def test_a_faster_card_takes_no_longer(slower, faster):
 
 def test_many_small_operations_wait_for_the_host():
     tiny = replace(WORK, parameters=10, operations=(Operation(1e3, 1e3, "half"),) * 5000)
-    steps = [cost(tiny, protocol(), 1, Cases(1, 1, (1, 128, 128)), CARDS[name]).step.usual for name in ("v100", "h200")]
+    steps = [cost(tiny, protocol(), 1, Cases(1, 1, (1, 128, 128)), GPUS[name]).step.usual for name in ("v100", "h200")]
     assert steps == [pytest.approx(3 * 5000 * 8e-6, rel=1e-3)] * 2
 
 
 def test_a_network_without_work_waits_for_its_data():
     nothing = replace(WORK, parameters=10, operations=())
-    step = cost(nothing, protocol(), 4, Cases(1, 1, (1, 128, 128)), CARDS["h100"]).step
+    step = cost(nothing, protocol(), 4, Cases(1, 1, (1, 128, 128)), GPUS["h100"]).step
     assert step.usual == pytest.approx(0.047 / 8)
-    assert cost(nothing, protocol(), 2, Cases(1, 1, (1, 128, 128)), CARDS["h100"]).step.usual < step.usual
+    assert cost(nothing, protocol(), 2, Cases(1, 1, (1, 128, 128)), GPUS["h100"]).step.usual < step.usual
 
 
 def test_what_does_not_fit_is_said():
     large = replace(WORK, kept=200e9)
-    assert cost(large, protocol(), 4, Cases(1, 1, (1, 128, 128)), CARDS["a100"]).largest_batch == 5
+    assert cost(large, protocol(), 4, Cases(1, 1, (1, 128, 128)), GPUS["a100"]).largest_batch == 5
     assert (
-        cost(replace(WORK, parameters=10**10), protocol(), 4, Cases(1, 1, (1, 128, 128)), CARDS["a100"]).largest_batch
+        cost(replace(WORK, parameters=10**10), protocol(), 4, Cases(1, 1, (1, 128, 128)), GPUS["a100"]).largest_batch
         == 0
     )
 
@@ -95,10 +95,10 @@ def test_windows_are_those_of_monai():
 
 
 def test_cards_are_found_however_they_are_written():
-    assert find_card("RTX 3090") is find_card("rtx3090") is CARDS["rtx3090"]
-    assert find_card("A100-40") is CARDS["a100-40"]
-    with pytest.raises(HarnessError, match="Unknown card 'rtx309'") as caught:
-        find_card("rtx309")
+    assert find_gpu("RTX 3090") is find_gpu("rtx3090") is GPUS["rtx3090"]
+    assert find_gpu("A100-40") is GPUS["a100-40"]
+    with pytest.raises(HarnessError, match="Unknown GPU model 'rtx309'") as caught:
+        find_gpu("rtx309")
     assert "Did you mean 'rtx3090'?" in caught.value.hint
 
 
@@ -114,12 +114,12 @@ def test_cards_are_found_however_they_are_written():
     ],
 )
 def test_the_drivers_name_of_a_card(device, name):
-    assert card_of_device(device) is CARDS[name]
+    assert gpu_of_device(device) is GPUS[name]
 
 
 @pytest.mark.parametrize("device", ["NVIDIA GeForce RTX 3090 Ti", "cpu (1 thread)", "Tesla V100-SXM2-16GB"])
 def test_another_card_is_not_taken_for_one_that_is_known(device):
-    assert card_of_device(device) is None
+    assert gpu_of_device(device) is None
 
 
 def test_cells_share_cards_the_longest_first():
@@ -167,9 +167,9 @@ def test_close_to_the_times_that_nnunets_authors_publish(name):
     work = count(made, task, Options(), batch, mixed=True)
     common = protocol(patch_size=patch, sampling={"batch_size": batch, "workers": 1000})
     shape = patch if len(patch) == 3 else (1, *patch)
-    for card, published in zip(("a100-40", "v100"), seconds, strict=True):
-        step = cost(work, common, channels, Cases(1, 1, shape), CARDS[card]).step
+    for gpu, published in zip(("a100-40", "v100"), seconds, strict=True):
+        step = cost(work, common, channels, Cases(1, 1, shape), GPUS[gpu]).step
         ratio = step.usual * 250 / published
-        print(f"{name} on {card}: estimated / published {ratio:.2f}")
+        print(f"{name} on {gpu}: estimated / published {ratio:.2f}")
         assert 0.75 < ratio < 1.35
         assert step.low * 250 < published < step.high * 250
