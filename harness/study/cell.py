@@ -171,4 +171,5 @@ def _folder(dataset: str, recorded: Path) -> Path:
     """Returns where a dataset's files are; those that ship with the harness move with its installation."""
     if recorded.exists() or dataset not in DATASETS.names():
         return recorded
-    return DATASETS.get(dataset).home or recorded
+    home = DATASETS.get(dataset).home
+    return home if home is not None and home.name == recorded.name else recorded
