@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import StudyError, did_you_mean
+from harness.errors import HarnessError, StudyError, did_you_mean
 
 __all__ = ["Document", "merge", "read_document", "validate"]
 
@@ -47,6 +48,15 @@ class Document:
     def error(self, path: Key, message: str, hint: str = "") -> StudyError:
         """Returns an error that points at ``path``."""
         return StudyError(f"{self.at(path)}: {message}", hint=hint)
+
+    @contextmanager
+    def naming_line(self, path: Key) -> Iterator[None]:
+        """Puts the line of ``path`` before every error of the harness that is raised within."""
+        try:
+            yield
+        except HarnessError as error:
+            kind = StudyError if type(error) is HarnessError else type(error)
+            raise kind(f"{self.at(path)}: {error.message}", hint=error.hint) from error
 
 
 def read_document(path: Path) -> Document:

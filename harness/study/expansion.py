@@ -7,47 +7,24 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from harness.data import Dataset, Reader, Split
+from harness.data import Dataset, Reader
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
 from harness.data.splits import check_leak, choose_splits
-from harness.errors import DataError, HarnessError, StudyError, did_you_mean
-from harness.files import hash_of_file
-from harness.segmenters import SEGMENTERS, Segmenter, Task
+from harness.errors import did_you_mean
+from harness.segmenters import Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, Key, merge, read_document, validate
 from harness.study.packages import numeric_packages
-from harness.study.protocol import Protocol, is_native, load_protocol, model_protocols, native_protocol
-from harness.study.schema import DatasetEntry, ModelEntry, Study
+from harness.study.protocol import Protocol, ProtocolRequest, resolve_protocol
+from harness.study.schema import DatasetEntry, Study
+from harness.study.variants import Variant, find_variants
 
-__all__ = ["LoadedStudy", "StudyCell", "Variant", "expand_study", "load_study", "make_task"]
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A network with its switches set."""
-
-    label: str
-    segmenter: Segmenter
-    options: Mapping[str, Any]
-    protocol: Protocol
-    weights: str = ""
-    weights_file: Path | None = None
-    start: str = ""
-    start_file: Path | None = None
-    tuned: Mapping[str, Protocol] = field(default_factory=dict)
-
-    def protocol_on(self, dataset: str) -> Protocol:
-        """Returns how the network is trained on a dataset; under a tuned protocol that may differ between datasets."""
-        return self.tuned.get(dataset, self.tuned.get("", self.protocol))
+__all__ = ["LoadedStudy", "StudyCell", "expand_study", "load_study", "make_task"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +45,8 @@ class LoadedStudy:
         protocol: The protocol, resolved; under ``native`` each variant has its own.
         variants: Networks with switches, in file order.
         cells: All cells; those that coincide (a model without a leading modality under several of them) are listed
-        once. collapsed: Number of combinations that coincided with another.
+            once.
+        collapsed: Number of combinations that coincided with another.
     """
 
     study: Study
@@ -77,6 +55,29 @@ class LoadedStudy:
     variants: tuple[Variant, ...]
     cells: tuple[StudyCell, ...]
     collapsed: int
+
+
+@dataclass(frozen=True)
+class _OpenDataset:
+    """A dataset of the matrix, opened.
+
+    Attributes:
+        facts: The dataset.
+        root: Its folder.
+        layout: Layout of a folder of the user's own; empty for a registered dataset.
+        data: Hash of its files.
+        splits_file: File of the user's own folds.
+        splits: Fold to the hash of its split.
+        leading: Modalities that lead in turn.
+    """
+
+    facts: Dataset
+    root: Path
+    layout: str
+    data: str
+    splits_file: Path | None
+    splits: Mapping[int, str]
+    leading: tuple[str, ...]
 
 
 def load_study(path: Path, profile: str | None = None, assume_absent: bool = False) -> LoadedStudy:
@@ -111,19 +112,26 @@ def expand_study(
         DataError: A dataset's folder is missing or not what it should be.
     """
     study = validate(Study, document)
-    try:
-        protocol = load_protocol(study.protocol, beside)
-    except StudyError as error:
-        raise document.error(("protocol",), error.message, error.hint) from error
-    seen: set[str] = set()
-    variants = tuple(
-        variant
-        for words, request in _ways(study)
-        for variant in _variants(study, document, words, request, beside, seen)
-    )
-    _check_reference(study, variants, document)
-    cells, collapsed = _cells(study, document, variants, beside, assume_absent)
-    return LoadedStudy(study, profile, protocol, variants, cells, collapsed)
+    with document.naming_line(("protocol",)):
+        request = resolve_protocol(study.protocol, beside)
+    variants = find_variants(study, document, _ways(study, document, request, beside), beside)
+    found: dict[tuple[str, str], StudyCell] = {}
+    total = 0
+    own_folders: dict[str, Path] = {}
+    for index, entry in enumerate(study.matrix.dataset):
+        where: Key = ("matrix", "dataset", index)
+        dataset = _open_dataset(study, entry, document, where, beside, assume_absent)
+        name = dataset.facts.name
+        if entry.layout and own_folders.setdefault(name, dataset.root) != dataset.root:
+            message = f"two folders are called '{name}': {own_folders[name]} and {dataset.root}."
+            raise document.error(where, message, "Give one of them a `name` of its own.")
+        for variant, leading in itertools.product(variants, dataset.leading):
+            _check_task(variant, dataset.facts, leading, document)
+            for fold, seed in itertools.product(study.matrix.fold, study.matrix.seed):
+                spec = _spec(variant, dataset, leading, fold, seed)
+                found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
+                total += 1
+    return LoadedStudy(study, profile, request.common, variants, tuple(found.values()), total - len(found))
 
 
 def _with_profile(document: Document, profile: str | None) -> Document:
@@ -143,228 +151,71 @@ def _with_profile(document: Document, profile: str | None) -> Document:
     return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
 
 
-def _ways(study: Study) -> Iterator[tuple[str, str | dict[str, Any]]]:
-    """Yields the ways of training: what labels say of each, and what it asks of protocols."""
+def _ways(study: Study, document: Document, request: ProtocolRequest, beside: Path) -> dict[str, ProtocolRequest]:
+    """Returns the ways of training: what labels say of each, to its protocol."""
     base = {"base": study.protocol} if isinstance(study.protocol, str) else study.protocol
     name = base.get("name", base.get("base", "custom"))
+    ways = {}
     for words, changes in study.matrix.protocol.items():
-        yield words, merge(merge(base, changes), {"name": f"{name}, {words}"})
-    if not study.matrix.protocol:
-        yield "", study.protocol
+        with document.naming_line(("matrix", "protocol", words)):
+            ways[words] = resolve_protocol(merge(merge(base, changes), {"name": f"{name}, {words}"}), beside)
+    return ways or {"": request}
 
 
-def _variants(
-    study: Study, document: Document, words: str, request: str | dict[str, Any], beside: Path, seen: set[str]
-) -> Iterator[Variant]:
-    """Yields the networks with their switches, trained in one way; ``seen`` holds the labels so far."""
-    try:
-        protocol = load_protocol(request, beside)
-    except StudyError as error:
-        raise document.error(("matrix", "protocol", words), error.message, error.hint) from error
-    for index, entry in enumerate(study.matrix.model):
-        where: Key = ("matrix", "model", index)
-        segmenter = _registered(SEGMENTERS.get, entry.name, document, where)
-        weights = _weights(entry, beside, document, where)
-        for chosen in _combinations(entry.sweep):
-            given = {**study.options.get(entry.name, {}), **entry.options, **chosen}
-            try:
-                parsed = segmenter.parse_options(given)
-                start_file = segmenter.pretrained_file(parsed, beside)
-            except StudyError as error:
-                raise document.error(where, error.message, error.hint) from error
-            label = ", ".join(filter(None, [_label(entry, segmenter, chosen), words]))
-            if label in seen:
-                raise document.error(
-                    where, f"the label '{label}' stands twice.", "Give each variant a `label` of its own."
-                )
-            seen.add(label)
-            own = protocol
-            if is_native(request):
-                own = native_protocol(request, segmenter.native_recipe, beside)
-            tuned = model_protocols(request, segmenter.name, beside)
-            options = parsed.model_dump(mode="json")
-            if start_file is None:
-                yield Variant(label, segmenter, options, own, *weights, tuned=tuned)
-            else:
-                options[segmenter.pretrained_option] = str(start_file)
-                start = (hash_of_file(start_file), start_file)
-                yield Variant(label, segmenter, options, own, *weights, *start, tuned=tuned)
-    for name in study.options:
-        if name not in {entry.name for entry in study.matrix.model}:
-            raise document.error(
-                ("options", name),
-                f"options are given for '{name}', which is not in the matrix.",
-                did_you_mean(name, {entry.name for entry in study.matrix.model}),
-            )
-
-
-def _weights(entry: ModelEntry, beside: Path, document: Document, where: Key) -> tuple[str, Path | None]:
-    """Returns hash and place of the weights an entry brings; ``("", None)`` where it is trained."""
-    if entry.weights is None:
-        return "", None
-    path = (beside / entry.weights).resolve()
-    if not path.is_file():
-        raise document.error(
-            where,
-            f"there are no weights at {path}.",
-            "Write them with `harness import-checkpoint`, or correct the path.",
-        )
-    return hash_of_file(path), path
-
-
-def _combinations(sweep: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*sweep.values()):
-        yield dict(zip(sweep, values, strict=True))
-
-
-def _label(entry: ModelEntry, segmenter: Segmenter, chosen: Mapping[str, Any]) -> str:
-    base = entry.label or segmenter.title
-    shown = chosen if entry.label else {**{k: v for k, v in entry.options.items() if k != "preset"}, **chosen}
-    return ", ".join([base, *(f"{key}={value}" for key, value in shown.items())])
-
-
-def _check_reference(study: Study, variants: tuple[Variant, ...], document: Document) -> None:
-    labels = [variant.label for variant in variants]
-    reference = study.report.reference
-    if reference is not None and reference not in labels:
-        raise document.error(
-            ("report", "reference"),
-            f"the reference '{reference}' is no label of this study.",
-            did_you_mean(reference, labels),
-        )
-
-
-def _cells(
-    study: Study, document: Document, variants: tuple[Variant, ...], beside: Path, assume_absent: bool
-) -> tuple[tuple[StudyCell, ...], int]:
-    found: dict[tuple[str, str], StudyCell] = {}
-    total = 0
-    own_folders: dict[str, Path] = {}
-    for index, entry in enumerate(study.matrix.dataset):
-        where: Key = ("matrix", "dataset", index)
-        dataset, root, reader = _open(entry, beside, document, where, assume_absent)
-        _check_name(entry.layout, dataset.name, root, own_folders, document, where)
+def _open_dataset(
+    study: Study, entry: DatasetEntry, document: Document, where: Key, beside: Path, assume_absent: bool
+) -> _OpenDataset:
+    """Opens a dataset of the matrix; a fold that leaks is refused."""
+    with document.naming_line(where):
+        dataset, root, reader = _find(entry, beside, assume_absent)
         data = reader.fingerprint()
-        own_splits = (beside / entry.splits).resolve() if entry.splits is not None else None
-        splits = _splits(reader, dataset, own_splits, study.matrix.fold, document, where)
-        split_hashes = {fold: split.hash for fold, split in splits.items()}
-        leadings = _leadings(study, dataset, document)
-        for variant, leading, fold, seed in itertools.product(variants, leadings, study.matrix.fold, study.matrix.seed):
-            total += 1
-            protocol = variant.protocol_on(dataset.name)
-            _check_task(variant, dataset, leading, document)
-            spec = CellSpec(
-                dataset=dataset.name,
-                dataset_revision=dataset.revision,
-                data=data,
-                root=root,
-                model=variant.segmenter.name,
-                model_revision=variant.segmenter.revision,
-                options=variant.options,
-                leading=leading if variant.segmenter.uses_leading else NO_LEADING,
-                fold=fold,
-                split=split_hashes[fold],
-                seed=seed,
-                protocol=protocol,
-                weights=variant.weights,
-                weights_file=variant.weights_file,
-                start=variant.start,
-                start_file=variant.start_file,
-                splits_file=own_splits,
-                layout=entry.layout,
-                packages=numeric_packages() if protocol.training.determinism == "strict" else {},
-            )
-            found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
-    return tuple(found.values()), total - len(found)
-
-
-def _open(
-    entry: DatasetEntry, beside: Path, document: Document, where: Key, assume_absent: bool
-) -> tuple[Dataset, Path, Reader]:
-    """Returns the dataset of an entry, leading as the entry says, its folder and its reader."""
-    named = beside / entry.folder if entry.folder is not None else None
-    if entry.layout:
-        dataset = _located(lambda: find_dataset(entry.name, named, entry.layout), document, where)
-    else:
-        dataset = _registered(find_dataset, entry.name, document, where)
-    if entry.leading is not None:
-        if entry.leading not in dataset.modalities:
-            raise document.error(
-                (*where, "leading"),
-                f"{dataset.name} has no modality '{entry.leading}'.",
-                did_you_mean(entry.leading, dataset.modalities),
-            )
-        dataset = replace(dataset, default_leading=entry.leading)
-    if assume_absent and dataset.release is not None and _located(lambda: dataset.find(named), document, where) is None:
-        return dataset, Path(), AssumedReader(dataset.release, dataset)
-    root = _located(lambda: dataset.locate(named).resolve(), document, where)
-    return dataset, root, _located(lambda: dataset.open(root), document, where)
-
-
-def _located(get: Callable[[], T], document: Document, where: Key) -> T:
-    """Returns what ``get`` returns; its errors name the line of the study."""
-    try:
-        return get()
-    except HarnessError as error:
-        raise type(error)(f"{document.at(where)}: {error.message}", hint=error.hint) from error
-
-
-def _check_name(layout: str, name: str, root: Path, own: dict[str, Path], document: Document, where: Key) -> None:
-    """Refuses two folders of the user's own that tables would call alike."""
-    if layout and own.setdefault(name, root) != root:
-        raise document.error(
-            where, f"two folders are called '{name}': {own[name]} and {root}.", "Give one of them a `name` of its own."
-        )
-
-
-def _splits(
-    reader: Reader, dataset: Dataset, file: Path | None, wanted: Sequence[int], document: Document, where: Key
-) -> dict[int, Split]:
-    """Returns the folds that are asked for; a fold that leaks is refused."""
-    try:
+        file = (beside / entry.splits).resolve() if entry.splits is not None else None
         folds = choose_splits(dataset, reader, file)
-        for fold in wanted:
-            if fold >= len(folds):
-                raise document.error(
-                    ("matrix", "fold"),
-                    f"{dataset.name} has {len(folds)} folds, so there is no fold {fold}.",
-                    f"Valid: {', '.join(map(str, range(len(folds))))}.",
-                )
+    if entry.leading is not None and entry.leading not in dataset.modalities:
+        message = f"{dataset.name} has no modality '{entry.leading}'."
+        raise document.error((*where, "leading"), message, did_you_mean(entry.leading, dataset.modalities))
+    for fold in study.matrix.fold:
+        if fold >= len(folds):
+            message = f"{dataset.name} has {len(folds)} folds, so there is no fold {fold}."
+            raise document.error(("matrix", "fold"), message, f"Valid: {', '.join(map(str, range(len(folds))))}.")
+        with document.naming_line(where):
             check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
-    except DataError as error:
-        raise DataError(f"{document.at(where)}: {error.message}", hint=error.hint) from error
-    return {fold: folds[fold] for fold in wanted}
+    splits = {fold: folds[fold].hash for fold in study.matrix.fold}
+    leading = _leading(study, dataset, entry.leading or dataset.default_leading, document)
+    return _OpenDataset(dataset, root, entry.layout, data, file, splits, leading)
 
 
-def _leadings(study: Study, dataset: Dataset, document: Document) -> list[str]:
-    leadings: list[str] = []
+def _find(entry: DatasetEntry, beside: Path, assume_absent: bool) -> tuple[Dataset, Path, Reader]:
+    """Returns the dataset of an entry, its folder and its reader."""
+    named = beside / entry.folder if entry.folder is not None else None
+    dataset = find_dataset(entry.name, named if entry.layout else None, entry.layout)
+    if assume_absent and dataset.release is not None and dataset.find(named) is None:
+        return dataset, Path(), AssumedReader(dataset.release, dataset)
+    root = dataset.locate(named).resolve()
+    return dataset, root, dataset.open(root)
+
+
+def _leading(study: Study, dataset: Dataset, default: str, document: Document) -> tuple[str, ...]:
+    """Returns the modalities of a dataset that lead in turn, each once."""
+    meaning: dict[str, Sequence[str]] = {name: [name] for name in (*dataset.modalities, "none")}
+    meaning |= {"default": [default], "all": dataset.modalities}
     for index, name in enumerate(study.matrix.leading):
-        if name == "default":
-            leadings.append(dataset.default_leading)
-        elif name == "all":
-            leadings.extend(dataset.modalities)
-        elif name == "none" or name in dataset.modalities:
-            leadings.append(name)
-        else:
-            raise document.error(
-                ("matrix", "leading", index),
-                f"{dataset.name} has no modality '{name}'.",
-                did_you_mean(name, [*dataset.modalities, "default", "all", "none"]),
-            )
-    return list(dict.fromkeys(leadings))
+        if name not in meaning:
+            message = f"{dataset.name} has no modality '{name}'."
+            raise document.error(("matrix", "leading", index), message, did_you_mean(name, meaning))
+    return tuple(dict.fromkeys(modality for name in study.matrix.leading for modality in meaning[name]))
 
 
 def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Document) -> None:
-    try:
-        variant.segmenter.check(make_task(dataset, leading, variant.protocol_on(dataset.name)))
-    except StudyError as error:
-        raise document.error(("matrix", "model"), error.message, error.hint) from error
-    if variant.protocol_on(dataset.name).sampling.modality_dropout is None:
+    protocol, segmenter = variant.protocol_on(dataset.name), variant.segmenter
+    with document.naming_line(("matrix", "model")):
+        segmenter.check(make_task(dataset, leading, protocol))
+    if protocol.sampling.modality_dropout is None:
         return
-    if variant.segmenter.runner:
+    if segmenter.runner:
         raise document.error(
             ("matrix", "model"),
-            f"{variant.segmenter.name} trains by itself, so no modality can be dropped.",
+            f"{segmenter.name} trains by itself, so no modality can be dropped.",
             "Leave it out, or leave `sampling.modality_dropout` out of its protocol.",
         )
     if len(dataset.modalities) < 2:
@@ -375,14 +226,32 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
         )
 
 
+def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed: int) -> CellSpec:
+    protocol, segmenter = variant.protocol_on(dataset.facts.name), variant.segmenter
+    return CellSpec(
+        dataset=dataset.facts.name,
+        dataset_revision=dataset.facts.revision,
+        data=dataset.data,
+        root=dataset.root,
+        model=segmenter.name,
+        model_revision=segmenter.revision,
+        options=variant.options,
+        leading=leading if segmenter.uses_leading else NO_LEADING,
+        fold=fold,
+        split=dataset.splits[fold],
+        seed=seed,
+        protocol=protocol,
+        weights=variant.weights,
+        weights_file=variant.weights_file,
+        start=variant.start,
+        start_file=variant.start_file,
+        splits_file=dataset.splits_file,
+        layout=dataset.layout,
+        packages=numeric_packages() if protocol.training.determinism == "strict" else {},
+    )
+
+
 def make_task(dataset: Dataset, leading: str, protocol: Protocol) -> Task:
     """Returns what a network is asked to segment in a cell."""
     index = dataset.modalities.index(leading) if leading in dataset.modalities else None
     return Task(dataset.modalities, index, len(dataset.labels), protocol.patch_size)
-
-
-def _registered(get: Any, name: str, document: Document, where: Key) -> Any:
-    try:
-        return get(name)
-    except HarnessError as error:
-        raise document.error(where, error.message, error.hint) from error

@@ -8,6 +8,7 @@ wrote says under ``per_model`` what differs for each network on each dataset, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from harness.training.settings import TrainingSettings
 __all__ = [
     "NATIVE",
     "Protocol",
+    "ProtocolRequest",
     "is_native",
     "load_protocol",
-    "model_protocols",
-    "native_protocol",
     "protocol_names",
+    "resolve_protocol",
 ]
 
 #: The protocol under which every network is trained by its authors' own recipe.
@@ -57,87 +58,100 @@ class Protocol(Settings):
         return values
 
 
+@dataclass(frozen=True)
+class ProtocolRequest:
+    """What a study says under ``protocol``, with every file it builds on read.
+
+    Attributes:
+        base: Name of the protocol it builds on; empty for none.
+        values: What that protocol's file and those it builds on say.
+        changes: What the study changes.
+        common: The protocol of every network that has none of its own.
+        beside: Folder of the study file; its ``protocols/`` is searched first.
+    """
+
+    base: str
+    values: Mapping[str, Any]
+    changes: Mapping[str, Any]
+    common: Protocol
+    beside: Path | None
+
+    def for_network(self, model: str, recipe: Mapping[str, Any]) -> dict[str, Protocol]:
+        """Returns the protocols of one network by dataset; ``""`` holds the one for every other dataset.
+
+        Under ``native`` that is ``paper``, then its authors' recipe, then the study's changes. Under a tuned protocol
+        it is the common protocol, then what was found for the network on a dataset, then the study's changes; the
+        protocol's name says by how many trials it was tuned, or that it was not, so that reports show it and rank no
+        tuned network together with an untuned one.
+
+        Args:
+            model: Registered name of the network.
+            recipe: What its segmenter declares as ``native_recipe``.
+
+        Raises:
+            StudyError: A value is refused, or ``per_model`` is no mapping of models to datasets to values.
+        """
+        if self.base == NATIVE:
+            paper = _read_resolved("paper", self.beside).values
+            words = {"name": NATIVE, "description": "", "source": ""}
+            return {"": _validate(merge(merge({**paper, **words}, recipe), self.changes))}
+        if (tuned := self.values.get(_PER_MODEL)) is None:
+            return {"": self.common}
+        own = tuned.get(model, {}) if isinstance(tuned, dict) else None
+        if not isinstance(own, dict) or not all(isinstance(one, dict) for one in own.values()):
+            raise StudyError(
+                f"Protocol '{self.base}': '{_PER_MODEL}' must say which values each dataset has for each model.",
+                hint="Write the file with `harness tune`.",
+            )
+        changes = dict(self.changes)
+        title = f"{changes.pop('name', self.base)}{' (modified)' if changes else ''}"
+        facts = self.values.get(_TUNING, {})
+        trials = facts.get("trials", "?") if isinstance(facts, dict) else "?"
+        names = dict.fromkeys(own, f"{title}, tuned by {trials} trials") | {"": f"{title}, not tuned"}
+        shared = _common(self.values)
+        return {
+            dataset: _validate({**merge(merge(shared, own.get(dataset, {})), changes), "name": name}, self.base)
+            for dataset, name in names.items()
+        }
+
+
 def protocol_names(beside: Path | None = None) -> list[str]:
     """Returns the names of all protocols to be found."""
     return sorted({path.stem for folder in _folders(beside) for path in folder.glob("*.yaml")})
 
 
-def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> Protocol:
-    """Resolves what a study says under ``protocol``.
+def resolve_protocol(request: str | dict[str, Any], beside: Path | None = None) -> ProtocolRequest:
+    """Reads and validates what a study says under ``protocol``.
 
     Args:
-        request: A name, or a mapping with ``base`` and overrides.
+        request: A name, or a mapping with ``base`` and what differs.
         beside: Folder of the study file; its ``protocols/`` is searched first.
 
     Raises:
         StudyError: The name is unknown, a base refers to itself, or a value is refused.
     """
-    if isinstance(request, str):
-        return _from_name(request, beside)
-    values = _common(_resolve(dict(request), beside, seen=()))
-    values.setdefault("name", f"{request.get('base', 'custom')} (modified)")
-    return validate(Protocol, Document(values, {}, "protocol"))
+    changes = dict(request) if isinstance(request, dict) else {"base": request}
+    base = changes.pop("base", None)
+    file = Document({}, {}, "") if base is None else _read_resolved(str(base), beside)
+    values = _common(merge(file.values, changes))
+    if changes or base is None:
+        common = _validate({"name": f"{base or 'custom'} (modified)", **values})
+    else:
+        common = validate(Protocol, Document({**values, "name": str(base)}, file.lines, file.source))
+    return ProtocolRequest(str(base or ""), file.values, changes, common, beside)
 
 
-def model_protocols(request: str | dict[str, Any], model: str, beside: Path | None = None) -> dict[str, Protocol]:
-    """Returns the protocols a tuned protocol holds for one network, by dataset; empty where it is not tuned.
-
-    A network is laid over in this order: the common protocol, its own values, the study's words. Its protocol's name
-    says by how many trials it was tuned, or that it was not, so that reports show it and rank no tuned network
-    together with an untuned one.
-
-    Args:
-        request: What the study says under ``protocol``.
-        model: Registered name of the network.
-        beside: Folder of the study file.
-
-    Returns:
-        Protocols by dataset; ``""`` holds the one for datasets the network was not tuned on.
-
-    Raises:
-        StudyError: A value is refused, or ``per_model`` is no mapping of models to datasets to values.
-    """
-    name = request if isinstance(request, str) else str(request.get("base", ""))
-    if not name:
-        return {}
-    over = {key: value for key, value in request.items() if key != "base"} if isinstance(request, dict) else {}
-    values = _resolve(_read(name, beside).values, beside, seen=(name,))
-    tuned, facts = values.get(_PER_MODEL), values.get(_TUNING, {})
-    if tuned is None:
-        return {}
-    own = tuned.get(model, {}) if isinstance(tuned, dict) else None
-    if not isinstance(own, dict) or not all(isinstance(one, dict) for one in own.values()):
-        raise StudyError(
-            f"Protocol '{name}': '{_PER_MODEL}' must say which values each dataset has for each model.",
-            hint="Write the file with `harness tune`.",
-        )
-    title = f"{over.pop('name', name)}{' (modified)' if over else ''}"
-    trials = facts.get("trials", "?") if isinstance(facts, dict) else "?"
-    named = dict.fromkeys(own, f"{title}, tuned by {trials} trials") | {"": f"{title}, not tuned"}
-    return {
-        dataset: validate(
-            Protocol,
-            Document({**merge(merge(_common(values), own.get(dataset, {})), over), "name": called}, {}, name),
-        )
-        for dataset, called in named.items()
-    }
-
-
-def native_protocol(request: str | dict[str, Any], recipe: Mapping[str, Any], beside: Path | None = None) -> Protocol:
-    """Returns one network's protocol under ``native``: ``paper``, then its authors' recipe, then the study's words.
+def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> Protocol:
+    """Returns the protocol that a study names, for networks that have none of their own.
 
     Args:
-        request: What the study says under ``protocol``.
-        recipe: What the segmenter declares as ``native_recipe``.
-        beside: Folder of the study file.
+        request: A name, or a mapping with ``base`` and what differs.
+        beside: Folder of the study file; its ``protocols/`` is searched first.
 
     Raises:
-        StudyError: A value is refused.
+        StudyError: The name is unknown, a base refers to itself, or a value is refused.
     """
-    over = {key: value for key, value in request.items() if key != "base"} if isinstance(request, dict) else {}
-    base = _resolve(_read("paper", beside).values, beside, seen=("paper",))
-    words = {"name": NATIVE, "description": "", "source": ""}
-    return validate(Protocol, Document(merge(merge({**base, **words}, recipe), over), {}, "protocol"))
+    return resolve_protocol(request, beside).common
 
 
 def is_native(request: str | dict[str, Any]) -> bool:
@@ -145,21 +159,20 @@ def is_native(request: str | dict[str, Any]) -> bool:
     return (request.get("base") if isinstance(request, dict) else request) == NATIVE
 
 
-def _from_name(name: str, beside: Path | None) -> Protocol:
+def _validate(values: dict[str, Any], source: str = "protocol") -> Protocol:
+    return validate(Protocol, Document(values, {}, source))
+
+
+def _read_resolved(name: str, beside: Path | None, seen: tuple[str, ...] = ()) -> Document:
+    """Returns a protocol's file, its values laid on those of the files it builds on."""
+    if name in seen:
+        raise StudyError(f"Protocol '{seen[0]}' builds on itself through {' -> '.join([*seen, name])}.")
     document = _read(name, beside)
-    values = _common(_resolve(document.values, beside, seen=(name,)))
-    values["name"] = name
-    return validate(Protocol, Document(values, document.lines, document.source))
-
-
-def _resolve(values: dict[str, Any], beside: Path | None, seen: tuple[str, ...]) -> dict[str, Any]:
+    values = dict(document.values)
     base = values.pop("base", None)
-    if base is None:
-        return values
-    if base in seen:
-        raise StudyError(f"Protocol '{seen[0]}' builds on itself through {' -> '.join([*seen, base])}.")
-    parent = _resolve(_read(str(base), beside).values, beside, (*seen, base))
-    return merge(parent, values)
+    if base is not None:
+        values = merge(_read_resolved(str(base), beside, (*seen, name)).values, values)
+    return Document(values, document.lines, document.source)
 
 
 def _common(values: Mapping[str, Any]) -> dict[str, Any]:

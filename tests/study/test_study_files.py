@@ -14,7 +14,7 @@ from harness.errors import DataError, StudyError
 from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study
 from harness.study.json_schema import PATH, study_json_schema
-from harness.study.protocol import load_protocol, native_protocol, protocol_names
+from harness.study.protocol import load_protocol, protocol_names, resolve_protocol
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -251,7 +251,7 @@ def test_the_paper_protocol_says_what_the_paper_says():
 @pytest.mark.parametrize("name", SEGMENTERS.names())
 def test_every_native_recipe_is_a_valid_protocol(name):
     recipe = SEGMENTERS.get(name).native_recipe
-    protocol = native_protocol("native", recipe)
+    protocol = resolve_protocol("native").for_network(name, recipe)[""]
     assert protocol.name == "native"
     assert (protocol.identity() == load_protocol("paper").identity()) == (not recipe)
 
