@@ -1,23 +1,103 @@
-"""Base class of everything that can be set, and settings that are written as ``KEY=VALUE``."""
+"""Base class of everything that can be set, what of it names a cell, and settings that are written as ``KEY=VALUE``.
+
+A cell is named by a hash of all that affects its numbers. A setting without a mark is part of it, whatever its value.
+Two marks keep a setting out, so that a new setting renames no cell that was computed before it existed::
+
+    window: Annotated[int, Added("0.3", was=1)] = Field(1, description="...")
+    workers: Annotated[int | None, CHANGES_NO_NUMBER] = Field(None, description="...")
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import to_jsonable_python
 
 from harness.errors import HarnessError
 
-__all__ = ["Settings", "parse_key_values", "parse_yaml"]
+__all__ = ["CHANGES_NO_NUMBER", "Added", "Settings", "parse_key_values", "parse_yaml"]
+
+#: Mark of a setting that is never part of an identity: words, and how work is spread.
+CHANGES_NO_NUMBER: Final = "changes no number"
+
+_IDENTITY, _STORED = "identity", "stored"
+
+
+@dataclass(frozen=True)
+class Added:
+    """Mark of a setting that was added after cells had been named without it.
+
+    At its old meaning it is not part of an identity; at any other value it is.
+
+    Attributes:
+        since: Version that has it first: of the harness, or of the package the segmenter comes from.
+        was: The value that means what was done before the setting existed. It stays, whatever the default becomes.
+    """
+
+    since: str
+    was: Any
+
+    def is_old_meaning(self, value: object) -> bool:
+        """Returns whether a value, in the JSON form of an identity, is the old meaning."""
+        return bool(value == (self.was.identity() if isinstance(self.was, Settings) else to_jsonable_python(self.was)))
 
 
 class Settings(BaseModel):
     """Immutable settings; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what names a cell, as JSON values: all settings but those that their marks leave out, also nested."""
+        return self.model_dump(mode="json", context=_IDENTITY)
+
+    @classmethod
+    def from_stored(cls, values: object) -> Self:
+        """Reads what was dumped, perhaps by an earlier version.
+
+        A setting that did not exist then has its old meaning, which need not be today's default.
+
+        Raises:
+            ValidationError: A key is unknown, or a value is refused.
+        """
+        return cls.model_validate(values, context=_STORED)
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        if info.context != _IDENTITY:
+            return values
+        return {name: value for name, value in values.items() if self._is_identity(name, value)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_old_meanings(cls, values: Any, info: ValidationInfo) -> Any:
+        if info.context != _STORED or not isinstance(values, Mapping):
+            return values
+        marks = [(name, mark) for name, field in cls.model_fields.items() for mark in field.metadata]
+        return {name: mark.was for name, mark in marks if isinstance(mark, Added)} | dict(values)
+
+    @classmethod
+    def _is_identity(cls, name: str, value: object) -> bool:
+        """Returns whether a setting is part of an identity at a value in JSON form."""
+        field = cls.model_fields.get(name)
+        return not any(
+            mark == CHANGES_NO_NUMBER or (isinstance(mark, Added) and mark.is_old_meaning(value))
+            for mark in (field.metadata if field is not None else ())
+        )
 
 
 def parse_key_values(given: Iterable[str], flag: str, example: str) -> dict[str, str]:

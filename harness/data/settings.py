@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from harness.settings import Settings
+from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 
 __all__ = ["AugmentationSettings", "Fill", "ModalityDropoutSettings", "PreparationSettings", "SamplingSettings"]
 
@@ -26,16 +26,11 @@ class PreparationSettings(Settings):
         description="'resize' brings every whole slice to the patch size (the paper's text); 'native' keeps the grid, "
         "and patches are cut from it (the authors' code).",
     )
-    spacing: tuple[Millimetres, Millimetres, Millimetres] | None = Field(
+    spacing: Annotated[tuple[Millimetres, Millimetres, Millimetres] | None, Added("0.2", was=None)] = Field(
         None,
         description="Voxel size in mm (right, anterior, superior) that cases are resampled to; default: the dataset's "
         "`spacing`, or with a three-dimensional patch its `typical_spacing`, or none.",
     )
-
-    @model_serializer(mode="wrap")
-    def _leave_out_what_is_not_set(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keeps the identity of cells that were computed before an optional setting existed."""
-        return {key: value for key, value in values(self).items() if value is not None}
 
 
 class ModalityDropoutSettings(Settings):
@@ -58,22 +53,14 @@ class SamplingSettings(Settings):
     foreground: Probability = Field(
         1 / 3, description="Share of a batch that is forced to show foreground (nnU-Net: one third)."
     )
-    workers: int | None = Field(
+    workers: Annotated[int | None, CHANGES_NO_NUMBER] = Field(
         None,
         ge=0,
         description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
-    modality_dropout: ModalityDropoutSettings | None = Field(
+    modality_dropout: Annotated[ModalityDropoutSettings | None, Added("0.2", was=None)] = Field(
         None, description="Random omission of modalities from training patches; default: none is omitted."
     )
-
-    @model_serializer(mode="wrap")
-    def _leave_out_what_is_not_set(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keeps the identity of cells that were computed before modalities could be dropped."""
-        given: dict[str, Any] = values(self)
-        if self.modality_dropout is None:
-            given.pop("modality_dropout", None)
-        return given
 
 
 class AugmentationSettings(Settings):

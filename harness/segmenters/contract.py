@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from harness.errors import HarnessError, StudyError, did_you_mean
 from harness.registry import resolve
+from harness.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,10 +61,12 @@ class Task:
         return len(self.patch_size)
 
 
-class Options(BaseModel):
-    """Base class of a segmenter's options; unknown keys are refused."""
+class Options(Settings):
+    """Base class of a segmenter's options; unknown keys are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Every option is part of a cell's identity. One that is added later has the mark :class:`harness.settings.Added`, so
+    that cells that were computed without it keep their names.
+    """
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,12 @@ class Segmenter:
     notes: tuple[str, ...] = ()
     revision: int = 1
 
-    def parse_options(self, given: Mapping[str, Any]) -> Options:
+    def parse_options(self, given: Mapping[str, Any], *, stored: bool = False) -> Options:
         """Returns validated options: defaults, then the preset named by ``preset``, then the given values.
+
+        Args:
+            given: Option to value, perhaps with a preset.
+            stored: Whether a cell recorded them, perhaps before an option existed: then that has its old meaning.
 
         Raises:
             StudyError: A preset, an option or a value is unknown; the message names the nearest valid one.
@@ -156,7 +163,7 @@ class Segmenter:
                 known = [*self.options.model_fields, "preset"]
                 raise StudyError(f"{self.name} has no option '{key}'.", hint=did_you_mean(key, known))
         try:
-            return self.options.model_validate(values)
+            return self.options.from_stored(values) if stored else self.options.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "options"

@@ -36,6 +36,7 @@ class CellSpec:
         model: Registered segmenter name.
         model_revision: Revision of the segmenter.
         options: Resolved options of the segmenter.
+        identity_options: The options that are part of the identity; None where all are (:mod:`harness.settings`).
         leading: Modality name, ``none`` (no discrimination) or ``-`` (the model has no leading modality).
         fold: Fold index.
         split: Hash of the fold's split.
@@ -70,6 +71,7 @@ class CellSpec:
     splits_file: Path | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
+    identity_options: Mapping[str, Any] | None = None
 
     def facts(self) -> Dataset:
         """Returns the facts of the dataset; a folder of the user's own is asked again what it is."""
@@ -109,8 +111,9 @@ class CellSpec:
 
     def _named_by_content(self) -> dict[str, Any]:
         """Options, with the hash of a weights file in place of its path: a moved file is the same cell."""
+        options = self.options if self.identity_options is None else self.identity_options
         path = str(self.start_file)
-        return {key: self.start if self.start and value == path else value for key, value in self.options.items()}
+        return {key: self.start if self.start and value == path else value for key, value in options.items()}
 
     def started_from(self) -> str:
         """Returns what training starts from: ``scratch``, ``pretrained:HASH``, or ``imported:HASH`` (not trained)."""
@@ -120,7 +123,9 @@ class CellSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the spec as JSON values; :meth:`from_json` reads it back."""
+        part = {} if self.identity_options is None else {"identity_options": dict(self.identity_options)}
         return {
+            **part,
             "dataset": self.dataset,
             "layout": self.layout,
             "dataset_revision": self.dataset_revision,
@@ -152,15 +157,16 @@ class CellSpec:
         Raises:
             ValueError: The identity does not match: the file was changed by hand, or by another version.
         """
-        special = {"protocol", "root", "weights_file", "start_file", "splits_file"}
+        special = {"protocol", "root", "weights_file", "start_file", "splits_file", "identity_options"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
             root=_folder(values["dataset"], Path(values["root"])),
-            protocol=Protocol.model_validate(values["protocol"]),
+            protocol=Protocol.from_stored(values["protocol"]),
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
             start_file=Path(values["start_file"]) if values["start_file"] else None,
             splits_file=Path(values["splits_file"]) if values["splits_file"] else None,
+            identity_options=values.get("identity_options"),
         )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")

@@ -248,6 +248,7 @@ def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed
         splits_file=dataset.splits_file,
         layout=dataset.layout,
         packages=numeric_packages() if protocol.training.determinism == "strict" else {},
+        identity_options=variant.identity_options,
     )
 
 

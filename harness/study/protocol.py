@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.errors import StudyError, did_you_mean
 from harness.inference.settings import InferenceSettings
-from harness.settings import Settings
+from harness.settings import CHANGES_NO_NUMBER, Settings
 from harness.study.document import Document, merge, read_document, validate
 from harness.training.settings import TrainingSettings
 
@@ -41,21 +41,15 @@ _SHIPPED = Path(__file__).parent / "protocols"
 class Protocol(Settings):
     """How every network of a study is trained, tested and compared."""
 
-    name: str
-    description: str = ""
-    source: str = Field("", description="Where the settings come from.")
+    name: Annotated[str, CHANGES_NO_NUMBER]
+    description: Annotated[str, CHANGES_NO_NUMBER] = ""
+    source: Annotated[str, CHANGES_NO_NUMBER] = Field("", description="Where the settings come from.")
     patch_size: tuple[int, ...] = Field((128, 128), min_length=2, max_length=3, description="Two numbers: slices.")
     preparation: PreparationSettings = PreparationSettings()
     sampling: SamplingSettings = SamplingSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
-
-    def identity(self) -> dict[str, Any]:
-        """Returns all that affects numbers: everything but words and the number of loader processes."""
-        values = self.model_dump(mode="json", exclude={"name", "description", "source"})
-        del values["sampling"]["workers"]
-        return values
 
 
 @dataclass(frozen=True)

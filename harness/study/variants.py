@@ -26,6 +26,7 @@ class Variant:
         label: What tables call it.
         segmenter: The network.
         options: Resolved options.
+        identity_options: Those that are part of a cell's identity; None where all are.
         protocols: How it is trained, by dataset; ``""`` for every other dataset.
         weights: Hash of imported weights; empty where it is trained.
         weights_file: Where they are.
@@ -36,6 +37,7 @@ class Variant:
     label: str
     segmenter: Segmenter
     options: Mapping[str, Any]
+    identity_options: Mapping[str, Any] | None
     protocols: Mapping[str, Protocol]
     weights: str = ""
     weights_file: Path | None = None
@@ -96,13 +98,14 @@ def _variants_of(
         chosen = dict(zip(entry.sweep, values, strict=True))
         parsed = segmenter.parse_options({**shared, **entry.options, **chosen})
         start = segmenter.pretrained_file(parsed, beside)
-        options = parsed.model_dump(mode="json")
+        options, identity = parsed.model_dump(mode="json"), parsed.identity()
         if start is not None:
-            options[segmenter.pretrained_option] = str(start)
+            options[segmenter.pretrained_option] = identity[segmenter.pretrained_option] = str(start)
         yield Variant(
             label=", ".join(filter(None, [_label(entry, segmenter, chosen), way])),
             segmenter=segmenter,
             options=options,
+            identity_options=identity if identity != options else None,
             protocols=protocols,
             weights=weights_hash,
             weights_file=weights,

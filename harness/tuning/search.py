@@ -157,7 +157,7 @@ def _check(spec: CellSpec, settings: TuningSettings) -> None:
 def _study(loaded: LoadedStudy, spec: CellSpec, database: optuna.storages.RDBStorage) -> optuna.Study:
     settings = loaded.study.tuning
     # Trials of another space, budget, network or other data are another search; more trials continue this one.
-    what = [spec.identity(), settings.model_dump(mode="json", exclude={"trials"})]
+    what = [spec.identity(), {key: value for key, value in settings.identity().items() if key != "trials"}]
     mark = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
     name = f"{loaded.study.name}/{loaded.profile}/{spec.model}/{spec.dataset}/{mark}"
     study = optuna.create_study(

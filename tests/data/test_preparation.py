@@ -371,6 +371,6 @@ def test_many_cases_hold_no_open_files(tmp_path):
 
 
 def test_optional_settings_that_are_not_set_do_not_change_identities():
-    assert PreparationSettings().model_dump() == {"plane": "resize"}
+    assert PreparationSettings().identity() == {"plane": "resize"}
     given = PreparationSettings(spacing=(1, 1, 2))
     assert PreparationSettings.model_validate(given.model_dump(mode="json")) == given

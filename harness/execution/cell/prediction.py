@@ -150,7 +150,9 @@ def _network(spec: CellSpec, dataset: Dataset, weights: Path) -> nn.Module:
             f"{segmenter.title} trains and predicts by itself; the harness has only its test predictions.",
             hint="They are in the cell's result; use the framework's own command for other cases.",
         )
-    network = segmenter.build(make_task(dataset, spec.leading, spec.protocol), segmenter.parse_options(spec.options))
+    network = segmenter.build(
+        make_task(dataset, spec.leading, spec.protocol), segmenter.parse_options(spec.options, stored=True)
+    )
     load_weights(network, weights)
     return network
 

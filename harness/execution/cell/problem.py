@@ -91,7 +91,9 @@ def open_problem(spec: CellSpec) -> Problem:
     own = spec.fold < dataset.folds and reader.split(spec.fold) == split
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)
-    return Problem(spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options), task)
+    return Problem(
+        spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options, stored=True), task
+    )
 
 
 def _check_start(spec: CellSpec) -> None:

@@ -140,5 +140,5 @@ def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
 
 def _kind(spec: Mapping[str, Any]) -> str:
     """Returns what cells that take equally long have in common."""
-    protocol = Protocol.model_validate(spec["protocol"]).identity()
+    protocol = Protocol.from_stored(spec["protocol"]).identity()
     return json.dumps([spec["dataset"], spec["model"], spec["options"], protocol], sort_keys=True)
