@@ -92,8 +92,9 @@ def test_names_are_safe_in_paths(leading, model):
 
 
 def test_a_spec_survives_json(tmp_path):
-    write_json(tmp_path / "cell.json", spec().to_json())
-    assert CellSpec.from_json(read_json(tmp_path / "cell.json")) == spec()
+    planned = spec(root=tmp_path)
+    write_json(tmp_path / "cell.json", planned.to_json())
+    assert CellSpec.from_json(read_json(tmp_path / "cell.json")) == planned
 
 
 def test_a_spec_changed_by_hand_is_refused():

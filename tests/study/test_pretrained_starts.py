@@ -71,7 +71,7 @@ def test_a_cell_says_what_it_started_from(weights, study) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused_with_the_line(study) -> None:
-    with pytest.raises(StudyError, match=r"micro\.yaml.*no file .*start\.safetensors") as refused:
+    with pytest.raises(StudyError, match=r"micro\.yaml:\d+: .*start\.safetensors") as refused:
         load_study(study())
     assert "Nothing is downloaded" in refused.value.hint
 
