@@ -1,6 +1,6 @@
-"""From the results of a study to what is printed: statistics, tables, figures and one page of HTML.
+"""From the results of a study to a report: tables, figures, sentences and one page of HTML.
 
-``summary`` computes, ``evidence`` and ``answer`` put facts into words, ``tables`` lays out, ``latex``, ``markdown``,
-``longform`` and ``html`` write the forms, ``boxes``, ``curves`` and ``overlays`` draw, ``write`` fills a folder.
-Import from the modules: they load pandas and matplotlib, this package does not.
+``inputs`` reads the results of others, ``analysis`` computes the statistics once, ``tables``, ``figures`` and ``text``
+show them, ``writers`` give them a format, ``write`` fills a folder. Import from the modules: they load pandas and
+matplotlib, this package does not.
 """

@@ -37,7 +37,7 @@ _ROW = ["label", "leading", "fold", "seed", "patient", "case", "region", "value"
 
 @dataclass(frozen=True)
 class DatasetView:
-    """One dataset of a study: what its tables and figures are made of.
+    """One dataset of a study: the input of its tables and figures.
 
     Attributes:
         name: Registered name.
@@ -86,18 +86,18 @@ class DatasetView:
 
     def summary(self, variant: Variant, metric: str, region: str) -> Summary | None:
         """Statistics of one variant; ``None`` where it has no mean."""
-        found = self.analyses.get((metric, region))
-        return None if found is None else found.summaries.get(self.names[variant])
+        analysis = self.analyses.get((metric, region))
+        return None if analysis is None else analysis.summaries.get(self.names[variant])
 
     def complete(self, metric: str) -> list[Variant]:
         """Variants that may be compared with each other in a metric."""
-        found = self.analyses.get((metric, self.main))
-        return [] if found is None else [variant for variant, name in self.names.items() if name in found.table]
+        analysis = self.analyses.get((metric, self.main))
+        return [] if analysis is None else [variant for variant, name in self.names.items() if name in analysis.table]
 
 
 @dataclass(frozen=True)
 class StudyAnalysis:
-    """Results with what was computed from them.
+    """The results of a study and their analysis.
 
     Attributes:
         results: The study.
@@ -121,12 +121,12 @@ class StudyAnalysis:
 
 
 def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyAnalysis:
-    """Computes everything the report prints.
+    """Analyses the results: everything the report prints.
 
     Raises:
         HarnessError: A value is absent, a row is there twice, or it belongs to no cell of the study.
     """
-    _refuse_strangers(results)
+    _refuse_foreign_cases(results)
     for metric in results.metrics:
         metric_style(metric)
     cases = results.cases[results.cases["metric"].isin(list(results.metrics))]
@@ -216,7 +216,7 @@ def _with_methods(rows: pd.DataFrame, names: Mapping[Variant, str]) -> pd.DataFr
 def _floors(
     results: StudyResults, dataset: str, groups: Mapping[str, pd.DataFrame], declared: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str, str], Summary]]:
-    """What trivial methods score on the cases that the variants were tested on."""
+    """Scores of trivial methods on the cases that the variants were tested on."""
     floors = results.floors[results.floors["dataset"] == dataset]
     place = ["fold", "patient", "case"]
     for metric, tested in groups.items():
@@ -228,10 +228,10 @@ def _floors(
         grid = build_grid(rows, dataset, metric)
         for region in [*grid.regions, *([MEAN_REGION] if len(grid.regions) > 1 else [])]:
             try:
-                found = patient_table(grid, region, regions=declared)
+                table = patient_table(grid, region, regions=declared)
             except NothingCounts:
                 continue
-            for name, summary in summaries_of(found).items():
+            for name, summary in summaries_of(table).items():
                 yield (name, metric, region), summary
 
 
@@ -239,14 +239,14 @@ def _across(results: StudyResults, views: Mapping[str, DatasetView]) -> Iterator
     if len(views) < 2:
         return
     for metric in results.metrics:
-        found = [view.analyses[metric, view.main] for view in views.values() if (metric, view.main) in view.analyses]
-        if sum(each.ranking is not None for each in found) > 1:
-            across = across_datasets(found)
+        analyses = [view.analyses[metric, view.main] for view in views.values() if (metric, view.main) in view.analyses]
+        if sum(each.ranking is not None for each in analyses) > 1:
+            across = across_datasets(analyses)
             if len(across.ranks) > 1:
                 yield metric, across
 
 
-def _refuse_strangers(results: StudyResults) -> None:
+def _refuse_foreign_cases(results: StudyResults) -> None:
     strangers = sorted(set(results.cases["cell"].unique()) - set(results.cells["cell"]))
     if strangers:
         raise HarnessError(

@@ -1,4 +1,4 @@
-"""Which cases are shown, by a rule that looks at no picture; and the stored slices and volumes of a variant."""
+"""Which cases are shown, by a rule that ignores the images; and the stored slices and volumes of a variant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SELECTION_RULE = "the cases with the lowest, the middle and the highest score, t
 
 
 def case_scores(results: StudyResults, view: DatasetView) -> pd.DataFrame:
-    """The first metric of every case, mean over regions and seeds: one row a case, one column a variant.
+    """The first metric of every case, mean over regions and seeds: one row per case, one column per variant.
 
     Sorted from the worst case to the best by the median over the variants that have every case, then by name. The
     index is patient and case.
@@ -62,7 +62,7 @@ def result_folders(results: StudyResults, view: DatasetView) -> dict[Variant, li
 
 def load_slices(results: StudyResults, view: DatasetView, cases: list[str]) -> dict[str, dict[Variant, Overlay]]:
     """The stored slices of some cases by case and variant, each of the first fold and seed that tested the case."""
-    found: dict[str, dict[Variant, Overlay]] = {case: {} for case in cases}
+    slices: dict[str, dict[Variant, Overlay]] = {case: {} for case in cases}
     for variant, folders in result_folders(results, view).items():
         wanted = list(cases)
         for folder in folders:
@@ -70,6 +70,6 @@ def load_slices(results: StudyResults, view: DatasetView, cases: list[str]) -> d
             if not wanted or not path.is_file():
                 continue
             for case, overlay in read_slices(path, wanted).items():
-                found[case][variant] = overlay
+                slices[case][variant] = overlay
                 wanted.remove(case)
-    return {case: slices for case, slices in found.items() if slices}
+    return {case: by_variant for case, by_variant in slices.items() if by_variant}

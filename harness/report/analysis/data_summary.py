@@ -1,4 +1,4 @@
-"""What stands behind a table, in words: data, cases, protocol, metrics, failures and code."""
+"""What the numbers of a table stand on, in words: data, cases, protocol, metrics, failures and code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "summarise_data",
 ]
 
-#: What the reader must be told about data that no clinic recorded for this purpose.
+#: How data is named that no clinic recorded for this purpose.
 _KINDS: Mapping[str, str] = {"real": "", "embedded": "embedded data", "generated": "generated data"}
 
 
@@ -33,10 +33,10 @@ class DataSummary:
 
     Attributes:
         name: Dataset title with its kind, e.g. ``Cortex, embedded data``.
-        sample: What the numbers stand on: cases, patients, seeds, folds and protocol.
+        sample: The sample: cases, patients, seeds, folds and protocol.
         scales: Scale and direction of each metric.
         policies: How many results were set by policy rather than measured.
-        implementations: What computed each metric.
+        implementations: Implementation of each metric.
         notes: The dataset's own caveats.
         failures: Cells without a result, each with its reason.
         refusal: Why no significance test is made, else ``None``.
@@ -92,15 +92,15 @@ def summarise_data(
     refusal: str | None,
     uncounted: Sequence[tuple[str, str]] = (),
 ) -> DataSummary:
-    """Collects what a dataset's tables must say under them.
+    """Summarises the data under a dataset's tables.
 
     Args:
-        results: The study.
-        dataset: Dataset.
+        results: Results of the study.
+        dataset: Registered name of the dataset.
         names: Name of each variant.
         groups: Per-case rows of the dataset by metric.
         refusal: Why no significance test is made.
-        uncounted: Metrics and regions of which the policy leaves out every test.
+        uncounted: Metrics and regions for which the empty-case policy leaves out every result.
     """
     facts = results.datasets[dataset]
     cells = results.cells[results.cells["dataset"] == dataset]
@@ -154,7 +154,7 @@ def _scales(metrics: Sequence[str]) -> str:
     alike: dict[str, list[str]] = {}
     for style in map(metric_style, metrics):
         alike.setdefault(f"{style.scale}, {style.direction}", []).append(style.title)
-    return "; ".join(f"{', '.join(titles)} {said}" for said, titles in alike.items())
+    return "; ".join(f"{', '.join(titles)} {scale}" for scale, titles in alike.items())
 
 
 def _policies(groups: Mapping[str, pd.DataFrame], uncounted: Sequence[tuple[str, str]]) -> str:
@@ -175,8 +175,8 @@ def _nothing_counts(uncounted: Sequence[tuple[str, str]]) -> str:
     for metric, region in uncounted:
         place = "the mean over regions" if region == MEAN_REGION else region
         regions.setdefault(metric_style(metric).title, []).append(place)
-    said = "; ".join(f"{title} in {', '.join(places)}" for title, places in regions.items())
-    return f". No result at all counts, so there is no mean: {said}" if said else ""
+    regions_of_titles = "; ".join(f"{title} in {', '.join(places)}" for title, places in regions.items())
+    return f". No result at all counts, so there is no mean: {regions_of_titles}" if regions_of_titles else ""
 
 
 def _implementations(results: StudyResults, groups: Mapping[str, pd.DataFrame]) -> str:

@@ -1,4 +1,4 @@
-"""Why a variant scored low: what its predictions and its training say, under the table that shows it."""
+"""Why a variant scored low: facts of its predictions and its training, for the notes of a table."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def low_score_notes(study: StudyAnalysis, view: DatasetView) -> list[str]:
         summary = view.summary(variant, "dice", view.main)
         if view.status[variant] != "complete" or summary is None or not summary.mean < LOW_DICE:
             continue
-        said = [_never_found(study, view, variant), _training(study, view, variant)]
-        words = "; ".join(filter(None, said)) or "nothing is known of its training"
+        parts = [_never_found(study, view, variant), _training(study, view, variant)]
+        words = "; ".join(filter(None, parts)) or "nothing is known of its training"
         notes.append(f"{view.names[variant]} has a mean Dice of {metric_style('dice').text(summary.mean)}: {words}.")
     return notes
 

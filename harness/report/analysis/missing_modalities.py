@@ -1,4 +1,4 @@
-"""What networks score when modalities are missing: the statistics of the tables, the heat map and the answer.
+"""Scores of networks when modalities are missing: the statistics of tables, heat map and answer.
 
 Networks trained alike are compared with each other; those that saw modalities dropped in training are kept apart from
 those that never did. Everything is taken over patients by the statistics that the other tables use.
@@ -40,9 +40,10 @@ class TestedNetwork:
         leading: The modality whose loss is singled out.
         leads: Whether it leads in this network; else it leads in others, or by the dataset's default.
         status: Whether the network has a mean at all.
-        own: Subsets of the modalities in the place of methods, each compared with all of them; None without a mean.
-        apart: Sets that lack one auxiliary modality, each compared with the set that lacks the leading one; None where
-            these were not tested.
+        by_subset: Subsets of the modalities in the place of methods, each compared with all of them; None without a
+            mean.
+        single_losses: Sets that lack one auxiliary modality, each compared with the set that lacks the leading one;
+            None where these were not tested.
         failure: Why a test of it failed; empty where none did.
     """
 
@@ -52,18 +53,23 @@ class TestedNetwork:
     leading: str
     leads: bool
     status: Status
-    own: Analysis | None
-    apart: Analysis | None
+    by_subset: Analysis | None
+    single_losses: Analysis | None
     failure: str = ""
 
     def summary(self, present: Sequence[str]) -> Summary | None:
         """Statistics with some modalities; None where it was not tested with them."""
-        return None if self.own is None else self.own.summaries.get(in_words(present))
+        return None if self.by_subset is None else self.by_subset.summaries.get(in_words(present))
 
     def loss(self, present: Sequence[str]) -> Comparison | None:
         """Difference to all modalities; None where it was not tested with these, or for all of them."""
-        found = () if self.own is None else self.own.comparisons
-        return next((each for each in found if each.method == in_words(present)), None)
+        comparisons = () if self.by_subset is None else self.by_subset.comparisons
+        return next((each for each in comparisons if each.method == in_words(present)), None)
+
+    def against_leading(self, auxiliary: str) -> Comparison | None:
+        """Score without an auxiliary modality minus that without the leading one; None where it was not tested."""
+        comparisons = () if self.single_losses is None else self.single_losses.comparisons
+        return next((each for each in comparisons if each.method == auxiliary), None)
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,8 @@ class MissingGroup:
         modalities: In channel order.
         subsets: What was tested, the set of all modalities first, then the largest.
         tested: Networks in table order.
-        over: Networks in the place of methods, each by its mean over the sets that lack a modality; None where no
-            network has one.
+        over_subsets: Networks in the place of methods, each by its mean over the sets that lack a modality; None where
+            no network has one.
         losses: Network to the mean and the interval of its mean over these sets minus its score with all modalities.
     """
 
@@ -88,30 +94,30 @@ class MissingGroup:
     modalities: tuple[str, ...]
     subsets: tuple[tuple[str, ...], ...]
     tested: tuple[TestedNetwork, ...]
-    over: Analysis | None
+    over_subsets: Analysis | None
     losses: Mapping[str, tuple[float, Interval | None]]
 
     @property
-    def lacking(self) -> tuple[tuple[str, ...], ...]:
+    def incomplete_subsets(self) -> tuple[tuple[str, ...], ...]:
         """The sets that lack a modality."""
         return self.subsets[1:]
 
     @property
-    def unlike(self) -> bool:
-        """Whether its networks may not be ranked with each other."""
-        return self.over is not None and any(text.startswith("not ranked") for text in self.over.refusals)
+    def refusals(self) -> tuple[str, ...]:
+        """Why its networks may not be ranked with each other; empty where they may."""
+        refusals = () if self.over_subsets is None else tuple(self.over_subsets.refusals)
+        return refusals if any(text.startswith("not ranked") for text in refusals) else ()
 
     def without(self, modality: str) -> tuple[str, ...]:
         """The set that lacks one modality."""
         return tuple(name for name in self.modalities if name != modality)
 
-    def worst(self, tested: TestedNetwork) -> tuple[str, ...] | None:
+    def worst(self, network: TestedNetwork) -> tuple[str, ...] | None:
         """The set with which a network scores worst; None where it has none."""
-        found = {each: summary.mean for each in self.lacking if (summary := tested.summary(each)) is not None}
-        if not found:
-            return None
+        summaries = {present: network.summary(present) for present in self.incomplete_subsets}
+        means = {present: summary.mean for present, summary in summaries.items() if summary is not None}
         pick = min if metric_style(self.metric).higher_is_better else max
-        return pick(found, key=lambda each: found[each])
+        return pick(means, key=lambda present: means[present], default=None)
 
 
 def missing_groups(
@@ -123,7 +129,7 @@ def missing_groups(
     *,
     allow_mixed: bool = False,
 ) -> tuple[MissingGroup, ...]:
-    """Computes all that is said of missing modalities on one dataset; nothing where none was tested.
+    """Analyses the tests with missing modalities on one dataset; nothing where none was tested.
 
     Args:
         results: The study.
@@ -157,7 +163,7 @@ def _plain(rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Study:
-    """What the groups of one dataset are computed from."""
+    """The results from which the groups of one dataset are made."""
 
     results: StudyResults
     dataset: str
@@ -187,10 +193,10 @@ class _Study:
         over, losses = self._over(rows, subsets, tested, allow_mixed)
         return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses)
 
-    def _subsets(self, found: set[str]) -> tuple[tuple[str, ...], ...]:
+    def _subsets(self, tested: set[str]) -> tuple[tuple[str, ...], ...]:
         sizes = range(len(self.modalities), 0, -1)
         every = [one for size in sizes for one in itertools.combinations(self.modalities, size)]
-        return (self.modalities, *(one for one in every[1:] if in_words(one) in found))
+        return (self.modalities, *(one for one in every[1:] if in_words(one) in tested))
 
     def _tested(
         self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], protocols: Collection[object]
@@ -203,10 +209,10 @@ class _Study:
                 fills = ["–"]
             leading = self._leading(variant, mine)
             for fill in fills:
-                own = apart = None
+                by_subset = single_losses = None
                 if self.status[variant] == "complete" and len(mine):
                     beside = self._with_full(mine[mine["fill"] == fill], variant)
-                    own, apart = self._own(beside, subsets), self._apart(beside, leading)
+                    by_subset, single_losses = self._by_subset(beside, subsets), self._single_losses(beside, leading)
                 yield TestedNetwork(
                     name=name if len(fills) == 1 else f"{name}, filled by {fill}",
                     variant=variant,
@@ -214,8 +220,8 @@ class _Study:
                     leading=leading,
                     leads=variant.leading == leading,
                     status=self.status[variant],
-                    own=own,
-                    apart=apart,
+                    by_subset=by_subset,
+                    single_losses=single_losses,
                     failure=self._failure(name),
                 )
 
@@ -235,7 +241,7 @@ class _Study:
         everything = _of(self.full, variant).assign(present=in_words(self.modalities))
         return pd.concat([everything, rows[list(everything.columns)]], ignore_index=True)
 
-    def _own(self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> Analysis | None:
+    def _by_subset(self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> Analysis | None:
         everything, *others = (in_words(one) for one in subsets)
         tested = set(rows["present"])
         return self._analyse(
@@ -245,7 +251,7 @@ class _Study:
             {other: everything for other in others if other in tested},
         )
 
-    def _apart(self, rows: pd.DataFrame, leading: str) -> Analysis | None:
+    def _single_losses(self, rows: pd.DataFrame, leading: str) -> Analysis | None:
         """Sets that lack one modality: each auxiliary against the leading one."""
         lacking = {in_words([each for each in self.modalities if each != one]): one for one in self.modalities}
         method = rows["present"].map(lacking)
@@ -260,29 +266,30 @@ class _Study:
         self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[TestedNetwork], allow_mixed: bool
     ) -> tuple[Analysis | None, dict[str, tuple[float, Interval | None]]]:
         """Networks by their mean over the sets that lack a modality."""
-        place = {(one.variant.label, one.variant.leading, one.fill): one.name for one in tested}
+        place = {(network.variant.label, network.variant.leading, network.fill): network.name for network in tested}
         keys = zip(rows["label"], rows["leading"], rows["fill"], strict=True)
         method = [place.get((str(label), str(leading), str(fill)), "") for label, leading, fill in keys]
         each = rows.assign(method=method, region=rows["present"] + _BESIDE + rows["region"].astype(str))
         pairs = [f"{in_words(one)}{_BESIDE}{region}" for one in subsets[1:] for region in self.regions]
+        labels = [network.variant.label for network in tested]
         over = self._analyse(
             each,
             MEAN_REGION if len(pairs) > 1 else pairs[0],
             pairs,
             {},
-            unfinished=[one.name for one in tested if one.status != "complete"],
-            unlike=why_not_comparable(self.cells[self.cells["label"].isin([one.variant.label for one in tested])]),
+            unfinished=[network.name for network in tested if network.status != "complete"],
+            unlike=why_not_comparable(self.cells[self.cells["label"].isin(labels)]),
             allow_mixed=allow_mixed,
         )
         if over is None:
             return None, {}
         losses = {}
-        for one in tested:
+        for network in tested:
             everything = in_words(self.modalities)
-            if one.own is not None and one.name in over.table and everything in one.own.table:
-                difference = over.table[one.name] - one.own.table[everything]
+            if network.by_subset is not None and network.name in over.table and everything in network.by_subset.table:
+                difference = over.table[network.name] - network.by_subset.table[everything]
                 values = difference.to_numpy(dtype=float)
-                losses[one.name] = (float(values.mean()), mean_intervals(values[:, np.newaxis])[0])
+                losses[network.name] = (float(values.mean()), mean_intervals(values[:, np.newaxis])[0])
         return over, losses
 
     def _analyse(

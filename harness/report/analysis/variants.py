@@ -81,16 +81,16 @@ def references_of(results: StudyResults, variants: Sequence[Variant]) -> dict[Va
     """
     candidates = [other for other in variants if other.label == results.reference]
     alike = next((other for other in candidates if other.leading == "none"), None)
-    found = {}
+    references = {}
     for variant in variants:
         if variant.label == results.reference:
             if alike is not None and variant != alike:
-                found[variant] = alike
+                references[variant] = alike
             continue
         same = [other for other in candidates if other.leading == variant.leading]
         if same or len(candidates) == 1:
-            found[variant] = (same or candidates)[0]
-    return found
+            references[variant] = (same or candidates)[0]
+    return references
 
 
 def status_of(cells: pd.DataFrame) -> Status:

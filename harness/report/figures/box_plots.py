@@ -47,7 +47,7 @@ _FAR = 0.5
 
 
 def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
-    """Draws one axes a metric (more where the regions do not fit in a row); ``None`` where no variant is complete.
+    """Draws one axes per metric (more where the regions do not fit in a row); ``None`` where no variant is complete.
 
     A variant that is not complete has no box, as it has no mean, but keeps its colour and stands in the legend.
     """
@@ -75,14 +75,14 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
         grid[0].set_title(view.title, loc="left")
         legend(figure, handles)
-    said = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
+    remarks = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
     if any(np.isinf(each.by_case.to_numpy(dtype=float)).any() for each in view.analyses.values()):
-        said += " Infinite results are not drawn."
+        remarks += " Infinite results are not drawn."
     refused = f" {view.data.refusal}." if view.data.refusal else ""
     caption = (
         f"{view.title}: {view.data.sample}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
         f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
-        f"right as in the legend.{said}{refused}"
+        f"right as in the legend.{remarks}{refused}"
     )
     return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
 
@@ -93,10 +93,10 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
     places, dots = [], []
     for number, variant in enumerate(drawn):
         name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
-        found = [view.analyses.get((metric, region)) for region in regions]
+        analyses = [view.analyses.get((metric, region)) for region in regions]
         values = {
             place + offset: cases
-            for place, each in enumerate(found)
+            for place, each in enumerate(analyses)
             if each is not None and name in each.summaries and len(cases := _finite(each.by_case[name]))
         }
         if not values:
@@ -177,10 +177,10 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
     reach = _FAR * (high - low)
     names = sorted({name for name, *_ in view.floors})
     means = {
-        (number, place): found.mean
+        (number, place): summary.mean
         for number, name in enumerate(names)
         for place, region in enumerate(regions)
-        if (found := view.floors.get((name, style.name, region))) is not None
+        if (summary := view.floors.get((name, style.name, region))) is not None
     }
     # Room for what is written, so that it covers no dot.
     line = 0.1 * (high - low)
@@ -240,6 +240,6 @@ def _handles(view: DatasetView, drawn: Sequence[Variant], floors: Sequence[str])
             patch.set_label(f"{name} ({view.status[variant]})")
         handles.append(patch)
     for number, name in enumerate(floors):
-        said = f"{name} (floor, {_triangles(number)[1]})"
-        handles.append(Line2D([], [], color=_FLOOR, linewidth=1, linestyle=_dash(number), label=said))
+        label = f"{name} (floor, {_triangles(number)[1]})"
+        handles.append(Line2D([], [], color=_FLOOR, linewidth=1, linestyle=_dash(number), label=label))
     return handles

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: the mean score over parameters and over GFLOPs, one point a variant."""
+"""Accuracy against what it costs: the mean score over parameters and over GFLOPs, one point per variant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COSTS = (("parameters", 1e-6, "Parameters (M)"), ("gflops", 1.0, "GFLOPs of one
 
 
 def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
-    """Draws one row of axes a metric; ``None`` with fewer than two variants that have a mean and a cost."""
+    """Draws one row of axes per metric; ``None`` with fewer than two variants that have a mean and a cost."""
     results = study.results
     sizes = view.cells.groupby("method")[["parameters", "gflops"]].max().astype(float).dropna()
     complete = [set(view.complete(metric)) for metric in results.metrics]

@@ -20,7 +20,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
 
     Args:
         analysis: Statistics of a dataset, metric and region.
-        title: What the dataset is called.
+        title: Title of the dataset.
     """
     if analysis.pairwise is None or analysis.ranking is None:
         return None

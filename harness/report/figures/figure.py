@@ -47,7 +47,7 @@ _PER_INCH = 14
 #: How far towards viridis' yellow lines and boxes go.
 _LIGHTEST = 0.85
 
-#: More dots than this are drawn faint and as a picture, so that vector files stay small.
+#: More dots than this are drawn faint and as pixels, so that vector files stay small.
 MANY = 200
 
 #: Text, edges and points.
@@ -101,7 +101,7 @@ class Drawing:
     Attributes:
         name: File name without suffix.
         title: Short title.
-        caption: What is drawn, on what data.
+        caption: Sentences under the figure: what is drawn, on what data.
         figure: The figure.
     """
 
@@ -126,7 +126,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Writes over the whole figure what data it is on: a picture travels without its caption."""
+    """Writes over the whole figure what data it shows: a figure travels without its caption."""
     per_line = int(figure.get_figwidth() * _PER_INCH)
     lines = wrapped(text, per_line)
     figure.suptitle(lines, fontsize=8, x=0.01, ha="left")
@@ -134,7 +134,7 @@ def headline(figure: Figure, text: str) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """The text in lines of a width; a word is never broken, because half a name is no name."""
+    """The text in lines of a width; a word is never broken, because half a name names nothing."""
     return textwrap.fill(text, width, break_long_words=False)
 
 
@@ -188,7 +188,7 @@ def render(figure: Figure) -> dict[str, bytes]:
     with styled():
         for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
-            # The layout is found once: both files are the same drawing.
+            # The layout is computed once: both files are the same drawing.
             figure.savefig(buffer, format=suffix, dpi=220, metadata=metadata)
             files[suffix] = buffer.getvalue()
             figure.set_layout_engine("none")

@@ -28,13 +28,13 @@ def heat_map(
     """Draws means with their numbers in them.
 
     Args:
-        axes: Where.
-        means: Rows x columns; NaN where there is no mean.
-        words: What stands in place of each mean that is NaN.
-        style: Of the metric.
+        axes: Axes to draw on.
+        means: Means, rows x columns; NaN where there is no mean.
+        words: Words printed in place of means that are NaN, rows x columns.
+        style: Style of the metric.
         rows: Names of the rows.
         columns: Names of the columns.
-        limits: Ends of the scale; those of the means by default.
+        limits: Ends of the colour scale; by default the smallest and largest mean.
     """
     low, high = limits or (None, None)
     sns.heatmap(

@@ -1,4 +1,4 @@
-"""Heat map of the leading modality: rows lead, columns are regions, one panel a model and metric."""
+"""Heat map of the leading modality: rows lead, columns are regions, one panel per model and metric."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABEL_WIDTH = 9
 
 
 def leading_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
-    """Draws one row of panels a label; ``None`` where no label varies its leading modality."""
+    """Draws one row of panels per label; ``None`` where no label varies its leading modality."""
     results = study.results
     groups = leading_groups(view.variants)
     if not groups:

@@ -1,4 +1,4 @@
-"""Training curves: loss and validation Dice by epoch, one line a cell, one colour and dash a variant."""
+"""Training curves: loss and validation Dice by epoch, one line per cell, one colour and dash per variant."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def training_curves(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             axes.set_xlabel("Epoch")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend(figure, handles)
-    caption = f"{name}: mean training loss and validation Dice by epoch, one line a fold and seed."
+    caption = f"{name}: mean training loss and validation Dice by epoch, one line per fold and seed."
     return Drawing(f"curves_{view.name}", f"Training: {name}", caption, figure)
 
 

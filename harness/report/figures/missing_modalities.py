@@ -1,4 +1,4 @@
-"""Heat map of missing modalities: rows are what is present, columns are networks, one panel a way of training."""
+"""Heat map of missing modalities: rows are what is present, columns are networks, one panel per way of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEVEL = 9
 
 
 def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
-    """Draws one panel a way of training, all on one scale; ``None`` where no subset was tested."""
+    """Draws one panel per way of training, all on one scale; ``None`` where no subset was tested."""
     del study
     groups = view.missing
     if not groups:
@@ -37,18 +37,18 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         )
         panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
         for axes, group, values in zip(panels, groups, means, strict=True):
-            words = [[_word(one) for one in group.tested] for _ in group.subsets]
+            words = [[_word(network) for network in group.tested] for _ in group.subsets]
             heat_map(
                 axes,
                 values,
                 words,
                 style,
                 rows=["all" if present == group.modalities else " + ".join(present) for present in group.subsets],
-                columns=[one.name for one in group.tested],
+                columns=[network.name for network in group.tested],
                 limits=(low, high if high > low else low + 1),
             )
             axes.set_title(f"In training {group.dropout}: {style.pointed}", loc="left")
-            aslant = any(len(one.name) > _LEVEL for one in group.tested)
+            aslant = any(len(network.name) > _LEVEL for network in group.tested)
             if aslant:
                 axes.tick_params(axis="x", labelrotation=35)
                 for label in axes.get_xticklabels():
@@ -64,13 +64,13 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 
 
 def _means(group: MissingGroup) -> NDArray[np.float64]:
-    return np.array([[_mean(one, present) for one in group.tested] for present in group.subsets])
+    return np.array([[_mean(network, present) for network in group.tested] for present in group.subsets])
 
 
-def _mean(one: TestedNetwork, present: tuple[str, ...]) -> float:
-    summary = one.summary(present)
+def _mean(network: TestedNetwork, present: tuple[str, ...]) -> float:
+    summary = network.summary(present)
     return np.nan if summary is None else summary.mean
 
 
-def _word(one: TestedNetwork) -> str:
-    return one.status if one.status != "complete" else "failed" if one.failure else "not tested"
+def _word(network: TestedNetwork) -> str:
+    return network.status if network.status != "complete" else "failed" if network.failure else "not tested"

@@ -18,11 +18,11 @@ _DOTS = "#8b93a7"
 
 
 def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
-    """Draws one row a method; ``None`` where nothing is compared, or on one patient.
+    """Draws one row per method; ``None`` where nothing is compared, or on one patient.
 
     Args:
         analysis: Statistics of a dataset, metric and region.
-        title: What the dataset is called.
+        title: Title of the dataset.
     """
     shown = analysis.comparisons
     if not shown or len(analysis.table) < 2:

@@ -22,14 +22,14 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
 
     Args:
         analysis: Statistics of a dataset, metric and region.
-        title: What the dataset is called.
+        title: Title of the dataset.
     """
-    found = analysis.stability
-    if found is None:
+    stability = analysis.stability
+    if stability is None:
         return None
     style = metric_style(analysis.metric)
-    names = list(found.full.sort_values(kind="stable").index)
-    shares = found.counts.loc[names].to_numpy() / found.resamples
+    names = list(stability.full.sort_values(kind="stable").index)
+    shares = stability.counts.loc[names].to_numpy() / stability.resamples
     with styled():
         width = SINGLE if len(names) <= _WIDE else DOUBLE
         labels = [wrapped(name, _LABEL_WIDTH) for name in names]
@@ -52,7 +52,7 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
             low, middle, high = _points(shares[place])
             axes.plot([low, high], [place, place], color=INK, linewidth=0.9, zorder=3)
             axes.plot(middle, place, marker="|", color=INK, markersize=8, zorder=4)
-            axes.plot(int(found.full[name]), place, marker="x", color=INK, markersize=4, zorder=5)
+            axes.plot(int(stability.full[name]), place, marker="x", color=INK, markersize=4, zorder=5)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         # Names stand upright beside their rows: slanted ones under the axis run into each other.
@@ -61,16 +61,16 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0.4, len(names) + 0.6), xlabel="rank (1 is best)")
         axes.set_xticks(range(1, len(names) + 1))
         headline(figure, f"{title}: {style.pointed}")
-    taus = found.taus
-    first = str(found.first.idxmax())
+    taus = stability.taus
+    first = str(stability.first.idxmax())
     return Drawing(
         f"rank_stability_{analysis.dataset}_{analysis.metric}",
         f"Rank stability, {style.title}: {title}",
-        f"{title}, {style.title} ({style.direction}), {analysis.region}: ranks by mean over {found.resamples:,} "
+        f"{title}, {style.title} ({style.direction}), {analysis.region}: ranks by mean over {stability.resamples:,} "
         f"resamples of {len(analysis.table)} patients. The area of a blob is the share of resamples, the cross the "
         f"rank on all patients, the dash the median, the line 95 % of resamples. Kendall's tau with the ranking on all "
         f"patients {taus.median:.2f} (95 %: {taus.low:.2f} to {taus.high:.2f}); {first} ranked first most often "
-        f"(in {100 * found.first[first]:.0f} % of resamples).",
+        f"(in {100 * stability.first[first]:.0f} % of resamples).",
         figure,
     )
 

@@ -21,7 +21,7 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
 
     Args:
         analysis: Statistics of a dataset, metric and region.
-        title: What the dataset is called.
+        title: Title of the dataset.
     """
     if analysis.directed is None or analysis.ranking is None:
         return None

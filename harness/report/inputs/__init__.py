@@ -1,1 +1,1 @@
-"""Numbers of other people and of several studies."""
+"""Results of other groups, published numbers, and several studies as one."""

@@ -1,4 +1,4 @@
-"""Results of another group, from a csv file with one row a case, region and metric."""
+"""Results of another group, from a csv file with one row per case, region and metric."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
     """Reads a csv file as a study without models, protocol or split.
 
     Args:
-        path: The file, UTF-8, with the columns :data:`NEEDED`.
-        beside: The study it is compared with: its datasets and metrics are the only ones taken.
+        path: Csv file, UTF-8, with the columns :data:`NEEDED`.
+        beside: Study the file is compared with: its datasets and metrics are the only ones taken.
 
     Raises:
         DataError: The file cannot be read, lacks a column, holds a dataset, region, metric, status or value that
@@ -74,7 +74,7 @@ def _read(path: Path) -> pd.DataFrame:
             hint=f"Needed: {', '.join(NEEDED)}; optional: seed, fold, status, leading.",
         )
     if rows.empty:
-        raise DataError(f"{path} has no rows.", hint="One row a case, region and metric.")
+        raise DataError(f"{path} has no rows.", hint="One row per case, region and metric.")
     return rows.assign(
         **{name: 0 for name in ("seed", "fold") if name not in rows},
         **{name: default for name, default in (("status", "scored"), ("leading", "-")) if name not in rows},
@@ -118,7 +118,7 @@ def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFra
 def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
     """Names the patient of each case as the study does, where the file names the case in the patient's place.
 
-    So `harness evaluate` needs not be told which part of a case's name is the patient.
+    So `harness evaluate` need not know which part of a case's name is the patient.
     """
     keys = ["dataset", "case"]
     ours = beside.cases[[*keys, "patient"]].astype(str).drop_duplicates(keys)

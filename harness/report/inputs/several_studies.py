@@ -94,14 +94,14 @@ def _rename(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
 
 
 def _datasets(studies: Sequence[StudyResults]) -> dict[str, DatasetFacts]:
-    found: dict[str, DatasetFacts] = {}
+    datasets: dict[str, DatasetFacts] = {}
     for study in studies:
         for name, facts in study.datasets.items():
-            known = found.setdefault(name, facts)
+            known = datasets.setdefault(name, facts)
             if (known.kind, known.regions, known.modalities) != (facts.kind, facts.regions, facts.modalities):
                 raise HarnessError(
                     f"The studies do not mean the same by dataset '{name}': {known.kind}, regions "
                     f"{', '.join(known.regions)}, against {facts.kind}, {', '.join(facts.regions)} in {study.study}.",
                     hint="Run the older study again with this version, or report them one by one.",
                 )
-    return found
+    return datasets

@@ -1,4 +1,4 @@
-"""What a variant costs: size, compute, time and memory, and what it scores for it."""
+"""Costs of a variant beside its scores: size, compute, time, memory and energy."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
             f"Mean over patients and its 95 % interval, over {view.data.sample}; {style.direction}.",
         ),
         make_cell=make_cell,
-        ranked=not group.unlike,
+        ranked=not group.refusals,
     )
 
 
@@ -79,7 +79,7 @@ def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
 
     def make_cell(network: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         del mark
-        if present == group.modalities and network.own is not None:
+        if present == group.modalities and network.by_subset is not None:
             return word_cell("reference")
         loss = network.loss(present)
         return _absent(network) if loss is None else difference_cell(style, loss)
@@ -143,9 +143,9 @@ def _survival(view: DatasetView) -> Table:
     )
     rows, ranked = [], False
     for group in view.missing:
-        summaries = {} if group.over is None else group.over.summaries
+        summaries = {} if group.over_subsets is None else group.over_subsets.summaries
         values = {name: summary.mean for name, summary in summaries.items() if summary.complete}
-        marks = {} if group.unlike else best_and_second(values, style)
+        marks = {} if group.refusals else best_and_second(values, style)
         ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
         for network in group.tested:
@@ -190,7 +190,7 @@ def _survival_cells(
         minus_all = TableCell(style.signed(loss[0]), span=interval_text(style, loss[1], signed=True), sort=loss[0])
     if worst is not None and (summary := network.summary(worst)) is not None:
         lowest = TableCell(style.text(summary.mean), span=f"only {', '.join(worst)}", sort=summary.mean)
-    pairs = None if group.over is None else group.over.pairwise
+    pairs = None if group.over_subsets is None else group.over_subsets.pairwise
     if pairs is not None and best not in (None, network.name) and network.name in pairs:
         against = float(pairs[network.name].loc[best])
         p = TableCell(starred_p(against), sort=against)
@@ -237,7 +237,6 @@ def _leading(view: DatasetView) -> Iterator[Table]:
 
 def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
     style = metric_style(group.metric)
-    comparisons = {} if network.apart is None else {each.method: each for each in network.apart.comparisons}
     without_leading = network.loss(group.without(network.leading))
     for auxiliary in group.modalities:
         without_auxiliary = network.loss(group.without(auxiliary))
@@ -245,7 +244,7 @@ def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
             continue
         mean = p = NO_VALUE
         within_seeds = None
-        if (comparison := comparisons.get(auxiliary)) is not None:
+        if (comparison := network.against_leading(auxiliary)) is not None:
             mean, within_seeds = difference_cell(style, comparison, star=False), comparison.within_seeds
             if comparison.p_holm is not None:
                 p = TableCell(starred_p(comparison.p_holm), sort=comparison.p_holm)
@@ -273,14 +272,14 @@ def _over_regions(group: MissingGroup) -> str:
 
 def _limitations(view: DatasetView, *groups: MissingGroup) -> tuple[str, ...]:
     """What these tables cannot show; methods of one group are alike even where the study's are not."""
-    unlike = [text for group in groups if group.unlike and group.over is not None for text in group.over.refusals]
+    unlike = [text for group in groups for text in group.refusals]
     few_patients = (f"{view.data.refusal}.",) if view.data.refusal else ()
     return (*few_patients, *(sentence(text, capital=True) for text in unlike))
 
 
 def _note_fills(group: MissingGroup) -> tuple[str, ...]:
     """What stood for absent modalities, by network where that differs."""
-    tested = [network for network in group.tested if network.own is not None]
+    tested = [network for network in group.tested if network.by_subset is not None]
     kinds = {network.fill for network in tested}
     if len(kinds) == 1:
         return (f"For an absent modality stands: {_FILLS[kinds.pop()]}.",)
@@ -292,7 +291,7 @@ def _note_incomplete(*groups: MissingGroup) -> Iterator[str]:
     for network in (network for group in groups for network in group.tested):
         if network.failure:
             yield f"{network.name}: a test with fewer modalities failed: {sentence(network.failure)}"
-        summaries = {} if network.own is None else network.own.summaries
+        summaries = {} if network.by_subset is None else network.by_subset.summaries
         if short := [name for name, summary in summaries.items() if not summary.complete]:
             yield f"{DAGGER} {network.name}: fewer results than with all modalities for {', '.join(short)}."
 

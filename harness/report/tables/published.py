@@ -1,4 +1,4 @@
-"""Published beside ours: what the paper prints, what we measured, the difference, its interval and a verdict."""
+"""Published beside ours: the published number, ours, the difference, our interval and a verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study's answer in a sentence or two for each dataset, with what it does not show."""
+"""The study's answer in a sentence or two for each dataset, with its limits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["answer_study"]
 
 
 def answer_study(study: StudyAnalysis) -> list[str]:
-    """Answers dataset by dataset: which variant has the best mean, by how much, and whether that means anything.
+    """Answers dataset by dataset: which variant has the best mean, by how much, and whether that is significant.
 
-    Where networks were tested with fewer modalities, which one survives that is a further answer.
+    Where networks were tested with fewer modalities, a further answer says which one loses least.
     """
-    said = [text for view in study.views.values() for text in (_answer(study, view), missing_answer(study, view))]
-    return [text for text in said if text]
+    texts = (text for view in study.views.values() for text in (_answer(study, view), missing_answer(study, view)))
+    return [text for text in texts if text]
 
 
 def _answer(study: StudyAnalysis, view: DatasetView) -> str:
@@ -52,10 +52,10 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
 
 
 def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str]:
-    found = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
-    marks = best_and_second({variant: summary.mean for variant, summary in found.items()}, style)
-    winners = [variant for variant in found if marks.get(variant) == "best"]
-    first = found[winners[0]]
+    summaries = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
+    marks = best_and_second({variant: summary.mean for variant, summary in summaries.items()}, style)
+    winners = [variant for variant in summaries if marks.get(variant) == "best"]
+    first = summaries[winners[0]]
     over = ", mean over regions" if len(view.regions) > 1 else ""
     extreme = "highest" if style.higher_is_better else "lowest"
     names = " and ".join(view.names[each] for each in winners)
@@ -66,7 +66,7 @@ def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str
         f"{_spread(first, style)} ({'; '.join([*_interval(first.mean_interval, style), base])})."
     ]
     if len(winners) == 1:
-        seconds = [variant for variant in found if marks.get(variant) == "second"]
+        seconds = [variant for variant in summaries if marks.get(variant) == "second"]
         sentences += _margin(view, winners[0], seconds, analysis, style)
     return sentences
 
@@ -82,24 +82,25 @@ def _margin(
     """The winner against the reference or, where the reference wins, against the runners-up."""
     compared = {each.method: each for each in analysis.comparisons}
     if (mine := compared.get(view.names[winner])) is not None:
-        return [f"Its mean paired difference to the reference {mine.reference} is {_delta(mine, style)}."]
+        return [f"Its mean paired difference to the reference {mine.reference} is {_difference(mine, style)}."]
     behind = [
-        f"{view.names[each]} differs by {_delta(found, style)}"
+        f"{view.names[each]} differs by {_difference(comparison, style)}"
         for each in seconds
-        if (found := compared.get(view.names[each])) is not None and found.reference == view.names[winner]
+        if (comparison := compared.get(view.names[each])) is not None and comparison.reference == view.names[winner]
     ]
     return [f"It is the reference; next, {' and '.join(behind)} (mean paired difference)."] if behind else []
 
 
-def _delta(found: Comparison, style: MetricStyle) -> str:
+def _difference(comparison: Comparison, style: MetricStyle) -> str:
     unit = f" {style.unit}" if style.unit else ""
-    words = _interval(found.mean_interval, style, signed=True)
-    if found.p_holm is not None:
-        words.append(f"{p_statement(found.p_holm)} after Holm" + ("" if found.p_holm < ALPHA else ", not significant"))
-    if found.within_seeds:
+    words = _interval(comparison.mean_interval, style, signed=True)
+    if comparison.p_holm is not None:
+        verdict = "" if comparison.p_holm < ALPHA else ", not significant"
+        words.append(f"{p_statement(comparison.p_holm)} after Holm{verdict}")
+    if comparison.within_seeds:
         words.append("within the spread between seeds")
-    said = f" ({'; '.join(words)})" if words else ""
-    return f"{style.signed(found.mean_difference)}{unit}{said}"
+    details = f" ({'; '.join(words)})" if words else ""
+    return f"{style.signed(comparison.mean_difference)}{unit}{details}"
 
 
 def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> list[str]:

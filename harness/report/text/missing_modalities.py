@@ -1,4 +1,4 @@
-"""Which network survives missing modalities, in sentences."""
+"""Which network loses least when modalities are missing, in sentences."""
 
 from __future__ import annotations
 
@@ -30,31 +30,32 @@ def missing_answer(study: StudyAnalysis, view: DatasetView) -> str:
 
 def _group(group: MissingGroup) -> list[str]:
     style = metric_style(group.metric)
-    if group.over is None:
+    if group.over_subsets is None:
         return [f"Of networks whose modalities were {group.dropout} in training, none has comparable results."]
-    found = {name: each for name, each in group.over.summaries.items() if each.complete}
-    unlike = [text for text in group.over.refusals if text.startswith("not ranked")]
-    if unlike or len(found) < 2:
+    summaries = {name: each for name, each in group.over_subsets.summaries.items() if each.complete}
+    unlike = [text for text in group.over_subsets.refusals if text.startswith("not ranked")]
+    if unlike or len(summaries) < 2:
         why = unlike[0] if unlike else "fewer than two have comparable results"
         return [f"Networks whose modalities were {group.dropout} in training cannot be ranked: {why}."]
-    marks = best_and_second({name: each.mean for name, each in found.items()}, style)
-    best = [name for name in found if marks.get(name) == "best"]
+    marks = best_and_second({name: each.mean for name, each in summaries.items()}, style)
+    best = [name for name in summaries if marks.get(name) == "best"]
     if not best:
         return [f"Networks whose modalities were {group.dropout} in training have no means to be ranked by."]
-    first = found[best[0]]
+    first = summaries[best[0]]
     extreme = "highest" if style.higher_is_better else "lowest"
-    sets = count(len(group.lacking), "set")
+    sets = count(len(group.incomplete_subsets), "set")
     interval = _interval(first.mean_interval, style)
-    said = [
+    sentences = [
         f"Of networks whose modalities were {group.dropout} in training, {' and '.join(best)} "
         f"{'keeps' if len(best) == 1 else 'keep'} the {extreme} {style.title} over the {sets} that lack at least one: "
         f"{style.text(first.mean)}{interval}{_lost(group, best[0], style)}."
     ]
     if len(best) == 1:
-        said += _ahead(group, best[0])
-    said += [text for one in group.tested if one.name in best and (text := _leading(group, one, style))]
-    said += _least(group, style)
-    return said
+        sentences += _ahead(group, best[0])
+    sentences += [
+        text for network in group.tested if network.name in best and (text := _leading(group, network, style))
+    ]
+    return sentences + _least(group, style)
 
 
 def _lost(group: MissingGroup, name: str, style: MetricStyle) -> str:
@@ -63,8 +64,8 @@ def _lost(group: MissingGroup, name: str, style: MetricStyle) -> str:
 
 
 def _ahead(group: MissingGroup, best: str) -> list[str]:
-    """Which of the others it beats beyond chance."""
-    pairs = None if group.over is None else group.over.pairwise
+    """How many of the others it differs from significantly."""
+    pairs = None if group.over_subsets is None else group.over_subsets.pairwise
     if pairs is None:
         return []
     others = [name for name in pairs.columns if name != best]
@@ -72,39 +73,38 @@ def _ahead(group: MissingGroup, best: str) -> list[str]:
     return [f"It differs significantly (p below {ALPHA} after Holm) from {len(beaten)} of {len(others)} others."]
 
 
-def _leading(group: MissingGroup, one: TestedNetwork, style: MetricStyle) -> str:
-    """What the loss of the leading modality costs, against that of the auxiliaries."""
-    lead = one.loss(group.without(one.leading))
-    others = {each: one.loss(group.without(each)) for each in group.modalities if each != one.leading}
-    costs = {each: found for each, found in others.items() if found is not None}
-    if lead is None or not costs:
+def _leading(group: MissingGroup, network: TestedNetwork, style: MetricStyle) -> str:
+    """The loss without the leading modality, beside the losses without each auxiliary."""
+    lead = network.loss(group.without(network.leading))
+    others = {each: network.loss(group.without(each)) for each in group.modalities if each != network.leading}
+    losses = {each: loss for each, loss in others.items() if loss is not None}
+    if lead is None or not losses:
         return ""
-    listed = ", ".join(f"{style.signed(found.mean_difference)} without {each}" for each, found in costs.items())
-    apart = {} if one.apart is None else {each.method: each for each in one.apart.comparisons}
-    tested = [f"{name} {starred_p(each.p_holm)}" for name, each in apart.items() if each.p_holm is not None]
+    listed = ", ".join(f"{style.signed(loss.mean_difference)} without {each}" for each, loss in losses.items())
+    tests = {each: network.against_leading(each) for each in losses}
+    tested = [f"{each} {starred_p(test.p_holm)}" for each, test in tests.items() if test and test.p_holm is not None]
     p = f" (p against each after Holm: {', '.join(tested)})" if tested else ""
-    role = "which leads" if one.leads else "which leads in others"
-    return (
-        f"{one.name} changes by {style.signed(lead.mean_difference)} without {one.leading}, {role}, and by {listed}{p}."
-    )
+    role = "which leads" if network.leads else "which leads in others"
+    change = style.signed(lead.mean_difference)
+    return f"{network.name} changes by {change} without {network.leading}, {role}, and by {listed}{p}."
 
 
 def _least(group: MissingGroup, style: MetricStyle) -> list[str]:
-    """Who has the best score of all without its leading modality."""
-    found = {}
-    for one in group.tested:
-        summary = one.summary(group.without(one.leading)) if one.leading else None
+    """The network with the best score without its leading modality."""
+    means = {}
+    for network in group.tested:
+        summary = network.summary(group.without(network.leading)) if network.leading else None
         if summary is not None and summary.complete:
-            found[one.name] = summary.mean
-    if len({one.leading for one in group.tested}) != 1:  # then each would be without another modality
+            means[network.name] = summary.mean
+    if len({network.leading for network in group.tested}) != 1:  # then each would be without another modality
         return []
-    marks = best_and_second(found, style)
+    marks = best_and_second(means, style)
     best = [name for name, mark in marks.items() if mark == "best"]
     if not best:
         return []
     return [
         f"Without the leading modality {group.tested[0].leading}, {' and '.join(best)} "
-        f"{'is' if len(best) == 1 else 'are'} best ({style.text(found[best[0]])})."
+        f"{'is' if len(best) == 1 else 'are'} best ({style.text(means[best[0]])})."
     ]
 
 
@@ -132,14 +132,14 @@ def _dropout(study: StudyAnalysis, view: DatasetView) -> list[str]:
 
 def _means(group: MissingGroup, cells: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     """Mean over sets that lack a modality, by what makes two networks the same but for their training."""
-    found = {}
-    for one in group.tested:
-        mine = cells[(cells["label"] == one.variant.label) & (cells["leading"] == one.variant.leading)]
-        over = None if group.over is None else group.over.summaries.get(one.name)
+    means = {}
+    for network in group.tested:
+        mine = cells[(cells["label"] == network.variant.label) & (cells["leading"] == network.variant.leading)]
+        over = None if group.over_subsets is None else group.over_subsets.summaries.get(network.name)
         if len(mine) and over is not None and over.complete:
             first = mine.iloc[0]
-            found[str(first["model"]), str(first["options"]), one.variant.leading] = over.mean
-    return found
+            means[str(first["model"]), str(first["options"]), network.variant.leading] = over.mean
+    return means
 
 
 def _interval(ends: Interval | None, style: MetricStyle) -> str:

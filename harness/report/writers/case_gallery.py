@@ -1,4 +1,4 @@
-"""The cases of a dataset one by one: their scores by variant and, where slices are stored, what was predicted."""
+"""The cases of a dataset one by one: their scores by variant and, where slices are stored, the predictions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from harness.results.schema import StudyResults
 
 __all__ = ["CaseGallery", "case_gallery"]
 
-#: Cases listed and pictured, worst first; the csv files hold every one.
-_MAX_LISTED, _MAX_PICTURED = 200, 24
-#: Pixels along the longer side of a picture.
+#: Cases listed, and cases with images, worst first; the csv files hold every one.
+_MAX_LISTED, _MAX_WITH_IMAGES = 200, 24
+#: Pixels along the longer side of an image.
 _SIDE = 192
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One small picture.
+class CaseImage:
+    """One small image.
 
     Attributes:
-        title: What it shows.
-        data: The picture, WebP in base64.
+        title: Title of the image.
+        data: The image, WebP in base64.
         width: Pixels.
         height: Pixels.
     """
@@ -47,13 +47,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class GalleryCase:
-    """One case: its scores at printed precision and as numbers, and its pictures."""
+    """One case: its scores at printed precision and as numbers, and its images."""
 
     name: str
     scores: tuple[str, ...]
     numbers: tuple[float | None, ...]
     slice_name: str
-    pictures: tuple[Picture, ...]
+    images: tuple[CaseImage, ...]
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None
         return None
     style = metric_style(results.metrics[0])
     listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
-    slices = load_slices(results, view, listed[:_MAX_PICTURED])
+    slices = load_slices(results, view, listed[:_MAX_WITH_IMAGES])
     views = []
     for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
         numbers = tuple(None if np.isnan(value) else float(value) for value in values)
         printed = tuple("–" if number is None else style.text(number) for number in numbers)
         mine = slices.get(case, {})
         named = next(iter(mine.values())).name if mine else ""
-        views.append(GalleryCase(case, printed, numbers, named, _pictures(mine, view.names)))
+        views.append(GalleryCase(case, printed, numbers, named, _images(mine, view.names)))
     note = (
         f"{len(listed)} of {len(scores)} cases, the worst first by the median over variants; all are in csv/cases.csv. "
     )
@@ -95,18 +95,18 @@ def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None
     )
 
 
-def _pictures(slices: Mapping[Variant, Overlay], names: Mapping[Variant, str]) -> tuple[Picture, ...]:
+def _images(slices: Mapping[Variant, Overlay], names: Mapping[Variant, str]) -> tuple[CaseImage, ...]:
     if not slices:
         return ()
     first = next(iter(slices.values()))
-    pictures = [_picture("truth", first, first.truth)]
+    images = [_image("truth", first, first.truth)]
     for variant, overlay in slices.items():
         score = slice_dice(overlay.truth, overlay.prediction)
-        pictures.append(_picture(f"{names[variant]}, slice Dice {score:.2f}", overlay, overlay.prediction))
-    return tuple(pictures)
+        images.append(_image(f"{names[variant]}, slice Dice {score:.2f}", overlay, overlay.prediction))
+    return tuple(images)
 
 
-def _picture(title: str, overlay: Overlay, labels: NDArray[np.uint8]) -> Picture:
+def _image(title: str, overlay: Overlay, labels: NDArray[np.uint8]) -> CaseImage:
     colours = tint(labels, opacity=0.5)
     colour, opacity = 255 * colours[..., :3], colours[..., 3:]
     shown = (1 - opacity) * overlay.images[0][..., np.newaxis] + opacity * colour
@@ -114,4 +114,4 @@ def _picture(title: str, overlay: Overlay, labels: NDArray[np.uint8]) -> Picture
     size = (round(_SIDE * width / max(height, width)), round(_SIDE * height / max(height, width)))
     buffer = io.BytesIO()
     Image.fromarray(shown.astype(np.uint8)).resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=80)
-    return Picture(title, base64.b64encode(buffer.getvalue()).decode("ascii"), *size)
+    return CaseImage(title, base64.b64encode(buffer.getvalue()).decode("ascii"), *size)

@@ -33,24 +33,24 @@ def html_page(
     answers: Sequence[str],
     tables: Sequence[Table],
     drawings: Sequence[Drawing],
-    pictures: Mapping[str, bytes],
+    png: Mapping[str, bytes],
     remark: str = "",
 ) -> str:
     """Writes the page.
 
     Args:
-        study: The study.
-        answers: One answer a dataset.
-        tables: Tables in order.
-        drawings: Figures in order.
-        pictures: PNG of each figure by its name.
-        remark: Why there are no figures.
+        study: Analysis of the study.
+        answers: Answers, one or more per dataset.
+        tables: Tables in the order of the page.
+        drawings: Figures in the order of the page.
+        png: PNG file of each figure, by its name.
+        remark: Reason why there are no figures.
     """
     figures = [
         _Picture(
             title=drawing.title,
             caption=drawing.caption,
-            png=base64.b64encode(pictures[drawing.name]).decode("ascii"),
+            png=base64.b64encode(png[drawing.name]).decode("ascii"),
             width=round(drawing.figure.get_figwidth() * 130),
         )
         for drawing in drawings
@@ -65,13 +65,13 @@ def html_page(
             data=[view.title for view in study.views.values()],
             answers=answers,
             failures=_failures(study),
-            tables=list(_told_before(tables)),
+            tables=list(_with_repeated_notes(tables)),
             figures=figures,
             remark=remark,
             provenance=provenance_of(study),
             differences=cell_differences(study),
             mixed=[text for name in study.views if (text := study.comparability.sentence(name))],
-            galleries=[found for view in study.views.values() if (found := case_gallery(results, view))],
+            galleries=list(filter(None, (case_gallery(results, view) for view in study.views.values()))),
             script=script,
             # The page's policy admits this script and no other.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
@@ -80,11 +80,11 @@ def html_page(
     )
 
 
-def _told_before(tables: Sequence[Table]) -> Iterator[tuple[Table, list[str]]]:
-    """Each table with those of its notes that stood under an earlier table of its dataset: a page is read whole."""
-    told: dict[str, set[str]] = {}
+def _with_repeated_notes(tables: Sequence[Table]) -> Iterator[tuple[Table, list[str]]]:
+    """Each table with those of its notes that an earlier table of its dataset has too: a page is read whole."""
+    seen: dict[str, set[str]] = {}
     for table in tables:
-        before = told.setdefault(table.dataset, set())
+        before = seen.setdefault(table.dataset, set())
         yield table, [note for note in table.notes if note in before]
         before.update(table.notes)
 

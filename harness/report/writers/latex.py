@@ -86,8 +86,8 @@ def latex_document(tables: list[Table], remark: str = "") -> str:
     turned = any(is_wide(table) for table in tables)
     floats = "\n".join(_float(part) for table in tables for part in parts_of(table, turned=turned))
     head = _HEAD.replace("%s", "landscape," if turned else "")
-    said = f"% {remark}\n" if remark else ""
-    return f"{said}{head}\n{floats}\n\\harnessend\n"
+    comment = f"% {remark}\n" if remark else ""
+    return f"{comment}{head}\n{floats}\n\\harnessend\n"
 
 
 def _settable(character: str) -> str:

@@ -18,11 +18,11 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
-def markdown_document(results: StudyResults, said: Sequence[str], tables: Sequence[Table], remark: str = "") -> str:
-    """The study's question, what of a publication it answers, the answers found, a remark and every table."""
+def markdown_document(results: StudyResults, answers: Sequence[str], tables: Sequence[Table], remark: str = "") -> str:
+    """The study's question, the published result it answers, the answers, a remark and every table."""
     asked = f"Answers: {results.answers}." if results.answers else ""
     place = f"Study {results.study}, profile {results.profile}."
-    head = [escape_markdown(text) for text in (results.question, f"{place} {asked}".strip(), *said, remark) if text]
+    head = [escape_markdown(text) for text in (results.question, f"{place} {asked}".strip(), *answers, remark) if text]
     return "\n\n".join([f"# {escape_markdown(results.study)}", *head, *(_section(table) for table in tables)]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Overlays: one slice, every modality, the truth, and what each variant made of it."""
+"""Overlays: one slice with every modality, the truth, and the prediction of each variant."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Vari
     """The first fold and seed among those with the most overlays, and its slices in table order."""
     stored = study.results.overlays
     cells = view.cells[view.cells["cell"].isin(list(stored))]
-    found: dict[tuple[int, int], dict[Variant, Path]] = {}
+    runs: dict[tuple[int, int], dict[Variant, Path]] = {}
     for row in cells.to_dict("records"):
         variant = Variant(str(row["label"]), str(row["leading"]))
-        found.setdefault((int(row["fold"]), int(row["seed"])), {})[variant] = stored[row["cell"]]
-    if not found:
+        runs.setdefault((int(row["fold"]), int(row["seed"])), {})[variant] = stored[row["cell"]]
+    if not runs:
         return 0, 0, {}
-    fold, seed = min(found, key=lambda run: (-len(found[run]), run))
-    paths = found[fold, seed]
+    fold, seed = min(runs, key=lambda run: (-len(runs[run]), run))
+    paths = runs[fold, seed]
     slices = {each: Overlay.load(paths[each]) for each in view.variants if each in paths}
     if len({(each.name, each.truth.shape) for each in slices.values()}) > 1:
         return fold, seed, slices
@@ -85,7 +85,7 @@ def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Vari
 
 def _prediction(variant: Variant, name: str, mine: Overlay, first: Overlay) -> _Panel:
     leading = mine.modalities.index(variant.leading) if variant.leading in mine.modalities else 0
-    # Two variants may show different slices where one was scored on other cases: then the picture says so.
+    # Two variants may show different slices where one was scored on other cases: then the title says so.
     where = "" if mine.name == first.name else f"\n{wrapped(mine.name, _TITLE_WIDTH)}"
     title = f"{wrapped(name, _TITLE_WIDTH)}\nDice {slice_dice(mine.truth, mine.prediction):.3f}{where}"
     return _Panel(title, mine.images[leading], mine.prediction)

@@ -33,7 +33,7 @@ _OPACITY = 0.55
 
 
 def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
-    """Draws two rows a case (prediction, errors); ``None`` where no slices are stored."""
+    """Draws two rows per case (prediction, errors); ``None`` where no slices are stored."""
     chosen = select_cases(study.results, view)
     stored = load_slices(study.results, view, list(chosen.values()))
     rows = [(place, case, stored[case]) for place, case in chosen.items() if case in stored]

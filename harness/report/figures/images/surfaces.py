@@ -39,7 +39,7 @@ def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 
     The case was chosen by its place in the split before anything was predicted.
     """
-    folders = {variant: found[0] for variant, found in result_folders(study.results, view).items() if found}
+    folders = {variant: paths[0] for variant, paths in result_folders(study.results, view).items() if paths}
     truths = {variant: folder for variant, folder in folders.items() if (folder / "truth.nii.gz").is_file()}
     if not truths:
         return None
@@ -82,7 +82,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
     present: set[int] = set()
     # What lies around another label does so in every panel: the truth is the first.
     around = _nested(next(iter(panels.values())))
-    inner = {label for found in around.values() for label in found}
+    inner = {label for nested in around.values() for label in nested}
     for number, (name, volume) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, number + 1, projection="3d", computed_zorder=not inner)
         for label in (int(value) for value in np.unique(volume) if value):
@@ -92,7 +92,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
             mask = binary_fill_holes(volume == label) if around.get(label) else volume == label
             mesh = _mesh(mask, spacing, label_colour(label), opacity)
             # The inner over the outer, so that its colour is its own.
-            mesh.set_zorder(sum(label in found for found in around.values()))
+            mesh.set_zorder(sum(label in nested for nested in around.values()))
             axes.add_collection3d(mesh)
         axes.set(xlim=(0, sides[0]), ylim=(0, sides[1]), zlim=(0, sides[2]))
         # A tuple: matplotlib scales an array it is given in place.
