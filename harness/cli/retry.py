@@ -44,7 +44,7 @@ def retry(
     console = Console()
     store = Store(results)
     folder = store.find_study(study, profile)
-    cells = [store.cell(entry["cell"]) for entry in folder.manifest()["cells"]]
+    cells = [cell for _, cell in store.study_cells(folder)]
     failed = [cell for cell in cells if cell.status() == "failed"]
     if not failed:
         console.print(f"No cell of {folder.study} ({folder.profile}) has failed.")

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 from harness.execution.engines.engine import Engine, Job
 from harness.execution.schedule import Policy, initial_attempt
 from harness.execution.workers.attempt import Attempt
-from harness.results.store import CellFolder, Store, StudyFolder
+from harness.results.store import Store, StudyFolder
 
 __all__ = ["DetachedJob", "Submitted", "submit_study"]
 
@@ -48,8 +48,7 @@ def submit_study(study: StudyFolder, store: Store, engine: Engine, cache: Path, 
     Raises:
         HarnessError: sbatch refused.
     """
-    root = store.root.resolve()
-    cells = [CellFolder(root / "cells" / entry["cell"]) for entry in study.manifest()["cells"]]
+    cells = [cell for _, cell in store.study_cells(study)]
     attempts = [
         initial_attempt(cell, cache.resolve(), policy) for cell in cells if cell.status() not in {"done", "running"}
     ]

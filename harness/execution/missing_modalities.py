@@ -73,16 +73,11 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
     Raises:
         HarnessError: There is no such variant or choice, or no cell can be evaluated.
     """
-    entries = study.manifest()["cells"]
-    known = list(dict.fromkeys(entry["label"] for entry in entries))
+    cells = store.study_cells(study)
+    known = list(dict.fromkeys(name for name, _ in cells))
     if label is not None and label not in known:
         raise HarnessError(f"Study '{study.study}' has no variant '{label}'.", hint=did_you_mean(label, known))
-    root = store.root.resolve()  # a worker's working directory may be another one
-    works = [
-        _work(CellFolder(root / "cells" / store.cell(entry["cell"]).id), entry["label"], request)
-        for entry in entries
-        if label in (None, entry["label"])
-    ]
+    works = [_work(cell, name, request) for name, cell in cells if label in (None, name)]
     if all(work.refusal for work in works):
         first = works[0]
         raise HarnessError(

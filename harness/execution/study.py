@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +13,8 @@ from harness.data.synthetic.generated import kind_of
 from harness.errors import StudyError
 from harness.execution.engines.engine import Engine
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
-from harness.results.schema import DatasetFacts
-from harness.results.store import CellFolder, Store, StudyFolder
+from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
+from harness.results.store import Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.size import Size, measure
 from harness.study.expansion import LoadedStudy, make_task
@@ -76,18 +76,18 @@ def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
     for cell in loaded.cells:
         store.cell(cell.spec.id).write_spec(cell.spec.to_json())
     folder.write_manifest(
-        {
-            "name": loaded.study.name,
-            "profile": loaded.profile,
-            "question": loaded.study.question,
-            "answers": loaded.study.answers,
-            "file": source.name,
-            "report": loaded.study.report.model_dump(mode="json"),
-            "labels": [variant.label for variant in loaded.variants],
-            "protocol": loaded.protocol.model_dump(mode="json"),
-            "datasets": [asdict(facts) for facts in _facts(loaded)],
-            "cells": [{"cell": cell.spec.id, "label": cell.label} for cell in loaded.cells],
-        }
+        Manifest(
+            name=loaded.study.name,
+            profile=loaded.profile,
+            question=loaded.study.question,
+            answers=loaded.study.answers,
+            file=source.name,
+            report=ManifestReport(**loaded.study.report.model_dump()),
+            labels=tuple(variant.label for variant in loaded.variants),
+            protocol=loaded.protocol.model_dump(mode="json"),
+            datasets=tuple(_facts(loaded)),
+            cells=tuple(ManifestCell(cell=cell.spec.id, label=cell.label) for cell in loaded.cells),
+        )
     )
     return folder
 
@@ -115,9 +115,7 @@ def run_study(
     Raises:
         KeyboardInterrupt: The user stopped; running cells have left checkpoints.
     """
-    root = store.root.resolve()  # a worker's working directory may be another one
-    identities = [entry["cell"] for entry in study.manifest()["cells"]]
-    cells = {identity: CellFolder(root / "cells" / identity) for identity in identities}
+    cells = {cell.id: cell for _, cell in store.study_cells(study)}
     states = {identity: cell.status() for identity, cell in cells.items()}
     if only_failed:
         cells = {identity: cell for identity, cell in cells.items() if states[identity] == "failed"}

@@ -59,7 +59,7 @@ def find_removable(store: Store, failed: bool = False, results: bool = False) ->
         paths = ((path, cell) for cell in left for path in (cell.work, cell.path / "failure.json") if path.exists())
         found.append(_of_cells(f"log, checkpoints and reason of {len(left)} failed cells", paths))
     if results:
-        wanted = {entry["cell"] for study in store.studies() for entry in study.manifest()["cells"]}
+        wanted = {entry.cell for study in store.studies() for entry in study.manifest().cells}
         orphans = [(cell.path, cell) for cell in idle if cell.id not in wanted]
         found.append(_of_cells(f"RESULTS of {len(orphans)} cells that no study asks for", orphans))
     return [one for one in found if one.paths]

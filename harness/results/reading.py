@@ -19,7 +19,6 @@ from harness.results.schema import (
     FLOOR_COLUMNS,
     HISTORY_COLUMNS,
     SUBSET_COLUMNS,
-    DatasetFacts,
     StudyResults,
 )
 from harness.results.store import CellFolder, Status, Store, StudyFolder
@@ -58,42 +57,34 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
     The names in ``cases`` are categoricals: a study may have millions of rows.
     """
     manifest = folder.manifest()
-    listed = [(entry, store.cell(entry["cell"])) for entry in manifest["cells"]]
+    listed = store.study_cells(folder)
     # Asked once: a cell that ends while we read is not done in one table and absent from another.
     states = {cell.id: cell.status() for _, cell in listed}
-    done = [(entry, cell) for entry, cell in listed if states[cell.id] == "done"]
-    datasets = {facts["name"]: _facts(facts) for facts in manifest["datasets"]}
+    done = [(label, cell) for label, cell in listed if states[cell.id] == "done"]
     return StudyResults(
         study=folder.study,
         profile=folder.profile,
-        question=manifest["question"],
-        reference=manifest["report"]["reference"],
-        metrics=tuple(manifest["report"]["metrics"]),
-        labels=tuple(manifest["labels"]),
+        question=manifest.question,
+        reference=manifest.report.reference,
+        metrics=manifest.report.metrics,
+        labels=manifest.labels,
         cases=_all_cases(folder, done),
         cells=pd.DataFrame(
-            [_cell_row(folder, entry, cell, states[cell.id]) for entry, cell in listed], columns=list(CELL_COLUMNS)
+            [_cell_row(folder, label, cell, states[cell.id]) for label, cell in listed], columns=list(CELL_COLUMNS)
         ),
         history=_table(
             HISTORY_COLUMNS,
             (_history(cell, states[cell.id]) for cell in {cell.id: cell for _, cell in listed}.values()),
         ),
         floors=_floors(done),
-        datasets=datasets,
+        datasets={facts.name: facts for facts in manifest.datasets},
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
-        manifest=manifest,
         subsets=_subsets(folder, done),
         subset_failures={
             cell.id: failure.reason for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
         },
-        answers=manifest.get("answers", ""),  # stores from before did not keep it
+        answers=manifest.answers,
     )
-
-
-def _facts(values: Mapping[str, Any]) -> DatasetFacts:
-    """JSON knows no tuples."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return DatasetFacts(**fields)
 
 
 def _table(columns: Mapping[str, str], parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -103,11 +94,11 @@ def _table(columns: Mapping[str, str], parts: Iterable[pd.DataFrame]) -> pd.Data
     return pd.concat(found, ignore_index=True).reindex(columns=list(columns))
 
 
-def _all_cases(folder: StudyFolder, done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
+def _all_cases(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
     """Joins the cells' rows with each name stored once, so that millions of rows stay small."""
     if not done:
         return pd.DataFrame(columns=list(CASE_COLUMNS))
-    return _joined([_cases(folder, entry, cell) for entry, cell in done], CASE_COLUMNS)
+    return _joined([_cases(folder, label, cell) for label, cell in done], CASE_COLUMNS)
 
 
 def _joined(tables: list[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -115,17 +106,17 @@ def _joined(tables: list[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
     return rows[list(columns)]
 
 
-def _cases(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder) -> pa.Table:
-    known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
+def _cases(folder: StudyFolder, label: str, cell: CellFolder) -> pa.Table:
+    known = {"study": folder.study, "profile": folder.profile, "label": label, "cell": cell.id}
     return _named(cell.result / "cases.parquet", known, CASE_COLUMNS)
 
 
-def _subsets(folder: StudyFolder, done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
+def _subsets(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
     """Joins what the cells score with fewer modalities."""
     tables = []
-    for entry, cell in done:
+    for label, cell in done:
         for facts, path in CellSubsets(cell).results():
-            known = {"study": folder.study, "profile": folder.profile, "label": entry["label"], "cell": cell.id}
+            known = {"study": folder.study, "profile": folder.profile, "label": label, "cell": cell.id}
             known |= {"present": in_words(facts["present"]), "fill": facts["fill"], "dropout": _dropout(facts)}
             known |= {"default_leading": facts["default_leading"]}
             tables.append(_named(path, known, SUBSET_COLUMNS))
@@ -167,7 +158,7 @@ def _history(cell: CellFolder, status: Status) -> pd.DataFrame:
     return rows.assign(cell=cell.id)
 
 
-def _floors(done: list[tuple[dict[str, Any], CellFolder]]) -> pd.DataFrame:
+def _floors(done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
     """Floors depend on the data alone, so every cell of a dataset and split holds the same rows: one is read."""
     first: dict[tuple[str, ...], CellFolder] = {}
     for _, cell in done:
@@ -185,7 +176,7 @@ def _budget(protocol: Mapping[str, Any]) -> str:
     return f"{training['epochs'] * training['steps_per_epoch']} steps of {sampling['batch_size']}"
 
 
-def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, status: Status) -> dict[str, Any]:
+def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: Status) -> dict[str, Any]:
     spec = cell.spec()
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {
@@ -194,7 +185,7 @@ def _cell_row(folder: StudyFolder, entry: Mapping[str, Any], cell: CellFolder, s
         "study": folder.study,
         "profile": folder.profile,
         "cell": cell.id,
-        "label": entry["label"],
+        "label": label,
         "status": status,
         "reason": failure.reason if failure else "",
         "log": failure.log if failure else "",

@@ -7,6 +7,7 @@ of a later version say, are ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,9 +18,13 @@ from harness.files import read_json, write_json
 
 __all__ = [
     "DamagedRecordError",
+    "DatasetFacts",
     "FailedAttempt",
     "Failure",
     "HistoryRow",
+    "Manifest",
+    "ManifestCell",
+    "ManifestReport",
     "Progress",
     "Record",
     "Summary",
@@ -251,3 +256,80 @@ class TrialSummary(Record):
     val_dice: float
     cell: str = ""
     history: tuple[HistoryRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a report must say about a dataset.
+
+    Attributes:
+        name: Registered name.
+        title: What tables call it.
+        kind: ``real`` (downloaded by the user), ``embedded`` (ships with the harness) or ``generated``.
+        unit: What one test case is, e.g. ``patient`` or ``coronal block of one patient``.
+        modalities: Names in channel order.
+        regions: Region names in table order.
+        notes: Caveats printed under every table that uses it.
+    """
+
+    name: str
+    title: str
+    kind: str
+    unit: str
+    modalities: tuple[str, ...]
+    regions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+class ManifestCell(Record):
+    """A cell of a study.
+
+    Attributes:
+        cell: Its identity.
+        label: What the study calls its variant.
+    """
+
+    cell: str
+    label: str
+
+
+class ManifestReport(Record):
+    """What a study's report compares.
+
+    Attributes:
+        reference: Label of the variant the others are compared with; None for none.
+        metrics: Metrics to report, in order.
+    """
+
+    reference: str | None
+    metrics: tuple[str, ...]
+
+
+class Manifest(Record):
+    """A study as resolved: ``study.json``.
+
+    Attributes:
+        name: Of the study.
+        profile: ``default`` for none.
+        question: What the study asks, in one sentence.
+        report: What its report compares.
+        labels: Variants in table order.
+        datasets: Facts of its datasets.
+        cells: Its cells; one may stand under several labels.
+        answers: What of a publication the study answers; empty for nothing.
+        file: Name of the study file.
+        protocol: The protocol of the study, with the profile applied.
+    """
+
+    remedy = "Run the study again (`harness run`): it writes the file anew, and cells that are done are kept."
+
+    name: str
+    profile: str
+    question: str
+    report: ManifestReport
+    labels: tuple[str, ...]
+    datasets: tuple[DatasetFacts, ...]
+    cells: tuple[ManifestCell, ...]
+    answers: str = ""
+    file: str = ""
+    protocol: Mapping[str, Any] = {}

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from harness.evaluation.status import STATUSES
+from harness.results.records import DatasetFacts
 
 __all__ = [
     "CASE_COLUMNS",
@@ -120,29 +120,6 @@ FLOOR_COLUMNS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """What a report must say about a dataset.
-
-    Attributes:
-        name: Registered name.
-        title: What tables call it.
-        kind: ``real`` (downloaded by the user), ``embedded`` (ships with the harness) or ``generated``.
-        unit: What one test case is, e.g. ``patient`` or ``coronal block of one patient``.
-        modalities: Names in channel order.
-        regions: Region names in table order.
-        notes: Caveats printed under every table that uses it.
-    """
-
-    name: str
-    title: str
-    kind: str
-    unit: str
-    modalities: tuple[str, ...]
-    regions: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class StudyResults:
     """All a report needs to know of one study: no model, no image volume.
 
@@ -159,7 +136,6 @@ class StudyResults:
         floors: Rows of :data:`FLOOR_COLUMNS`.
         datasets: Facts by dataset name.
         overlays: Cell to the file of its :class:`harness.results.overlay.Overlay`.
-        manifest: The study as resolved, for provenance.
         subsets: Rows of :data:`SUBSET_COLUMNS`; empty where no cell was tested with fewer modalities.
         subset_failures: Cell to the reason why its test with fewer modalities failed.
         answers: What of a publication the study answers, e.g. Table I of the paper; empty for nothing.
@@ -177,7 +153,6 @@ class StudyResults:
     floors: pd.DataFrame
     datasets: Mapping[str, DatasetFacts]
     overlays: Mapping[str, Path]
-    manifest: Mapping[str, Any] = field(default_factory=dict)
     subsets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUBSET_COLUMNS)))
     subset_failures: Mapping[str, str] = field(default_factory=dict)
     answers: str = ""

@@ -31,7 +31,7 @@ from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder, Status
 from harness.results.lease import Lease
-from harness.results.records import Summary, Timing, TrialSummary
+from harness.results.records import Manifest, Summary, Timing, TrialSummary
 
 __all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
 
@@ -143,13 +143,17 @@ class StudyFolder:
         """Profile name."""
         return self.path.name
 
-    def manifest(self) -> dict[str, Any]:
-        """Returns the study as resolved: its words and its cells with their labels."""
-        return dict(read_json(self.path / "study.json"))
+    def manifest(self) -> Manifest:
+        """Returns the study as resolved.
 
-    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        Raises:
+            DamagedRecordError: It cannot be read.
+        """
+        return Manifest.read(self.path / "study.json")
+
+    def write_manifest(self, manifest: Manifest) -> None:
         """Writes the study as resolved."""
-        write_json(self.path / "study.json", values)
+        manifest.write(self.path / "study.json")
 
     def lease(self) -> Lease:
         """Returns the lease of the run that shows the study in MLflow; cells are shared by any number of runs."""
@@ -204,12 +208,12 @@ class Store:
             ) from error
 
     def cell(self, identity: str) -> CellFolder:
-        """Returns the folder of a cell.
+        """Returns the folder of a cell; its path is absolute, as a worker's working directory may be another one.
 
         Raises:
             HarnessError: The name, which may come from somebody else's manifest, leads out of the results folder.
         """
-        cell = CellFolder(_inside(self.root / "cells", identity))
+        cell = CellFolder(_inside(self.root.resolve() / "cells", identity))
         for path in (cell.path, cell.work, cell.result):
             if path.is_symlink():
                 raise HarnessError(
@@ -217,6 +221,15 @@ class Store:
                     hint="Remove it. To keep results on another disk, link or choose the whole folder: --results.",
                 )
         return cell
+
+    def study_cells(self, study: StudyFolder) -> list[tuple[str, CellFolder]]:
+        """Returns label and folder of each cell of a study, in the study's order; a cell may have several labels.
+
+        Raises:
+            DamagedRecordError: The study's manifest cannot be read.
+            HarnessError: A name leads out of the results folder.
+        """
+        return [(entry.label, self.cell(entry.cell)) for entry in study.manifest().cells]
 
     def find_cell(self, part: str) -> CellFolder:
         """Returns the one cell whose identity contains ``part``.

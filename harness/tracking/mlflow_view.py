@@ -76,7 +76,7 @@ class MlflowView:
         try:
             self._client = MlflowClient()
             self._experiment = self._open_experiment()
-            self._mirrors = [_Mirror(store.cell(entry["cell"]), entry["label"]) for entry in self._manifest["cells"]]
+            self._mirrors = [_Mirror(cell, label) for label, cell in store.study_cells(study)]
             self._find_runs()
         except (MlflowException, OSError) as error:
             raise HarnessError(
@@ -139,7 +139,7 @@ class MlflowView:
         found = self._client.get_experiment_by_name(self._study.study)
         if found is None:
             # The second tag makes the interface that of model training, not that of language models.
-            tags = {"mlflow.note.content": self._manifest["question"], "mlflow.experimentKind": _KIND}
+            tags = {"mlflow.note.content": self._manifest.question, "mlflow.experimentKind": _KIND}
             return str(self._client.create_experiment(self._study.study, tags=tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
@@ -214,7 +214,7 @@ class MlflowView:
                 self._adopt(mirror, run)
                 return
         spec = mirror.cell.spec()
-        kind = {facts["name"]: facts["kind"] for facts in self._manifest["datasets"]}[spec["dataset"]]
+        kind = {facts.name: facts.kind for facts in self._manifest.datasets}[spec["dataset"]]
         lead = "" if spec["leading"] == "-" else f", {spec['leading']} leads"
         name = f"{mirror.label} | {spec['dataset']}{lead} | fold {spec['fold']} seed {spec['seed']}"
         tags = {

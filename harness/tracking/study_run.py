@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+
+from harness.results.records import Manifest
 
 __all__ = ["PARENT", "StudyRun"]
 
@@ -33,7 +34,7 @@ class StudyRun:
         self,
         client: MlflowClient,
         experiment: str,
-        manifest: Mapping[str, Any],
+        manifest: Manifest,
         profile: str,
         runs: Iterable[Run],
         start: int | None = None,
@@ -41,8 +42,8 @@ class StudyRun:
         self._client = client
         found = next((run for run in runs if run.data.tags.get(_KEY) == profile), None)
         if found is None:
-            tags = {_KEY: profile, "profile": profile, "mlflow.note.content": str(manifest["question"])}
-            name = f"study {manifest['name']} ({profile})"
+            tags = {_KEY: profile, "profile": profile, "mlflow.note.content": manifest.question}
+            name = f"study {manifest.name} ({profile})"
             found = client.create_run(experiment, run_name=name, tags=tags, start_time=start)
         self.id = str(found.info.run_id)
         self._status = str(found.info.status)

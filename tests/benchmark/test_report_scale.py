@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from harness.files import write_json
+from harness.results.records import Manifest
 from harness.results.store import Store
 
 root, patients = Path(sys.argv[1]), int(sys.argv[2])
@@ -59,11 +60,11 @@ for d in range(datasets):
                 cells.append({"cell": cell.id, "label": f"Model {m:02d}"})
 facts = [{"name": f"data{d}", "title": f"Data {d}", "kind": "generated", "unit": "patient", "modalities": ["a", "b"],
           "regions": [f"region{n}" for n in range(regions)], "notes": []} for d in range(datasets)]
-store.study("scale", "default").write_manifest({
+store.study("scale", "default").write_manifest(Manifest.model_validate({
     "name": "scale", "profile": "default", "question": "Which is best?", "datasets": facts, "cells": cells,
     "labels": [f"Model {m:02d}" for m in range(models)],
     "report": {"reference": "Model 10", "metrics": ["dice", "hd95"]},
-})
+}))
 """
 
 #: Runs in a process of its own, so that its peak memory is its own.

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from rich.console import Console
+from stored import manifest
 
 from harness.cli.shared.progress import ProgressDisplay
 from harness.results.store import CellFolder, Store
@@ -19,7 +20,7 @@ def display(tmp_path):
     store.create()
     store.cell("a").write_spec(SPEC)
     study = store.study("s", "default")
-    study.write_manifest({"cells": [{"cell": "a", "label": "A"}]})
+    study.write_manifest(manifest("a"))
     return ProgressDisplay(Console(quiet=True), study, store, parallel=1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from stored import manifest
 
 from harness.cli import main
 from harness.files import write_json
@@ -43,11 +44,15 @@ def write_study(store: Store, name: str, cells: list[dict[str, str]]) -> None:
     store.create()
     facts = {"name": "data", "title": "Data", "kind": "generated", "unit": "patient", "modalities": ["a"],
              "regions": ["WT"], "notes": []}  # fmt: skip
-    store.study(name, "default").write_manifest({
-        "name": name, "profile": "default", "question": "Which?", "datasets": [facts], "cells": cells,
-        "labels": [cell["label"] for cell in cells],
-        "report": {"reference": cells[0]["label"], "metrics": ["dice"]},
-    })  # fmt: skip
+    store.study(name, "default").write_manifest(
+        manifest(
+            name=name,
+            datasets=[facts],
+            cells=cells,
+            labels=[cell["label"] for cell in cells],
+            report={"reference": cells[0]["label"], "metrics": ["dice"]},
+        )
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stored import manifest
 
 from harness.cli import main
 from harness.cli.shared.formatting import parse_duration
@@ -94,7 +95,7 @@ def test_clean_asks_and_removes_what_is_not_needed(store, monkeypatch):
 
 def test_results_go_only_where_no_study_asks_for_them_and_when_asked_by_name(store):
     wanted, orphan = make_cell(store, "wanted", "done"), make_cell(store, "orphan", "done")
-    store.study("s", "default").write_manifest({"cells": [{"cell": "wanted", "label": "w"}]})
+    store.study("s", "default").write_manifest(manifest("wanted"))
     assert main(["clean", "--yes", "--failed"]) == 0
     assert orphan.status() == "done"
     assert main(["clean", "--yes", "--orphaned-results"]) == 0
@@ -139,7 +140,7 @@ def test_failed_cells_are_tried_again_without_the_study_file(write_study, toys, 
 
 def test_checkpoints_are_not_dropped_where_cells_could_not_be_computed(store):
     cell = make_cell(store, "failed", "failed")
-    store.study("s", "default").write_manifest({"cells": [{"cell": "failed", "label": "f"}]})
+    store.study("s", "default").write_manifest(manifest("failed"))
     assert main(["retry", "s", "--fresh", "--engine", "ray", "--cells-per-gpu", "2"]) == 2
     assert (cell.work / "last.pt").exists()
 

@@ -70,7 +70,7 @@ def test_a_study_on_generated_files_says_so(generated, project, write_study, toy
         matrix={"dataset": [{"name": "brats2023", "root": str(generated("brats2023"))}], "model": ["toy"]}
     )
     folder = register(load_study(path), Store(project / "results"), path)
-    assert [facts["kind"] for facts in folder.manifest()["datasets"]] == ["generated"]
+    assert [facts.kind for facts in folder.manifest().datasets] == ["generated"]
 
 
 def test_nothing_that_trains_or_scores_knows_of_generated_data():

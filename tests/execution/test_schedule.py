@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from stored import manifest
 
 from harness.execution.schedule import Policy, Source, initial_attempt, run_attempts
 from harness.execution.study import run_study
@@ -105,7 +106,7 @@ def test_a_study_closes_its_engine_however_it_ends(cells, tmp_path, ends):
 
     store, engine, observer = Store(tmp_path), FakeEngine({}), Observer()
     study = store.study("study", "default")
-    study.write_manifest({"cells": [{"cell": cell.id} for cell in cells]})
+    study.write_manifest(manifest(*(cell.id for cell in cells)))
     policy = Policy(poll_seconds=0)
     with nullcontext() if ends else pytest.raises(KeyboardInterrupt):
         run_study(study, store, engine, tmp_path / "cache", [observer], policy)

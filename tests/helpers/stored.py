@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.results.records import Summary
+from harness.results.records import Manifest, Summary
 
 
 def summary(**facts: Any) -> Summary:
@@ -18,3 +18,17 @@ def summary(**facts: Any) -> Summary:
         "finished": "2026-01-01T00:01:00+00:00",
     }
     return Summary(**{**needed, **facts})
+
+
+def manifest(*cells: str, **facts: Any) -> Manifest:
+    """A study of some cells, each with its identity as label."""
+    needed = {
+        "name": "s",
+        "profile": "default",
+        "question": "Which?",
+        "report": {"reference": None, "metrics": ["dice"]},
+        "labels": cells,
+        "datasets": [],
+        "cells": [{"cell": cell, "label": cell} for cell in cells],
+    }
+    return Manifest.model_validate({**needed, **facts})

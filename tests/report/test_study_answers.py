@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from stored import manifest
+
 from harness.report.inputs.several_studies import combine
 from harness.report.write import write_report
 from harness.results.reading import load_study
@@ -34,9 +36,7 @@ def test_joint_reports_answer_what_their_studies_answer(ablation: StudyResults) 
 def test_stores_of_earlier_versions_are_still_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create()
-    manifest = {"name": "s", "profile": "default", "question": "?", "datasets": [], "cells": [], "labels": [],
-                "report": {"reference": None, "metrics": ["dice"]}}  # fmt: skip
-    store.study("s", "default").write_manifest(manifest)
+    store.study("s", "default").write_manifest(manifest())
     assert load_study(store.find_study("s"), store).answers == ""
-    store.study("s", "default").write_manifest(manifest | {"answers": "Table I"})
+    store.study("s", "default").write_manifest(manifest(answers="Table I"))
     assert load_study(store.find_study("s"), store).answers == "Table I"

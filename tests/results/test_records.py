@@ -7,7 +7,16 @@ import math
 import pytest
 
 from harness.files import read_json, write_json
-from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress, Summary, Timing, TrialSummary
+from harness.results.records import (
+    DamagedRecordError,
+    FailedAttempt,
+    Failure,
+    Manifest,
+    Progress,
+    Summary,
+    Timing,
+    TrialSummary,
+)
 from harness.results.store import Store
 
 #: What version 0.2.0 wrote.
@@ -55,9 +64,32 @@ TIMING = {"latency_seconds": 0.75}
 FAILURE = {**ATTEMPT, "hint": "Run again.", "traceback": "Traceback ...", "log": "step 1", "attempt": 3}
 
 
+MANIFEST = {
+    "name": "micro",
+    "profile": "default",
+    "question": "Which?",
+    "answers": "Table I",
+    "file": "micro.yaml",
+    "report": {"reference": None, "metrics": ["dice", "hd95"]},
+    "labels": ["A"],
+    "protocol": {"name": "demo", "training": {"epochs": 2}, "patch_size": [64, 64]},
+    "datasets": [
+        {
+            "name": "cortex",
+            "title": "Cortex",
+            "kind": "embedded",
+            "unit": "block",
+            "modalities": ["t1", "epi"],
+            "regions": ["Cortex"],
+            "notes": [],
+        }
+    ],
+    "cells": [{"cell": "cortex_toy_noleading_f0_s0_0123456789ab", "label": "A"}],
+}
 WRITTEN = [
     (FailedAttempt, ATTEMPT),
     (Failure, FAILURE),
+    (Manifest, MANIFEST),
     (Progress, PROGRESS),
     (Progress, SUBSET_PROGRESS),
     (Summary, SUMMARY),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import manifest
 
 from harness.errors import HarnessError
 from harness.files import atomic_folder, atomic_path, read_json, write_json
@@ -160,7 +161,7 @@ def store_with(tmp_path, *studies):
     store = Store(tmp_path)
     store.create()
     for name, profile in studies:
-        store.study(name, profile).write_manifest({"name": name})
+        store.study(name, profile).write_manifest(manifest(name=name, profile=profile))
     return store
 
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import manifest
 
 from harness.cli import main
 from harness.errors import HarnessError, StudyError
-from harness.files import write_json
 from harness.results.reading import load_study as read_study
 from harness.results.store import Store
 from harness.study.expansion import load_study
@@ -84,7 +84,7 @@ def test_a_manifest_of_somebody_else_cannot_lead_elsewhere(tmp_path):
     store.create()
     (tmp_path / "results" / "cells").mkdir()
     folder = store.study("foreign", "default")
-    write_json(folder.path / "study.json", {"cells": [{"cell": "../../outside", "label": "x"}]})
+    folder.write_manifest(manifest("../../outside"))
     with pytest.raises(HarnessError, match="do not trust it"):
         read_study(folder, store)
     assert main(["report", "foreign", "--results", str(tmp_path / "results")]) == 2

@@ -112,7 +112,7 @@ def begun(write_study, client):
     store = Store(path.parent / "results")
     store.create()
     study = register(load_study(path), store, path)
-    cell = store.cell(study.manifest()["cells"][0]["cell"])
+    ((_, cell),) = store.study_cells(study)
     cell.write_progress(Progress(phase="training", started="2026-01-01T00:00:00+00:00"))
     return store, study, cell
 

@@ -57,8 +57,7 @@ class ProgressDisplay:
         self._study = study
         self._store = store
         self._parallel = parallel
-        entries = {entry["cell"]: entry["label"] for entry in study.manifest()["cells"]}
-        self._cells = {cell: (store.cell(cell), name) for cell, name in _names(store, entries).items()}
+        self._cells = _named(store.study_cells(study))
         self._states: dict[str, Status] = {}
         self._bars: dict[str, TaskID] = {}
         self._spoke = time.monotonic()
@@ -165,13 +164,12 @@ def status_table(study: StudyFolder, store: Store) -> Table:
     """Returns one row a cell of a study: its state, score, progress or failure."""
     import pandas as pd
 
-    entries = study.manifest()["cells"]
-    cells = [store.cell(entry["cell"]) for entry in entries]
-    specs = [cell.spec() for cell in cells]
+    cells = store.study_cells(study)
+    specs = [cell.spec() for _, cell in cells]
     fixed, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs])
     listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
     listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
-    for entry, cell, spec in zip(entries, cells, specs, strict=True):
+    for (label, cell), spec in zip(cells, specs, strict=True):
         state, dice, distance, note = cell.status(), "", "", ""
         if state == "done":
             rows = pd.read_parquet(cell.result / "cases.parquet")
@@ -187,7 +185,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
             note = f"{failure.reason} {failure.hint}{tried}".strip()
         axes = [str(spec[axis]) for axis in varying]
-        listing.add_row(escape(entry["label"]), *axes, _COLOURED[state], dice, distance, escape(note))
+        listing.add_row(escape(label), *axes, _COLOURED[state], dice, distance, escape(note))
     return listing
 
 
@@ -202,12 +200,13 @@ _COLOURED: dict[Status, str] = {
 }
 
 
-def _names(store: Store, entries: dict[str, str]) -> dict[str, str]:
-    """Returns what a person calls each cell: the label, and fold and seed where there are several."""
-    specs = {cell: store.cell(cell).spec() for cell in entries}
+def _named(cells: list[tuple[str, CellFolder]]) -> dict[str, tuple[CellFolder, str]]:
+    """Returns each cell and what a person calls it: the label, and fold and seed where there are several."""
+    specs = {cell.id: cell.spec() for _, cell in cells}
     _, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs.values()])
     return {
-        cell: ", ".join([label, *(f"{key} {specs[cell][key]}" for key in varying)]) for cell, label in entries.items()
+        cell.id: (cell, ", ".join([label, *(f"{key} {specs[cell.id][key]}" for key in varying)]))
+        for label, cell in cells
     }
 
 

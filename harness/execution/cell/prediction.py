@@ -61,11 +61,11 @@ def find_cells(store: Store, name: str, profile: str | None, export: str, label:
     if (store.root / "cells" / name / "cell.json").is_file():
         cells = [store.cell(name)]
     else:
-        manifest = store.find_study(name, profile).manifest()
-        known = {one["label"] for one in manifest["cells"]}
+        found = store.study_cells(store.find_study(name, profile))
+        known = {variant for variant, _ in found}
         if label is not None and label not in known:
             raise HarnessError(f"Study '{name}' has no variant '{label}'.", hint=did_you_mean(label, known))
-        cells = [store.cell(one["cell"]) for one in manifest["cells"] if label in (None, one["label"])]
+        cells = [cell for variant, cell in found if label in (None, variant)]
     of_dataset = [cell for cell in cells if cell.spec()["dataset"] == export]
     if not of_dataset:
         trained_on = sorted({str(cell.spec()["dataset"]) for cell in cells})

@@ -56,7 +56,6 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
         floors=pd.DataFrame(columns=list(FLOOR_COLUMNS)),
         datasets=beside.datasets,
         overlays={},
-        manifest={"imported": str(path.name)},
     )
 
 

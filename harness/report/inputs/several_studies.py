@@ -54,7 +54,6 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
         floors=floors.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True),
         datasets=_datasets(named),
         overlays={cell: path for study in named for cell, path in study.overlays.items()},
-        manifest={"studies": [dict(study.manifest) for study in named]},
         subsets=subsets.drop_duplicates(
             ["cell", "label", "present", "fill", "case", "region", "metric"], ignore_index=True
         ),
