@@ -88,13 +88,13 @@ def report(
     from harness.report.inputs.imported_results import read_imported
     from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report
-    from harness.results.reading import load_study
+    from harness.results.reading import load_results
     from harness.results.store import Store
 
     store = Store(results)
     names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
     folders = [store.find_study(name, profile) for name in names]
-    ours = combine([load_study(folder, store) for folder in folders])
+    ours = combine([load_results(folder, store) for folder in folders])
     study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile

@@ -14,9 +14,10 @@ from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
 from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress
 
-__all__ = ["DISK_FULL", "AttemptFolder", "Status"]
+__all__ = ["DISK_FULL", "AttemptFolder", "CellStatus"]
 
-Status = Literal["done", "failed", "running", "interrupted", "new"]
+#: What has become of the attempts at a cell.
+CellStatus = Literal["done", "failed", "running", "interrupted", "new"]
 
 #: Lines and bytes of a log that are kept with a failure.
 _TAIL_LINES, _TAIL_BYTES = 30, 8192
@@ -55,7 +56,7 @@ class AttemptFolder:
         """What the worker printed."""
         return self.work / "log.txt"
 
-    def status(self) -> Status:
+    def status(self) -> CellStatus:
         """Returns what has become of the attempts so far."""
         if self.owner() is not None:
             return "running"

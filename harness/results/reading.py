@@ -21,10 +21,10 @@ from harness.results.schema import (
     SUBSET_COLUMNS,
     StudyResults,
 )
-from harness.results.store import CellFolder, Status, Store, StudyFolder
+from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 
-__all__ = ["load", "load_study"]
+__all__ = ["load", "load_results", "load_study"]
 
 #: Numbers of a finished cell; a store of an earlier version lacks some.
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
@@ -46,12 +46,12 @@ def load(study: str | None = None, profile: str | None = None, results: Path | s
     Raises:
         HarnessError: There is no such study, or the folder is of another version.
     """
-    rows = load_study(Store(Path(results)).find_study(study, profile), Store(Path(results))).cases
+    rows = load_results(Store(Path(results)).find_study(study, profile), Store(Path(results))).cases
     names = [column for column in rows if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     return rows.astype(dict.fromkeys(names, str))
 
 
-def load_study(folder: StudyFolder, store: Store) -> StudyResults:
+def load_results(folder: StudyFolder, store: Store) -> StudyResults:
     """Returns all that is known of a study: its rows, its cells whatever became of them, its curves and its floors.
 
     The names in ``cases`` are categoricals: a study may have millions of rows.
@@ -85,6 +85,10 @@ def load_study(folder: StudyFolder, store: Store) -> StudyResults:
         },
         answers=manifest.answers,
     )
+
+
+#: Name of :func:`load_results` until version 0.3.0, in notebooks of others.
+load_study = load_results
 
 
 def _table(columns: Mapping[str, str], parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -148,7 +152,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _history(cell: CellFolder, status: Status) -> pd.DataFrame:
+def _history(cell: CellFolder, status: CellStatus) -> pd.DataFrame:
     """A cell that failed or still runs shows the epochs it got through."""
     if status == "done":
         rows = pd.read_parquet(cell.result / "history.parquet")
@@ -176,7 +180,7 @@ def _budget(protocol: Mapping[str, Any]) -> str:
     return f"{training['epochs'] * training['steps_per_epoch']} steps of {sampling['batch_size']}"
 
 
-def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: Status) -> dict[str, Any]:
+def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: CellStatus) -> dict[str, Any]:
     spec = cell.spec()
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {

@@ -29,11 +29,11 @@ from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
-from harness.results.attempt_folder import AttemptFolder, Status
+from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.lease import Lease
 from harness.results.records import Manifest, Summary, Timing, TrialSummary
 
-__all__ = ["CellFolder", "Status", "Store", "StudyFolder"]
+__all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 
 #: Version of the layout above; a store of another version is refused, never guessed at.
 FORMAT = 1
@@ -67,7 +67,7 @@ class CellFolder(AttemptFolder):
         """The finished result; exists whole or not at all."""
         return self.path / "result"
 
-    def status(self) -> Status:
+    def status(self) -> CellStatus:
         """Returns what has become of the cell so far."""
         return "done" if (self.result / "summary.json").is_file() else super().status()
 

@@ -73,10 +73,10 @@ import json, resource, sys, time
 from pathlib import Path
 start = time.perf_counter()
 from harness.report.write import write_report
-from harness.results.reading import load_study
+from harness.results.reading import load_results
 from harness.results.store import Store
 store = Store(Path(sys.argv[1]))
-study = load_study(store.find_study("scale"), store)
+study = load_results(store.find_study("scale"), store)
 loaded = time.perf_counter()
 out, figures = Path(sys.argv[2]), sys.argv[3] == "figures"
 written = write_report(study, out, figures=figures).files

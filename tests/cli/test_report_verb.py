@@ -118,9 +118,9 @@ def test_pretrained_and_scratch_starts_are_not_mixed_silently(store: Store) -> N
     from dataclasses import replace
 
     from harness.report.analysis.analysis import analyse_study
-    from harness.results.reading import load_study
+    from harness.results.reading import load_results
 
-    study = load_study(store.find_study("ours"), store)
+    study = load_results(store.find_study("ours"), store)
     mixed = replace(study, cells=study.cells.assign(start=["scratch", "pretrained:1234"]))
     assert analyse_study(mixed).comparability.reasons["data"] == (
         "different starting weights: pretrained (B); scratch (A)",

@@ -33,7 +33,7 @@ from harness.execution.workers.attempt import Attempt
 from harness.execution.workers.exit_status import DONE, FAILED
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.report.tables.build import build_tables
-from harness.results.reading import load_study as load_results
+from harness.results.reading import load_results
 from harness.results.store import Store
 from harness.results.subsets import CellSubsets, Subset
 from harness.study.expansion import load_study

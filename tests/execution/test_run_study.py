@@ -127,9 +127,9 @@ def test_a_crash_of_one_cell_never_stops_the_others(write_study, capsys):
     assert "Traceback" in log
     assert "Traceback" not in output
 
-    from harness.results.reading import load_study
+    from harness.results.reading import load_results
 
-    failed = load_study(store.find_study("micro"), store).cells.set_index("model").loc["toy_crashing"]
+    failed = load_results(store.find_study("micro"), store).cells.set_index("model").loc["toy_crashing"]
     assert "the network fell over" in failed["reason"]
     assert "RuntimeError: the network fell over" in failed["log"]
 
@@ -146,10 +146,10 @@ def test_what_does_not_fit_in_gpu_memory_is_trained_in_parts_and_says_so(write_s
     summary = json.loads((cell_folders()[0] / "result/summary.json").read_text())
     assert summary["accumulate"] == 2
     assert [one["kind"] for one in summary["failures"]] == ["cuda_out_of_memory"]
-    from harness.results.reading import load_study
+    from harness.results.reading import load_results
 
     store = Store(Path("results"))
-    row = load_study(store.find_study("micro"), store).cells.iloc[0]
+    row = load_results(store.find_study("micro"), store).cells.iloc[0]
     assert (row["accumulate"], row["attempts"]) == (2, 2)
 
 

@@ -9,7 +9,7 @@ from stored import manifest
 
 from harness.report.inputs.several_studies import combine
 from harness.report.write import write_report
-from harness.results.reading import load_study
+from harness.results.reading import load_results
 from harness.results.schema import StudyResults
 from harness.results.store import Store
 
@@ -37,6 +37,6 @@ def test_stores_of_earlier_versions_are_still_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.create()
     store.study("s", "default").write_manifest(manifest())
-    assert load_study(store.find_study("s"), store).answers == ""
+    assert load_results(store.find_study("s"), store).answers == ""
     store.study("s", "default").write_manifest(manifest(answers="Table I"))
-    assert load_study(store.find_study("s"), store).answers == "Table I"
+    assert load_results(store.find_study("s"), store).answers == "Table I"

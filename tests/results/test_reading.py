@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.cli import main
-from harness.results.reading import load_study
+from harness.results.reading import load_results
 from harness.results.store import CellFolder, Store
 
 
@@ -13,7 +13,7 @@ def test_a_cell_that_ends_while_the_study_is_read_is_in_all_tables_or_in_none(wr
     store = Store(path.parent / "results")
     states = iter(["running"])
     monkeypatch.setattr(CellFolder, "status", lambda cell: next(states, "done"))
-    found = load_study(store.find_study(), store)
+    found = load_results(store.find_study(), store)
     assert list(found.cells["status"]) == ["running"]
     assert found.cases.empty
     assert list(found.history["epoch"]) == [1, 2]

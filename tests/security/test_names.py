@@ -12,7 +12,7 @@ from stored import manifest
 
 from harness.cli import main
 from harness.errors import HarnessError, StudyError
-from harness.results.reading import load_study as read_study
+from harness.results.reading import load_results
 from harness.results.store import Store
 from harness.study.expansion import load_study
 
@@ -86,7 +86,7 @@ def test_a_manifest_of_somebody_else_cannot_lead_elsewhere(tmp_path):
     folder = store.study("foreign", "default")
     folder.write_manifest(manifest("../../outside"))
     with pytest.raises(HarnessError, match="do not trust it"):
-        read_study(folder, store)
+        load_results(folder, store)
     assert main(["report", "foreign", "--results", str(tmp_path / "results")]) == 2
 
 

@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.errors import DataError, StudyError
 from harness.execution.cell.problem import open_problem
 from harness.report.write import write_report
-from harness.results.reading import load_study as load_results
+from harness.results.reading import load_results
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS, Task
 from harness.study.cell import CellSpec

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.results.records import Progress as CellProgress
-from harness.results.store import CellFolder, Status, Store, StudyFolder
+from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 
 __all__ = ["ProgressDisplay", "counting_bar", "status_table"]
 
@@ -58,7 +58,7 @@ class ProgressDisplay:
         self._store = store
         self._parallel = parallel
         self._cells = _named(store.study_cells(study))
-        self._states: dict[str, Status] = {}
+        self._states: dict[str, CellStatus] = {}
         self._bars: dict[str, TaskID] = {}
         self._spoke = time.monotonic()
         self._due = 0.0
@@ -133,7 +133,7 @@ class ProgressDisplay:
         folder, name = self._cells[cell]
         return f"{name}: {_progress_note(folder.progress())}"
 
-    def _announce(self, cell: str, folder: CellFolder, name: str, state: Status) -> None:
+    def _announce(self, cell: str, folder: CellFolder, name: str, state: CellStatus) -> None:
         if state == "done":
             self._console.print(
                 f"[green]done[/]    {escape(name)} in {duration(folder.summary().train_seconds)} of training"
@@ -191,7 +191,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
 
 _AXES = ("dataset", "leading", "fold", "seed")
 
-_COLOURED: dict[Status, str] = {
+_COLOURED: dict[CellStatus, str] = {
     "done": "[green]done[/]",
     "failed": "[red]failed[/]",
     "running": "[cyan]running[/]",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.results.attempt_folder import AttemptFolder, Status
+from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset
 
@@ -66,7 +66,7 @@ class Attempt:
             return self.cell.rung(self.until) is not None
         return self.cell.status() == "done"
 
-    def status(self) -> Status:
+    def status(self) -> CellStatus:
         """Returns what has become of it so far."""
         return "done" if self.is_done() else self.folder.status()
 
