@@ -12,7 +12,7 @@ from harness.execution.workers.attempt import Attempt, Kind
 from harness.execution.workers.exit_status import DONE
 from harness.execution.workers.process import Slot, _arguments
 from harness.moved_modules import MOVED
-from harness.results.store import CellFolder, Store
+from harness.results.store import CellFolder
 from harness.study.expansion import load_study
 
 
@@ -126,7 +126,7 @@ def test_a_job_pickled_by_the_last_release_loads(trial: int, until: bytes, kind:
 @pytest.mark.usefixtures("toys", "project")
 def test_a_job_pickled_by_the_last_release_runs(write_study: Callable[..., Path]) -> None:
     (planned,) = load_study(write_study()).cells
-    cell = Store(Path()).cell(planned.spec.id)
+    cell = CellFolder(Path("cells") / planned.spec.id)
     cell.write_spec(planned.spec.to_json())
     attempt, slot = loaded(trial=1, name=planned.spec.id.encode())
     assert attempt.cell == cell
