@@ -50,7 +50,7 @@ def _global(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; allowed anywhere in a command.")] = False,
 ) -> None:
     """Benchmark and ablation harness for multi-modality medical image segmentation."""
     del version, debug  # --debug is read by harness.cli.main before anything can fail

@@ -16,28 +16,29 @@ __all__ = ["bench"]
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Registered models; default: all networks.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Registered networks; default: all.")] = None,
     patch: Annotated[str, typer.Option(help="Input size, e.g. 128,128 or 96,96,96.")] = "128,128",
     modalities: Annotated[int, typer.Option(min=1, help="Input channels.")] = 4,
     classes: Annotated[int, typer.Option(min=1, help="Output channels.")] = 4,
-    batch: Annotated[int, typer.Option(min=1, help="Patches a forward pass and a step.")] = 4,
-    preset: Annotated[str, typer.Option(help="Size of the networks: paper, tiny ...")] = "paper",
-    rounds: Annotated[int, typer.Option(min=1, help="Measured repetitions; medians are given.")] = 5,
-    device: Annotated[str | None, typer.Option(help="E.g. cuda:0 or cpu; default: CUDA if there is any.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Patches per forward pass and per training step.")] = 4,
+    preset: Annotated[str, typer.Option(help="Preset of the networks: paper, tiny ...")] = "paper",
+    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements; the table shows medians.")] = 5,
+    device: Annotated[str | None, typer.Option(help="Device, e.g. cuda:0 or cpu; default: CUDA if available.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    reference: Annotated[str, typer.Option(help="Model the times are divided by.")] = "aahn",
+    reference: Annotated[str, typer.Option(help="Network whose times the others are divided by.")] = "aahn",
     out: Annotated[Path | None, typer.Option(help="Also write a CSV file.", show_default=False)] = None,
 ) -> None:
-    """Measure networks side by side in one run: parameters, GFLOPs, forward and training step, peak memory."""
+    """Measure networks in one run: parameters, GFLOPs, time of a forward pass and of a training step, peak memory."""
     from rich.console import Console
 
+    from harness.cli.shared.formatting import parse_size
     from harness.diagnostics.bench import Measured, Setup
     from harness.diagnostics.bench import bench as measure
     from harness.errors import HarnessError
     from harness.segmenters import SEGMENTERS
 
     console = Console()
-    setup = Setup(modalities, classes, _sides(patch), batch, preset, rounds, device, threads)
+    setup = Setup(modalities, classes, parse_size(patch), batch, preset, rounds, device, threads)
     chosen = names or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
     chosen = [name for name in chosen if name != reference]
     if reference in SEGMENTERS.names():
@@ -60,15 +61,6 @@ def bench(
         _write(out, found)
     if failed:
         raise typer.Exit(1)
-
-
-def _sides(patch: str) -> tuple[int, ...]:
-    from harness.errors import StudyError
-
-    parts = patch.split(",")
-    if len(parts) not in (2, 3) or not all(part.strip().isdigit() and int(part) for part in parts):
-        raise StudyError(f"'{patch}' is no input size.", hint="Write two or three positive numbers: --patch 128,128")
-    return tuple(int(part) for part in parts)
 
 
 def _table(found: list[Measured], reference: str) -> Table:

@@ -10,10 +10,12 @@ __all__ = ["check"]
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="Registered name of the network.")],
-    slow: Annotated[bool, typer.Option("--slow", help="Also the checks that take minutes (torch.compile).")] = False,
+    name: Annotated[str, typer.Argument(help="Registered network.")],
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Also run the checks that take minutes (torch.compile).")
+    ] = False,
 ) -> None:
-    """Run the conformance suite on a network, ours or your own: it says what is missing."""
+    """Run the conformance suite on a registered network and list the checks that fail."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -14,19 +14,24 @@ __all__ = ["clean"]
 
 def clean(
     failed: Annotated[
-        bool, typer.Option("--failed", help="Also log, checkpoints and reason of failed cells: they begin anew.")
+        bool,
+        typer.Option("--failed", help="Also remove log, checkpoints and failure of failed cells; they start again."),
     ] = False,
     unused: Annotated[
-        bool, typer.Option("--cache-entries", help="Also prepared data that no cell in these results uses.")
+        bool, typer.Option("--cache-entries", help="Also remove prepared data that no cell in these results uses.")
     ] = False,
     orphans: Annotated[
-        bool, typer.Option("--orphaned-results", help="Also results of cells that no study asks for any more.")
+        bool, typer.Option("--orphaned-results", help="Also remove results of cells that no study uses any more.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Show what may go and how large it is, ask, and remove it. Results never go unless asked for by name."""
+    """List leftover files with their sizes, ask, and remove them.
+
+    Leftovers are checkpoints of finished cells and half-written files. Results are kept, unless --orphaned-results is
+    given.
+    """
     from rich.console import Console
     from rich.filesize import decimal
 
@@ -52,4 +57,4 @@ def clean(
     if not yes and not typer.confirm("Remove this?", default=False):
         raise typer.Exit(1)
     kept = sum(one.remove() for one in found)
-    console.print(f"Removed, but for {kept} of cells that are computed by now." if kept else "Removed.")
+    console.print(f"Removed, except {kept} folders or files of cells that are running now." if kept else "Removed.")

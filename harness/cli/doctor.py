@@ -21,9 +21,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Say what this machine has, what a run would use of it, and what is missing.
+    """Show what this machine has, what a run would use, and what is missing.
 
-    Ends with status 1 where something is missing that nothing works without.
+    Ends with status 1 if something required is missing.
     """
     from rich.console import Console
 

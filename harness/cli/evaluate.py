@@ -22,11 +22,15 @@ def evaluate(
     ] = None,
     regions: Annotated[
         list[str] | None,
-        typer.Option(help="Instead of a dataset: a region and its labels, WT=1,2,3; repeat.", show_default=False),
+        typer.Option(
+            help="Instead of a dataset: a region and its labels, e.g. WT=1,2,3; may be repeated.", show_default=False
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="What to score; repeat. Default: Dice, HD95 and the dataset's own.", show_default=False),
+        typer.Option(
+            help="Metric to compute; may be repeated. Default: Dice, HD95 and the dataset's own.", show_default=False
+        ),
     ] = None,
     empty: Annotated[
         str | None,
@@ -35,13 +39,15 @@ def evaluate(
     method: Annotated[str, typer.Option(help="Name of the method in the table.")] = "evaluated",
     patient: Annotated[
         str | None,
-        typer.Option(help="Regular expression whose group is the patient in a case's name; default: the case."),
+        typer.Option(
+            help="Regular expression; its group matches the patient in a case's name. Default: each case is a patient."
+        ),
     ] = None,
     harness_labels: Annotated[
-        bool, typer.Option("--harness-labels", help="Files hold the harness's label values, as in results/.")
+        bool, typer.Option("--harness-labels", help="The files contain the harness's label values, as in results/.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write one row a score (csv).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV file with one row per score.")] = None,
 ) -> None:
     """Score label maps against the truth, by case and region. A missing prediction counts as worst and is listed."""
     from rich.console import Console

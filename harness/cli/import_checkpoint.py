@@ -11,13 +11,16 @@ __all__ = ["import_checkpoint"]
 
 
 def import_checkpoint(
-    model: Annotated[str, typer.Argument(help="Registered name of the model.")],
+    model: Annotated[str, typer.Argument(help="Registered network.")],
     checkpoint: Annotated[Path, typer.Argument(help="The authors' file, e.g. model_final_checkpoint.model.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Default: MODEL.safetensors in this folder.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="File to write; default: MODEL.safetensors in this folder.", show_default=False
+        ),
     ] = None,
     modalities: Annotated[
-        str | None, typer.Option(help="Names in channel order, e.g. t1,t1ce,t2,flair; default: the authors'.")
+        str | None, typer.Option(help="Modalities in channel order, e.g. t1,t1ce,t2,flair; default: the authors'.")
     ] = None,
     leading: Annotated[str | None, typer.Option(help="Leading modality; default: the authors'.")] = None,
     classes: Annotated[
@@ -27,16 +30,19 @@ def import_checkpoint(
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the model; may be repeated.")
     ] = None,
-    partial: Annotated[bool, typer.Option("--partial", help="Accept missing, surplus or mis-shaped entries.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept entries that are missing, unknown or of another shape.")
+    ] = False,
 ) -> None:
-    """Read released weights safely, check them entry by entry, and write them under our names.
+    """Read the authors' released weights safely, check every entry, and write them in the harness's format.
 
-    A study tests them without training: `- {name: aahn, weights: aahn.safetensors}`.
+    A study can test them without training: `- {name: aahn, weights: aahn.safetensors}`.
     """
     from rich.console import Console
     from rich.markup import escape
     from safetensors.torch import save_model
 
+    from harness.cli.shared.formatting import parse_size
     from harness.errors import HarnessError
     from harness.files import atomic_path
     from harness.segmenters import SEGMENTERS
@@ -53,7 +59,7 @@ def import_checkpoint(
     if leading is not None and leading not in names:
         raise HarnessError(f"'{leading}' is not among the modalities {', '.join(names)}.", hint="Correct --leading.")
     lead = names.index(leading) if leading is not None else (official.leading if names == official.modalities else 0)
-    task = Task(names, lead, classes or official.out_channels, _size(patch) if patch else official.patch_size)
+    task = Task(names, lead, classes or official.out_channels, parse_size(patch) if patch else official.patch_size)
     options = {**segmenter.official_options, **parse_yaml(option or (), "--option", "width=32")}
     network = segmenter.build(task, options)
     report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
@@ -63,12 +69,3 @@ def import_checkpoint(
     console = Console(highlight=False)
     console.print(escape(str(report)))
     console.print(f"Written: {target}. Test it in a study: - {{name: {model}, weights: {target.name}}}", soft_wrap=True)
-
-
-def _size(text: str) -> tuple[int, ...]:
-    from harness.errors import HarnessError
-
-    try:
-        return tuple(int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise HarnessError(f"'{text}' is no patch size.", hint="Write it like 128x128 or 128x128x128.") from error

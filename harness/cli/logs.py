@@ -16,12 +16,12 @@ _LOOK_EVERY = 0.5  # seconds
 
 
 def logs(
-    cell: Annotated[str, typer.Argument(help="Identity of a cell, or a part that only one has, e.g. its hash.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the cell ends.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 30,
+    cell: Annotated[str, typer.Argument(help="Identity of a cell, or any part of it that is unique, e.g. the hash.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until the cell ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 30,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Show the end of a cell's log, whichever engine runs it; `harness plan` lists identities."""
+    """Show the end of a cell's log, for every engine. `harness plan` lists identities."""
     from harness.results.store import Store
 
     folder = Store(results).find_cell(cell)

@@ -30,13 +30,13 @@ def missing(
     fill: Annotated[
         Literal["zeros", "mean", "token"] | None,
         typer.Option(
-            help="What stands for an absent modality; default: what each training saw, zeros where it saw none absent.",
+            help="What replaces an absent modality; default: as in each training, or zeros if it dropped no modality.",
             show_default=False,
         ),
     ] = None,
     subsets: Annotated[
         Literal["all", "leave-one-out", "single"],
-        typer.Option(help="Every subset, those that lack one modality, or those that hold one."),
+        typer.Option(help="Subsets to test: all, those without one modality, or single modalities."),
     ] = "all",
     label: Annotated[
         str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
@@ -48,10 +48,10 @@ def missing(
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Test the finished cells of a study on every subset of the modalities, with the weights they have.
+    """Test the finished cells of a study on subsets of the modalities, with their trained weights.
 
-    Nothing is trained. Run it again after an interruption: subsets that are done are not computed twice.
-    `harness report` then shows them.
+    Nothing is trained. Run the same command again after an interruption: finished subsets are not computed again.
+    `harness report` shows the results.
     """
     from rich.console import Console
 

@@ -11,12 +11,12 @@ from harness.cli.shared.options import ProfileOption, ResultsOption
 
 __all__ = ["mlflow_app"]
 
-mlflow_app = typer.Typer(help="Keep MLflow in step with the results.", no_args_is_help=True)
+mlflow_app = typer.Typer(help="Copy results into MLflow.", no_args_is_help=True)
 
 
 @mlflow_app.callback(epilog="Example: harness mlflow sync")
 def _group() -> None:
-    """Keep MLflow in step with the results."""
+    """Copy results into MLflow."""
 
 
 @mlflow_app.command(epilog="Example: harness mlflow sync ablation_tcfaf")
@@ -27,7 +27,7 @@ def sync(
     profile: ProfileOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Write what is in the results folder, reports included, into MLflow; without a name, every study."""
+    """Write a study's results and reports into MLflow; without a name, those of every study."""
     from rich.console import Console
 
     from harness.results.store import Store

@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["models"]
 
-models = typer.Typer(help="List the registered models; `show` tells all about one.", invoke_without_command=True)
+models = typer.Typer(help="List the registered models; `show` describes one.", invoke_without_command=True)
 
 
 @models.callback(epilog="Example: harness models show aahn")
@@ -43,7 +43,7 @@ def list_models(context: typer.Context) -> None:
 
 
 @models.command(epilog="Example: harness models show aahn")
-def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="Registered network.")]) -> None:
     """Show one model: source, options, presets, decisions."""
     from rich.console import Console
 

@@ -135,7 +135,7 @@ def _cells(
     varying: Sequence[str],
     roomy: bool,
 ) -> Table:
-    """One row a cell; identities are left out where the terminal has no room for them."""
+    """Returns one row per cell; identities are left out where the terminal is too narrow."""
     from harness.cli.shared.formatting import duration, table
 
     listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", *(["identity"] if roomy else []))
@@ -155,7 +155,7 @@ def _counts(
     sizes: Mapping[tuple[str, str], Size],
     times: Mapping[str, Estimate],
 ) -> Table:
-    """One row a variant and dataset, where nobody would read one a cell."""
+    """Returns one row per variant and dataset, for studies with too many cells to list."""
     from harness.cli.shared.formatting import duration, table
 
     groups: dict[tuple[str, str], list[str]] = {}

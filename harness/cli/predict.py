@@ -29,7 +29,7 @@ def predict(
         Path | None,
         typer.Option(
             "--input",
-            help="Cases in the dataset's official layout, e.g. the validation archive; default: the cell's own folder.",
+            help="Cases in the dataset's official layout, e.g. the validation archive; default: the cell's dataset.",
             show_default=False,
         ),
     ] = None,
@@ -38,15 +38,16 @@ def predict(
     ] = None,
     profile: ProfileOption = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=0, help="Processes that prepare; default: one a core.")
+        int | None, typer.Option("--workers", "-w", min=0, help="Processes that prepare data; default: one per core.")
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.")] = False,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Predict cases with finished cells and write them under the official names, label values and geometry, zipped.
+    """Predict cases with finished cells and write a zip file with the official names, label values and geometry.
 
-    Predicted are the cases without a label, where there are any; else the cell's test cases, or with --input all.
+    It predicts the cases without a label. If there are none, it predicts the cell's test cases, or with --input all
+    cases.
     """
     from rich.console import Console
 

@@ -29,11 +29,11 @@ class FormatName(StrEnum):
 
 FormatOption = Annotated[
     list[FormatName] | None,
-    typer.Option("--format", "-f", help="May be given several times; default: all.", show_default=False),
+    typer.Option("--format", "-f", help="Format to write; may be repeated. Default: all.", show_default=False),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder; default: RESULTS/reports/STUDY/PROFILE.", show_default=False),
+    typer.Option("--out", "-o", help="Folder to write to; default: RESULTS/reports/STUDY/PROFILE.", show_default=False),
 ]
 
 
@@ -41,33 +41,35 @@ WithOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--with",
-        help="A csv file of another group's results, one row a case, region and metric; may be given several times.",
+        help="CSV file of another group's results, one row per case, region and metric; may be repeated.",
         show_default=False,
     ),
 ]
 MixedOption = Annotated[
     bool,
-    typer.Option("--allow-mixed", help="Rank methods trained under different budgets or splits; every table says so."),
+    typer.Option(
+        "--allow-mixed", help="Also rank methods trained with different budgets or splits; every table says so."
+    ),
 ]
 FiguresOption = Annotated[
     bool,
     typer.Option(
         "--figures/--no-figures",
-        help="Figures take most of the time of a report; page and tables say where they were left out.",
+        help="Draw figures, which take most of the time of a report.",
     ),
 ]
 MlflowOption = Annotated[
     bool | None,
     typer.Option(
         "--mlflow/--no-mlflow",
-        help="Log the report in MLflow as artifacts of the study's run; default: where there is a tracking database "
+        help="Log the report in MLflow as artifacts of the study's run; default: if a tracking database exists "
         "(mlflow.db here, or MLFLOW_TRACKING_URI).",
         show_default=False,
     ),
 ]
 StudyNames = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of studies, reported as one; default: the one run last.", show_default=False),
+    typer.Argument(help="Names of studies, reported together; default: the study run last.", show_default=False),
 ]
 
 
@@ -82,7 +84,7 @@ def report(
     mlflow: MlflowOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Write tables and figures of one study or of several as one; without a name, of the one run last."""
+    """Write tables and figures of one study, or of several studies together; default: the study run last."""
     from rich.console import Console
 
     from harness.report.inputs.imported_results import read_imported

@@ -26,7 +26,7 @@ __all__ = ["retry"]
 def retry(
     study: StudyName = None,
     profile: ProfileOption = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Drop their checkpoints: begin with step 1.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove their checkpoints and start from step 1.")] = False,
     *,
     engine: EngineChoice,
     retries: RetriesOption = 0,
@@ -36,7 +36,7 @@ def retry(
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Try the failed cells of a study again, from their last checkpoints; needs no study file."""
+    """Run the failed cells of a study again, from their last checkpoints; needs no study file."""
     from rich.console import Console
 
     from harness.results.store import Store

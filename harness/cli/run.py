@@ -40,15 +40,17 @@ def run(
     timeout: TimeoutOption = None,
     fail_fast: FailFastOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With Slurm: only print the batch script.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="With Slurm: submit, and do not wait.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With Slurm: submit the cells and do not wait for them.")
+    ] = False,
     mlflow: MlflowOption = True,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
     """Train and score every cell of a study that is not done yet.
 
-    Run it again after an interruption: finished cells are skipped, others continue from their last checkpoint. Run it
-    twice at once, on one machine or several: they share the cells.
+    Run the same command again after an interruption: finished cells are skipped, others continue from their last
+    checkpoint. If it runs several times at once, on one machine or several, the runs share the cells.
     """
     from rich.console import Console
 

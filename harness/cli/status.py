@@ -10,7 +10,7 @@ __all__ = ["status"]
 
 
 def status(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
-    """Show every cell of a study: done, running (with its progress), interrupted, failed (with the reason) or new."""
+    """Show the state of every cell of a study: done, running, interrupted, failed or new, with progress or failure."""
     from rich.console import Console
 
     from harness.cli.shared.progress import status_table

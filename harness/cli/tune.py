@@ -29,13 +29,13 @@ def tune(
     study: StudyFile,
     profile: ProfileOption = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials for each network on each dataset; default: the study's.")
+        int | None, typer.Option(min=1, help="Trials per network and dataset; default: the study's.")
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Database of the trials, e.g. postgresql://HOST/DATABASE; default: a SQLite file in the results.",
+            help="Database of the trials, e.g. postgresql://HOST/DATABASE; default: SQLite in the results folder.",
             envvar="HARNESS_TUNING_STORAGE",
         ),
     ] = None,
@@ -46,10 +46,10 @@ def tune(
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Search a protocol for each network on each dataset, with equal effort and on the validation cases only.
+    """Tune the protocol of each network on each dataset, with equal effort, on validation cases only.
 
-    Run it again after an interruption: trials that are over count, others continue from their last checkpoint. What is
-    found is written to protocols/tuned_STUDY.yaml beside the study; name it under `protocol` of the same study.
+    Run the same command again after an interruption: finished trials count, others continue from their last checkpoint.
+    The result is protocols/tuned_STUDY.yaml beside the study; name it under `protocol` in the study.
     """
     from rich.console import Console
 

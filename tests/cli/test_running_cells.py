@@ -110,7 +110,7 @@ def test_a_cell_that_is_begun_while_clean_asks_keeps_what_it_has(store, monkeypa
     assert main(["clean", "--failed"]) == 0
     lease.release()
     assert (cell.work / "last.pt").exists()
-    assert "cells that are computed by now" in capsys.readouterr().out
+    assert "cells that are running now" in capsys.readouterr().out
 
 
 def test_clean_follows_no_link_out_of_the_results(store, tmp_path):
@@ -186,6 +186,6 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-3m", "0", "h", "nan", "infs"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(HarnessError, match="no duration"):
+def test_an_invalid_duration_is_refused(text):
+    with pytest.raises(HarnessError, match="invalid duration"):
         parse_duration(text)

@@ -85,7 +85,7 @@ def test_weights_of_another_task_are_a_failure_with_its_reason(released, write_s
         (["--modalities", "t1,epi", "--classes", "4"], "mis-shaped: 4.weight"),
         (["--modalities", "t1,epi,t2", "--classes", "3"], "mis-shaped: 0.weight"),
         (["--modalities", "t1,epi", "--classes", "3", "--leading", "t2"], "'t2' is not among the modalities"),
-        (["--modalities", "t1,epi", "--classes", "3", "--patch", "big"], "is no patch size"),
+        (["--modalities", "t1,epi", "--classes", "3", "--patch", "big"], "'big': invalid size"),
         (["--modalities", "t1,epi", "--classes", "3", "--option", "width"], "--option"),
     ],
 )

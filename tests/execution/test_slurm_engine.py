@@ -141,7 +141,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(write_study, toys, caps
         (["--cells-per-gpu", "auto", "--gpus-per-cell", "2"], "--cells-per-gpu and --gpus-per-cell contradict"),
         (["--cells-per-gpu", "2", "--workers", "2"], "--cells-per-gpu and --workers contradict"),
         (["--cells-per-gpu", "some"], "neither a number nor auto"),
-        (["--timeout", "soon"], "'soon' is no duration"),
+        (["--timeout", "soon"], "'soon': invalid duration"),
     ],
 )
 def test_options_that_contradict_the_engine_are_refused(write_study, toys, capsys, options, said):

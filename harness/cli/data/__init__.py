@@ -1,4 +1,4 @@
-"""``harness data``: what is registered, generated, checked, looked at, prepared and exported; one verb a file."""
+"""``harness data``: list, generate, check, preview, prepare and export datasets; one file per verb."""
 
 from harness.cli.data.check import check
 from harness.cli.data.export import export

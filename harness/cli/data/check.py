@@ -1,4 +1,4 @@
-"""``harness data check``: reads every case of a folder and lists what must be put right."""
+"""``harness data check``: reads every case of a folder and lists what must be corrected."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _SHAPES_SHOWN = 3
 @data.command(epilog="Example: harness data check prostate158 ~/Prostate158")
 def check(
     name: Annotated[
-        str, typer.Argument(help="Registered name; `nnunet_raw` or `msd` for a folder of your own.", show_default=False)
+        str, typer.Argument(help="Registered dataset; `nnunet_raw` or `msd` for your own folder.", show_default=False)
     ],
     path: Annotated[
-        Path | None, typer.Argument(help="The folder; default: where it is usually found.", show_default=False)
+        Path | None,
+        typer.Argument(help="Folder of the dataset; default: where studies look for it.", show_default=False),
     ] = None,
     export: Annotated[
         Path | None,
@@ -34,13 +35,13 @@ def check(
             show_default=False,
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Also fail on what only should be looked at.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Also fail on warnings.")] = False,
 ) -> None:
-    """Read every case and list what must be put right: nothing is changed.
+    """Read every case and list what must be corrected; no file is changed.
 
-    Finds missing and unreadable files, images off their case's grid, wrong label values, empty labels, the same content
-    under two patients, splits that leak, orientations that cannot be right. Ends with status 1 if anything must be put
-    right.
+    It finds missing and unreadable files, images that are not on their case's grid, wrong label values, empty labels,
+    the same content under two patients, splits that leak, and impossible orientations. It ends with status 1 if
+    anything must be corrected.
     """
     from rich.console import Console
 

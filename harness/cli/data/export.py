@@ -14,15 +14,15 @@ __all__ = ["export"]
 
 @data.command(epilog="Example: harness data export prostate158 --nnunet-raw nnUNet_raw/Dataset158_Prostate")
 def export(
-    name: Annotated[str, typer.Argument(help="Registered name; `msd` for a Decathlon folder.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Registered dataset; `msd` for a Decathlon folder.", show_default=False)],
     nnunet_raw: Annotated[
         Path, typer.Option("--nnunet-raw", help="Folder to write, in nnU-Net v2's raw format.", show_default=False)
     ],
     root: Annotated[
-        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+        Path | None, typer.Option(help="Folder of the dataset; default: where studies look for it.", show_default=False)
     ] = None,
 ) -> None:
-    """Write every case in nnU-Net v2's raw format, with patients and folds beside them.
+    """Write every case in nnU-Net v2's raw format, with files of patients and folds.
 
     The folder can be planned by nnU-Net, or named in a study as `{nnunet_raw: FOLDER, splits: FOLDER/splits.json}`.
     """

@@ -20,29 +20,33 @@ __all__ = ["generate"]
 
 @data.command(epilog="Examples: harness data generate brats2023 --patients 12 --seed 0; harness data generate --all")
 def generate(
-    name: Annotated[str | None, typer.Argument(help="Registered name; or --all.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Registered dataset, or give --all.", show_default=False)] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to fill; must not hold anything. Default: data/NAME.", show_default=False),
+        typer.Option(help="Folder to write to; must be empty or absent. Default: data/NAME.", show_default=False),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every dataset that can be generated, each in its folder OUT/NAME.")
+        bool, typer.Option("--all", help="Generate every dataset that can be generated, each in its folder OUT/NAME.")
     ] = False,
     patients: Annotated[int, typer.Option(help="Labelled patients; at least 5.")] = 12,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
-    scale: Annotated[float, typer.Option(help="Size of the image matrix against the official one, up to 1.")] = 0.25,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same images.")] = 0,
+    scale: Annotated[
+        float, typer.Option(help="Size of the image matrix relative to the official one, up to 1.")
+    ] = 0.25,
     informative: Annotated[
         str | None,
         typer.Option(
-            metavar="MODALITY", help="BraTS only: this one shows the tumour, the others hardly do.", show_default=False
+            metavar="MODALITY",
+            help="BraTS only: modality that shows the tumour; the others hardly show it.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write generated patients under the official names, with the traps of the real archives.
+    """Write generated patients in a dataset's official layout, with the peculiarities of the real archive.
 
-    Good for trying a study, a network or a reader before the real data is there. The folder is marked, and every table
-    of a study on it says `generated data`. With --all, OUT is by default `data`, where studies look for datasets, and
-    folders that hold something are left as they are.
+    Use it to try a study, a network or a reader before you have the real data. The folder is marked, and every table of
+    a study on it says `generated data`. With --all, OUT is by default `data`, where studies look for datasets; folders
+    that are not empty stay as they are.
     """
     from rich.console import Console
 

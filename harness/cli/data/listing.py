@@ -8,7 +8,7 @@ import typer
 
 __all__ = ["data"]
 
-data = typer.Typer(help="List the registered datasets; `show` tells all about one.", invoke_without_command=True)
+data = typer.Typer(help="List the registered datasets; `show` describes one.", invoke_without_command=True)
 
 
 @data.callback(epilog="Example: harness data show cortex")
@@ -39,7 +39,7 @@ def list_datasets(context: typer.Context) -> None:
 
 
 @data.command(epilog="Example: harness data show cortex")
-def show(name: Annotated[str, typer.Argument(help="Registered name.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="Registered dataset.")]) -> None:
     """Show one dataset: facts, splits, licence, caveats."""
     from rich.console import Console
 

@@ -24,23 +24,27 @@ __all__ = ["bar", "prepare"]
 
 @data.command(epilog="Example: harness data prepare brats2023 --root ~/BraTS2023 --protocol paper --workers 8")
 def prepare(
-    name: Annotated[str, typer.Argument(help="Registered name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Registered dataset.", show_default=False)],
     root: Annotated[
-        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+        Path | None, typer.Option(help="Folder of the dataset; default: where studies look for it.", show_default=False)
     ] = None,
-    protocol: Annotated[str, typer.Option(help="Whose preparation; `native` is that of `paper`.")] = "paper",
+    protocol: Annotated[
+        str, typer.Option(help="Protocol to prepare for; `native` prepares as `paper` does.")
+    ] = "paper",
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=0, help="Processes; default: one a core.", show_default=False)
+        int | None, typer.Option("--workers", "-w", min=0, help="Processes; default: one per core.", show_default=False)
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Prepare only so many cases and say what all would need.", show_default=False),
+        typer.Option(
+            min=1, help="Prepare only this many cases, and estimate time and disk space of all.", show_default=False
+        ),
     ] = None,
     cache: CacheOption = Path("cache"),
 ) -> None:
-    """Prepare every case of a dataset for a protocol, in parallel; what is prepared already is kept.
+    """Prepare every case of a dataset for a protocol, in parallel; prepared cases are kept.
 
-    `harness run` does the same for the cases it needs; this does it ahead, and says what it takes on the disk.
+    `harness run` does the same for the cases that it needs. This command does it in advance and shows the disk space.
     """
     from rich.console import Console
 

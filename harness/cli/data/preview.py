@@ -15,15 +15,18 @@ __all__ = ["preview"]
 @data.command(epilog="Example: harness data preview chaos ~/CHAOS --out chaos.png")
 def preview(
     name: Annotated[
-        str, typer.Argument(help="Registered name; `nnunet_raw` or `msd` for a folder of your own.", show_default=False)
+        str, typer.Argument(help="Registered dataset; `nnunet_raw` or `msd` for your own folder.", show_default=False)
     ],
     path: Annotated[
-        Path | None, typer.Argument(help="The folder; default: where it is usually found.", show_default=False)
+        Path | None,
+        typer.Argument(help="Folder of the dataset; default: where studies look for it.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option(help="Picture to write (PNG, PDF or SVG).")] = Path("preview.png"),
-    cases: Annotated[int, typer.Option("--cases", min=1, max=20, help="How many cases, evenly from the list.")] = 4,
+    cases: Annotated[
+        int, typer.Option("--cases", min=1, max=20, help="Number of cases, evenly spaced in the list.")
+    ] = 4,
 ) -> None:
-    """Draw all modalities of several cases with their labels in colour, in the slice that shows most of them."""
+    """Draw all modalities of several cases with coloured labels, in the slice with the most labelled voxels."""
     from rich.console import Console
 
     from harness.data.datasets.layouts import find_dataset

@@ -14,16 +14,16 @@ __all__ = ["splits"]
 
 @data.command(epilog="Example: harness data splits brats2023 --root ~/BraTS2023 --out brats2023_splits.json")
 def splits(
-    name: Annotated[str, typer.Argument(help="Registered name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Registered dataset.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The file to write (JSON).", show_default=False)],
     root: Annotated[
-        Path | None, typer.Option(help="The dataset's folder; default: where it is usually found.", show_default=False)
+        Path | None, typer.Option(help="Folder of the dataset; default: where studies look for it.", show_default=False)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write every fold of a dataset to a file: a record of the split, or a start for folds of your own.
+    """Write every fold of a dataset to a file, as a record or as a start for your own folds.
 
-    A study uses such a file by `- {name: NAME, splits: FILE}`. Where you change a fold, remove its `hash`.
+    A study names the file: `- {name: NAME, splits: FILE}`. If you change a fold, remove its `hash`.
     """
     from rich.console import Console
 

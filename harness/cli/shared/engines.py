@@ -43,11 +43,13 @@ __all__ = [
     "make_policy",
 ]
 
-RetriesOption = Annotated[int, typer.Option(min=0, help="Further attempts at a cell that crashed or timed out.")]
-TimeoutOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Time an attempt at a cell may take, e.g. 90m or 2h.")
+RetriesOption = Annotated[
+    int, typer.Option(min=0, help="Further attempts at a cell that crashed or reached the timeout.")
 ]
-FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop everything at the first failure.")]
+TimeoutOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Longest time of one attempt at a cell, e.g. 90m or 2h.")
+]
+FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop all cells at the first failure.")]
 MlflowOption = Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Show the runs in MLflow.")]
 
 #: Engines whose settings are flags.

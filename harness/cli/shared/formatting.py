@@ -1,4 +1,4 @@
-"""Numbers in words, and tables that stay readable on 80 columns."""
+"""Numbers in words and back, and tables that stay readable on 80 columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from harness.errors import HarnessError
 
-__all__ = ["constant_axes", "duration", "parse_duration", "table"]
+__all__ = ["constant_axes", "duration", "parse_duration", "parse_size", "table"]
 
 
 def duration(seconds: float) -> str:
@@ -30,7 +30,7 @@ def parse_duration(text: str) -> float:
     """Returns seconds of e.g. '45', '45s', '90m', '2h', '1.5d'.
 
     Raises:
-        HarnessError: It is no duration.
+        HarnessError: The text is not a positive duration.
     """
     number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "s")
     try:
@@ -38,8 +38,20 @@ def parse_duration(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise HarnessError(f"'{text}' is no duration.", hint="Write e.g. 90m, 2h or 1.5d.")
+        raise HarnessError(f"'{text}': invalid duration.", hint="Write e.g. 90m, 2h or 1.5d.")
     return seconds
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """Returns the sides of e.g. '128x128' or '96,96,96'.
+
+    Raises:
+        HarnessError: These are not two or three positive numbers.
+    """
+    parts = text.lower().replace("x", ",").split(",")
+    if len(parts) not in (2, 3) or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise HarnessError(f"'{text}': invalid size.", hint="Write two or three positive numbers, e.g. 128x128.")
+    return tuple(int(part) for part in parts)
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -9,14 +9,14 @@ import typer
 
 __all__ = ["CacheOption", "ProfileOption", "ResultsOption", "StudyFile", "StudyName", "study_arguments"]
 
-StudyFile = Annotated[Path, typer.Argument(help="The study, a YAML file.", show_default=False)]
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
 StudyName = Annotated[
-    str | None, typer.Argument(help="Name of a study; default: the one run last.", show_default=False)
+    str | None, typer.Argument(help="Name of a study; default: the study run last.", show_default=False)
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="A profile of the study, e.g. demo.", show_default=False)
+    str | None, typer.Option("--profile", "-p", help="Profile of the study, e.g. demo.", show_default=False)
 ]
-ResultsOption = Annotated[Path, typer.Option("--results", help="The results folder.", envvar="HARNESS_RESULTS")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.", envvar="HARNESS_RESULTS")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of prepared data.", envvar="HARNESS_CACHE")]
 
 

@@ -117,7 +117,7 @@ class ProgressDisplay:
         self.update()
 
     def print_summary(self) -> None:
-        """Prints one row a cell, and every failure with its reason."""
+        """Prints one row per cell, and every failure with its reason."""
         self._console.print(status_table(self._study, self._store))
 
     def _follow(self, cell: str, folder: CellFolder, name: str) -> None:
@@ -161,7 +161,7 @@ class ProgressDisplay:
 
 
 def status_table(study: StudyFolder, store: Store) -> Table:
-    """Returns one row a cell of a study: its state, score, progress or failure."""
+    """Returns a table with one row per cell of a study: state, score, progress or failure."""
     import pandas as pd
 
     cells = store.study_cells(study)
