@@ -28,9 +28,9 @@ from harness.statistics.comparisons import (
     one_sided_p,
     pairwise_p,
 )
-from harness.statistics.floors import refusal
 from harness.statistics.patients import MEAN_REGION, Grid, Patients, patient_table
 from harness.statistics.rankings import AGGREGATE, Ranking, rank
+from harness.statistics.sample_size import refusal
 from harness.statistics.stability import Stability, stability
 
 __all__ = ["Across", "Analysis", "Summary", "across_datasets", "analyse", "summaries_of"]

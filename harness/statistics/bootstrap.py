@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from harness.statistics.floors import patients_needed
+from harness.statistics.sample_size import patients_needed
 
 __all__ = [
     "FEW_PATIENTS",

@@ -70,9 +70,9 @@ def chances_of_best(stages: Sequence[Scores], draws: Resamples) -> dict[str, flo
     """
     methods = list(stages[0])
     best = _best_of(list(stages[-1]), stages[-1], methods, draws)
-    for stage, onward in reversed(list(pairwise(stages))):
-        left = [name for name in stage if name not in onward]
-        first = _best_of([*onward, *left], stage, methods, draws)
+    for stage, later in reversed(list(pairwise(stages))):
+        left = [name for name in stage if name not in later]
+        first = _best_of([*later, *left], stage, methods, draws)
         best = np.where(np.isin(first, [methods.index(name) for name in left]), first, best)
     shares = np.bincount(best, minlength=len(methods)) / len(best)
     return dict(zip(methods, map(float, shares), strict=True))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, rankdata
 
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 from harness.statistics.ties import without_rounding
 
 __all__ = ["AGGREGATE", "RANK", "TEST", "Ranking", "mean_ranks", "rank"]

@@ -8,8 +8,8 @@ from scipy.stats import wilcoxon
 from harness.errors import DataError
 from harness.statistics.analysis import Analysis, across_datasets, analyse
 from harness.statistics.comparability import why_not_comparable
-from harness.statistics.floors import least_p, patients_needed, refusal
 from harness.statistics.patients import build_grid
+from harness.statistics.sample_size import least_p, patients_needed, refusal
 
 
 def analysis(table: pd.DataFrame, *, dataset: str = "d", seeds: int = 1, **changes: object) -> Analysis:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["STAR", "p_statement", "p_text", "starred_p"]
 
-#: Marks a p below :data:`harness.statistics.floors.ALPHA`.
+#: Marks a p below :data:`harness.statistics.sample_size.ALPHA`.
 STAR = "*"
 
 

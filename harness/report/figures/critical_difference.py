@@ -7,7 +7,7 @@ import scikit_posthocs
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.figures.figure import DOUBLE, INK, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["critical_difference"]
 

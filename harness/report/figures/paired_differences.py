@@ -10,7 +10,7 @@ from harness.report.analysis.p_values import STAR, p_statement
 from harness.report.figures.figure import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["paired_differences"]
 

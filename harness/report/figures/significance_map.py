@@ -8,7 +8,7 @@ from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.p_values import p_text
 from harness.report.figures.figure import INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["significance_map"]
 

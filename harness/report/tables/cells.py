@@ -13,7 +13,7 @@ from harness.report.analysis.variants import Variant
 from harness.report.tables.table import DAGGER, TableCell
 from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = [
     "difference_cell",

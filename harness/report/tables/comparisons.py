@@ -27,9 +27,9 @@ from harness.report.tables.table import (
 )
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
-from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.rankings import AGGREGATE, RANK, TEST
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["COMPARISONS", "DIFFERENCES"]
 

@@ -26,8 +26,8 @@ from harness.report.tables.table import (
 )
 from harness.results.subsets import in_words
 from harness.statistics.analysis import Summary
-from harness.statistics.floors import ALPHA
 from harness.statistics.patients import MEAN_REGION
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["MISSING"]
 

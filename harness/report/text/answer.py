@@ -13,7 +13,7 @@ from harness.report.analysis.variants import Variant
 from harness.report.text.missing_modalities import missing_answer
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["answer_study"]
 

@@ -11,7 +11,7 @@ from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import starred_p
 from harness.statistics.bootstrap import Interval
-from harness.statistics.floors import ALPHA
+from harness.statistics.sample_size import ALPHA
 
 __all__ = ["missing_answer"]
 
