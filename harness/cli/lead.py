@@ -157,7 +157,7 @@ def _train(
     plan = trainings.plan
     rule = plan.request.rule
     race = trainings.epochs_to_run()
-    everything = plan.request.seeds * len(plan.runners) * plan.rungs[-1]
+    everything = plan.request.seeds * len(plan.candidates) * plan.rungs[-1]
     total = everything if exhaustive else race
     _describe(console, plan, engine, race, everything)
     if done := trainings.epochs_done():
@@ -169,29 +169,29 @@ def _train(
             bar.update(task, total=total, completed=min(total, round(trainings.epochs_done())))
 
         def over(rung: Rung) -> None:
-            scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.runners)
-            spared = rung.onward[rule.least(len(rung.runners)) :]
-            words = f"; not stopped, for it may be the best: {', '.join(spared)}" if spared else ""
+            scores = ", ".join(f"{name} {trainings.score(name, rung.epoch):.3f}" for name in rung.candidates)
+            kept = rung.survivors[rule.least(len(rung.candidates)) :]
+            words = f"; not stopped, for it may be the best: {', '.join(kept)}" if kept else ""
             words += f"; stopped: {', '.join(rung.stopped)}" if rung.stopped else ""
             console.print(f"Epoch {rung.epoch}: validation Dice {scores}{words}", highlight=False, soft_wrap=True)
             nonlocal total
-            if not exhaustive:  # whoever is spared makes the race longer
+            if not exhaustive:  # each candidate that is kept makes the race longer
                 total = trainings.epochs_to_run()
 
         rungs = run_race(engine, trainings, cache, policy, watch, over)
         if exhaustive:
             finish_all(engine, trainings, cache, policy, watch)
         watch()
-    return rungs, not trainings.missing(plan.runners, plan.rungs[-1])
+    return rungs, not trainings.missing(plan.candidates, plan.rungs[-1])
 
 
 def _describe(console: Console, plan: Plan, engine: Engine, race: int, everything: int) -> None:
     seeds = plan.request.seeds
-    more = " or more" if plan.request.rule.spare < 1 else ""
+    more = " or more" if plan.request.rule.keep_probability < 1 else ""
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
-    console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.runners)} should lead {plan.request.model}?")
+    console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.candidates)} should lead {plan.request.model}?")
     console.print(
-        f"{len(plan.runners)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs{more}; "
+        f"{len(plan.candidates)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs{more}; "
         f"training all of them to the end would take {everything}. {engine.describe()}. "
         "Test cases stay closed.",
         highlight=False,
@@ -212,12 +212,12 @@ def _tell(
     """Shows and writes the answer."""
     from harness.cli.shared.formatting import table
     from harness.leading.answer import find_answer, find_exhaustive
-    from harness.leading.results import COLUMNS, agreement, cost_words, ranking_rows, write_outcome
+    from harness.leading.results import COLUMNS, agreement, cost_words, ranking_rows, write_results
 
     plan = trainings.plan
     answer = find_answer(trainings, rungs)
     exhaustive = find_exhaustive(trainings) if whole else None
-    files = write_outcome(folder, trainings, rungs, answer, exhaustive)
+    files = write_results(folder, trainings, rungs, answer, exhaustive)
     listing = table(*COLUMNS[0], *plan.dataset.regions, *COLUMNS[1], wrap=COLUMNS[1][1:])
     for row in ranking_rows(plan, answer):
         listing.add_row(*row)
@@ -249,12 +249,12 @@ def _log(trainings: Trainings, answer: Answer, name: str, files: Sequence[Path])
         "seeds": str(asked.seeds),
         "answer": answer.sentence,
     }
-    metrics = [(f"p_best.{place.runner}", place.chance, 0) for place in answer.places]
+    metrics = [(f"p_best.{place.candidate}", place.chance, 0) for place in answer.places]
     metrics += [
-        (f"val_dice.{runner}", score, epoch)
-        for runner in plan.runners
+        (f"val_dice.{candidate}", score, epoch)
+        for candidate in plan.candidates
         for epoch in plan.rungs
-        if (score := trainings.score(runner, epoch)) is not None
+        if (score := trainings.score(candidate, epoch)) is not None
     ]
     metrics += [("epochs", answer.cost.epochs, 0), ("epochs_of_all", answer.cost.of_all, 0)]
     log_race(plan.dataset.name, name, params, metrics, files)

@@ -75,7 +75,7 @@ def tune(
         with Lease(folder / "leases"):
             searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
             opened = engine.open(console, results, loaded.study.name)
-            taken = sum(search.take_up() for search in searches)
+            taken = sum(search.resume_trials() for search in searches)
             _describe(console, loaded, searches, opened, taken)
             policy = make_policy(0, timeout, fail_fast=False)
             _search(console, searches, opened, folder, cache.resolve(), policy)
@@ -145,7 +145,7 @@ def _write(
     target: Path,
     mlflow: bool,
 ) -> None:
-    from harness.tuning.results import draw_pictures, write_protocol, write_trials
+    from harness.tuning.results import draw_figures, write_protocol, write_trials
 
     write_trials(folder, searches)
     for search in searches:
@@ -158,7 +158,7 @@ def _write(
             soft_wrap=True,
         )
     write_protocol(target, loaded, searches)
-    draw_pictures(folder / "pictures", searches)
+    draw_figures(folder / "pictures", searches)
     console.print(
         f"Protocol:  {target}   (a study uses it by `protocol: {target.stem}`)", highlight=False, soft_wrap=True
     )

@@ -1,4 +1,4 @@
-"""The answer: a ranking, how sure it is, and what it cost."""
+"""The answer of a race: a ranking, its uncertainty, and its cost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.statistics.chances import chances_of_best
 
 __all__ = ["SURE", "Answer", "Cost", "Place", "find_answer", "find_exhaustive"]
 
-#: A runner leads where it is the best in this share of resamples.
+#: A candidate leads where it is the best in this share of resamples.
 SURE = 0.9
 
-#: Below this mean Dice nothing was learnt yet, and a ranking ranks noise.
-_LEARNT = 0.1
+#: Below this mean Dice the networks learned nothing yet, and a ranking shows noise.
+_LEARNED = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Place:
     """One line of the ranking.
 
     Attributes:
-        runner: Leading modality, or ``none``.
-        epoch: Of its last rung.
-        dice: Mean validation Dice there.
+        candidate: Leading modality, or ``none``.
+        epoch: Epoch of its last rung.
+        dice: Mean validation Dice at that epoch.
         regions: The same by region.
         chance: Share of resamples in which it is the best.
         behind: Dice that it lies behind the first one, at the last rung that both reached; 0 for the first.
-        interval: 95 % interval of that; None for the first.
+        interval: 95 % interval of ``behind``; None for the first.
     """
 
-    runner: str
+    candidate: str
     epoch: int
     dice: float
     regions: dict[str, float]
@@ -45,15 +45,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent, summed over seeds.
+    """Cost of a race, summed over seeds.
 
     Attributes:
         epochs: Epochs trained.
-        of_all: Epochs of training every runner to the last rung.
-        of_study: Epochs of training every runner as long as the protocol says.
+        of_all: Epochs of training every candidate to the last rung.
+        of_study: Epochs of training every candidate as long as the protocol says.
         seconds: Training time, without validation.
-        seconds_of_all: Of training every runner to the last rung.
-        measured: Whether that was measured; otherwise it is the same time an epoch.
+        seconds_of_all: Training time of every candidate to the last rung.
+        measured: Whether ``seconds_of_all`` was measured; otherwise it is estimated from the seconds per epoch.
     """
 
     epochs: int
@@ -66,14 +66,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the race says.
+    """Result of a race.
 
     Attributes:
-        places: The ranking, the first one first; who stopped earlier stands below.
-        equals: Runners that the data cannot tell from the first, by chance; empty where the first one leads.
-        sentence: The answer.
-        cautions: What to keep in mind.
-        cost: What was spent.
+        places: Ranking, the best first; candidates that stopped earlier stand below.
+        equals: Candidates that the data cannot tell from the first, the likeliest first; empty where the first one
+            should lead.
+        sentence: The answer in one sentence.
+        cautions: Limits of the answer, in sentences.
+        cost: Cost of the race.
     """
 
     places: tuple[Place, ...]
@@ -90,73 +91,79 @@ class Answer:
     @property
     def line(self) -> str:
         """What a study says under `matrix`."""
-        return f"leading: [{self.first.runner}]"
+        return f"leading: [{self.first.candidate}]"
 
 
 def find_answer(trainings: Trainings, rungs: Sequence[Rung]) -> Answer:
     """Returns the answer of a race that is over.
 
     Args:
-        trainings: Its trainings.
-        rungs: All rungs.
+        trainings: Trainings of the race.
+        rungs: All rungs, decided.
     """
     plan, draws = trainings.plan, trainings.draws
-    stages = [{runner: trainings.scores(runner, rung.epoch) for runner in _start_order(plan, rung)} for rung in rungs]
+    stages = [
+        {candidate: trainings.scores(candidate, rung.epoch) for candidate in _start_order(plan, rung)} for rung in rungs
+    ]
     chances = chances_of_best(stages, draws)
-    reached = {runner: number for number, rung in enumerate(rungs) for runner in rung.runners}
-    ordered = [runner for number in reversed(range(len(rungs))) for runner in rungs[number].runners]
+    reached = {candidate: number for number, rung in enumerate(rungs) for candidate in rung.candidates}
+    ordered = [candidate for number in reversed(range(len(rungs))) for candidate in rungs[number].candidates]
     ordered = list(dict.fromkeys(ordered))
     first = ordered[0]
     places = []
-    for runner in ordered:
-        shared = reached[runner]
-        gap = stages[shared][first] - stages[shared][runner]
+    for candidate in ordered:
+        shared = reached[candidate]
+        gap = stages[shared][first] - stages[shared][candidate]
         epoch = rungs[shared].epoch
         places.append(
             Place(
-                runner,
+                candidate,
                 epoch,
-                float(stages[shared][runner].mean()),
-                trainings.regions(runner, epoch),
-                chances[runner],
+                float(stages[shared][candidate].mean()),
+                trainings.regions(candidate, epoch),
+                chances[candidate],
                 float(gap.mean()),
-                draws.interval(gap) if runner != first else None,
+                draws.interval(gap) if candidate != first else None,
             )
         )
     return _worded(trainings, places, _cost(trainings, rungs))
 
 
 def find_exhaustive(trainings: Trainings) -> Answer:
-    """Returns the answer where every runner was trained to the last rung."""
+    """Returns the answer where every candidate was trained to the last rung."""
     plan = trainings.plan
     last = plan.rungs[-1]
-    ordered = sorted(plan.runners, key=lambda runner: -(trainings.score(runner, last) or 0.0))
+    ordered = sorted(plan.candidates, key=lambda candidate: -(trainings.score(candidate, last) or 0.0))
     return find_answer(trainings, [Rung(last, tuple(ordered), (ordered[0],))])
 
 
 def _start_order(plan: Plan, rung: Rung) -> list[str]:
-    return [runner for runner in plan.runners if runner in rung.runners]
+    return [candidate for candidate in plan.candidates if candidate in rung.candidates]
 
 
 def _cost(trainings: Trainings, rungs: Sequence[Rung]) -> Cost:
     plan = trainings.plan
-    seeds, count, last = len(plan.seeds), len(plan.runners), plan.rungs[-1]
-    reached = {runner: rung.epoch for rung in rungs for runner in rung.runners}
+    seeds, count, last = len(plan.seeds), len(plan.candidates), plan.rungs[-1]
+    reached = {candidate: rung.epoch for rung in rungs for candidate in rung.candidates}
     epochs = seeds * sum(reached.values())
-    seconds = sum(trainings.seconds(runner, epoch) for runner, epoch in reached.items())
+    seconds = sum(trainings.seconds(candidate, epoch) for candidate, epoch in reached.items())
     of_all = seeds * count * last
-    measured = not trainings.missing(plan.runners, last)
-    whole = sum(trainings.seconds(runner, last) for runner in plan.runners) if measured else seconds / epochs * of_all
+    measured = not trainings.missing(plan.candidates, last)
+    whole = (
+        sum(trainings.seconds(candidate, last) for candidate in plan.candidates)
+        if measured
+        else seconds / epochs * of_all
+    )
     return Cost(epochs, of_all, seeds * count * plan.full_epochs, seconds, whole, measured)
 
 
 def _worded(trainings: Trainings, places: Sequence[Place], cost: Cost) -> Answer:
     equals = _equals(places)
     cautions = []
-    if places[0].dice < _LEARNT:
+    if places[0].dice < _LEARNED:
         cautions.append(
-            f"Hardly anything was learnt in {places[0].epoch} epochs (best Dice {places[0].dice:.2f}): train longer, "
-            "--epochs."
+            f"The networks learned hardly anything in {places[0].epoch} epochs (best Dice {places[0].dice:.2f}): train "
+            "longer, --epochs."
         )
     return Answer(tuple(places), equals, _sentence(places, equals), (*cautions, *_cautions(trainings)), cost)
 
@@ -167,30 +174,30 @@ def _equals(places: Sequence[Place]) -> tuple[str, ...]:
     for place in sorted(places[1:], key=lambda place: -place.chance):
         if total >= SURE:
             break
-        found.append(place.runner)
+        found.append(place.candidate)
         total += place.chance
     return tuple(found)
 
 
 def _sentence(places: Sequence[Place], equals: Sequence[str]) -> str:
-    first, chance = places[0], {place.runner: place.chance for place in places}
+    first, chance = places[0], {place.candidate: place.chance for place in places}
     if equals:
         others = [f"{_called(name)} ({chance[name]:.2f})" for name in equals]
         listed = " and ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
-        return f"The data cannot tell {_called(first.runner)} (P(best) {first.chance:.2f}) from {listed}."
+        return f"The data cannot tell {_called(first.candidate)} (P(best) {first.chance:.2f}) from {listed}."
     second = max(places[1:], key=lambda place: place.chance)
     nearest = min(places[1:], key=lambda place: place.behind) if second.chance == 0 else second
     assert nearest.interval is not None
-    words = "No modality should lead" if first.runner == NONE else f"{first.runner} should lead"
+    words = "No modality should lead" if first.candidate == NONE else f"{first.candidate} should lead"
     low, high = nearest.interval
     return (
-        f"{words}: P(best) {first.chance:.2f}. Next is {_called(nearest.runner)}, {nearest.behind:.3f} Dice behind "
+        f"{words}: P(best) {first.chance:.2f}. Next is {_called(nearest.candidate)}, {nearest.behind:.3f} Dice behind "
         f"(95 %: {low:.3f} to {high:.3f})."
     )
 
 
-def _called(runner: str) -> str:
-    return "no leading modality" if runner == NONE else runner
+def _called(candidate: str) -> str:
+    return "no leading modality" if candidate == NONE else candidate
 
 
 def _cautions(trainings: Trainings) -> list[str]:
@@ -205,7 +212,7 @@ def _cautions(trainings: Trainings) -> list[str]:
     elif few := few_patients(units):
         found.append(f"{few.partition(':')[0]} validate: so few make chances rough.")
     if len(plan.seeds) == 1:
-        found.append("One seed: the chance of a training is not in these numbers. Use --seeds 3.")
+        found.append("One seed: variation between trainings is not in these numbers. Use --seeds 3.")
     if plan.rungs[-1] < plan.full_epochs:
         found.append(
             f"Trained for {plan.rungs[-1]} epochs; protocol {plan.request.protocol} trains for {plan.full_epochs}. "

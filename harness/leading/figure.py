@@ -1,4 +1,4 @@
-"""The race as a picture: validation Dice by epoch, one line a runner, which ends where the runner stopped."""
+"""Figure of a race: validation Dice by epoch, one line per candidate, which ends where the candidate stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.statistics.chances import Resamples
 
 __all__ = ["draw_race"]
 
-#: Runners are drawn side by side at a rung, this share of the smallest gap between rungs apart.
+#: Candidates are drawn side by side at a rung, this share of the smallest gap between rungs apart.
 _ASIDE = 0.05
 
 _WIDTH = 1.3
@@ -27,34 +27,34 @@ def draw_race(trainings: Trainings, rungs: Sequence[Rung], beyond: bool) -> Figu
     """Draws mean validation Dice with 95 % intervals at every rung.
 
     Args:
-        trainings: Of the race.
+        trainings: Trainings of the race.
         rungs: All rungs.
-        beyond: Whether runners were trained on after they had stopped; that part is drawn faint.
+        beyond: Whether stopped candidates were trained to the end afterwards; that part is drawn faint.
     """
     plan = trainings.plan
     draws = trainings.draws
-    reached = {runner: rung.epoch for rung in rungs for runner in rung.runners}
+    reached = {candidate: rung.epoch for rung in rungs for candidate in rung.candidates}
     gaps = [later - earlier for earlier, later in zip((0, *plan.rungs), plan.rungs, strict=False)]
     with styled():
         figure = new_figure(SINGLE, 2.9)
         axes = figure.subplots()
         handles = []
-        for number, (runner, colour) in enumerate(zip(plan.runners, palette(len(plan.runners)), strict=True)):
-            aside = (number - (len(plan.runners) - 1) / 2) * _ASIDE * min(gaps)
+        for number, (candidate, colour) in enumerate(zip(plan.candidates, palette(len(plan.candidates)), strict=True)):
+            aside = (number - (len(plan.candidates) - 1) / 2) * _ASIDE * min(gaps)
             dash = DASHES[number % len(DASHES)]
             line = Line2D([], [], color=colour, linestyle=dash, linewidth=_WIDTH)
-            line.set_label("no leading" if runner == NONE else runner)
-            epochs = [epoch for epoch in plan.rungs if epoch <= reached[runner]]
-            _line(axes, trainings, draws, runner, epochs, aside, colour, dash, 1.0)
-            if reached[runner] < rungs[-1].epoch:
-                height = trainings.scores(runner, epochs[-1]).mean()
+            line.set_label("no leading" if candidate == NONE else candidate)
+            epochs = [epoch for epoch in plan.rungs if epoch <= reached[candidate]]
+            _line(axes, trainings, draws, candidate, epochs, aside, colour, dash, 1.0)
+            if reached[candidate] < rungs[-1].epoch:
+                height = trainings.scores(candidate, epochs[-1]).mean()
                 axes.plot([epochs[-1] + aside], [height], marker="x", color=colour, markersize=7, markeredgewidth=1.6)
             if beyond:
-                onward = [epoch for epoch in plan.rungs if epoch >= reached[runner]]
-                _line(axes, trainings, draws, runner, onward, aside, colour, dash, 0.3)
+                rest = [epoch for epoch in plan.rungs if epoch >= reached[candidate]]
+                _line(axes, trainings, draws, candidate, rest, aside, colour, dash, 0.3)
             handles.append(line)
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="stopped"))
-        winner = rungs[-1].onward[0]
+        winner = rungs[-1].survivors[0]
         height = trainings.scores(winner, rungs[-1].epoch).mean()
         axes.annotate(
             "first", (rungs[-1].epoch, height), (4, 6), textcoords="offset points", fontsize=7, annotation_clip=False
@@ -71,14 +71,14 @@ def _line(
     axes: Axes,
     trainings: Trainings,
     draws: Resamples,
-    runner: str,
+    candidate: str,
     epochs: Sequence[int],
     aside: float,
     colour: tuple[float, float, float],
     dash: LineStyleType,
     alpha: float,
 ) -> None:
-    tables = [trainings.scores(runner, epoch) for epoch in epochs]
+    tables = [trainings.scores(candidate, epoch) for epoch in epochs]
     means = [float(table.mean()) for table in tables]
     ends = [draws.interval(table) for table in tables]
     # An interval of percentiles need not hold the mean where there are few patients.

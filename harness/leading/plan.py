@@ -1,4 +1,4 @@
-"""From what the user asks to the trainings of a race: one for each leading modality and seed."""
+"""Plan of a race: which trainings answer the request, one for each leading modality and seed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from harness.study.protocol import Protocol, load_protocol
 
 __all__ = ["MOST_EPOCHS", "NONE", "RULE", "Plan", "Request", "make_plan"]
 
-#: The runner without a leading modality.
+#: The candidate without a leading modality.
 NONE = "none"
 
 #: Epochs of the last rung, unless the protocol has fewer or the user says otherwise.
 MOST_EPOCHS = 40
 
-#: Who stops, unless the user says otherwise: two are compared at full length, and a runner that may be the best with a
-#: chance of one in twenty goes on.
-RULE = Rule(finalists=2, spare=0.05)
+#: Default rule: two candidates are compared at full length, and one that is the best with a probability of at least one
+#: in twenty continues.
+RULE = Rule(n_final=2, keep_probability=0.05)
 
 #: What a folder of the user's own may be called; also the name of a folder in the results.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -46,22 +46,22 @@ _BESIDE = (Path(), Path("studies"))
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks.
+    """Request of the user.
 
     Attributes:
         dataset: Registered name; with ``nnunet_raw``, what to call the folder.
-        root: Folder of a registered dataset; None where it is usually found.
+        root: Folder of a registered dataset; None for the usual place.
         nnunet_raw: Folder of the user's own in nnU-Net v2's raw format.
         splits: File of folds in place of the dataset's own.
-        fold: Whose training and validation cases are used.
+        fold: Fold whose training and validation cases are used.
         model: Registered segmenter with a leading modality.
-        options: Of the segmenter, a preset among them.
+        options: Options of the segmenter, perhaps with a preset.
         protocol: Name of the protocol.
-        epochs: Of the last rung; None for the protocol's, at most :data:`MOST_EPOCHS`.
-        seeds: Trainings of each runner, seeds 0 and on.
+        epochs: Epochs of the last rung; None for the protocol's, at most :data:`MOST_EPOCHS`.
+        seeds: Number of trainings of each candidate; their seeds are 0, 1, ...
         with_none: Whether training without a leading modality takes part.
-        rungs: How many.
-        rule: Who stops at a rung.
+        rungs: Number of rungs.
+        rule: Which candidates survive a rung.
     """
 
     dataset: str
@@ -84,12 +84,12 @@ class Plan:
     """The trainings of a race.
 
     Attributes:
-        request: What was asked.
-        dataset: Facts.
-        kind: ``real``, ``embedded`` or ``generated``: what lies in the folder.
-        runners: Leading modalities in channel order, and perhaps ``none``.
-        rungs: Epochs, ascending.
-        specs: (runner, seed) to what is trained.
+        request: Request of the user.
+        dataset: Facts of the dataset.
+        kind: Kind of the data in the folder: ``real``, ``embedded`` or ``generated``.
+        candidates: Leading modalities in channel order, and perhaps ``none``.
+        rungs: Epochs of the rungs, ascending.
+        specs: (candidate, seed) to the cell that is trained.
         validation: Cases that are scored.
         own_split: Whether validation patients were drawn by this command, because the fold has too few.
         full_epochs: Epochs of the protocol itself.
@@ -99,7 +99,7 @@ class Plan:
     request: Request
     dataset: Dataset
     kind: str
-    runners: tuple[str, ...]
+    candidates: tuple[str, ...]
     rungs: tuple[int, ...]
     specs: Mapping[tuple[str, int], CellSpec]
     validation: tuple[str, ...]
@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def seeds(self) -> range:
-        """Seeds of each runner."""
+        """Seeds of each candidate."""
         return range(self.request.seeds)
 
     @property
@@ -122,7 +122,7 @@ class Plan:
         """Readable and unique name of the race: another model, budget, rule or other data is another race."""
         asked = self.request
         cells = sorted(spec.id for spec in self.specs.values())
-        rules = [self.runners, self.rungs, asked.rule.finalists, asked.rule.spare, cells]
+        rules = [self.candidates, self.rungs, asked.rule.n_final, asked.rule.keep_probability, cells]
         mark = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:8]
         words = [asked.model, str(asked.options.get("preset", "")), asked.protocol, f"{self.rungs[-1]}ep", mark]
         return "_".join(re.sub(r"[^A-Za-z0-9-]+", "-", word) for word in words if word)
@@ -132,8 +132,8 @@ def make_plan(request: Request, folder: Path) -> Plan:
     """Plans a race; trains nothing.
 
     Args:
-        request: What the user asks.
-        folder: Where a split of this command's own is written, if one is needed.
+        request: Request of the user.
+        folder: Folder for a split of this command's own, if one is needed.
 
     Raises:
         StudyError: The model has no leading modality, or an option, the protocol or the fold cannot be.
@@ -150,8 +150,8 @@ def make_plan(request: Request, folder: Path) -> Plan:
     root = dataset.locate(named).resolve()
     if len(dataset.modalities) < 2:
         raise DataError(
-            f"{dataset.title} has one modality, {dataset.modalities[0]}: there is nothing to choose.",
-            hint="Train it as it is; a leading modality needs others to lead.",
+            f"{dataset.title} has one modality, {dataset.modalities[0]}: there is no leading modality to choose.",
+            hint="Train on it directly; this command needs two or more modalities.",
         )
     reader = dataset.open(root)
     split, own = _choose_split(request, dataset, reader)
@@ -167,11 +167,11 @@ def make_plan(request: Request, folder: Path) -> Plan:
     loaded = expand_study(_study(request, entry, fold, protocol), _beside(request.protocol))
     specs = {(cell.spec.leading, cell.spec.seed): cell.spec for cell in loaded.cells}
     last = next(iter(specs.values())).protocol.training.epochs
-    runners = (*dataset.modalities, *([NONE] if request.with_none else []))
+    candidates = (*dataset.modalities, *([NONE] if request.with_none else []))
     kind = kind_of(dataset, root)
     rungs = rung_epochs(last, request.rungs)
     full = max(protocol.training.epochs, last)
-    return Plan(request, dataset, kind, runners, rungs, specs, split.val, own, full, loaded)
+    return Plan(request, dataset, kind, candidates, rungs, specs, split.val, own, full, loaded)
 
 
 def _check_model(name: str) -> None:

@@ -1,8 +1,8 @@
-"""The race between leading modalities, as a function of the scores so far.
+"""Successive halving between leading modalities, as a function of the scores so far.
 
-Every runner trains until the first rung. There the worse half stops, but for those that may still be the best; the
-others go on to the next one. Nothing else is remembered: whoever holds the scores can say what is to be trained next,
-so that a killed race loses nothing.
+Every candidate trains until the first rung. There the worse half stops, except candidates that may still be the best;
+the others continue to the next rung. The scores alone decide what is trained next, so a race that is interrupted loses
+nothing.
 """
 
 from __future__ import annotations
@@ -16,50 +16,53 @@ __all__ = ["Rule", "Rung", "epochs_to_run", "planned_epochs", "run_so_far", "run
 
 @dataclass(frozen=True)
 class Rule:
-    """Who stops at a rung.
+    """Which candidates survive a rung.
 
     Attributes:
-        finalists: As many go on to the last rung, at least; with one the race may end before.
-        spare: Nobody stops whose chance of being the best of the rung is this or more; with 1 the worse half stops,
-            which is plain successive halving.
+        n_final: Number of candidates that reach the last rung, at least; with one the race may end earlier.
+        keep_probability: A candidate that is the best of the rung with this probability or more survives. With 1 the
+            worse half stops: plain successive halving.
     """
 
-    finalists: int
-    spare: float
+    n_final: int
+    keep_probability: float
 
-    def least(self, runners: int) -> int:
-        """Returns how many of so many go on, at least."""
-        return min(runners, max(self.finalists, math.ceil(runners / 2)))
+    def least(self, candidates: int) -> int:
+        """Returns how many of a number of candidates survive, at least."""
+        return min(candidates, max(self.n_final, math.ceil(candidates / 2)))
 
-    def onward(self, ordered: Sequence[str], chances: Mapping[str, float]) -> tuple[str, ...]:
-        """Returns who goes on.
+    def survivors(self, ordered: Sequence[str], chances: Mapping[str, float]) -> tuple[str, ...]:
+        """Returns the candidates that continue to the next rung.
 
         Args:
-            ordered: The runners of a rung, the best first.
-            chances: Of each to be the best of them.
+            ordered: Candidates of the rung, the best first.
+            chances: Probability of each to be the best of them.
         """
         least = self.least(len(ordered))
-        return tuple(name for place, name in enumerate(ordered) if place < least or chances[name] >= self.spare)
+        return tuple(
+            name for place, name in enumerate(ordered) if place < least or chances[name] >= self.keep_probability
+        )
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One comparison of equals.
+    """One comparison of candidates that trained equally long.
 
     Attributes:
-        epoch: Until which all its runners trained.
-        runners: Who trains until here; the best first once all scores are there.
-        onward: Who goes on, the best first; after the last rung the winner alone. Empty while scores are missing.
+        epoch: Epoch that all its candidates train to.
+        candidates: Candidates that train to here; the best first once all scores are there.
+        survivors: Candidates that continue, the best first; after the last rung the winner alone. Empty while scores
+            are missing.
     """
 
     epoch: int
-    runners: tuple[str, ...]
-    onward: tuple[str, ...] = ()
+    candidates: tuple[str, ...]
+    survivors: tuple[str, ...] = ()
 
     @property
     def stopped(self) -> tuple[str, ...]:
-        """Who trains no further; nobody while scores are missing."""
-        return tuple(name for name in self.runners if name not in self.onward) if self.onward else ()
+        """Candidates that train no further; none while scores are missing."""
+        return tuple(name for name in self.candidates if name not in self.survivors) if self.survivors else ()
 
 
 def rung_epochs(epochs: int, rungs: int) -> tuple[int, ...]:
@@ -68,7 +71,7 @@ def rung_epochs(epochs: int, rungs: int) -> tuple[int, ...]:
 
 
 def run_so_far(
-    runners: Sequence[str],
+    candidates: Sequence[str],
     epochs: Sequence[int],
     rule: Rule,
     score: Callable[[str, int], float | None],
@@ -77,14 +80,15 @@ def run_so_far(
     """Returns the rungs up to the first one that lacks a score, or all of them.
 
     Args:
-        runners: Who starts; of equal scores the earlier one is better.
-        epochs: Of the rungs, ascending.
-        rule: Who stops.
-        score: Runner and epoch to its score; None where it is not known yet.
-        chances: Runners and epoch to the chance of each to be the best of them; asked once all scores are there.
+        candidates: All candidates; of equal scores the earlier one is better.
+        epochs: Epochs of the rungs, ascending.
+        rule: Which candidates survive.
+        score: Function of candidate and epoch that returns the score; None where it is not known yet.
+        chances: Function of candidates and epoch that returns the probability of each to be the best of them; called
+            once all scores are there.
     """
     found: list[Rung] = []
-    running = tuple(runners)
+    running = tuple(candidates)
     for epoch in epochs:
         scores = {name: score(name, epoch) for name in running}
         known = {name: value for name, value in scores.items() if value is not None}
@@ -92,46 +96,46 @@ def run_so_far(
             return [*found, Rung(epoch, running)]
         ordered = tuple(sorted(running, key=lambda name: -known[name]))  # stable: the earlier one of equals
         last = epoch == epochs[-1]
-        onward = ordered[:1] if last else rule.onward(ordered, chances(running, epoch))
-        found.append(Rung(epoch, ordered, onward))
-        if len(onward) == 1:
+        survivors = ordered[:1] if last else rule.survivors(ordered, chances(running, epoch))
+        found.append(Rung(epoch, ordered, survivors))
+        if len(survivors) == 1:
             break
         # In the order of the start, so that equal scores are always decided alike.
-        running = tuple(name for name in runners if name in onward)
+        running = tuple(name for name in candidates if name in survivors)
     return found
 
 
-def planned_epochs(runners: int, epochs: Sequence[int], rule: Rule, done: int = 0) -> int:
-    """Returns the epochs a race of so many runners costs for one seed, at least: if nobody is spared.
+def planned_epochs(candidates: int, epochs: Sequence[int], rule: Rule, done: int = 0) -> int:
+    """Returns the epochs that a race costs for one seed, at least: where no more survive than must.
 
     Args:
-        runners: How many.
-        epochs: Of the rungs that are left, ascending.
-        rule: Who stops.
-        done: Epochs that each has trained already.
+        candidates: Number of candidates.
+        epochs: Epochs of the rungs that are left, ascending.
+        rule: Which candidates survive.
+        done: Epochs that each candidate has trained already.
     """
     total = 0
     for epoch in epochs:
-        total += runners * (epoch - done)
+        total += candidates * (epoch - done)
         done = epoch
-        runners = rule.least(runners)
-        if runners == 1:
+        candidates = rule.least(candidates)
+        if candidates == 1:
             break
     return total
 
 
 def epochs_to_run(rungs: Sequence[Rung], epochs: Sequence[int], rule: Rule) -> int:
-    """Returns the epochs for one seed of a race that came so far: what it has cost, and at least what is left.
+    """Returns the epochs for one seed of a race under way: those it has cost, and at least those that are left.
 
     Args:
-        rungs: That are decided, at least one.
-        epochs: Of all rungs, ascending.
-        rule: Who stops.
+        rungs: Rungs that are decided, at least one.
+        epochs: Epochs of all rungs, ascending.
+        rule: Which candidates survive.
     """
     before = (0, *(rung.epoch for rung in rungs))
-    spent = sum(len(rung.runners) * (rung.epoch - done) for rung, done in zip(rungs, before, strict=False))
+    spent = sum(len(rung.candidates) * (rung.epoch - done) for rung, done in zip(rungs, before, strict=False))
     last = rungs[-1]
-    if len(last.onward) == 1:
+    if len(last.survivors) == 1:
         return spent
     left = [epoch for epoch in epochs if epoch > last.epoch]
-    return spent + planned_epochs(len(last.onward), left, rule, last.epoch)
+    return spent + planned_epochs(len(last.survivors), left, rule, last.epoch)

@@ -1,4 +1,4 @@
-"""What a race leaves: the ranking as table, Markdown and JSON, all scores, and a figure."""
+"""Result files of a race: the ranking as table, Markdown and JSON, all scores, and a figure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.leading.race import Rung
 from harness.leading.runs import Trainings
 from harness.results.provenance import code_version, utc_now
 
-__all__ = ["COLUMNS", "agreement", "cost_words", "ranking_rows", "write_outcome"]
+__all__ = ["COLUMNS", "agreement", "cost_words", "ranking_rows", "write_results"]
 
 #: Columns of the ranking before and after those of the regions.
 COLUMNS = (("leads", "P(best)", "epochs", "Dice"), ("behind", "95 %"))
 
 
 def ranking_rows(plan: Plan, answer: Answer) -> list[list[str]]:
-    """Returns the ranking in words, one list a runner: :data:`COLUMNS`, with the regions in between."""
+    """Returns the ranking in words, one list per candidate: :data:`COLUMNS`, with the regions in between."""
     rows = []
     for place in answer.places:
         behind, interval = "", ""
@@ -29,7 +29,7 @@ def ranking_rows(plan: Plan, answer: Answer) -> list[list[str]]:
             behind = f"{place.behind:.3f}"
             interval = f"{place.interval.low:.3f} to {place.interval.high:.3f}"
         regions = [f"{place.regions[region]:.3f}" for region in plan.dataset.regions]
-        facts = [place.runner, f"{place.chance:.2f}", str(place.epoch), f"{place.dice:.3f}"]
+        facts = [place.candidate, f"{place.chance:.2f}", str(place.epoch), f"{place.dice:.3f}"]
         rows.append([*facts, *regions, behind, interval])
     return rows
 
@@ -48,27 +48,27 @@ def cost_words(plan: Plan, answer: Answer) -> str:
 
 def agreement(answer: Answer, exhaustive: Answer) -> str:
     """Returns whether the race found what training everything finds, in a sentence."""
-    mine, best = answer.first.runner, exhaustive.first
-    if mine == best.runner:
+    mine, best = answer.first.candidate, exhaustive.first
+    if mine == best.candidate:
         return f"Trained to the end, all of them: {mine} is first as well. {exhaustive.sentence}"
-    loss = next(place.behind for place in exhaustive.places if place.runner == mine)
+    loss = next(place.behind for place in exhaustive.places if place.candidate == mine)
     return (
-        f"Trained to the end, all of them: {best.runner} is first, not {mine}, which lies {loss:.3f} Dice behind. "
+        f"Trained to the end, all of them: {best.candidate} is first, not {mine}, which lies {loss:.3f} Dice behind. "
         f"{exhaustive.sentence}"
     )
 
 
-def write_outcome(
+def write_results(
     folder: Path, trainings: Trainings, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer | None
 ) -> list[Path]:
     """Writes everything and returns the files.
 
     Args:
-        folder: Of the race.
-        trainings: Its trainings.
+        folder: Folder of the race.
+        trainings: Trainings of the race.
         rungs: All rungs.
-        answer: What they say.
-        exhaustive: What training all of them to the end says, where that was done.
+        answer: Answer of the race.
+        exhaustive: Answer of training all candidates to the end, where that was done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = trainings.plan
@@ -81,12 +81,12 @@ def write_outcome(
     from harness.leading.figure import draw_race
     from harness.report.figures.figure import render
 
-    pictures = []
+    figures = []
     for suffix, content in render(draw_race(trainings, rungs, exhaustive is not None)).items():
-        pictures.append(folder / f"race.{suffix}")
-        with atomic_path(pictures[-1]) as temporary:
+        figures.append(folder / f"race.{suffix}")
+        with atomic_path(figures[-1]) as temporary:
             temporary.write_bytes(content)
-    return [words, table, scores, facts, *pictures]
+    return [words, table, scores, facts, *figures]
 
 
 def _write_ranking(path: Path, answer: Answer) -> None:
@@ -94,7 +94,7 @@ def _write_ranking(path: Path, answer: Answer) -> None:
 
     rows = [
         {
-            "leading": place.runner,
+            "leading": place.candidate,
             "p_best": place.chance,
             "epochs": place.epoch,
             "val_dice": place.dice,
@@ -114,10 +114,10 @@ def _write_scores(path: Path, trainings: Trainings) -> None:
 
     plan = trainings.plan
     frames = [
-        trainings.rows([runner], epoch)
+        trainings.rows([candidate], epoch)
         for epoch in plan.rungs
-        for runner in plan.runners
-        if not trainings.missing([runner], epoch)
+        for candidate in plan.candidates
+        if not trainings.missing([candidate], epoch)
     ]
     with atomic_path(path) as temporary:
         pd.concat(frames, ignore_index=True).to_csv(temporary, index=False)
@@ -153,9 +153,9 @@ def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer
         "fold": asked.fold,
         "validation": {"cases": list(plan.validation), "own_split": plan.own_split},
         "seeds": list(plan.seeds),
-        "rungs": [asdict(rung) for rung in rungs],
-        "leading": None if answer.equals else answer.first.runner,
-        "first": answer.first.runner,
+        "rungs": [{"epoch": rung.epoch, "runners": rung.candidates, "onward": rung.survivors} for rung in rungs],
+        "leading": None if answer.equals else answer.first.candidate,
+        "first": answer.first.candidate,
         "cannot_tell_from": list(answer.equals),
         "answer": answer.sentence,
         "cautions": list(answer.cautions),
@@ -164,7 +164,7 @@ def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer
         "exhaustive": None
         if exhaustive is None
         else {
-            "agrees": exhaustive.first.runner == answer.first.runner,
+            "agrees": exhaustive.first.candidate == answer.first.candidate,
             "answer": exhaustive.sentence,
             "ranking": [_place(place) for place in exhaustive.places],
         },
@@ -175,4 +175,6 @@ def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer
 
 
 def _place(place: Any) -> dict[str, Any]:
-    return {**asdict(place), "interval": list(place.interval) if place.interval is not None else None}
+    facts = asdict(place)
+    interval = list(place.interval) if place.interval is not None else None
+    return {"runner": facts.pop("candidate"), **facts, "interval": interval}

@@ -39,16 +39,16 @@ def run_race(
         HarnessError: A training failed, so that there is no comparison of equals.
         KeyboardInterrupt: The user stopped; running trainings have left checkpoints.
     """
-    known = len([rung for rung in trainings.race() if rung.onward])
+    known = len([rung for rung in trainings.race() if rung.survivors])
     while True:
         rungs = trainings.race()
         for rung in rungs[known:]:
-            if rung.onward:
+            if rung.survivors:
                 over(rung)
                 known += 1
-        if rungs[-1].onward:
+        if rungs[-1].survivors:
             return rungs
-        _train(engine, trainings, rungs[-1].runners, rungs[-1].epoch, cache, policy, watch)
+        _train(engine, trainings, rungs[-1].candidates, rungs[-1].epoch, cache, policy, watch)
 
 
 def finish_all(engine: Engine, trainings: Trainings, cache: Path, policy: Policy, watch: Callable[[], None]) -> None:
@@ -59,29 +59,29 @@ def finish_all(engine: Engine, trainings: Trainings, cache: Path, policy: Policy
         KeyboardInterrupt: The user stopped; running trainings have left checkpoints.
     """
     for epoch in trainings.plan.rungs:
-        _train(engine, trainings, trainings.plan.runners, epoch, cache, policy, watch)
+        _train(engine, trainings, trainings.plan.candidates, epoch, cache, policy, watch)
 
 
 def _train(
     engine: Engine,
     trainings: Trainings,
-    runners: Sequence[str],
+    candidates: Sequence[str],
     epoch: int,
     cache: Path,
     policy: Policy,
     watch: Callable[[], None],
 ) -> None:
-    cells = trainings.missing(runners, epoch)
+    cells = trainings.missing(candidates, epoch)
     attempts = [initial_attempt(cell, cache, policy, "rung", epoch) for cell in cells]
     unwritten = run_attempts(engine, attempts, policy, watch) if attempts else {}
-    left = trainings.missing(runners, epoch)
+    left = trainings.missing(candidates, epoch)
     if not left:
         return
     reasons = dict(trainings.failures(left))
     first = left[0]
     why = unwritten.get(first.id) or reasons.get(first) or "Its process left no word."
     raise HarnessError(
-        f"{len(left)} of {len(cells)} trainings of the rung at epoch {epoch} failed, so that its runners cannot be "
+        f"{len(left)} of {len(cells)} trainings of the rung at epoch {epoch} failed, so the candidates cannot be "
         f"compared. {first.id}: {why}",
         hint=f"Its log: {first.log}. The same command goes on from the last checkpoints; the others are not repeated.",
     )

@@ -1,4 +1,4 @@
-"""The trainings of a race, as far as they came; everything is read from their folders."""
+"""The trainings of a race and their scores so far; everything is read from their folders."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Trainings"]
 
 
 class Trainings:
-    """One cell for each runner and seed.
+    """One cell for each candidate and seed.
 
     Args:
-        plan: What is trained.
-        folder: Of the cells; races that share a training share its folder.
+        plan: Plan of the race.
+        folder: Folder of the cells; races that share a training share its folder.
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -40,58 +40,60 @@ class Trainings:
     def race(self) -> list[Rung]:
         """Returns the rungs up to the first one that lacks a score, or all of them."""
         plan = self.plan
-        return run_so_far(plan.runners, plan.rungs, plan.request.rule, self.score, self.chances)
+        return run_so_far(plan.candidates, plan.rungs, plan.request.rule, self.score, self.chances)
 
     def epochs_to_run(self) -> int:
         """Returns the epochs of all seeds that the race has cost, and at least those that are left."""
         plan, rule = self.plan, self.plan.request.rule
-        decided = [rung for rung in self.race() if rung.onward]
+        decided = [rung for rung in self.race() if rung.survivors]
         if decided:
             return len(plan.seeds) * epochs_to_run(decided, plan.rungs, rule)
-        return len(plan.seeds) * planned_epochs(len(plan.runners), plan.rungs, rule)
+        return len(plan.seeds) * planned_epochs(len(plan.candidates), plan.rungs, rule)
 
-    def chances(self, runners: Sequence[str], epoch: int) -> dict[str, float]:
-        """Returns the chance of each of some runners to be the best of them at an epoch."""
-        return chances_of_best([{runner: self.scores(runner, epoch) for runner in runners}], self.draws)
+    def chances(self, candidates: Sequence[str], epoch: int) -> dict[str, float]:
+        """Returns the probability of each candidate to be the best of these at an epoch."""
+        return chances_of_best([{candidate: self.scores(candidate, epoch) for candidate in candidates}], self.draws)
 
     @cached_property
     def draws(self) -> Resamples:
-        """Resamples of the race's seeds and validation patients, the same wherever chances are told."""
+        """Resamples of the race's seeds and validation patients, the same for every probability."""
         return Resamples(len(self.plan.seeds), self.units())
 
-    def missing(self, runners: Sequence[str], epoch: int) -> list[CellFolder]:
-        """Returns the cells of some runners that have no scores of an epoch, the first seed of each runner first."""
-        wanted = [self._cells[runner, seed] for seed in self.plan.seeds for runner in runners]
+    def missing(self, candidates: Sequence[str], epoch: int) -> list[CellFolder]:
+        """Returns the cells of candidates that have no scores of an epoch, the first seed of each candidate first."""
+        wanted = [self._cells[candidate, seed] for seed in self.plan.seeds for candidate in candidates]
         return [cell for cell in wanted if self._rung(cell, epoch) is None]
 
-    def score(self, runner: str, epoch: int) -> float | None:
+    def score(self, candidate: str, epoch: int) -> float | None:
         """Returns mean validation Dice over seeds, patients and regions; None where a seed is missing."""
-        if self.missing([runner], epoch):
+        if self.missing([candidate], epoch):
             return None
-        return float(self.scores(runner, epoch).mean())
+        return float(self.scores(candidate, epoch).mean())
 
-    def scores(self, runner: str, epoch: int) -> NDArray[np.float64]:
+    def scores(self, candidate: str, epoch: int) -> NDArray[np.float64]:
         """Returns Dice (seeds x units), each the mean over a unit's cases and regions.
 
         A unit is a patient; where all cases are parts of one patient, it is a case.
         """
-        rows = self.rows([runner], epoch)
+        rows = self.rows([candidate], epoch)
         table = rows.groupby(["seed", "unit"], sort=True)["dice"].mean().unstack("unit")
         return table.to_numpy(dtype=float)
 
-    def regions(self, runner: str, epoch: int) -> dict[str, float]:
+    def regions(self, candidate: str, epoch: int) -> dict[str, float]:
         """Returns mean Dice of each region, in the dataset's order."""
-        means = self.rows([runner], epoch).groupby(["region", "seed", "unit"])["dice"].mean().groupby("region").mean()
+        means = (
+            self.rows([candidate], epoch).groupby(["region", "seed", "unit"])["dice"].mean().groupby("region").mean()
+        )
         return {region: float(means[region]) for region in self.plan.dataset.regions}
 
-    def rows(self, runners: Sequence[str], epoch: int) -> pd.DataFrame:
-        """Returns one row a runner, seed, case and region."""
+    def rows(self, candidates: Sequence[str], epoch: int) -> pd.DataFrame:
+        """Returns one row per candidate, seed, case and region."""
         frames = []
-        for runner in runners:
+        for candidate in candidates:
             for seed in self.plan.seeds:
-                found = self._rung(self._cells[runner, seed], epoch)
+                found = self._rung(self._cells[candidate, seed], epoch)
                 assert found is not None  # only asked once it is there
-                frames.append(pd.DataFrame(found["scores"]).assign(leading=runner, seed=seed, epoch=epoch))
+                frames.append(pd.DataFrame(found["scores"]).assign(leading=candidate, seed=seed, epoch=epoch))
         rows = pd.concat(frames, ignore_index=True)
         rows["unit"] = rows["case"] if self.plan.dataset.split_within_patient else rows["patient"]
         return rows[["leading", "seed", "epoch", "patient", "case", "unit", "region", "dice"]]
@@ -103,9 +105,9 @@ class Trainings:
         cases = self.plan.validation
         return len(set(cases) if dataset.split_within_patient else {reader.patient(case) for case in cases})
 
-    def seconds(self, runner: str, epoch: int) -> float:
-        """Returns the training time of a runner's seeds until an epoch, without validation."""
-        found = [self._rung(self._cells[runner, seed], epoch) for seed in self.plan.seeds]
+    def seconds(self, candidate: str, epoch: int) -> float:
+        """Returns the training time of a candidate's seeds until an epoch, without validation."""
+        found = [self._rung(self._cells[candidate, seed], epoch) for seed in self.plan.seeds]
         return sum(float(one["seconds"]) for rung in found if rung is not None for one in rung["history"])
 
     def epochs_done(self) -> float:
@@ -118,7 +120,7 @@ class Trainings:
         return [(cell, f"{failure.reason} {failure.hint}".strip()) for cell, failure in found if failure]
 
     def drop_checkpoints(self) -> None:
-        """Removes what nobody goes on from."""
+        """Removes checkpoints: no training continues from them."""
         for cell in self._cells.values():
             for checkpoint in cell.work.glob("*.pt"):
                 checkpoint.unlink()

@@ -52,7 +52,7 @@ class TuningSettings(Settings):
     trials: int = Field(20, ge=1, description="Trainings for each network on each dataset; the first is the protocol.")
     epochs: int | None = Field(None, ge=1, description="Epochs of a trial; default: the protocol's.")
     validate_every: int | None = Field(
-        None, ge=1, description="Epochs between looks at a trial; default: a tenth of its epochs."
+        None, ge=1, description="Epochs between validations of a trial; default: a tenth of its epochs."
     )
     pruner: Literal["median", "halving", "none"] = Field(
         "median", description="Which trials end early: worse than the median so far, successive halving, or none."

@@ -1,4 +1,4 @@
-"""What a search leaves: a protocol file with its provenance, tables and pictures."""
+"""Result files of a search: a protocol with its provenance, tables and figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.study.document import read_document
 from harness.study.expansion import LoadedStudy
 from harness.tuning.search import Search
 
-__all__ = ["check_target", "draw_pictures", "protocol_name", "write_protocol", "write_trials"]
+__all__ = ["check_target", "draw_figures", "protocol_name", "write_protocol", "write_trials"]
 
 _HEADER = (
     "# Written by `harness tune`. `per_model` holds what the best trial on the validation cases changed, for each\n"
@@ -26,19 +26,19 @@ _HEADER = (
 
 
 def protocol_name(loaded: LoadedStudy) -> str:
-    """Returns what the tuned protocol is called."""
+    """Returns the name of the tuned protocol."""
     return f"tuned_{loaded.study.name}" + (f"_{loaded.profile}" if loaded.profile != "default" else "")
 
 
 def check_target(path: Path) -> None:
-    """Refuses to write over a protocol that somebody wrote by hand.
+    """Refuses to overwrite a protocol that was written by hand.
 
     Raises:
-        HarnessError: There is one.
+        HarnessError: The file was not written by ``harness tune``.
     """
     if path.is_file() and "tuning" not in read_document(path).values:
         raise HarnessError(
-            f"{path} was not written by `harness tune` and is left alone.", hint="Move it, or rename the study."
+            f"{path} was not written by `harness tune`, so it is not overwritten.", hint="Move it, or rename the study."
         )
 
 
@@ -51,7 +51,7 @@ def write_protocol(path: Path, loaded: LoadedStudy, searches: Sequence[Search]) 
         searches: The searches, each with all its trials.
 
     Raises:
-        HarnessError: A search has no trial that came to its end.
+        HarnessError: No trial of a search was completed.
     """
     settings, request = loaded.study.tuning, loaded.study.protocol
     base: Mapping[str, Any] = {"base": request} if isinstance(request, str) else request
@@ -108,7 +108,7 @@ def write_trials(folder: Path, searches: Sequence[Search]) -> None:
     pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
 
 
-def draw_pictures(folder: Path, searches: Sequence[Search]) -> None:
+def draw_figures(folder: Path, searches: Sequence[Search]) -> None:
     """Draws history and importance of every search as PNG; importance needs more trials that ended than keys."""
     import matplotlib as mpl
 
@@ -117,18 +117,18 @@ def draw_pictures(folder: Path, searches: Sequence[Search]) -> None:
 
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
-    from optuna.visualization import matplotlib as pictures
+    from optuna.visualization import matplotlib as plots
 
     folder.mkdir(parents=True, exist_ok=True)
     for earlier in folder.glob("*.png"):
         earlier.unlink()
     for search in searches:
-        kinds = {"history": pictures.plot_optimization_history}
+        kinds = {"history": plots.plot_optimization_history}
         ended = search.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len({trial.value for trial in ended}) > len(search.settings.space):
-            kinds["importance"] = pictures.plot_param_importances
+            kinds["importance"] = plots.plot_param_importances
         for kind, plot in kinds.items():
-            # Optuna changes matplotlib's style for good, and says that its pictures may change.
+            # Optuna changes matplotlib's style for good, and warns that its plots may change.
             with warnings.catch_warnings(), plt.rc_context():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 axes = plot(search.optuna, target_name="validation Dice")

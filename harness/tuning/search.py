@@ -18,7 +18,7 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy
 from harness.study.protocol import is_native
 from harness.study.tuning import TuningSettings
-from harness.tuning.space import as_it_is, check_space, draw, overrides, trial_protocol
+from harness.tuning.space import check_space, default_point, draw, overrides, trial_protocol
 
 __all__ = ["Search", "open_searches"]
 
@@ -33,8 +33,8 @@ class Search:
 
     Attributes:
         spec: The cell that trials are variations of: the study's first fold, seed, leading modality and variant.
-        settings: How to search.
-        optuna: The trials, in their database.
+        settings: Settings of the search.
+        optuna: Trials, in their database.
     """
 
     spec: CellSpec
@@ -47,28 +47,32 @@ class Search:
         return f"{self.spec.model} on {self.spec.dataset}"
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns the trials that count: those that were begun again by another are left out."""
+        """Returns the trials that count: not those that another trial repeats."""
         found = self.optuna.get_trials(deepcopy=False)
         replaced = {trial.user_attrs.get(_INSTEAD_OF) for trial in found}
         return [trial for trial in found if trial.number not in replaced]
 
     def over(self) -> int:
-        """Returns how many trials are over."""
+        """Returns the number of trials that ended."""
         return sum(trial.state in _OVER for trial in self.trials())
 
     def begun(self) -> int:
-        """Returns how many trials are over or under way."""
+        """Returns the number of trials that ended or are running."""
         return sum(trial.state != TrialState.WAITING for trial in self.trials())
 
-    def take_up(self) -> int:
-        """Begins trials again that a killed run left; returns how many. Nobody else may work on the search."""
+    def resume_trials(self) -> int:
+        """Starts trials again that an interrupted run left unfinished; returns their number.
+
+        No other process may work on the search.
+        """
         stale = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         for trial in stale:
-            # In this order: killed in between, the trial is found again; the other way round it would be lost.
+            # In this order: a process that is killed in between leaves a trial that is found again, not a lost one.
             self.optuna.enqueue_trial(trial.params, user_attrs={_INSTEAD_OF: trial.number})
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.optuna.tell(trial.number, state=TrialState.FAIL)
-        if not self.optuna.get_trials(deepcopy=False) and (first := as_it_is(self.spec.protocol, self.settings.space)):
+        first = default_point(self.spec.protocol, self.settings.space)
+        if first and not self.optuna.get_trials(deepcopy=False):
             self.optuna.enqueue_trial(first)
         return len(stale)
 
@@ -81,7 +85,7 @@ class Search:
         return trial, spec
 
     def counted(self) -> list[FrozenTrial]:
-        """Returns the trials to choose from: as many for every network, also where a longer search was begun before."""
+        """Returns the trials to choose from: the same number for every network."""
         return [trial for trial in self.trials() if trial.state in _OVER][: self.settings.trials]
 
     def best(self) -> FrozenTrial:
@@ -93,7 +97,7 @@ class Search:
         ended = [trial for trial in self.counted() if trial.state == TrialState.COMPLETE]
         if not ended:
             raise HarnessError(
-                f"No trial of {self.title} came to its end, so that nothing was found.",
+                f"No trial of {self.title} was completed, so there is no best trial.",
                 hint="Their logs are under results/tuning/STUDY/PROFILE/cells/CELL/work/log.txt.",
             )
         return max(ended, key=lambda trial: trial.value or 0.0)
@@ -103,13 +107,13 @@ class Search:
         return overrides(self.spec.protocol, self.settings.space, self.best().params)
 
     def count(self) -> dict[str, int]:
-        """Returns how many trials came to their end, were ended early, failed."""
+        """Returns the numbers of trials that were completed, pruned, and failed."""
         states = [trial.state for trial in self.counted()]
         return {state.name.lower(): states.count(state) for state in _OVER}
 
 
 def open_searches(loaded: LoadedStudy, storage: str) -> list[Search]:
-    """Returns the search for every network on every dataset of a study, new or as far as it came.
+    """Returns the search for every network on every dataset of a study, new or with its earlier trials.
 
     Args:
         loaded: The study.
@@ -150,7 +154,7 @@ def _check(spec: CellSpec, settings: TuningSettings) -> None:
     if SEGMENTERS.get(spec.model).runner:
         raise StudyError(f"{spec.model} trains by a framework of its own and cannot be tuned.", hint="Leave it out.")
     if spec.weights:
-        raise StudyError(f"{spec.model} is tested with given weights; there is nothing to tune.", hint="Leave it out.")
+        raise StudyError(f"{spec.model} is tested with imported weights and cannot be tuned.", hint="Leave it out.")
     check_space(spec.protocol, settings)
 
 
@@ -163,7 +167,7 @@ def _study(loaded: LoadedStudy, spec: CellSpec, database: optuna.storages.RDBSto
     study = optuna.create_study(
         storage=database, study_name=name, direction="maximize", load_if_exists=True, pruner=_pruner(settings)
     )
-    # A sampler begun anew would draw again what it drew before; so its seed depends on how far the search came.
+    # A sampler with the same seed would repeat its draws, so the seed depends on the number of trials so far.
     seed = derive(settings.seed, "tuning", len(study.get_trials(deepcopy=False))) % 2**32
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, settings.trials // 3))
     return study

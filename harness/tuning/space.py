@@ -1,4 +1,4 @@
-"""From a trial of Optuna to a protocol."""
+"""The search space: from the draws of an Optuna trial to a protocol."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.study.document import Document, merge, validate
 from harness.study.protocol import Protocol
 from harness.study.tuning import Range, TuningSettings
 
-__all__ = ["as_it_is", "check_space", "draw", "overrides", "trial_protocol"]
+__all__ = ["check_space", "default_point", "draw", "overrides", "trial_protocol"]
 
 Values = Mapping[str, Any]
 
 
 def draw(trial: optuna.Trial, space: Mapping[str, Range]) -> dict[str, Any]:
-    """Returns what a trial tries: key of the protocol to value, or to factor."""
+    """Returns the draws of a trial: key of the protocol to value, or to factor."""
     drawn: dict[str, Any] = {}
     for key, one in space.items():
         if one.choices is not None:
@@ -31,8 +31,8 @@ def draw(trial: optuna.Trial, space: Mapping[str, Range]) -> dict[str, Any]:
     return drawn
 
 
-def as_it_is(protocol: Protocol, space: Mapping[str, Range]) -> dict[str, Any] | None:
-    """Returns what to draw to get the protocol itself; None where it lies outside the space."""
+def default_point(protocol: Protocol, space: Mapping[str, Range]) -> dict[str, Any] | None:
+    """Returns the draws that give the protocol itself; None where it lies outside the space."""
     found: dict[str, Any] = {}
     for key, one in space.items():
         values = [value for _, value in _matching(protocol, key)]
@@ -79,19 +79,19 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
     """Refuses a space that no protocol can be drawn from.
 
     Raises:
-        StudyError: A key is no key of the protocol, a factor is put on something that is no number, or the protocol
-            refuses an end of a range or what lies between, as keys that count do.
+        StudyError: A key is not in the protocol, a factor is given for something that is not a number, or the protocol
+            refuses an end of a range or a value in between, as keys that take integers do.
     """
     for key, one in settings.space.items():
         found = list(_matching(protocol, key))
         if not found:
             raise StudyError(
-                f"tuning.space: '{key}' is no key of protocol {protocol.name}.",
+                f"tuning.space: '{key}' is not a key of protocol {protocol.name}.",
                 hint=did_you_mean(key, [".".join(path) for path, _ in _leaves(protocol.model_dump(mode="json"))]),
             )
         for path, value in found:
             if one.factor is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise StudyError(f"tuning.space: '{'.'.join(path)}' is no number, so that it has no factor.")
+                raise StudyError(f"tuning.space: '{'.'.join(path)}' is not a number, so it cannot have a factor.")
     for end in (0, -1):
         drawn = {key: (one.choices or _bounds(one))[end] for key, one in settings.space.items()}
         trial_protocol(protocol, settings, drawn)
@@ -99,7 +99,7 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
 
 
 def _between(one: Range) -> Any:
-    """Returns a value that may be drawn and is no end of its range and no round number."""
+    """Returns a value from inside a range that is not a round number."""
     if one.choices is not None:
         return one.choices[0]
     low, high = _bounds(one)
@@ -108,7 +108,7 @@ def _between(one: Range) -> Any:
 
 def _bounds(one: Range) -> tuple[float, float]:
     bounds = one.between or one.factor
-    assert bounds is not None  # a range of choices has none, and is not asked
+    assert bounds is not None  # only asked of ranges without choices
     return bounds
 
 

@@ -9,7 +9,7 @@ from harness.leading.runs import Trainings
 
 
 class MadeUp:
-    """A race on the small embedded person; a runner's Dice is what the test says."""
+    """A race on the small embedded person; a candidate's Dice is what the test says."""
 
     def __init__(self, project, **asked):
         request = Request("cortex", model="toy_leading", protocol="demo", with_none=True, epochs=8, **asked)
@@ -34,9 +34,9 @@ class MadeUp:
         cell.write_rung(epoch, {"cell": cell.id, "epoch": epoch, "scores": rows, "history": history})
 
     def score(self, epoch, **dice):
-        """Writes all seeds of some runners."""
-        for runner, value in dice.items():
-            for cell in self.trainings.missing([runner], epoch):
+        """Writes all seeds of some candidates."""
+        for candidate, value in dice.items():
+            for cell in self.trainings.missing([candidate], epoch):
                 self.write(cell, epoch, value)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.leading.answer import find_answer, find_exhaustive
 from harness.leading.race import Rung
-from harness.leading.results import agreement, cost_words, ranking_rows, write_outcome
+from harness.leading.results import agreement, cost_words, ranking_rows, write_results
 
 
 def test_a_clear_winner_leads_and_the_ranking_says_by_how_much(made_up):
@@ -16,7 +16,7 @@ def test_a_clear_winner_leads_and_the_ranking_says_by_how_much(made_up):
     race.score(8, t1=0.8, none=0.65)
     rungs = race.trainings.race()
     answer = find_answer(race.trainings, rungs)
-    assert [place.runner for place in answer.places] == ["t1", "none", "epi"]
+    assert [place.candidate for place in answer.places] == ["t1", "none", "epi"]
     assert [place.epoch for place in answer.places] == [8, 8, 4]
     assert [place.behind for place in answer.places] == pytest.approx([0, 0.15, 0.2])
     assert answer.first.chance == 1
@@ -32,7 +32,7 @@ def test_what_cannot_be_told_apart_is_said(made_up):
     for number, cell in enumerate(race.trainings.missing(["epi"], 8)):
         race.write(cell, 8, 0.599 + 0.1 * (number - 1))  # better with one seed, worse with another
     answer = find_answer(race.trainings, race.trainings.race())
-    assert answer.first.runner == "t1"
+    assert answer.first.candidate == "t1"
     assert answer.equals == ("epi",)
     assert "cannot tell t1" in answer.sentence
     assert answer.sentence.endswith(f"from epi ({1 - answer.first.chance:.2f}).")
@@ -51,7 +51,7 @@ def test_cautions_name_what_numbers_do_not_hold(made_up):
     race = made_up(rungs=1, seeds=1)
     race.score(8, t1=0.02, epi=0.01, none=0.01)
     cautions = " ".join(find_answer(race.trainings, race.trainings.race()).cautions)
-    assert "Hardly anything was learnt in 8 epochs" in cautions
+    assert "hardly anything in 8 epochs" in cautions
     assert "parts of one patient" in cautions
     assert "One seed" in cautions
     assert "protocol demo trains for 10" in cautions
@@ -78,11 +78,11 @@ def test_a_race_that_stopped_the_best_too_early_is_told_by_training_all(made_up,
     race.score(8, t1=0.8, none=0.6, epi=0.9)
     rungs = race.trainings.race()
     answer, whole = find_answer(race.trainings, rungs), find_exhaustive(race.trainings)
-    assert (answer.first.runner, whole.first.runner) == ("t1", "epi")
+    assert (answer.first.candidate, whole.first.candidate) == ("t1", "epi")
     assert agreement(answer, whole).startswith(
         "Trained to the end, all of them: epi is first, not t1, which lies 0.100"
     )
-    files = write_outcome(project / "out", race.trainings, rungs, answer, whole)
+    files = write_results(project / "out", race.trainings, rungs, answer, whole)
     assert all(path.is_file() for path in files)
     assert "epi is first, not t1" in (project / "out" / "answer.md").read_text()
 
@@ -103,4 +103,4 @@ def test_the_best_of_the_last_rung_is_first_whatever_came_before(made_up):
     race = made_up(rungs=1)
     race.score(8, t1=0.5, epi=0.6, none=0.3)
     answer = find_answer(race.trainings, [Rung(8, ("epi", "t1", "none"), ("epi",))])
-    assert answer.first.runner == "epi"
+    assert answer.first.candidate == "epi"

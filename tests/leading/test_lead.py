@@ -55,7 +55,7 @@ def test_a_race_answers_writes_and_is_not_run_twice(project, capsys):
     assert f"leading: [{first}]" in shown
     assert facts["answer"] in shown
     assert sum(place["chance"] for place in facts["ranking"]) == pytest.approx(1)
-    # 3 runners to epoch 2, two of them on to epoch 4
+    # 3 candidates to epoch 2, two of them on to epoch 4
     assert facts["cost"] | {"seconds": 0, "seconds_of_all": 0} == {
         "epochs": 3 * 2 + 2 * 2,
         "of_all": 3 * 4,

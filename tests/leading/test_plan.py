@@ -1,4 +1,4 @@
-"""What a race trains: which runners, which seeds, on whose cases, under which schedule."""
+"""What a race trains: which candidates, which seeds, on whose cases, under which schedule."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def request(**asked):
 
 def test_every_modality_runs_with_every_seed_and_none_on_request(project):
     plan = make_plan(request(), project)
-    assert plan.runners == ("t1", "epi")
-    assert set(plan.specs) == {(runner, seed) for runner in ("t1", "epi") for seed in (0, 1, 2)}
-    assert make_plan(request(with_none=True), project).runners == ("t1", "epi", "none")
+    assert plan.candidates == ("t1", "epi")
+    assert set(plan.specs) == {(candidate, seed) for candidate in ("t1", "epi") for seed in (0, 1, 2)}
+    assert make_plan(request(with_none=True), project).candidates == ("t1", "epi", "none")
 
 
 def test_all_rungs_share_one_schedule_of_the_full_length(project):

@@ -68,11 +68,11 @@ def test_the_worse_half_is_never_trained_beyond_its_rung(made_up):
     race = made_up(rungs=3, seeds=2, rule=Rule(1, 0.05))
     engine, decided = FakeEngine(race), []
     rungs = run(race, engine, decided.append)
-    assert [rung.onward for rung in rungs] == [("t1", "none"), ("t1",)]
+    assert [rung.survivors for rung in rungs] == [("t1", "none"), ("t1",)]
     assert decided == rungs
     trained = {}
-    for runner, _, until in engine.done:
-        trained.setdefault(runner, []).append(until)
+    for candidate, _, until in engine.done:
+        trained.setdefault(candidate, []).append(until)
     assert trained == {"t1": [2, 2, 4, 4], "epi": [2, 2], "none": [2, 2, 4, 4]}
     assert [seed for _, seed, _ in engine.done[:6]] == [0, 0, 0, 1, 1, 1]
 
@@ -81,7 +81,7 @@ def test_a_race_that_is_over_trains_nothing(made_up):
     race = made_up(rungs=2, seeds=2)
     run(race, FakeEngine(race))
     engine = FakeEngine(race)
-    assert run(race, engine, lambda rung: pytest.fail("decided twice"))[-1].onward == ("t1",)
+    assert run(race, engine, lambda rung: pytest.fail("decided twice"))[-1].survivors == ("t1",)
     assert engine.done == []
 
 
@@ -94,13 +94,13 @@ def test_the_epochs_to_run_are_known_of_a_race_that_is_taken_up_too(made_up):
     assert race.again().epochs_to_run() == 2 * (3 * 4 + 2 * 4)
 
 
-def test_who_is_spared_makes_the_race_longer(made_up):
+def test_a_candidate_that_is_kept_makes_the_race_longer(made_up):
     race = made_up(rungs=2, seeds=2)
     race.score(4, t1=0.5, none=0.48)
     for number, cell in enumerate(race.trainings.missing(["epi"], 4)):
         race.write(cell, 4, 0.5 + 0.2 * (number - 0.7))  # worse on average, but with one seed the best
     (rung, _) = race.again().race()
-    assert set(rung.onward) == {"t1", "none", "epi"}
+    assert set(rung.survivors) == {"t1", "none", "epi"}
     assert race.again().epochs_to_run() == 2 * 3 * 8
 
 
@@ -110,9 +110,9 @@ def test_stopped_anywhere_it_goes_on_with_what_is_missing(made_up, after):
     first, second = FakeEngine(race, kill_after=after), FakeEngine(race)
     with pytest.raises(KeyboardInterrupt):
         run(race, first)
-    assert run(race, second)[-1].onward == ("t1",)
-    whole = [(runner, seed, 4) for seed in (0, 1) for runner in ("t1", "epi", "none")]
-    whole += [(runner, seed, 8) for seed in (0, 1) for runner in ("t1", "none")]
+    assert run(race, second)[-1].survivors == ("t1",)
+    whole = [(candidate, seed, 4) for seed in (0, 1) for candidate in ("t1", "epi", "none")]
+    whole += [(candidate, seed, 8) for seed in (0, 1) for candidate in ("t1", "none")]
     assert first.done + second.done == whole
 
 
@@ -133,5 +133,5 @@ def test_training_all_to_the_end_scores_every_rung_on_the_way(made_up):
     finish_all(engine, race.again(), race.folder, FAST, lambda: None)
     assert engine.done[-1] == ("epi", 0, 8)
     trainings = race.again()
-    assert not trainings.missing(race.plan.runners, 8)
+    assert not trainings.missing(race.plan.candidates, 8)
     assert trainings.race() == rungs

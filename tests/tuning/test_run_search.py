@@ -89,7 +89,7 @@ def search(project, write_study):
         study = write_study(protocol=protocol, tuning=tuning, matrix={"dataset": ["cortex"], "model": list(models)})
         searches = open_searches(load_study(study), f"sqlite:///{project / 'trials.db'}")
         for one in searches:
-            one.take_up()
+            one.resume_trials()
         return searches
 
     return open_one

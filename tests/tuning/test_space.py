@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from harness.errors import StudyError
 from harness.study.protocol import load_protocol
 from harness.study.tuning import Range, TuningSettings
-from harness.tuning.space import as_it_is, check_space, draw, overrides, trial_protocol
+from harness.tuning.space import check_space, default_point, draw, overrides, trial_protocol
 
 
 def test_the_first_trial_is_the_protocol_itself():
     settings, protocol = TuningSettings(), load_protocol("demo")
-    drawn = as_it_is(protocol, settings.space)
+    drawn = default_point(protocol, settings.space)
     assert drawn is not None
     again = trial_protocol(protocol, settings, drawn)
     changed = {"training": protocol.training.model_copy(update={"validate_every": 1})}
@@ -22,7 +22,7 @@ def test_the_first_trial_is_the_protocol_itself():
 
 
 def test_a_protocol_outside_the_space_is_not_drawn():
-    assert as_it_is(load_protocol("demo"), {"sampling.foreground": Range(between=(0.5, 0.9))}) is None
+    assert default_point(load_protocol("demo"), {"sampling.foreground": Range(between=(0.5, 0.9))}) is None
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def test_a_protocol_outside_the_space_is_not_drawn():
 )
 def test_a_protocol_that_one_value_for_many_keys_does_not_give_is_not_drawn(one):
     """The demo's probabilities differ: none of these spaces holds all of them."""
-    assert as_it_is(load_protocol("demo"), {"augmentation.p_*": one}) is None
+    assert default_point(load_protocol("demo"), {"augmentation.p_*": one}) is None
 
 
 def test_a_key_that_is_switched_off_is_not_drawn():
     protocol = load_protocol({"base": "demo", "training": {"optimiser": {"clip_norm": None}}})
-    assert as_it_is(protocol, {"training.optimiser.clip_norm": Range(between=(1, 12))}) is None
+    assert default_point(protocol, {"training.optimiser.clip_norm": Range(between=(1, 12))}) is None
 
 
 def test_a_factor_on_many_keys_stops_at_its_limit():
@@ -61,8 +61,8 @@ def test_every_draw_lies_within_a_factor_of_ten():
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        ({"training.optimiser.learning": Range(between=(0, 1))}, "no key of protocol"),
-        ({"training.optimiser.name": Range(factor=(0, 1))}, "no number"),
+        ({"training.optimiser.learning": Range(between=(0, 1))}, "not a key of protocol"),
+        ({"training.optimiser.name": Range(factor=(0, 1))}, "not a number"),
         ({"sampling.foreground": Range(between=(0, 3))}, "less than or equal to 1"),
         ({"sampling.batch_size": Range(between=(2, 8))}, "valid integer"),
         ({"training.optimiser.name": Range(choices=["sgd", "none"])}, "sgd"),

@@ -167,7 +167,7 @@ def test_a_trial_that_was_killed_with_its_conductor_is_taken_up_from_its_checkpo
 def test_a_network_that_falls_over_spends_its_trials_and_is_named(project, write_study, capsys):
     study = write_study(matrix={"dataset": ["cortex"], "model": ["toy_crashing"]}, tuning={**TUNING, "trials": 1})
     assert main(["tune", str(study), "--cpu", "--no-mlflow"]) == 2
-    assert "No trial of toy_crashing on cortex came to its end" in capsys.readouterr().err
+    assert "No trial of toy_crashing on cortex was completed" in capsys.readouterr().err
     (trial,) = trials_of(project)["toy_crashing"].trials
     assert trial.state == TrialState.FAIL
     assert "the network fell over" in trial.user_attrs["failure"]
