@@ -61,6 +61,7 @@ def test_it_keeps_less(micro: Build) -> None:
     assert kept_for_backward(micro(checkpointing=True), x) < 0.5 * kept_for_backward(micro(), x)
 
 
+@pytest.mark.slow
 def test_the_compiler_still_sees_one_graph(micro: Build) -> None:
     network = micro(checkpointing=True, leading_encoder="smp/resnet18", dropout=0.0, awake=True)
     x = torch.randn(2, 3, SIDE, SIDE)

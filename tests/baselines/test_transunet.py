@@ -186,7 +186,7 @@ def googles(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return arrays
 
 
-@pytest.fixture(params=["timm", "google"])
+@pytest.fixture(params=[pytest.param("timm", marks=pytest.mark.slow), "google"])
 def file(request: pytest.FixtureRequest, hybrid: dict[str, Tensor], tmp_path: Path) -> Path:
     if request.param == "timm":
         torch.save(hybrid, tmp_path / "r50_vit.pth")

@@ -21,7 +21,7 @@ from harness.execution.study import register
 from harness.results.store import Store
 from harness.study.expansion import load_study
 
-MINE = ("brats2019", "brats2023", "brats2024", "hecktor21")
+MINE = ("brats2019", "brats2023", "brats2024", pytest.param("hecktor21", marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("name", MINE)
@@ -191,7 +191,7 @@ def forest_scores(train, test, keep, regions):
     ("name", "scale", "near_mm", "step", "needs"),
     [
         ("brats2024", 0.25, None, 1, {"t1n": "ET", "t1c": "ET", "t2w": "NETC", "t2f": "SNFH"}),
-        ("hecktor21", 0.2, 20, 3, {"ct": "tumor", "pet": "tumor"}),
+        pytest.param("hecktor21", 0.2, 20, 3, {"ct": "tumor", "pet": "tumor"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_modality_says_what_the_others_do_not(name, scale, near_mm, step, needs, tmp_path):

@@ -60,7 +60,7 @@ def together_on(cell, project, ranks=2, accumulate=1):
     return partial(launch_ranks, ranks, cell, project / "cache", CPU, accumulate)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project, accumulate):
     """Also where each batch is cut into parts for want of GPU memory: the parts, too, are those of one process."""
     spec, folder = cell

@@ -33,7 +33,7 @@ SLOW_PROTOCOL = {
 
 
 #: Long enough that it cannot end while somebody else acts on it.
-LONG_PROTOCOL = {**SLOW_PROTOCOL, "training": {**SLOW_PROTOCOL["training"], "epochs": 40, "validate_every": 40}}
+LONG_PROTOCOL = {**SLOW_PROTOCOL, "training": {**SLOW_PROTOCOL["training"], "epochs": 15, "validate_every": 15}}
 
 
 def run(*arguments) -> int:
@@ -184,7 +184,7 @@ def start(study: Path, results: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize("victim", ["worker", "run"])
+@pytest.mark.parametrize("victim", [pytest.param("worker", marks=pytest.mark.slow), "run"])
 def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, victim):
     study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     process = start(study, "killed")
