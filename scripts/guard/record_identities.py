@@ -27,12 +27,10 @@ CHOSEN: list[tuple[str, str | None, list[int]]] = [
     ("leading_modality", "demo", [0, 2, 5]),
     ("missing_modality", "demo", [1, 3, 5]),
     ("native_recipes", "demo", [3, 4]),
-    ("native_3d", "demo", [1, 5]),
     ("aahn_lite", None, [0, 5]),
-    ("compare_brats2019", "demo", [2]),
-    ("compare_brats2024", "demo", [1]),
     ("compare_prostate158", "demo", [0]),
     ("own_folder", None, [0, 3, 4]),
+    ("volumes", None, [0, 3, 4, 7]),
 ]
 
 
@@ -52,13 +50,18 @@ def main() -> None:
         for study, profile, places in CHOSEN:
             cells = load_study(Path(f"{study}.yaml"), profile).cells
             kept = [
-                {"place": place, "label": cell.label, "id": cell.spec.id, "hash": cell.spec.hash}
-                for place, cell in ((place, cells[place]) for place in places)
+                {
+                    "place": place,
+                    "label": cells[place].label,
+                    "id": cells[place].spec.id,
+                    "hash": cells[place].spec.hash,
+                }
+                for place in places
             ]
             plans.append({"study": study, "profile": profile, "count": len(cells), "cells": kept})
     packages = ("torch", "numpy", "scipy", "monai", "batchgeneratorsv2")
     record = {
-        "about": "Cells of 0.2.0 by their place in the list of a plan, on the trees of tests/helpers/guarding.py.",
+        "about": "Cells of 0.2.0 by their place in the list of `harness plan`, over the trees of the tests.",
         "versions": {package: version(package) for package in packages},
         "plans": plans,
     }

@@ -23,16 +23,11 @@ GUARD = ROOT / "tests" / "guard"
 #: Runs several command lines in one process and writes what each printed. The versions of the packages that compute
 #: are part of some identities, so they are set to those of the record.
 _SCRIPT = """
-import contextlib, importlib.metadata, io, json, os, sys
+import contextlib, importlib.metadata, io, json, sys
 from pathlib import Path
 asked = json.loads(sys.stdin.read())
-found = importlib.metadata.distribution
-def distribution(name):
-    answer, version = found(name), asked["versions"].get(name)
-    if version is not None:
-        answer.__class__ = type("Recorded", (type(answer),), {"version": version})
-    return answer
-importlib.metadata.distribution = distribution
+installed = importlib.metadata.version
+importlib.metadata.version = lambda name: asked["versions"].get(name) or installed(name)
 from harness.cli import main
 answers = []
 for arguments in asked["commands"]:
@@ -94,8 +89,8 @@ def write_placeholder_trees(folder: Path) -> dict[str, str]:
 
 
 def prepare_plans(folder: Path) -> None:
-    """Puts the shipped studies, and one of a folder of one's own, where they can be planned."""
-    for study in (*(ROOT / "studies").glob("*.yaml"), GUARD / "own_folder.yaml"):
+    """Puts the shipped studies, and those of the guard, where they can be planned."""
+    for study in (*(ROOT / "studies").glob("*.yaml"), *GUARD.glob("*.yaml")):
         shutil.copy(study, folder)
     folds = [
         {"train": ["P0", "P1"], "val": ["P2"], "test": ["P3", "P4"]},
