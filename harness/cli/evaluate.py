@@ -79,11 +79,11 @@ def evaluate(
 
 def _table(summary: pd.DataFrame) -> Table:
     from harness.cli.shared.formatting import table
-    from harness.evaluation.metrics import find_metric
+    from harness.evaluation import METRICS
 
     listing = table("region", "metric", "n", "mean", "SD", "median", "missing", "empty", "skipped")
     for row in summary.to_dict("records"):
-        metric = find_metric(row["metric"])
+        metric = METRICS.get(row["metric"])
         title = f"{row['metric']} ({metric.unit})" if metric.unit else row["metric"]
         numbers = (f"{row[key]:.3f}" for key in ("mean", "sd", "median"))
         counts = (str(row[key]) for key in ("missing", "empty", "skipped"))

@@ -244,7 +244,7 @@ class Dataset:
         typical_spacing: Voxel size in mm that volume (3D) protocols resample to where ``spacing`` is ``None``.
         split_within_patient: Whether training and test cases may be parts of one patient (then no test of significance
             is allowed); otherwise a split that mixes a patient's cases is refused.
-        metrics: Metrics scored per case and region; names of :data:`harness.evaluation.scoring.METRICS`.
+        metrics: Metrics scored per case and region; names of :data:`harness.evaluation.METRICS`.
         generator: ``module:function`` of ``(out: Path, patients: int, seed: int, scale: float) -> None``, which writes
             a tree in the official layout; empty where there is none.
         exporter: ``module:function`` of ``() -> Exporter`` (:mod:`harness.data.export`): the submission format;

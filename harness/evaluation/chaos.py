@@ -7,21 +7,16 @@ taken to go on as the side), and a value beyond a threshold scores nothing.
 
 from __future__ import annotations
 
-from harness import __version__
 from harness.evaluation.overlap import dice_of, ravd_of
 from harness.evaluation.pair import MaskPair
 
 __all__ = [
-    "CHAOS_IMPLEMENTATION",
     "assd_score",
     "dice_score",
     "mean_score",
     "mssd_score",
     "ravd_score",
 ]
-
-#: What computes the CHAOS scores, for the ``implementation`` column of results.
-CHAOS_IMPLEMENTATION = f"harness {__version__} evaluation.chaos"
 
 
 def dice_score(pair: MaskPair) -> float:

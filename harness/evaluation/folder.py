@@ -18,7 +18,7 @@ from harness.data import DATASETS
 from harness.data.reading.files import NIFTI_ENDINGS
 from harness.data.reading.nifti import read_label
 from harness.errors import DataError, HarnessError
-from harness.evaluation.metrics import find_metric
+from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 
@@ -114,7 +114,7 @@ def convention_of(
         labels = {} if harness_labels else facts.file_labels
         found = Convention(dataset, facts.regions, chosen, facts.empty_policy, labels, tuple(facts.labels))
     for name in metrics:
-        find_metric(name)
+        METRICS.get(name)
     empty_policy(policy or found.policy)
     return Convention(
         found.name,

@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness import __version__
 from harness.evaluation.pair import MaskPair
-from harness.evaluation.surface_dice import SURFEL_SOURCE, robust_hausdorff
+from harness.evaluation.surface_dice import robust_hausdorff
 
 __all__ = ["BRATS2023", "BRATS2024", "LesionRules", "LesionScores", "dilate", "lesion_scores"]
 
@@ -59,12 +58,6 @@ class LesionRules:
     dilations: Mapping[str, int] = field(default_factory=dict)
     predictions: bool = False
     links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def implementation(self) -> str:
-        """What computes the scores, for the ``implementation`` column of results."""
-        penalty = f"penalty {self.penalty_mm:g} mm"
-        return f"harness {__version__} evaluation.lesions, {self.name} rules, {penalty} ({SURFEL_SOURCE})"
 
 
 #: The rules of 2023.

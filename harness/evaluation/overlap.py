@@ -6,30 +6,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from harness import __version__
 from harness.evaluation.pair import MaskPair
 
 __all__ = [
-    "DICE_IMPLEMENTATION",
-    "PRECISION_IMPLEMENTATION",
-    "RAVD_IMPLEMENTATION",
-    "SENSITIVITY_IMPLEMENTATION",
     "dice",
     "dice_of",
     "precision_of",
     "ravd_of",
     "sensitivity_of",
 ]
-
-_HERE = f"harness {__version__} evaluation.overlap"
-#: What computes Dice, for the ``implementation`` column of results.
-DICE_IMPLEMENTATION = f"{_HERE}.dice"
-#: What computes the sensitivity.
-SENSITIVITY_IMPLEMENTATION = f"{_HERE}.sensitivity_of"
-#: What computes the precision.
-PRECISION_IMPLEMENTATION = f"{_HERE}.precision_of"
-#: What computes the relative absolute volume difference.
-RAVD_IMPLEMENTATION = f"{_HERE}.ravd_of"
 
 
 def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from harness.evaluation.pair import MaskPair
 
-__all__ = ["MEDPY_HD95_IMPLEMENTATION", "medpy_hd95_of"]
-
-#: What computes the metric ``hd95_medpy``.
-MEDPY_HD95_IMPLEMENTATION = f"medpy {version('medpy')} metric.binary.hd95"
+__all__ = ["medpy_hd95_of"]
 
 
 def medpy_hd95_of(pair: MaskPair) -> float:

@@ -10,10 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.evaluation.boxes import bounding_box, grown, united
-from harness.evaluation.lesions import LesionRules, LesionScores, lesion_scores
+from harness.evaluation.lesions import BRATS2023, BRATS2024, LesionRules, LesionScores, lesion_scores
 from harness.evaluation.pair import MaskPair
 
-__all__ = ["CaseMasks", "Region"]
+__all__ = [
+    "CaseMasks",
+    "Region",
+    "lesion_dice_2023",
+    "lesion_dice_2024",
+    "lesion_hd95_2023",
+    "lesion_hd95_2024",
+]
 
 #: Voxels kept around the labels: the largest dilation of the lesion-wise rules, and one.
 _MARGIN = 6
@@ -91,3 +98,23 @@ class Region:
             case = self.case
             self._lesions[rules.name] = lesion_scores(self.name, case.prediction, case.truth, case.spacing, rules)
         return self._lesions[rules.name]
+
+
+def lesion_dice_2023(region: Region) -> float:
+    """Returns the lesion-wise Dice of a region by the rules of BraTS 2023."""
+    return region.lesions(BRATS2023).dice
+
+
+def lesion_hd95_2023(region: Region) -> float:
+    """Returns the lesion-wise HD95 of a region by the rules of BraTS 2023, in mm."""
+    return region.lesions(BRATS2023).hd95
+
+
+def lesion_dice_2024(region: Region) -> float:
+    """Returns the lesion-wise Dice of a region by the rules of BraTS 2024."""
+    return region.lesions(BRATS2024).dice
+
+
+def lesion_hd95_2024(region: Region) -> float:
+    """Returns the lesion-wise HD95 of a region by the rules of BraTS 2024, in mm."""
+    return region.lesions(BRATS2024).hd95

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.evaluation.metrics import METRICS, Metric, find_metric
+from harness.evaluation import METRICS
+from harness.evaluation.contract import Metric
 from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
 from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.status import Status
 
-__all__ = ["METRICS", "Metric", "Score", "score_case"]
+__all__ = ["Score", "score_case"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def score_case(
         HarnessError: A metric is unknown, a region has no label, the spacing does not fit, or the prediction is no
             integer label map on the grid of the truth.
     """
-    chosen = [find_metric(name) for name in metrics]
+    chosen = [METRICS.get(name) for name in metrics]
     _check_truth(truth, spacing)
     _check_regions(regions)
     if prediction is not None:
@@ -78,9 +79,9 @@ def score_case(
 def _score(region: Region, metric: Metric, policy: EmptyPolicy) -> Score:
     status = _status(region)
     rule = "own rules" if metric.own_rules else policy.name
-    implementation = f"{metric.implementation}; empty: {rule}"
+    implementation = f"{metric.recorded_implementation}; empty: {rule}"
     if status == "scored" or (metric.own_rules and status != "missing"):
-        return Score(region.name, metric.name, metric.measure(region), status, implementation)
+        return Score(region.name, metric.name, metric.value(region), status, implementation)
     value = metric.unmeasured(policy, status, region)
     skipped = policy.skips and not metric.own_rules and _undefined(region, metric, status)
     return Score(region.name, metric.name, value, "skipped" if skipped else status, implementation)
@@ -89,7 +90,8 @@ def _score(region: Region, metric: Metric, policy: EmptyPolicy) -> Score:
 def _undefined(region: Region, metric: Metric, status: UnmeasuredStatus) -> bool:
     """Whether no value follows from the masks alone."""
     if status == "empty_one":
-        return not metric.overlap and not (metric.name == "ravd" and region.pair.real > 0)
+        defined = metric.defined_when_one_is_empty
+        return defined == "never" or (defined == "with truth" and region.pair.real == 0)
     return status == "empty_both"
 
 

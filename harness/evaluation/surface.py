@@ -11,26 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import __version__
 from harness.evaluation.pair import MaskPair
 
 __all__ = [
-    "ASSD_IMPLEMENTATION",
-    "HD95_IMPLEMENTATION",
-    "HD_IMPLEMENTATION",
     "assd_of",
     "hd95",
     "hd95_of",
     "hd_of",
 ]
-
-_HERE = f"harness {__version__} evaluation.surface"
-#: What computes HD95, for the ``implementation`` column of results.
-HD95_IMPLEMENTATION = f"{_HERE}.hd95 (medpy's definition: both directions pooled)"
-#: What computes the Hausdorff distance.
-HD_IMPLEMENTATION = f"{_HERE}.hd_of (medpy's definition)"
-#: What computes the average symmetric surface distance.
-ASSD_IMPLEMENTATION = f"{_HERE}.assd_of (medpy's definition: both directions pooled)"
 
 
 def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) -> float:

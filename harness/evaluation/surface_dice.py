@@ -8,21 +8,17 @@ arXiv:1809.04430). Distances and sums are computed here.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from surface_distance import lookup_tables
 
-from harness import __version__
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.surface_distances import distances_both_ways
 
 __all__ = [
-    "NSD_IMPLEMENTATION",
     "NSD_TOLERANCE_MM",
-    "SURFEL_SOURCE",
     "Surfels",
     "nsd_of",
     "robust_hausdorff",
@@ -31,14 +27,6 @@ __all__ = [
 
 #: Distance in mm up to which a surface counts as found.
 NSD_TOLERANCE_MM = 1.0
-
-#: Where areas are from.
-SURFEL_SOURCE = f"areas of surface-distance {version('surface-distance')}"
-
-#: What computes the normalised surface Dice, for the ``implementation`` column of results.
-NSD_IMPLEMENTATION = (
-    f"harness {__version__} evaluation.surfels.nsd_of, tolerance {NSD_TOLERANCE_MM:g} mm ({SURFEL_SOURCE})"
-)
 
 
 class Surfels(NamedTuple):

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.evaluation import Metric, builtin_metrics
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
 __all__ = ["PATH", "study_json_schema"]
@@ -17,13 +18,19 @@ PATH = Path(__file__).parent / "study.schema.json"
 
 
 def study_json_schema() -> dict[str, Any]:
-    """Returns the schema; a dataset or model may also be written as its bare name."""
+    """Returns the schema; a dataset or model may also be written as its bare name.
+
+    It completes the metrics that ship with the harness, and allows those of other packages.
+    """
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "harness study"
     matrix = schema["$defs"]["Matrix"]["properties"]
     for key, entry in (("dataset", DatasetEntry), ("model", ModelEntry)):
         matrix[key]["items"] = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{entry.__name__}"}]}
+    ours = [metric.name for metric in vars(builtin_metrics).values() if isinstance(metric, Metric)]
+    names = {"anyOf": [{"enum": ours}, {"type": "string"}]}
+    schema["$defs"]["ReportSettings"]["properties"]["metrics"]["items"] = names
     return schema
 
 

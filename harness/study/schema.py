@@ -6,15 +6,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from harness.evaluation.names import MetricName
+from harness.errors import did_you_mean
+from harness.evaluation import METRICS
 from harness.settings import Settings
 from harness.study.tuning import TuningSettings
 
 __all__ = ["DatasetEntry", "Matrix", "Metric", "ModelEntry", "ReportSettings", "Study"]
 
-Metric = MetricName
+
+def _registered(name: str) -> str:
+    """Returns the name of a registered metric; the metric itself is not imported."""
+    if name not in METRICS.names():
+        raise ValueError(f"unknown metric '{name}'. {did_you_mean(name, METRICS.names())}".strip())
+    return name
+
+
+Metric = Annotated[str, AfterValidator(_registered)]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 

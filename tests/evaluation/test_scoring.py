@@ -1,4 +1,5 @@
 import math
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -8,13 +9,13 @@ from hypothesis.extra import numpy as hnp
 
 from harness.data import DATASETS
 from harness.errors import HarnessError
-from harness.evaluation.names import METRIC_NAMES
+from harness.evaluation import METRICS
 from harness.evaluation.overlap import dice
 from harness.evaluation.policy import POLICIES
-from harness.evaluation.scoring import METRICS, Score, score_case
+from harness.evaluation.scoring import Score, score_case
 from harness.evaluation.status import STATUSES
-from harness.evaluation.surface import HD95_IMPLEMENTATION, hd95
-from harness.report.analysis.metric_styles import METRICS as METRIC_STYLES
+from harness.evaluation.surface import hd95
+from harness.report.analysis.metric_styles import metric_style
 
 WORST = POLICIES["worst"]
 REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
@@ -133,21 +134,19 @@ def test_two_dimensions():
 
 def test_the_implementation_names_metric_version_and_policy():
     score = score_case(truth_map(), truth_map(), {"ET": (4,)}, SPACING, WORST, metrics=["hd95"])[0]
-    assert score == Score("ET", "hd95", 0.0, "scored", f"{HD95_IMPLEMENTATION}; empty: worst")
+    assert score == Score("ET", "hd95", 0.0, "scored", f"{METRICS.get('hd95').recorded_implementation}; empty: worst")
 
 
 def test_metrics_are_known_by_their_names_everywhere():
-    assert tuple(METRICS) == METRIC_NAMES == tuple(METRIC_STYLES)
-    for name, metric in METRICS.items():
-        style = METRIC_STYLES[name]
+    for name in METRICS.names():
+        metric, style = METRICS.get(name), metric_style(name)
         assert (metric.name, metric.unit, metric.higher_is_better) == (name, style.unit, style.higher_is_better)
-        assert any(character.isdigit() for character in metric.implementation)
 
 
 def test_every_dataset_is_scored_by_metrics_and_a_policy_that_exist():
     for name in DATASETS.names():
         dataset = DATASETS.get(name)
-        assert set(dataset.metrics) <= set(METRICS)
+        assert set(dataset.metrics) <= set(METRICS.names())
         assert dataset.empty_policy in POLICIES
 
 
@@ -190,7 +189,40 @@ def test_metrics_of_a_region_share_their_work(monkeypatch):
             module, name, lambda *given, original=original, name=name: (calls.append(name), original(*given))[1]
         )
     prediction = np.roll(truth_map(), 1, axis=1)
-    score_case(prediction, truth_map(), {"WT": (1, 2, 4)}, SPACING, WORST, METRIC_NAMES)
+    score_case(prediction, truth_map(), {"WT": (1, 2, 4)}, SPACING, WORST, METRICS.names())
     # Neither mask touches a side of the image; only then CHAOS needs distances of its own.
     assert calls.count("lesion_scores") == 2
     assert calls.count("distances_both_ways") == 1
+
+
+LESIONS = (
+    "harness 0.2.0 evaluation.lesions, BraTS {year} rules, penalty {penalty} mm (areas of surface-distance {{surface}})"
+)
+
+#: What results of release 0.2.0 recorded. A number that has not changed keeps its name, whatever moves.
+RECORDED = {
+    "assd": "harness 0.2.0 evaluation.surface.assd_of (medpy's definition: both directions pooled)",
+    "chaos_assd": "harness 0.2.0 evaluation.chaos.assd_score",
+    "chaos_dice": "harness 0.2.0 evaluation.chaos.dice_score",
+    "chaos_mssd": "harness 0.2.0 evaluation.chaos.mssd_score",
+    "chaos_ravd": "harness 0.2.0 evaluation.chaos.ravd_score",
+    "chaos_score": "harness 0.2.0 evaluation.chaos.mean_score",
+    "dice": "harness 0.2.0 evaluation.overlap.dice",
+    "hd": "harness 0.2.0 evaluation.surface.hd_of (medpy's definition)",
+    "hd95": "harness 0.2.0 evaluation.surface.hd95 (medpy's definition: both directions pooled)",
+    "hd95_medpy": "medpy {medpy} metric.binary.hd95",
+    "lesion_dice_2023": LESIONS.format(year=2023, penalty=374),
+    "lesion_dice_2024": LESIONS.format(year=2024, penalty=337),
+    "lesion_hd95_2023": LESIONS.format(year=2023, penalty=374),
+    "lesion_hd95_2024": LESIONS.format(year=2024, penalty=337),
+    "nsd": "harness 0.2.0 evaluation.surfels.nsd_of, tolerance 1 mm (areas of surface-distance {surface})",
+    "precision": "harness 0.2.0 evaluation.overlap.precision_of",
+    "ravd": "harness 0.2.0 evaluation.overlap.ravd_of",
+    "sensitivity": "harness 0.2.0 evaluation.overlap.sensitivity_of",
+}
+
+
+def test_implementations_are_called_as_results_recorded_them():
+    installed = {"medpy": version("medpy"), "surface": version("surface-distance")}
+    found = {name: METRICS.get(name).recorded_implementation for name in RECORDED}
+    assert found == {name: words.format(**installed) for name, words in RECORDED.items()}

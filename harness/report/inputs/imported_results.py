@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import DataError, did_you_mean
-from harness.evaluation.names import METRIC_NAMES
+from harness.evaluation import METRICS
 from harness.report.analysis.metric_styles import metric_style
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
@@ -82,7 +82,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFrame:
     for column in ("dataset", "metric", "status"):
-        known = {"dataset": beside.datasets, "metric": METRIC_NAMES, "status": STATUSES}[column]
+        known = {"dataset": beside.datasets, "metric": METRICS.names(), "status": STATUSES}[column]
         _refuse(~rows[column].isin(list(known)), rows, path, column, did_you_mean("", known))
     # A file may hold more metrics than the study reports; row numbers in messages stay those of the file.
     rows = rows[rows["metric"].isin(beside.metrics)]

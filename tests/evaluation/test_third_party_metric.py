@@ -1,0 +1,81 @@
+"""A metric of another package: named without an import, computed in a study, reported, and shown in MLflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import mlflow
+import pandas as pd
+import pytest
+
+import harness.results
+from harness.cli import main
+from harness.data import DATASETS
+from harness.errors import HarnessError
+from harness.evaluation import METRICS, builtin_metrics
+from harness.evaluation.contract import Metric
+from harness.study.json_schema import PATH
+
+OURS = {metric.name for metric in vars(builtin_metrics).values() if isinstance(metric, Metric)}
+
+
+@pytest.fixture
+def toy_metric(toys, small_cortex, monkeypatch):
+    """Makes the package known to this process and to the workers it starts."""
+    monkeypatch.setenv("HARNESS_DATA_CORTEX_TOY", str(small_cortex))
+    for registry in (METRICS, DATASETS):
+        registry.refresh()
+    yield METRICS.get("volume_similarity")
+    monkeypatch.undo()
+    for registry in (METRICS, DATASETS):
+        registry.refresh()
+
+
+@pytest.mark.usefixtures("toy_metric")
+def test_it_goes_through_study_report_and_mlflow(project, write_study):
+    matrix = {"dataset": ["cortex-toy"], "model": ["toy"]}
+    study = write_study(matrix=matrix, report={"metrics": ["dice", "volume_similarity"]})
+    assert main(["run", str(study), "--workers", "1"]) == 0
+    rows = harness.results.load("micro")
+    scored = rows[rows["metric"] == "volume_similarity"]
+    assert scored["value"].between(0, 1).all()
+    assert set(scored.loc[scored["status"] == "scored", "implementation"]) == {"toy-metric 0.1; empty: worst"}
+    assert main(["report", "micro", "--no-figures"]) == 0
+    report = project / "results/reports/micro/default"
+    assert "Volume similarity" in (report / "report.html").read_text()
+    means = pd.read_csv(report / "csv" / "means.csv")
+    assert "volume_similarity" in set(means["metric"])
+    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (experiment,) = [found for found in client.search_experiments() if found.name == "micro"]
+    shown = [run.data.metrics for run in client.search_runs([experiment.experiment_id])]
+    assert any("volume_similarity/mean" in metrics for metrics in shown)
+
+
+def test_ours_are_registered_under_their_names():
+    assert set(METRICS.names()) >= OURS
+    assert {METRICS.get(name).name for name in OURS} == OURS
+
+
+def test_names_need_no_import_of_what_computes():
+    code = (
+        "import sys; from harness.study.schema import Study; from harness.evaluation import METRICS; METRICS.names()\n"
+        "heavy = {'scipy', 'torch', 'harness.evaluation.region', 'harness.evaluation.builtin_metrics'}\n"
+        "assert not heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_editor_s_schema_completes_ours_and_allows_others():
+    schema = json.loads(PATH.read_text())
+    ours, others = schema["$defs"]["ReportSettings"]["properties"]["metrics"]["items"]["anyOf"]
+    assert set(ours["enum"]) == OURS
+    assert others == {"type": "string"}
+
+
+def test_a_function_that_is_not_there_is_named_with_its_metric():
+    metric = Metric("lost", "Lost", measure="harness.evaluation.overlap:nowhere", implementation="none")
+    with pytest.raises(HarnessError, match="lost") as error:
+        metric.value(None)
+    assert "nowhere" in error.value.message
