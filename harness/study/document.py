@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -154,20 +153,14 @@ def _collect_merged(node: yaml.Node, path: Key, lines: dict[Key, int], source: s
 
 def _fields_at(model: type[BaseModel], path: Key) -> list[str]:
     """Returns the field names of the model nested at ``path``."""
-    current: type[BaseModel] | None = model
-    for part in path:
-        if current is None or not isinstance(part, str) or part not in current.model_fields:
-            continue  # a list index, a mapping key, or the tag of a union
-        current = _model_in(current.model_fields[part].annotation) or current
-    return list(current.model_fields) if current is not None else []
+    for part in path:  # a list index, a mapping key and the tag of a union name no field
+        field = model.model_fields.get(str(part))
+        model = (_model_in(field.annotation) if field is not None else None) or model
+    return list(model.model_fields)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Finds the model class inside ``X``, ``list[X]``, ``X | None`` and the like."""
+    """Returns the model class inside ``X``, ``list[X]``, ``X | None`` and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if typing.get_origin(annotation) in {types.UnionType, typing.Union, list, tuple, dict}:
-        for argument in typing.get_args(annotation):
-            if (found := _model_in(argument)) is not None:
-                return found
-    return None
+    return next(filter(None, map(_model_in, typing.get_args(annotation))), None)

@@ -133,6 +133,7 @@ def test_leading_all_means_each_modality_in_turn(study):
         ("protocol: demo", "protocol: demmo", 3, "Did you mean 'demo'?"),
         ("protocol: demo", "protocol: {base: demo, training: {epoch: 3}}", 3, "Did you mean 'epochs'?"),
         ("dataset: [cortex]", "dataset: [cortx]", 5, "Did you mean 'cortex'?"),
+        ("dataset: [cortex]", "dataset: [{nam: cortex}]", 5, "Did you mean 'name'?"),
         ("name: toy, label: A", "name: toi, label: A", 7, "Did you mean 'toy'?"),
         ("width: 8", "widht: 8", 8, "Did you mean 'width'?"),
         ("width: 8", "width: 0", 8, "harness models show toy"),
@@ -213,6 +214,14 @@ def test_protocols_beside_the_study_are_found_and_may_build_on_shipped_ones(stud
     loaded = load_study(study(GOOD.replace("protocol: demo", "protocol: mine")))
     assert loaded.protocol.training.epochs == 3
     assert loaded.protocol.training.optimiser == load_protocol("demo").training.optimiser
+
+
+def test_a_value_tuned_for_a_network_is_refused_with_the_networks_line(study, project):
+    (project / "protocols").mkdir()
+    per_model = "per_model: {toy: {cortex: {training: {optimiser: {lr: -1}}}}}"
+    (project / "protocols" / "tuned.yaml").write_text(f"base: demo\n{per_model}\n")
+    with pytest.raises(StudyError, match=r"study\.yaml:7: tuned: 'training\.optimiser\.lr'"):
+        load_study(study(GOOD.replace("protocol: demo", "protocol: tuned")))
 
 
 def test_a_protocol_that_builds_on_itself_is_refused(study, project):
