@@ -138,7 +138,7 @@ def parse_regions(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         values = tuple(int(value) for value in match[2].split(",")) if match else ()
         if match is None or match[1] in regions or not all(0 < value < 256 for value in values):
             raise HarnessError(
-                f"'{text}' is no region, or is there twice.",
+                f"Invalid region '{text}': unreadable, or given twice.",
                 hint="Write a name and its label values from 1 to 255: --regions 'WT=1,2,3' --regions 'ET=3'",
             )
         regions[match[1]] = values
@@ -237,7 +237,7 @@ def to_rows(
     method: str,
     patient: str | None = None,
 ) -> pd.DataFrame:
-    """Returns one row a case, region and metric, as ``harness report --with`` reads them.
+    """Returns one row per case, region and metric, as ``harness report --with`` reads them.
 
     Args:
         scored: Cases and their scores.
@@ -272,7 +272,7 @@ def _patient(case: str, pattern: str | None) -> str:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row a region and metric, in the order scored: means over cases, without what a policy skips.
+    """Returns one row per region and metric, in the order scored: means over cases, without what a policy skips.
 
     Returns:
         Columns ``region, metric, n, mean, sd, median, missing, empty, skipped``; ``n`` counts the cases of the mean.

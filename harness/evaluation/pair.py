@@ -38,7 +38,7 @@ class MaskPair:
     Args:
         prediction: Mask of any number of dimensions; foreground where not zero.
         truth: Mask of the same shape.
-        spacing: Voxel size in mm, one value an axis.
+        spacing: Voxel size in mm, one value per axis.
 
     Raises:
         ValueError: The shapes differ.

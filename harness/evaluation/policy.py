@@ -53,7 +53,7 @@ class EmptyPolicy:
         Args:
             status: Why it is unmeasured.
             shape: Voxels along each axis.
-            spacing: Voxel size in mm, one value an axis.
+            spacing: Voxel size in mm, one value per axis.
 
         Returns:
             The distance in mm. For a missing prediction no less than the diagonal of the image, the bound of every

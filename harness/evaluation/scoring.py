@@ -52,7 +52,7 @@ def score_case(
         prediction: Label map of integers, of the shape of ``truth``; ``None`` where there is none, which scores worst.
         truth: Label map of integers, (X, Y) or (X, Y, Z).
         regions: Labels of each region by its name; regions may overlap.
-        spacing: Voxel size in mm, one value an axis.
+        spacing: Voxel size in mm, one value per axis.
         policy: Values of empty regions and missing predictions.
         metrics: Names of the metrics.
 

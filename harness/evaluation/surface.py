@@ -31,7 +31,7 @@ def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]
     Args:
         prediction: Mask of any number of dimensions; foreground where not zero.
         truth: Mask of the same shape.
-        spacing: Voxel size in mm, one value an axis.
+        spacing: Voxel size in mm, one value per axis.
 
     Returns:
         The distance in mm.

@@ -32,7 +32,7 @@ def distances_both_ways(
     Args:
         first: Points, C-contiguous, with :data:`REACH` voxels of background on every side; at least one point.
         second: Points on the same grid; at least one.
-        spacing: Voxel size in mm, one value an axis.
+        spacing: Voxel size in mm, one value per axis.
 
     Returns:
         Distances in mm of the points of the first mask and their flat indices in raster order, then of the second.

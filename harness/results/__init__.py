@@ -3,7 +3,7 @@
 In a notebook::
 
     import harness.results
-    rows = harness.results.load("ablation_tcfaf")     # a pandas DataFrame, one row a case, region and metric
+    rows = harness.results.load("ablation_tcfaf")     # a pandas DataFrame, one row per case, region and metric
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def load(study: str | None = None, profile: str | None = None, results: Path | s
         results: The results folder.
 
     Returns:
-        One row a cell, case, region and metric; :data:`harness.results.schema.CASE_COLUMNS` says what each column
+        One row per cell, case, region and metric; :data:`harness.results.schema.CASE_COLUMNS` says what each column
         means.
 
     Raises:

@@ -1,6 +1,6 @@
 """The tables of the results store: their columns and what each one means.
 
-``cases`` is the one long table everything else is computed from: one row a cell, case, region and metric. It is
+``cases`` is the one long table everything else is computed from: one row per cell, case, region and metric. It is
 written by a cell when it finishes and never changed. Study-level words (study, profile, label) are joined on loading,
 because a cell belongs to every study that asks for it.
 """
@@ -57,7 +57,7 @@ SUBSET_COLUMNS: Mapping[str, str] = {
     "default_leading": "the dataset's own leading modality",
 }
 
-#: One row a cell of the study, whatever became of it.
+#: One row per cell of the study, whatever became of it.
 CELL_COLUMNS: Mapping[str, str] = {
     "study": "study name",
     "profile": "profile of the study",
@@ -93,7 +93,7 @@ CELL_COLUMNS: Mapping[str, str] = {
     "finished": "UTC time, ISO 8601",
 }
 
-#: One row an epoch of a cell; ``val_dice`` is NaN where the epoch was not validated.
+#: One row per epoch of a cell; ``val_dice`` is NaN where the epoch was not validated.
 HISTORY_COLUMNS: Mapping[str, str] = {
     "cell": "identity of the cell",
     "epoch": "1-based",
@@ -131,8 +131,8 @@ class StudyResults:
         metrics: Metrics to report, in order.
         labels: Variant labels in table order.
         cases: Per-case rows, columns of :data:`CASE_COLUMNS`.
-        cells: One row a cell, columns of :data:`CELL_COLUMNS`.
-        history: One row an epoch, columns of :data:`HISTORY_COLUMNS`.
+        cells: One row per cell, columns of :data:`CELL_COLUMNS`.
+        history: One row per epoch, columns of :data:`HISTORY_COLUMNS`.
         floors: Rows of :data:`FLOOR_COLUMNS`.
         datasets: Facts by dataset name.
         overlays: Cell to the file of its :class:`harness.results.overlay.Overlay`.

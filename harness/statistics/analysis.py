@@ -218,7 +218,7 @@ def summaries_of(found: Patients, means: NDArray[np.float64] | None = None) -> d
     """Summaries of all methods with results.
 
     Args:
-        found: One value a patient and method.
+        found: One value per patient and method.
         means: Bootstrap means of ``found.values``; drawn here by default.
     """
     complete = found.values.columns

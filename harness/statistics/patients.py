@@ -1,4 +1,4 @@
-"""From the long table of results to one value a patient and method.
+"""From the long table of results to one value per patient and method.
 
 Results are placed in a dense grid (methods x folds x seeds x cases x regions) by their names, never by row order, so
 that every later sum has the same terms in the same order whatever the order of the rows.
@@ -80,7 +80,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Patients:
-    """One value a patient and method: cases of a patient and seeds averaged.
+    """One value per patient and method: cases of a patient and seeds averaged.
 
     Attributes:
         values: Patients x methods that have every result, both sorted by name.
@@ -167,7 +167,7 @@ def patient_table(
     regions: Sequence[str] | None = None,
     unfinished: Collection[str] = (),
 ) -> Patients:
-    """One value a patient and method.
+    """One value per patient and method.
 
     A method with fewer results than the finished ones have between them is not compared: its mean would stand on other
     cases than theirs.

@@ -156,7 +156,7 @@ def test_an_affine_in_single_precision_is_the_same_grid(folders):
 def test_mistakes_are_refused(folders, tmp_path):
     found, truth = folders
     for wrong in (["WT"], ["WT=0"], ["WT=1,2", "WT=3"], ["WT=300"]):
-        with pytest.raises(HarnessError, match="is no region"):
+        with pytest.raises(HarnessError, match="Invalid region"):
             parse_regions(wrong)
     with pytest.raises(HarnessError, match="Either a dataset or regions"):
         convention_of(None, {})

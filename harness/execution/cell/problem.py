@@ -54,7 +54,7 @@ class Trained:
     Attributes:
         predict: Name of a test case and the case to its label map (X, Y, Z) on the native grid.
         save_weights: Writes the weights to a ``.safetensors`` path.
-        history: One entry an epoch; empty where nothing was trained.
+        history: One entry per epoch; empty where nothing was trained.
         parameters: Trainable parameters.
         ranks: Processes that trained together.
     """

@@ -114,7 +114,7 @@ def train_for_validation(
     """Trains as :func:`train_network` does, to the end or until an epoch, and never opens a test case.
 
     Returns:
-        One entry an epoch, and the validation scores of the weights that would be tested if training ended here.
+        One entry per epoch, and the validation scores of the weights that would be tested if training ended here.
 
     Raises:
         HarnessError: Something the user can put right.

@@ -17,7 +17,7 @@ LOST_RETRIES = 3
 RETRIED_ALWAYS = frozenset({"lost", "stopped"})
 
 #: Ends after which another attempt, from the last checkpoint, may fare better. What is wrong with the study, a loss
-#: that is no number and a full disk stay as they are.
+#: that is NaN and a full disk stay as they are.
 RETRIED_IF_ASKED = frozenset({"exception", "out_of_memory", "timeout", "killed", *RETRIED_ALWAYS})
 
 _TORCH_CANNOT_WRITE = ("PytorchStreamWriter failed writing", "unexpected pos")
