@@ -113,7 +113,7 @@ def test_a_cell_that_is_stopped_while_it_is_tested_goes_on_with_testing(write_st
         compute()
     assert cell.status() == "interrupted"
     assert not list(cell.path.glob(".*.tmp"))
-    monkeypatch.setattr(Trainer, "_step", lambda *_: pytest.fail("the training is over"), raising=True)
+    monkeypatch.setattr(Trainer, "train_step", lambda *_: pytest.fail("the training is over"), raising=True)
     run_cell(planned.spec, cell, project / "cache", "cpu")
     assert cell.status() == "done"
 

@@ -286,5 +286,5 @@ def test_results_of_a_stranger_are_an_error(ablation: StudyResults) -> None:
 
 
 def test_an_unknown_metric_is_an_error(ablation: StudyResults) -> None:
-    with pytest.raises(HarnessError, match="no style"):
+    with pytest.raises(HarnessError, match="Unknown metric"):
         analyse_study(replace(ablation, metrics=("dice", "hd59")))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.cli import main
-from harness.execution.missing_modalities import PYTHON as OF_MISSING
-from harness.execution.workers.distributed import PYTHON as OF_PEERS
+from harness.execution.workers.distributed import PYTHON as OF_RANKS
+from harness.execution.workers.fork_server import PYTHON as OF_FORK_SERVER
+from harness.execution.workers.process import PYTHON as OF_WORKERS
 from harness.execution.workers.process import _start
 
 
@@ -23,5 +24,5 @@ def test_a_module_beside_the_study_hides_no_package(toys, write_study, project, 
 
 
 def test_every_process_of_ours_is_started_so():
-    assert "-P" in OF_MISSING
-    assert "-P" in OF_PEERS
+    for command in (OF_FORK_SERVER, OF_RANKS, OF_WORKERS):
+        assert "-P" in command
