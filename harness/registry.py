@@ -1,4 +1,4 @@
-"""Finds segmenters and datasets through entry points, ours and third parties' alike, and imports what they name."""
+"""Finds plug-ins (segmenters, datasets, engines) through entry points, ours too, and imports what they name."""
 
 from __future__ import annotations
 
