@@ -1,4 +1,4 @@
-"""Missing modalities in a report: numbers worked out by hand, groups kept apart, failures seen, every form."""
+"""Missing modalities in a report: numbers worked out by hand, groups kept apart, failures seen, every format."""
 
 from __future__ import annotations
 

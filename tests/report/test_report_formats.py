@@ -281,8 +281,8 @@ def test_every_table_of_every_form_compiles_alone(every_form: StudyResults, tmp_
     written = [
         path for path in write_report(every_form, tmp_path, ["latex"], figures=False).files if path.suffix == ".tex"
     ]
-    forms = {path.stem.rsplit("-", 1)[0] for path in written}
-    assert forms >= {
+    kinds = {path.stem.rsplit("-", 1)[0] for path in written}
+    assert kinds >= {
         "means", "medians", "efficiency", "published", "comparisons-dice", "differences-hd95", "ablation-aahn",
         "leading-AAHN", "ranks-dice",
     }  # fmt: skip
@@ -365,7 +365,7 @@ def test_write_returns_what_it_wrote_and_leaves_nothing_else(report: tuple[Path,
             "means",
             "medians",
             "efficiency",
-            *(f"{form}-{metric}" for form in ("differences", "comparisons") for metric in ("dice", "hd95")),
+            *(f"{kind}-{metric}" for kind in ("differences", "comparisons") for metric in ("dice", "hd95")),
         )
     }
     names = {path.relative_to(folder).as_posix() for path in written}
