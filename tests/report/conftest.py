@@ -24,7 +24,7 @@ from harness.results.schema import (
 
 REGIONS = ("Cortex", "White")
 
-#: Dice by label, one tuple a case: (Cortex, White). HD95 is ten times (1 - Dice).
+#: Dice by label, one tuple per case: (Cortex, White). HD95 is ten times (1 - Dice).
 SCORES: Mapping[str, Sequence[tuple[float, float]]] = {
     "w/o T-CFAF": [(0.60, 0.80), (0.62, 0.84), (0.70, 0.82)],
     "+ CA": [(0.70, 0.90), (0.72, 0.88), (0.74, 0.92)],
@@ -75,7 +75,7 @@ class StudyBuilder:
         row_status: str = "scored",
         epochs: int = 0,
     ) -> str:
-        """Adds a cell with one tuple of Dice (one number a region) for each case; returns its identity."""
+        """Adds a cell with one tuple of Dice (one number per region) for each case; returns its identity."""
         name = f"{dataset}-{label}-{leading}-{fold}-{seed}"
         if label not in self.labels:
             self.labels.append(label)
@@ -188,8 +188,8 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
 
 
 @pytest.fixture(scope="session")
-def every_form() -> StudyResults:
-    """A study that every form of table has something to say about: two datasets, an ablation, two leading modalities.
+def every_table() -> StudyResults:
+    """A study with every kind of table: two datasets, an ablation, two leading modalities.
 
     Twenty patients, one network that failed and one that lacks a result.
     """

@@ -73,7 +73,7 @@ def test_the_report_knows_every_registered_metric() -> None:
 
 
 @pytest.mark.parametrize("metric", METRIC_NAMES)
-def test_every_form_names_the_metric_with_its_unit_and_direction(texts: dict[str, str], metric: str) -> None:
+def test_every_format_names_the_metric_with_its_unit_and_direction(texts: dict[str, str], metric: str) -> None:
     style = metric_style(metric)
     assert f"{style.heading} WT {style.arrow}" in texts["tables.md"]
     assert f'<th scope="colgroup" colspan="2">{style.pointed}</th>' in texts["report.html"]
@@ -87,7 +87,7 @@ def test_every_form_names_the_metric_with_its_unit_and_direction(texts: dict[str
     assert set(means["better"]) == {"higher" if style.higher_is_better else "lower"}
 
 
-def test_values_are_printed_in_a_sensible_form(results: StudyResults) -> None:
+def test_values_are_printed_readably(results: StudyResults) -> None:
     means = build_tables(analyse_study(results))[0]
     shown = {
         row.header[0]: {
@@ -107,7 +107,7 @@ def test_values_are_printed_in_a_sensible_form(results: StudyResults) -> None:
     assert {entry.text for entry in shown["broken"].values()} == {"failed"}
 
 
-def test_what_is_odd_is_said_in_every_form(texts: dict[str, str]) -> None:
+def test_what_is_odd_is_said_in_every_format(texts: dict[str, str]) -> None:
     for name in ("tables.md", "report.html", "latex/means-invented.tex"):
         said = texts[name].replace("\\", "").replace("textsuperscript{dag}", "†")
         assert "Of 864 results 3 had no prediction and count as worst, 3 had an empty region" in said

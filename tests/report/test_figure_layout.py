@@ -17,9 +17,8 @@ from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
 from harness.report.figures.figure import Drawing
-from harness.report.figures.images import qualitative
 from harness.report.figures.images.overlays import overlay_figure
-from harness.report.figures.images.qualitative import qualitative_grid
+from harness.report.figures.images.qualitative import CONFUSED, MISSED, SURPLUS, qualitative_grid
 from harness.report.figures.leading_modality import leading_map
 from harness.report.figures.learning_curves import training_curves
 from harness.report.figures.paired_differences import paired_differences
@@ -71,7 +70,7 @@ def texts(figure: Figure) -> Iterator[Text]:
     figure.draw_without_rendering()
     found = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
     for axes in figure.axes:
-        found += [axes.title, axes._left_title, *axes.texts]
+        found += [child for child in axes.get_children() if isinstance(child, Text)]
         if axes.axison:
             for axis in (axes.xaxis, axes.yaxis):
                 low, high = sorted(axis.get_view_interval())
@@ -120,7 +119,7 @@ def lightness(colour: str) -> float:
 
 def test_labels_and_errors_differ_in_grey() -> None:
     labels = [lightness(label_colour(value)) for value in (1, 2, 3, 4)]
-    errors = [lightness(each) for each in (qualitative._CONFUSED, qualitative._MISSED, qualitative._SURPLUS)]
+    errors = [lightness(each) for each in (CONFUSED, MISSED, SURPLUS)]
     for series in (labels, errors):
         assert all(bright - dark > 0.07 for bright, dark in pairwise(series))
     # Errors are drawn on an image that is darkened to a third.

@@ -11,7 +11,7 @@ from harness.report.analysis.p_values import p_statement, p_text, starred_p
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
-from harness.report.figures.images.surfaces import _draw, _nested
+from harness.report.figures.images.surfaces import draw_surfaces, nested_labels
 from harness.report.figures.leading_modality import leading_map
 from harness.report.figures.paired_differences import paired_differences
 from harness.report.figures.rank_stability import rank_stability
@@ -93,8 +93,8 @@ def nested_balls() -> np.ndarray:
 
 def test_the_outer_of_nested_surfaces_are_seen_through() -> None:
     labels = nested_balls()
-    assert _nested(labels) == {1: set(), 2: {1, 3}, 3: {1}}
-    figure = _draw({"Truth": labels}, (1.0, 1.0, 1.0), ("background", "core", "oedema", "rim"))
+    assert nested_labels(labels) == {1: set(), 2: {1, 3}, 3: {1}}
+    figure = draw_surfaces({"Truth": labels}, (1.0, 1.0, 1.0), ("background", "core", "oedema", "rim"))
     meshes = sorted(figure.axes[0].collections, key=lambda mesh: mesh.get_zorder())
     opacities = [mesh.get_alpha() for mesh in meshes]
     assert opacities == sorted(opacities)
@@ -105,8 +105,8 @@ def test_the_outer_of_nested_surfaces_are_seen_through() -> None:
 def test_surfaces_side_by_side_are_solid() -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[2:8, 2:18, 2:18], labels[11:18, 2:18, 2:18] = 1, 2
-    assert _nested(labels) == {1: set(), 2: set()}
-    figure = _draw({"Truth": labels}, (1.0, 1.0, 1.0), ("background", "left", "right"))
+    assert nested_labels(labels) == {1: set(), 2: set()}
+    figure = draw_surfaces({"Truth": labels}, (1.0, 1.0, 1.0), ("background", "left", "right"))
     assert {mesh.get_alpha() for mesh in figure.axes[0].collections} == {1}
 
 

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
-import struct
+import io
+import re
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 
 from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.figure import Drawing, palette, render
 from harness.report.figures.images.overlays import overlay_figure
 from harness.report.figures.images.slices import slice_dice
-from harness.report.figures.images.surfaces import _surface
+from harness.report.figures.images.surfaces import surface_mesh
 from harness.report.figures.learning_curves import training_curves
 from harness.results.schema import StudyResults
 
@@ -23,7 +26,7 @@ def draw(function, results: StudyResults) -> Drawing | None:
     return function(study, study.views["cortex"])
 
 
-def test_boxes_one_axes_a_metric_one_box_a_variant_and_region(ablation: StudyResults) -> None:
+def test_boxes_one_axes_per_metric_one_box_per_variant_and_region(ablation: StudyResults) -> None:
     drawing = draw(box_plot, ablation)
     assert drawing is not None
     assert len(drawing.figure.axes) == 2
@@ -69,7 +72,7 @@ def test_nothing_to_draw_is_none(builder) -> None:
     assert [draw(each, results) for each in (box_plot, training_curves, overlay_figure)] == [None] * 3
 
 
-def test_curves_have_one_line_a_cell(builder) -> None:
+def test_curves_have_one_line_per_cell(builder) -> None:
     for label in ("A", "B"):
         for seed in (0, 1, 2):
             builder.cell(label, [(0.5, 0.5)], seed=seed, epochs=5)
@@ -87,11 +90,16 @@ def test_the_dash_of_a_curve_is_that_of_its_legend(builder) -> None:
         builder.cell(label, [(0.5, 0.5)], epochs=5)
     drawing = draw(training_curves, builder.build())
     assert drawing is not None
-    # Matplotlib keeps the dash nowhere else: its public style is "--" for all.
-    drawn = [line._unscaled_dash_pattern for line in drawing.figure.axes[0].lines]
-    named = [line._unscaled_dash_pattern for line in drawing.figure.legends[0].get_lines()]
-    assert drawn == named
-    assert len({str(dash) for dash in drawn}) == 3
+    file = io.StringIO()
+    drawing.figure.savefig(file, format="svg")
+    dashes = []
+    for colour in (to_hex(line.get_color()) for line in drawing.figure.legends[0].get_lines()):
+        styles = re.findall(rf'style="fill: none;([^"]*)stroke: {colour};', file.getvalue())
+        # Loss and validation Dice, and the line of the legend.
+        assert len(styles) == 3
+        dashes.append(set(styles))
+    assert [len(each) for each in dashes] == [1, 1, 1]
+    assert len(set.union(*dashes)) == 3
 
 
 def test_overlay_shows_modalities_truth_and_predictions(ablation: StudyResults) -> None:
@@ -125,23 +133,22 @@ def test_slice_dice_is_the_mean_over_labels() -> None:
     assert slice_dice(truth * 0, prediction * 0) == 1
 
 
-def test_files_are_a_vector_pdf_and_a_sharp_png(ablation: StudyResults) -> None:
-    drawing = draw(box_plot, ablation)
-    assert drawing is not None
-    files = render(drawing.figure)
-    assert files["pdf"].startswith(b"%PDF")
-    assert b"/Subtype /Image" not in files["pdf"]
-    width, height = struct.unpack(">II", files["png"][16:24])
+def test_files_are_a_vector_pdf_and_a_sharp_png(report: tuple[Path, list[Path]]) -> None:
+    figures = report[0] / "figures"
+    pdf = (figures / "boxes_cortex.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Subtype /Image" not in pdf
+    with Image.open(figures / "boxes_cortex.png") as image:
+        width, height = image.size
     assert width >= 700
     assert height >= 700
 
 
 def test_drawing_leaves_matplotlib_as_it_was(ablation: StudyResults) -> None:
     before = dict(mpl.rcParams)
-    for each in (box_plot, training_curves, overlay_figure):
-        drawing = draw(each, ablation)
-        assert drawing is not None
-        render(drawing.figure)
+    drawings = [draw(each, ablation) for each in (box_plot, training_curves, overlay_figure)]
+    assert None not in drawings
+    render(drawings[1].figure)
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
 
@@ -157,6 +164,6 @@ def test_a_label_of_a_single_voxel_has_a_surface():
     """Between the steps of a coarse mesh there is nothing to find; the report of a short training has such labels."""
     mask = np.zeros((150, 150, 150), bool)
     mask[70, 71, 72] = True
-    vertices, faces = _surface(mask, (1.0, 1.0, 2.0))
+    vertices, faces = surface_mesh(mask, (1.0, 1.0, 2.0))
     assert len(faces) > 0
     np.testing.assert_allclose(vertices.mean(axis=0), (71, 72, 146))

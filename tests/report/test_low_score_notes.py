@@ -28,10 +28,11 @@ def low(builder, losses=(), steps=10):
 
 def test_a_falling_loss_and_a_region_that_was_never_found_are_named(builder):
     losses = [2.0, 2.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6]  # the last quarter lies a quarter below the one before
-    assert notes(low(builder, losses)) == [
-        "slow has a mean Dice of 0.350: Cortex found in no case; when training ended after 80 steps its loss still "
-        "fell, by 25% over the last quarter and its validation Dice was 0.250."
-    ]
+    (note,) = notes(low(builder, losses))
+    assert note.startswith("slow ")
+    for fact in ("0.350", "Cortex found in no case", "80 steps", "still fell, by 25%", "validation Dice was 0.250"):
+        assert fact in note
+    assert "White" not in note
 
 
 def test_a_loss_that_has_settled_is_called_so(builder):
@@ -44,7 +45,9 @@ def test_three_epochs_show_no_trend(builder, losses):
 
 
 def test_without_a_history_the_regions_alone_speak(builder):
-    assert notes(low(builder)) == ["slow has a mean Dice of 0.350: Cortex found in no case."]
+    (note,) = notes(low(builder))
+    assert "Cortex found in no case" in note
+    assert "training" not in note
 
 
 def test_who_scored_well_and_who_has_no_mean_needs_no_explanation(builder):
@@ -63,4 +66,4 @@ def test_seeds_of_one_variant_are_told_from_those_of_another(builder):
 def test_the_table_of_means_carries_the_words(builder):
     study = analyse_study(low(builder, [2.0, 1.0, 0.5, 0.25]))
     (table,) = mean_tables(study, study.views["cortex"])
-    assert any(note.startswith("slow has a mean Dice of 0.350") for note in table.notes)
+    assert any(note.startswith("slow ") and "0.350" in note for note in table.notes)

@@ -184,7 +184,7 @@ def test_fillings_of_one_network_stand_side_by_side(results):
     assert [column.title for column in found.columns] == ["AAHN, filled by zeros", "AAHN, filled by mean", "U-Net"]
 
 
-def test_the_heat_map_shows_every_mean_in_one_panel_a_training(results):
+def test_the_heat_map_shows_every_mean_in_one_panel_per_training(results):
     study = analyse_study(results)
     drawing = missing_map(study, study.views["gliomas"])
     panels = [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]
@@ -196,7 +196,7 @@ def test_the_heat_map_shows_every_mean_in_one_panel_a_training(results):
     assert panels[0].collections[0].get_clim() == panels[1].collections[0].get_clim()
 
 
-def test_every_form_holds_the_tables_and_the_long_form_their_numbers(results, tmp_path):
+def test_every_format_holds_the_tables_and_the_csv_file_their_numbers(results, tmp_path):
     write_report(results, tmp_path)
     for name in ("tables.md", "tables.tex", "report.html"):
         assert "over all tested sets that lack at least one" in (tmp_path / name).read_text()

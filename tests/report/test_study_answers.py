@@ -1,4 +1,4 @@
-"""What of a publication a study answers stands in every form of its report."""
+"""What of a publication a study answers stands in every format of its report."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from harness.results.reading import load_results
 from harness.results.schema import StudyResults
 from harness.results.store import Store
 
-FORMS = ("report.html", "tables.md", "tables.tex", "latex/means-cortex.tex")
+FILES = ("report.html", "tables.md", "tables.tex", "latex/means-cortex.tex")
 
 
-def test_every_form_says_what_the_study_answers(ablation: StudyResults, tmp_path: Path) -> None:
+def test_every_format_says_what_the_study_answers(ablation: StudyResults, tmp_path: Path) -> None:
     write_report(replace(ablation, answers="Table IX of the paper"), tmp_path, figures=False)
-    for form in FORMS:
-        assert "Answers: Table IX of the paper" in (tmp_path / form).read_text(encoding="utf-8"), form
+    for name in FILES:
+        assert "Answers: Table IX of the paper" in (tmp_path / name).read_text(encoding="utf-8"), name
 
 
 def test_a_study_that_answers_nothing_published_says_nothing(ablation: StudyResults, tmp_path: Path) -> None:
     write_report(ablation, tmp_path, figures=False)
-    for form in FORMS:
-        assert "Answers:" not in (tmp_path / form).read_text(encoding="utf-8"), form
+    for name in FILES:
+        assert "Answers:" not in (tmp_path / name).read_text(encoding="utf-8"), name
 
 
 def test_joint_reports_answer_what_their_studies_answer(ablation: StudyResults) -> None:

@@ -20,10 +20,10 @@ from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline
 from harness.report.figures.images.slices import labels_in, shared_window, show_grey, slice_dice
 from harness.results.overlay import Overlay
 
-__all__ = ["qualitative_grid"]
+__all__ = ["CONFUSED", "MISSED", "SURPLUS", "qualitative_grid"]
 
-#: What a prediction says too much, too little, or under another name: steps of lightness above the darkened image.
-_SURPLUS, _MISSED, _CONFUSED = "#E0475B", "#B9A5FF", "#FFFFFF"
+#: Colours of voxels that are predicted in excess, missed, or under another label, lighter than the darkened image.
+SURPLUS, MISSED, CONFUSED = "#E0475B", "#B9A5FF", "#FFFFFF"
 #: Variants a figure; more would make the panels too small to judge.
 _MAX_VARIANTS = 12
 #: Inches along the side of a panel.
@@ -124,9 +124,9 @@ def _errors(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[
     shown = np.zeros((*truth.shape, 4))
     wrong = truth != prediction
     for colour, place in (
-        (_SURPLUS, wrong & (truth == 0)),
-        (_MISSED, wrong & (prediction == 0)),
-        (_CONFUSED, wrong & (truth > 0) & (prediction > 0)),
+        (SURPLUS, wrong & (truth == 0)),
+        (MISSED, wrong & (prediction == 0)),
+        (CONFUSED, wrong & (truth > 0) & (prediction > 0)),
     ):
         shown[place] = to_rgba(colour)
     return shown
@@ -135,9 +135,9 @@ def _errors(truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[
 def _handles(present: list[int], names: tuple[str, ...]) -> list[Patch | Line2D]:
     handles: list[Patch | Line2D] = [Patch(facecolor=label_colour(value), label=names[value]) for value in present]
     handles += [
-        Patch(facecolor=_SURPLUS, edgecolor=INK, linewidth=0.4, label="errors: too much"),
-        Patch(facecolor=_MISSED, edgecolor=INK, linewidth=0.4, label="errors: missed"),
+        Patch(facecolor=SURPLUS, edgecolor=INK, linewidth=0.4, label="errors: too much"),
+        Patch(facecolor=MISSED, edgecolor=INK, linewidth=0.4, label="errors: missed"),
     ]
     if len(present) > 1:
-        handles.append(Patch(facecolor=_CONFUSED, edgecolor=INK, linewidth=0.4, label="errors: wrong label"))
+        handles.append(Patch(facecolor=CONFUSED, edgecolor=INK, linewidth=0.4, label="errors: wrong label"))
     return handles

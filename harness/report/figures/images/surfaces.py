@@ -23,7 +23,7 @@ from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.results.overlay import Overlay
 
-__all__ = ["surface_view"]
+__all__ = ["draw_surfaces", "nested_labels", "surface_mesh", "surface_view"]
 
 _COLUMNS = 4
 #: Voxels along the longest side of what is meshed: finer meshes take minutes to draw and show no more.
@@ -57,7 +57,7 @@ def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     panels = {"Truth": truth[box], **{view.names[each]: volume[box] for each, volume in volumes.items()}}
     title = view.title
     with styled():
-        figure = _draw(panels, spacing, labels)
+        figure = draw_surfaces(panels, spacing, labels)
         headline(figure, f"{title}: case {case}")
     absent = ", ".join(name for variant, name in view.names.items() if variant not in volumes)
     caption = (
@@ -73,7 +73,16 @@ def _volume(path: Path) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
     return np.asanyarray(image.dataobj).astype(np.uint8), tuple(float(size) for size in image.header.get_zooms()[:3])
 
 
-def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], labels: tuple[str, ...]) -> Figure:
+def draw_surfaces(
+    panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], labels: tuple[str, ...]
+) -> Figure:
+    """Draws one panel per label map, all seen from the same point.
+
+    Args:
+        panels: Label maps (X, Y, Z) of one shape by title, the truth first.
+        spacing: Size of a voxel in mm.
+        labels: Name of every label, by its value; background first.
+    """
     columns = min(_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(DOUBLE, 0.4 + rows * 1.05 * DOUBLE / columns)
@@ -81,7 +90,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
     sides = np.array(shape) * spacing
     present: set[int] = set()
     # What lies around another label does so in every panel: the truth is the first.
-    around = _nested(next(iter(panels.values())))
+    around = nested_labels(next(iter(panels.values())))
     inner = {label for nested in around.values() for label in nested}
     for number, (name, volume) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, number + 1, projection="3d", computed_zorder=not inner)
@@ -105,7 +114,7 @@ def _draw(panels: Mapping[str, NDArray[np.uint8]], spacing: tuple[float, ...], l
     return figure
 
 
-def _nested(truth: NDArray[np.uint8]) -> dict[int, set[int]]:
+def nested_labels(truth: NDArray[np.uint8]) -> dict[int, set[int]]:
     """The labels that lie within the span of each label that is larger than they are."""
     labels = [int(value) for value in np.unique(truth) if value]
     spans = {label: truth[box] for label in labels if (box := bounding_box(truth == label)) is not None}
@@ -121,7 +130,7 @@ def _nested(truth: NDArray[np.uint8]) -> dict[int, set[int]]:
 
 
 def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str, opacity: float) -> Poly3DCollection:
-    vertices, faces = _surface(mask, spacing)
+    vertices, faces = surface_mesh(mask, spacing)
     mesh = Poly3DCollection(
         (vertices - np.array(spacing))[faces], facecolors=colour, alpha=opacity, shade=True, linewidths=0
     )
@@ -130,7 +139,7 @@ def _mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...], colour: str, opac
     return mesh
 
 
-def _surface(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+def surface_mesh(mask: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Returns the vertices (V, 3) in mm and triangles (F, 3) of what a mask that is not empty holds."""
     # A border of background closes surfaces that reach the edge of the box.
     padded = np.pad(mask, 1).astype(np.float32)
