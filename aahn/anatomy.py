@@ -16,8 +16,6 @@ from aahn import SEGMENTER
 from aahn.options import LEVELS
 from harness.segmenters.contract import Options, Task
 
-__all__ = ["PARTS", "TO_LITE", "Part", "measure_parts", "total"]
-
 _STAGES = range(LEVELS - 1)
 PARTS: dict[str, tuple[str, ...]] = {
     "Transformer branch, convolutions": (

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["ResidualGroup", "conv_bn_relu", "double_conv", "run", "unscaled_attention"]
-
 
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, bias: bool = True

@@ -17,8 +17,6 @@ from aahn.blocks import unscaled_attention
 from aahn.options import AAHNOptions
 from aahn.tcfaf import CrossModalityAttention
 
-__all__ = ["ConcatFusion", "GraphConvolution", "GraphFusion", "NodeSimilarity", "build_fusion", "reread"]
-
 
 def reread(x: Tensor) -> Tensor:
     """Reads ``(B, R, C)`` as ``(B, C, R)`` in memory order: same values in the same order, not a transpose."""

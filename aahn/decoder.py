@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from aahn.blocks import conv_bn_relu, double_conv, run
 from aahn.options import LEVELS, AAHNOptions
 
-__all__ = ["Decoder", "UpBlock", "segmentation_head"]
-
 
 class UpBlock(nn.Module):
     """Transposed convolution to twice the sides, concatenation of the skip connection, two convolutions.

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from aahn.blocks import ResidualGroup, conv_bn_relu
 from aahn.options import LEVELS, AAHNOptions
 
-__all__ = ["LeadingBranch", "LeadingLevel", "native_entries"]
-
 
 class LeadingLevel(nn.Module):
     """One level of the leading branch; called in two steps, with the fusion between them.

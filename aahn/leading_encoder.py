@@ -31,8 +31,6 @@ from aahn.leading_branch import LeadingLevel, native_entries
 from aahn.options import LEVELS, AAHNOptions
 from harness.errors import StudyError, did_you_mean
 
-__all__ = ["EncoderLeadingBranch", "pretrained_file"]
-
 PREFIX = "smp/"
 PROBE_SIDE = 64  # of the image that finds parameters without a use
 

@@ -29,8 +29,6 @@ from aahn.transformer_branch import TransformerBranch
 from harness.errors import StudyError
 from harness.segmenters.contract import Options, Task
 
-__all__ = ["AAHN", "build"]
-
 
 class AAHN(nn.Module):
     """Two asymmetric encoders, fused at every level, and one decoder.

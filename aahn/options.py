@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from harness.segmenters.contract import Options
 
-__all__ = ["LEVELS", "AAHNOptions"]
-
 LEVELS = 4
 """Resolutions of the encoder: sides of 1/2, 1/4, 1/8 and 1/16 of the patch."""
 

@@ -18,8 +18,6 @@ from aahn.options import LEVELS
 from aahn.transformer_branch import resize_positions
 from harness.segmenters.released import Translation
 
-__all__ = ["DEAD_PREFIXES", "MODULE_NAMES", "our_name", "translate"]
-
 DEAD_PREFIXES = (
     "mutual_trans1.",  # cross-modality attention of level 1: built, never called
     *(f"mutual_trans{level}.lastconv." for level in range(2, LEVELS + 1)),

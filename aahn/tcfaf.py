@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from aahn.blocks import ResidualGroup, unscaled_attention
 from aahn.options import AAHNOptions
 
-__all__ = ["TCFAF", "ChannelAttention", "CrossModalityAttention"]
-
 SQUEEZE_RATIO = 8
 
 

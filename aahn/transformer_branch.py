@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from aahn.blocks import conv_bn_relu, run
 from aahn.options import LEVELS, AAHNOptions
 
-__all__ = ["TransformerBranch", "VisionTransformer", "gather_tokens", "resize_positions", "scatter_tokens"]
-
 
 def gather_tokens(x: Tensor, patch: int) -> Tensor:
     """Cuts a map into strided tokens.

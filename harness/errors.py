@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "HarnessError", "NotFiniteError", "StudyError", "TrainingError", "did_you_mean"]
-
 
 class HarnessError(Exception):
     """An error that the user can correct.

@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_folder", "atomic_path", "hash_of_file", "read_json", "write_json"]
-
 
 def hash_of_file(path: Path) -> str:
     """Returns the first 16 hexadecimal digits of the SHA-256 of a file's content."""

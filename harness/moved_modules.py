@@ -13,8 +13,6 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["MOVED", "install"]
-
 #: Old name to new name; what lies inside a package moves with it.
 MOVED = {
     "harness.execution.engine": "harness.execution.workers.attempt",

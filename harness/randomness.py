@@ -10,8 +10,6 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["derive", "generator"]
-
 
 def derive(seed: int, *purpose: str | int) -> int:
     """Returns a 63-bit seed that is a function of ``seed`` and ``purpose`` on every machine."""

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["without_secrets", "without_tracking_variables"]
-
 _HIDDEN = "***"
 
 #: ``scheme://user:password@host``. Greedy: a password may hold an ``@`` or, unquoted, a slash before one.

@@ -9,8 +9,6 @@ from typing import Any, Generic, TypeVar
 
 from harness.errors import HarnessError, did_you_mean
 
-__all__ = ["Registry", "resolve"]
-
 T = TypeVar("T")
 
 

@@ -28,8 +28,6 @@ from pydantic_core import to_jsonable_python
 
 from harness.errors import HarnessError
 
-__all__ = ["CHANGES_NO_NUMBER", "Added", "Settings", "parse_key_values", "parse_yaml"]
-
 #: Mark of a setting that is never part of an identity: words, and how work is spread.
 CHANGES_NO_NUMBER: Final = "changes no number"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Block", "conv_norm_act"]
-
 BRANCHES = ((1, 1), (3, 1), (5, 1), (3, 2), (3, 4))
 """Kernel size and dilation of every branch."""
 

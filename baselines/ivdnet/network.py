@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from baselines.ivdnet import IVDNetOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["IVDNet", "build"]
-
 LEVELS = 4
 """Encoder levels above the bridge, each followed by max pooling."""
 SMALLEST = 2 ** (LEVELS + 1)

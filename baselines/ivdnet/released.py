@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
-__all__ = ["our_name", "translate"]
-
 _INSIDE_BLOCK = {"conv_1": "entry", "conv_2_output": "merge", "conv_3": "exit"}
 _ENCODER = re.compile(r"down_(\d)_(\d+)(\..+)?")
 _DECODER = re.compile(r"(deconv|up)_(\d)(\..+)?")

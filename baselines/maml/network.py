@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from baselines.maml import MAMLOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["MAML", "build", "plan_strides"]
-
 MIN_FEATURE_MAP = 4
 """No axis is pooled below this many voxels by nnU-Net's planners."""
 UNLIMITED = 999999

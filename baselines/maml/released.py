@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from harness.segmenters.released import Translation
 
-__all__ = ["translate"]
-
 _UNET = re.compile(r"modality_specific_models\.(\d+)\.(.+)")
 _STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(.+)")
 _DECODER_STAGE = re.compile(r"conv_blocks_localization\.(\d+)\.(.+)")

@@ -15,8 +15,6 @@ from dynamic_network_architectures.building_blocks.plain_conv_encoder import Pla
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
 from torch import Tensor, nn
 
-__all__ = ["SLOPE", "ModalityUNet"]
-
 SLOPE = 1e-2
 """Negative slope of every LeakyReLU."""
 

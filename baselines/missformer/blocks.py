@@ -6,8 +6,6 @@ import torch.nn.functional as F
 from timm.models.pvt_v2 import Attention
 from torch import Tensor, nn
 
-__all__ = ["EXPANSION", "Block", "FeedForward"]
-
 EXPANSION = 4
 """Hidden width of a feed-forward, in widths of its input."""
 

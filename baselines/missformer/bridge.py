@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from baselines.missformer.blocks import FeedForward
 
-__all__ = ["BridgeLayer", "join", "split"]
-
 Sizes = Sequence[tuple[int, int]]
 
 

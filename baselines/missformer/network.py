@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from baselines.missformer import MISSFormerOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["DecoderLevel", "EncoderLevel", "MISSFormer", "build"]
-
 WIDTHS = (1, 2, 5, 8)
 """Channels of the levels in units of the option ``width``, and their attention heads."""
 REDUCTIONS = (8, 4, 2, 1)

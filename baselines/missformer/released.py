@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
-__all__ = ["translate"]
-
 RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"backbone\.patch_embed(\d)\.", lambda match: f"encoder.{int(match[1]) - 1}.embed."),
     (r"backbone\.block(\d)\.", lambda match: f"encoder.{int(match[1]) - 1}.blocks."),

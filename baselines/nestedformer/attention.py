@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from baselines.shared.windows import attend, relative_position_index
 
-__all__ = ["Attention", "WindowAttention", "mlp"]
-
 
 def mlp(channels: int, dropout: float) -> nn.Sequential:
     """Returns the MLP of a Transformer block, twice as wide inside.

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from baselines.shared.channel_norm import ChannelNorm
 
-__all__ = ["ACTIVATION", "NORM", "ModalityEncoder"]
-
 ACTIVATION = ("relu", {"inplace": True})
 NORM = ("instance", {"affine": False})
 """Activation and norm of every convolution outside the Transformers, in MONAI's words."""

@@ -13,8 +13,6 @@ from baselines.nestedformer.attention import Attention, WindowAttention, mlp
 from baselines.nestedformer.precision import in_full_precision_on_cpu
 from baselines.shared.windows import in_windows
 
-__all__ = ["CrossModalityAttention", "NMaFA", "SpatialAttention"]
-
 BLOCKS = 2
 """Blocks of tri-oriented attention."""
 

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from baselines.nestedformer import NestedFormerOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["NestedFormer", "build"]
-
 WIDTHS = (1, 1, 2, 4, 8)
 """Channels of every level, full resolution first, in units of the width."""
 REDUCTION = 2 ** (len(WIDTHS) - 1)

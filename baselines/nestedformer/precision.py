@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["in_full_precision_on_cpu"]
-
 
 def in_full_precision_on_cpu(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Calls a function, on the CPU without autocast.

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
-__all__ = ["our_name", "translate"]
-
 _PLACES = (
     (r"encoder\.encoders\b", "encoders"),
     (r"fusion\.spatial_att\b", "nmafa.spatial"),

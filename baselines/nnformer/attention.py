@@ -23,8 +23,6 @@ from baselines.shared.windows import (
     shift_mask,
 )
 
-__all__ = ["Geometry", "SelfAttentionBlock", "SkipAttention", "SkipAttentionBlock", "released_index"]
-
 
 def released_index(window: Sequence[int]) -> Tensor:
     """Returns the rows of the position bias as the authors' code computes them.

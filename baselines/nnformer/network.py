@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from baselines.nnformer import NnFormerOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["BLOCKS", "LEVELS", "NnFormer", "build"]
-
 LEVELS = 4
 """Resolutions of the encoder; the decoder has all but the coarsest."""
 BLOCKS = 2

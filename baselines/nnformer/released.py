@@ -12,8 +12,6 @@ from baselines.nnformer.network import LEVELS
 from harness.errors import HarnessError
 from harness.segmenters.released import Translation
 
-__all__ = ["translate"]
-
 _INDEX = "relative_position_index"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(theirs), ours)

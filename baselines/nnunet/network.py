@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from baselines.nnunet import NnUNetOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["NnUNet", "ResidualNnUNet", "architecture", "build"]
-
 MIN_FEATURE_MAP = 4
 """No axis is pooled below this many voxels; ``UNet_featuremap_min_edge_length`` of nnU-Net's default planner."""
 UNLIMITED = 999999

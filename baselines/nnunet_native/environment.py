@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-__all__ = ["arithmetic", "nnunet_environment", "pools", "processes", "variables"]
-
 PATHS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 POOL = "nnUNet_def_n_proc"
 """Processes of fingerprint and preprocessing."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from baselines.nnunet_native import NnUNetNativeOptions
     from harness.segmenters.external import ExternalProblem
 
-__all__ = ["run"]
-
 NUMBER = int(DATASET[len("Dataset") :][:3])
 PLANS = "nnUNetPlans"
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from baselines.nnunet_native import NnUNetNativeOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["build"]
-
 
 def build(task: Task, options: NnUNetNativeOptions) -> nn.Module:
     """Builds the network of segmenter ``nnunet``: nnU-Net's plan for the protocol's patch and isotropic voxels.

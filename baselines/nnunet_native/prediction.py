@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from baselines.nnunet_native.trainer import ProtocolTrainer
     from harness.segmenters.external import ExternalProblem
 
-__all__ = ["make_predict"]
-
 
 def make_predict(problem: ExternalProblem, trainer: ProtocolTrainer) -> Callable[[str], NDArray[np.uint8]]:
     """Returns the function from a test case's name to its label map.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from harness.segmenters.external import ExternalCase, ExternalProblem
 
-__all__ = ["DATASET", "ENDING", "dataset_json", "export", "file_axes", "from_nnunet", "identifiers", "to_nnunet"]
-
 DATASET = "Dataset001_split"
 """What nnU-Net calls the split; the three digits are its number."""
 ENDING = ".nii.gz"

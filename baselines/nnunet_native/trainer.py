@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from harness.segmenters.external import ExternalProblem
 
-__all__ = ["ProtocolTrainer"]
-
 VALIDATION_SHARE = 5
 """nnU-Net trains on 250 batches an epoch and validates on 50."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["ChannelNorm"]
-
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channels of ``(B, C, *spatial)``."""

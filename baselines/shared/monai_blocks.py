@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["remove_cross_attention"]
-
 
 def remove_cross_attention(block: nn.Module) -> None:
     """Removes the cross-attention parameters of a MONAI block, which are unused here.

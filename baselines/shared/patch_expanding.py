@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["PatchExpanding"]
-
 
 class PatchExpanding(nn.Module):
     """A linear layer without bias, whose output is dealt out to factor x factor tokens; then layer norm.

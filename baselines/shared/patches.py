@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from harness.errors import StudyError
 
-__all__ = ["require_multiples"]
-
 
 def require_multiples(patch_size: tuple[int, ...], unit: int, why: str) -> None:
     """Refuses a patch whose sides are not all multiples of a number.

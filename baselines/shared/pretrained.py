@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from harness.errors import HarnessError, StudyError
 from harness.segmenters.released import read_checkpoint
 
-__all__ = ["load", "read", "wanted"]
-
 
 def wanted(pretrained: str) -> bool:
     """Returns whether the option names a file."""

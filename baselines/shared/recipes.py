@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NNUNET", "NO_AUGMENTATION", "recipe"]
-
 #: Switches off what protocol ``paper`` does to patches.
 NO_AUGMENTATION: Mapping[str, Any] = {
     "p_rotation": 0,

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from harness.segmenters.released import Translation
 
-__all__ = ["rename"]
-
 
 def rename(
     released: Mapping[str, Tensor], our_name: Callable[[str], str], ignored: frozenset[str] = frozenset()

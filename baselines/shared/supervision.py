@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["output_weights"]
-
 
 def output_weights(levels: int) -> list[float]:
     """Returns the weights of outputs, finest first: 1, 1/2, 1/4, ... with the last 0, normalised.

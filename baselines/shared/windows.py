@@ -16,18 +16,6 @@ import torch.nn.functional as F
 from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-__all__ = [
-    "RelativePositionBias",
-    "WindowAttention",
-    "attend",
-    "fit",
-    "in_windows",
-    "merge",
-    "partition",
-    "relative_position_index",
-    "shift_mask",
-]
-
 Size = tuple[int, ...]
 
 MASKED = -100.0

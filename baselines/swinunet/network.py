@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from baselines.swinunet import SwinUNetOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["DecoderLevel", "EncoderLevel", "SwinUNet", "build"]
-
 
 class EncoderLevel(nn.Module):
     """Blocks, then patch merging.

@@ -23,8 +23,6 @@ from baselines.shared.pretrained import load, read
 if TYPE_CHECKING:
     from baselines.swinunet.network import SwinUNet
 
-__all__ = ["load_swin"]
-
 STEM = "embed.proj.weight"
 TABLE = "relative_position_bias_table"
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from baselines.shared.renaming import rename
 from harness.segmenters.released import Translation
 
-__all__ = ["translate"]
-
 WRAPPER = "swin_unet."
 """The released wrapper class holds the network under this name."""
 

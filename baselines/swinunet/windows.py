@@ -5,8 +5,6 @@ from __future__ import annotations
 from baselines.shared.patches import require_multiples
 from harness.errors import StudyError
 
-__all__ = ["TOKEN_SIDE", "choose", "fits"]
-
 TOKEN_SIDE = 4
 """Side of the image patch that becomes one token at the finest level."""
 LEVELS = 4

@@ -10,8 +10,6 @@ from torch.nn import functional
 
 from baselines.transbts import NORM_GROUPS
 
-__all__ = ["ChannelDropout", "PostNormBlock", "PreNormBlock", "UpBlock", "conv_norm_relu"]
-
 
 def conv_norm_relu(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
     """Returns a 3-wide convolution with bias, batch norm and ReLU."""

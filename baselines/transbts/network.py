@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from baselines.transbts import TransBTSOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["BLOCKS_PER_LEVEL", "TransBTS", "build"]
-
 BLOCKS_PER_LEVEL = (1, 2, 2, 4)
 """Residual blocks of the encoder, finest level first; each level but the first halves the resolution."""
 TOKEN_SIDE = 2 ** (len(BLOCKS_PER_LEVEL) - 1)

@@ -10,8 +10,6 @@ from torch.nn import functional
 from baselines.transbts.network import BLOCKS_PER_LEVEL, TransBTS
 from harness.segmenters.released import Translation
 
-__all__ = ["IGNORED_PREFIXES", "MODULE_NAMES", "POSITIONS", "translate"]
-
 IGNORED_PREFIXES = ("linear_encoding.", "pre_head_ln.")
 """Modules of the released network that never enter its output."""
 POSITIONS = "position_encoding.position_embeddings"

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from baselines.transunet import TransUNetOptions
     from harness.segmenters.contract import Task
 
-__all__ = ["TOKEN_SIDE", "DecoderBlock", "TransUNet", "build"]
-
 TOKEN_SIDE = 16
 """Side of the image patch that one token stands for: the ResNet's stride."""
 

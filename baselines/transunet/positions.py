@@ -7,8 +7,6 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["resize"]
-
 
 def resize(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     """Interpolates positions linearly between their corners, as the released code does.

@@ -21,8 +21,6 @@ from baselines.transunet.positions import resize
 if TYPE_CHECKING:
     from baselines.transunet.network import TransUNet
 
-__all__ = ["load_r50_vit"]
-
 STEM = "resnet.stem.0.weight"
 TIMMS = {
     "patch_embed.backbone.stem.conv.": "resnet.stem.0.",

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from baselines.transunet.positions import resize
 from harness.segmenters.released import Translation
 
-__all__ = ["translate"]
-
 EMBEDDINGS = "transformer.embeddings."
 POSITIONS = f"{EMBEDDINGS}position_embeddings"
 UNIT = rf"{re.escape(EMBEDDINGS)}hybrid_model\.body\.block(\d)\.unit(\d)\."

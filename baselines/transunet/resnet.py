@@ -13,8 +13,6 @@ from timm.layers.std_conv import StdConv2d
 from timm.models.resnetv2 import Bottleneck, DownsampleConv
 from torch import Tensor, nn
 
-__all__ = ["ResNet"]
-
 GROUPS = 32
 conv = partial(StdConv2d, eps=1e-5)
 norm = partial(GroupNormAct, num_groups=GROUPS, eps=1e-6)

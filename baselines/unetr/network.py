@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from baselines.unetr import UNETROptions
     from harness.segmenters.contract import Task
 
-__all__ = ["build"]
-
 TOKEN_SIDE = 16
 """Side of the image patch that becomes one token; fixed in MONAI, in the paper and in the official code."""
 

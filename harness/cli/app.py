@@ -27,8 +27,6 @@ from harness.cli.run import run
 from harness.cli.status import status
 from harness.cli.tune import tune
 
-__all__ = ["app"]
-
 app = typer.Typer(
     help="Benchmark and ablation harness for multi-modality medical image segmentation.",
     epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo && harness report --format latex",

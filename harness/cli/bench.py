@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from harness.diagnostics.bench import Measured
 
-__all__ = ["bench"]
-
 
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Registered networks; default: all.")] = None,

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["check"]
-
 
 def check(
     name: Annotated[str, typer.Argument(help="Registered network.")],

@@ -9,8 +9,6 @@ import typer
 
 from harness.cli.shared.options import CacheOption, ResultsOption
 
-__all__ = ["clean"]
-
 
 def clean(
     failed: Annotated[

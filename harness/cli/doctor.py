@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from harness.diagnostics.doctor import Machine, Report
 
-__all__ = ["doctor"]
-
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,

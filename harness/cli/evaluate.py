@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-__all__ = ["evaluate"]
-
 
 def evaluate(
     predictions: Annotated[Path, typer.Option(help="Folder of predicted label maps (NIfTI).", show_default=False)],

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["import_checkpoint"]
-
 
 def import_checkpoint(
     model: Annotated[str, typer.Argument(help="Registered network.")],

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from harness.leading.race import Rung
     from harness.leading.runs import Trainings
 
-__all__ = ["lead"]
-
 
 @engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def lead(

@@ -10,8 +10,6 @@ import typer
 
 from harness.cli.shared.options import ResultsOption
 
-__all__ = ["logs"]
-
 _LOOK_EVERY = 0.5  # seconds
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from harness.execution.missing_modalities import Work
 
-__all__ = ["missing"]
-
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 

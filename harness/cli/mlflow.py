@@ -9,8 +9,6 @@ import typer
 
 from harness.cli.shared.options import ProfileOption, ResultsOption
 
-__all__ = ["mlflow_app"]
-
 mlflow_app = typer.Typer(help="Copy results into MLflow.", no_args_is_help=True)
 
 

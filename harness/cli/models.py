@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["models"]
-
 models = typer.Typer(help="List the registered models; `show` describes one.", invoke_without_command=True)
 
 

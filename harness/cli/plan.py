@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from harness.segmenters.size import Size
     from harness.study.expansion import LoadedStudy
 
-__all__ = ["plan"]
-
 _AXES = ("dataset", "leading", "fold", "seed")
 
 #: A longer list of cells is summed up.

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["predict"]
-
 
 def predict(
     target: Annotated[

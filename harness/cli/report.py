@@ -14,8 +14,6 @@ from harness.cli.shared.options import ProfileOption, ResultsOption
 if TYPE_CHECKING:
     from harness.results.store import Store, StudyFolder
 
-__all__ = ["report"]
-
 
 class FormatName(StrEnum):
     """Output formats."""

@@ -19,8 +19,6 @@ from harness.cli.shared.engines import (
 )
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName
 
-__all__ = ["retry"]
-
 
 @engine_options()
 def retry(

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from harness.results.store import Store, StudyFolder
     from harness.tracking.shared import SharedView
 
-__all__ = ["run", "run_registered"]
-
 
 @engine_options()
 def run(

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyName
 
-__all__ = ["status"]
-
 
 def status(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
     """Show the state of every cell of a study: done, running, interrupted, failed or new, with progress or failure."""

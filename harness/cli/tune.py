@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from harness.study.tuning import Range
     from harness.tuning.search import Search
 
-__all__ = ["tune"]
-
 
 @engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def tune(

@@ -6,8 +6,6 @@ from harness.data.contract import Case, Dataset, Reader, Release, Split
 from harness.data.splits import make_split, standard_split
 from harness.errors import DataError
 
-__all__ = ["ASSUMED", "AssumedReader"]
-
 #: Stands where the hash of the files would; a cell with it is never run.
 ASSUMED = "assumed"
 

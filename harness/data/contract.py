@@ -21,21 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = [
-    "FOLD_NAMES",
-    "Case",
-    "Dataset",
-    "Floor",
-    "Normalisation",
-    "OfficialGrid",
-    "Reader",
-    "Release",
-    "Split",
-    "TrivialPrediction",
-    "case_warnings",
-    "trivial_predictions",
-]
-
 #: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
 FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
 

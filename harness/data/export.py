@@ -21,8 +21,6 @@ from harness.errors import DataError
 from harness.files import atomic_path
 from harness.registry import resolve
 
-__all__ = ["Exporter", "NiftiFiles", "check_export", "exporter_of", "nifti_in_folder", "pack", "write_prediction"]
-
 _SAME_MM = 1e-3
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["label_colour", "tint"]
-
 #: Okabe and Ito's colours, told apart by the colour-blind; the first four fall from light to dark, to differ in grey.
 _COLOURS = ("#F0E442", "#56B4E9", "#D55E00", "#0072B2", "#E69F00", "#CC79A7", "#009E73")
 

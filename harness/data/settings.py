@@ -8,8 +8,6 @@ from pydantic import Field
 
 from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 
-__all__ = ["AugmentationSettings", "Fill", "ModalityDropoutSettings", "PreparationSettings", "SamplingSettings"]
-
 Probability = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 Millimetres = Annotated[float, Field(gt=0)]

@@ -25,8 +25,6 @@ from harness.training.loss import SegmentationLoss
 from harness.training.optimiser import make_optimiser
 from harness.training.settings import TrainingSettings
 
-__all__ = ["Measured", "Setup", "bench"]
-
 
 @dataclass(frozen=True)
 class Setup:

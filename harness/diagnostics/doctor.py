@@ -23,8 +23,6 @@ from harness.results.provenance import code_version, package_versions
 from harness.training.device import Precision, choose_device
 from harness.training.settings import TrainingSettings
 
-__all__ = ["Gpu", "Lack", "Machine", "Report", "Use", "examine"]
-
 #: Optional extra to the package that shows it is there, and what it is for.
 _EXTRAS = {
     "ray": ("ray", "harness run --engine ray"),

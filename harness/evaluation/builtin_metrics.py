@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
     from harness.evaluation.region import Region
 
-__all__: list[str] = []
-
 _HERE = "harness 0.2.0 evaluation"
 _MEDPY = "medpy's definition"
 _AREAS = "areas of surface-distance {surface-distance}"

@@ -10,14 +10,6 @@ from __future__ import annotations
 from harness.evaluation.overlap import dice_of, ravd_of
 from harness.evaluation.pair import MaskPair
 
-__all__ = [
-    "assd_score",
-    "dice_score",
-    "mean_score",
-    "mssd_score",
-    "ravd_score",
-]
-
 
 def dice_score(pair: MaskPair) -> float:
     """Returns 100 times Dice; nothing below 0.8."""

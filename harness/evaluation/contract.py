@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
     from harness.evaluation.region import Region
 
-__all__ = ["Metric", "distance_without_masks", "overlap_without_masks"]
-
 
 def overlap_without_masks(policy: EmptyPolicy, status: UnmeasuredStatus, region: Region) -> float:
     """Returns 1 where both masks are empty, 0 where one is or there is no prediction."""

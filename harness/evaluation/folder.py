@@ -22,8 +22,6 @@ from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 
-__all__ = ["Convention", "Pairing", "convention_of", "evaluate", "pair_files", "parse_regions", "summarise", "to_rows"]
-
 _TRUTH = re.compile(r"[-_]seg$")
 
 #: Part of a voxel by which the corners of two grids may lie apart: some tools store affines in single precision.

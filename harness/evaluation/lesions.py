@@ -26,8 +26,6 @@ from scipy import ndimage
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.surface_dice import robust_hausdorff
 
-__all__ = ["BRATS2023", "BRATS2024", "LesionRules", "LesionScores", "dilate", "lesion_scores"]
-
 _Mask = NDArray[np.bool_]
 _Labels = NDArray[np.int32]
 

@@ -8,14 +8,6 @@ from numpy.typing import NDArray
 
 from harness.evaluation.pair import MaskPair
 
-__all__ = [
-    "dice",
-    "dice_of",
-    "precision_of",
-    "ravd_of",
-    "sensitivity_of",
-]
-
 
 def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     """Returns the Dice similarity coefficient 2 |P ∩ T| / (|P| + |T|) (Dice 1945).

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from harness.evaluation.boxes import bounding_box, united
 from harness.evaluation.surface_distances import REACH, distances_both_ways
 
-__all__ = ["Distances", "MaskPair", "surface"]
-
 _Mask = NDArray[np.bool_]
 
 

@@ -13,8 +13,6 @@ from typing import Literal
 
 from harness.errors import HarnessError, did_you_mean
 
-__all__ = ["POLICIES", "EmptyPolicy", "UnmeasuredStatus", "empty_policy", "image_diagonal"]
-
 #: Statuses whose value a policy sets.
 UnmeasuredStatus = Literal["empty_both", "empty_one", "missing"]
 

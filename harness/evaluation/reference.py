@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from harness.evaluation.pair import MaskPair
 
-__all__ = ["medpy_hd95_of"]
-
 
 def medpy_hd95_of(pair: MaskPair) -> float:
     """Returns :func:`medpy.metric.binary.hd95` of a pair whose masks are not empty, in mm."""

@@ -13,15 +13,6 @@ from harness.evaluation.boxes import bounding_box, grown, united
 from harness.evaluation.lesions import BRATS2023, BRATS2024, LesionRules, LesionScores, lesion_scores
 from harness.evaluation.pair import MaskPair
 
-__all__ = [
-    "CaseMasks",
-    "Region",
-    "lesion_dice_2023",
-    "lesion_dice_2024",
-    "lesion_hd95_2023",
-    "lesion_hd95_2024",
-]
-
 #: Voxels kept around the labels: the largest dilation of the lesion-wise rules, and one.
 _MARGIN = 6
 

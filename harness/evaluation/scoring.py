@@ -16,8 +16,6 @@ from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
 from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.status import Status
 
-__all__ = ["Score", "score_case"]
-
 
 @dataclass(frozen=True)
 class Score:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-__all__ = ["STATUSES", "Status"]
-
 #: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in both masks / in one of them, value
 #: set by the declared policy. ``missing``: no prediction; the value is the metric's worst. ``skipped``: cannot be
 #: computed and the declared policy (``nan_skip``) leaves it out: not part of any mean, but counted and printed; its

@@ -13,13 +13,6 @@ from numpy.typing import NDArray
 
 from harness.evaluation.pair import MaskPair
 
-__all__ = [
-    "assd_of",
-    "hd95",
-    "hd95_of",
-    "hd_of",
-]
-
 
 def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) -> float:
     """Returns medpy's 95th percentile Hausdorff distance.

@@ -17,14 +17,6 @@ from surface_distance import lookup_tables
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.surface_distances import distances_both_ways
 
-__all__ = [
-    "NSD_TOLERANCE_MM",
-    "Surfels",
-    "nsd_of",
-    "robust_hausdorff",
-    "surfels",
-]
-
 #: Distance in mm up to which a surface counts as found.
 NSD_TOLERANCE_MM = 1.0
 

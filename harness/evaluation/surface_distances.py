@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["REACH", "distances_both_ways"]
-
 #: Voxels along each axis that are looked up around a point; masks carry as many voxels of background around them.
 REACH = 3
 

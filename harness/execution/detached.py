@@ -12,8 +12,6 @@ from harness.execution.schedule import Policy, initial_attempt
 from harness.execution.workers.attempt import Attempt
 from harness.results.store import Store, StudyFolder
 
-__all__ = ["DetachedJob", "Submitted", "submit_study"]
-
 
 class DetachedJob(Job, Protocol):
     """A job that goes on without the process that submitted it."""

@@ -17,8 +17,6 @@ from harness.results.store import CellFolder, Store, StudyFolder
 from harness.results.subsets import CellSubsets, Subset, choose_subsets
 from harness.study.cell import CellSpec
 
-__all__ = ["SubsetRequest", "Work", "plan_missing", "run_missing"]
-
 
 @dataclass(frozen=True)
 class SubsetRequest:

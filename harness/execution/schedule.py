@@ -19,8 +19,6 @@ from harness.execution.workers.failures import LOST_RETRIES, RETRIED_ALWAYS, RET
 from harness.execution.workers.process import GRACE, record_failure
 from harness.results.store import CellFolder
 
-__all__ = ["Policy", "Source", "initial_attempt", "run_attempts"]
-
 
 @dataclass(frozen=True)
 class Policy:

@@ -19,8 +19,6 @@ from harness.segmenters import SEGMENTERS
 from harness.segmenters.size import Size, measure
 from harness.study.expansion import LoadedStudy, make_task
 
-__all__ = ["Observer", "Outcome", "measure_variants", "register", "run_study"]
-
 
 class Observer(Protocol):
     """Sees a study run."""

@@ -16,8 +16,6 @@ from harness.data.preparation.normalisation import Normaliser
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
 
-__all__ = ["restore", "segment", "segment_native"]
-
 #: Slices brought back at once, so that memory does not grow with the volume.
 _CHUNK = 32
 

@@ -6,8 +6,6 @@ from pydantic import Field
 
 from harness.settings import Settings
 
-__all__ = ["InferenceSettings"]
-
 
 class InferenceSettings(Settings):
     """Sliding-window inference."""

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from harness.inference.settings import InferenceSettings
 
-__all__ = ["predict_probabilities"]
-
 
 @torch.inference_mode()
 def predict_probabilities(

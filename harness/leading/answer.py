@@ -11,8 +11,6 @@ from harness.leading.runs import Trainings
 from harness.statistics.bootstrap import Interval, few_patients
 from harness.statistics.chances import chances_of_best
 
-__all__ = ["SURE", "Answer", "Cost", "Place", "find_answer", "find_exhaustive"]
-
 #: A candidate leads where it is the best in this share of resamples.
 SURE = 0.9
 

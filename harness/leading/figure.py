@@ -15,8 +15,6 @@ from harness.leading.runs import Trainings
 from harness.report.figures.figure import DASHES, INK, SINGLE, legend, new_figure, palette, styled
 from harness.statistics.chances import Resamples
 
-__all__ = ["draw_race"]
-
 #: Candidates are drawn side by side at a rung, this share of the smallest gap between rungs apart.
 _ASIDE = 0.05
 

@@ -25,8 +25,6 @@ from harness.study.document import Document
 from harness.study.expansion import LoadedStudy, expand_study
 from harness.study.protocol import Protocol, load_protocol
 
-__all__ = ["MOST_EPOCHS", "NONE", "RULE", "Plan", "Request", "make_plan"]
-
 #: The candidate without a leading modality.
 NONE = "none"
 

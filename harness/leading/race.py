@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Rule", "Rung", "epochs_to_run", "planned_epochs", "run_so_far", "rung_epochs"]
-
 
 @dataclass(frozen=True)
 class Rule:

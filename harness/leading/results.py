@@ -14,8 +14,6 @@ from harness.leading.race import Rung
 from harness.leading.runs import Trainings
 from harness.results.provenance import code_version, utc_now
 
-__all__ = ["COLUMNS", "agreement", "cost_words", "ranking_rows", "write_results"]
-
 #: Columns of the ranking before and after those of the regions.
 COLUMNS = (("leads", "P(best)", "epochs", "Dice"), ("behind", "95 %"))
 

@@ -11,8 +11,6 @@ from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.leading.race import Rung
 from harness.leading.runs import Trainings
 
-__all__ = ["finish_all", "run_race"]
-
 
 def run_race(
     engine: Engine,

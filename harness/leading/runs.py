@@ -16,8 +16,6 @@ from harness.leading.race import Rung, epochs_to_run, planned_epochs, run_so_far
 from harness.results.store import CellFolder
 from harness.statistics.chances import Resamples, chances_of_best
 
-__all__ = ["Trainings"]
-
 
 class Trainings:
     """One cell for each candidate and seed.

@@ -20,8 +20,6 @@ from harness.report.writers.latex import latex_document
 from harness.report.writers.markdown import markdown_document
 from harness.results.schema import StudyResults
 
-__all__ = ["FORMATS", "NO_FIGURES", "Format", "Report", "write_report"]
-
 Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
 
 #: All formats, ``all`` left out.

@@ -14,8 +14,6 @@ from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
 from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress
 
-__all__ = ["DISK_FULL", "AttemptFolder", "CellStatus"]
-
 #: What has become of the attempts at a cell.
 CellStatus = Literal["done", "failed", "running", "interrupted", "new"]
 

@@ -11,8 +11,6 @@ from harness.errors import HarnessError
 from harness.results.store import CellFolder, Store
 from harness.study.cell import CellSpec
 
-__all__ = ["unused_entries"]
-
 #: Where cells lie in a results folder: those of studies, of `harness tune` and of `harness lead`.
 _CELLS = ("cells/*", "tuning/*/*/cells/*", "lead/*/cells/*")
 

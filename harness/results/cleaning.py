@@ -11,8 +11,6 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.results.store import CellFolder, Store
 
-__all__ = ["Removable", "find_removable"]
-
 
 @dataclass(frozen=True)
 class Removable:

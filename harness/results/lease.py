@@ -23,8 +23,6 @@ from types import TracebackType
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
-__all__ = ["STALE_AFTER", "Claim", "Lease", "LeaseHeldError", "holder"]
-
 #: Seconds between heartbeats.
 _BEAT = 10.0
 

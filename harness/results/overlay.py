@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from harness.data.label_colours import tint
 
-__all__ = ["Overlay", "choose_slice", "draw", "read_slices", "slice_cases", "write_slices"]
-
 
 @dataclass(frozen=True)
 class Overlay:

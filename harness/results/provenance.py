@@ -12,8 +12,6 @@ from pathlib import Path
 
 import harness
 
-__all__ = ["code_version", "package_versions", "utc_now"]
-
 _PACKAGES = (
     "aahn-harness",
     "torch",

@@ -24,8 +24,6 @@ from harness.results.schema import (
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 
-__all__ = ["load", "load_results", "load_study"]
-
 #: Numbers of a finished cell; a store of an earlier version lacks some.
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _NUMBERS = {key: "float64" for key in HISTORY_COLUMNS if key not in {"cell", "epoch", "step"}}

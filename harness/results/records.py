@@ -16,22 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
-__all__ = [
-    "DamagedRecordError",
-    "DatasetFacts",
-    "FailedAttempt",
-    "Failure",
-    "HistoryRow",
-    "Manifest",
-    "ManifestCell",
-    "ManifestReport",
-    "Progress",
-    "Record",
-    "Summary",
-    "Timing",
-    "TrialSummary",
-]
-
 
 class DamagedRecordError(HarnessError):
     """A file of the store does not hold what it should.

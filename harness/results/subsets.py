@@ -33,8 +33,6 @@ from harness.results.store import CellFolder
 if TYPE_CHECKING:
     from harness.data.settings import Fill
 
-__all__ = ["CellSubsets", "Choice", "Subset", "choose_subsets", "in_words"]
-
 #: Which subsets of the modalities are evaluated.
 Choice = Literal["all", "leave-one-out", "single"]
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness.segmenters.external import Runner
     from harness.segmenters.released import Translator
 
-__all__ = ["Options", "Segmenter", "Source", "Task"]
-
 
 @dataclass(frozen=True)
 class Task:

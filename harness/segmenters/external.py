@@ -19,8 +19,6 @@ from harness.segmenters.contract import Options, Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["ExternalCase", "ExternalEpoch", "ExternalProblem", "ExternalResult", "Runner"]
-
 
 @dataclass(frozen=True)
 class ExternalCase:

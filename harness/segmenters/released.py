@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 
-__all__ = ["ImportReport", "Translation", "Translator", "import_weights", "read_checkpoint"]
-
 #: Prefixes that trainers put in front of the network's own names.
 _PREFIXES = ("module.", "model.")
 

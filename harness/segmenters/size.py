@@ -11,8 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.segmenters.contract import Options, Segmenter, Task
 
-__all__ = ["Size", "measure"]
-
 
 @dataclass(frozen=True)
 class Size:

@@ -21,8 +21,6 @@ from torch.utils.flop_counter import flop_registry
 
 from harness.segmenters.contract import Options, Segmenter, Task
 
-__all__ = ["Operation", "Work", "count"]
-
 #: What an operation computes in: 16 bits, float32 in tensor cores (convolutions, torch's default), or float32.
 Rate = Literal["half", "tf32", "fp32"]
 

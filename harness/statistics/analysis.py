@@ -33,8 +33,6 @@ from harness.statistics.rankings import AGGREGATE, Ranking, rank
 from harness.statistics.sample_size import refusal
 from harness.statistics.stability import Stability, stability
 
-__all__ = ["Across", "Analysis", "Summary", "across_datasets", "analyse", "summaries_of"]
-
 
 @dataclass(frozen=True)
 class Summary:

@@ -15,17 +15,6 @@ from scipy.special import ndtr, ndtri
 
 from harness.statistics.sample_size import patients_needed
 
-__all__ = [
-    "FEW_PATIENTS",
-    "LEAST_PATIENTS",
-    "RESAMPLES",
-    "Interval",
-    "bootstrap_means",
-    "few_patients",
-    "mean_intervals",
-    "median_intervals",
-]
-
 #: Below this many patients a 95 % interval covers noticeably less than it says.
 FEW_PATIENTS = 50
 #: With fewer, not even the span from the least to the largest value covers the median in 95 % of samples.

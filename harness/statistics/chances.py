@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import RESAMPLES, Interval
 
-__all__ = ["Resamples", "chances_of_best"]
-
 Scores = Mapping[str, NDArray[np.float64]]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-__all__ = ["why_not_comparable"]
-
 _SHOWN = 3
 #: Column, what it is called, and whether it differs between folds by nature.
 _CONDITIONS = (

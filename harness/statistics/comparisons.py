@@ -18,18 +18,6 @@ from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 from harness.statistics.bootstrap import Interval, mean_intervals, median_intervals
 from harness.statistics.ties import without_rounding
 
-__all__ = [
-    "Comparison",
-    "Friedman",
-    "cliffs_delta",
-    "compare",
-    "directed_p",
-    "friedman",
-    "one_sided_p",
-    "p_better",
-    "pairwise_p",
-]
-
 #: Up to this many differences that are not zero the test is exact.
 _EXACT = 50
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["MEAN_REGION", "Counts", "Grid", "NothingCounts", "Patients", "build_grid", "patient_table"]
-
 #: The region that stands for the mean over the regions of a case, taken within the case.
 MEAN_REGION = "Mean"
 

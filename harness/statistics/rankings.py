@@ -12,8 +12,6 @@ from scipy.stats import kendalltau, rankdata
 from harness.statistics.sample_size import ALPHA
 from harness.statistics.ties import without_rounding
 
-__all__ = ["AGGREGATE", "RANK", "TEST", "Ranking", "mean_ranks", "rank"]
-
 AGGREGATE, RANK, TEST = "aggregate then rank", "rank then aggregate", "test then rank"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHA", "least_p", "patients_needed", "refusal"]
-
 ALPHA = 0.05
 
 

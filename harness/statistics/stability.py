@@ -13,8 +13,6 @@ from scipy.stats import rankdata
 from harness.statistics.bootstrap import bootstrap_means
 from harness.statistics.ties import without_rounding
 
-__all__ = ["STABILITY_RESAMPLES", "Stability", "Taus", "stability"]
-
 STABILITY_RESAMPLES = 1000
 
 

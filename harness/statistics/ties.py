@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["without_rounding"]
-
 #: Scores are up to some hundred (HD95 in mm), where floating point leaves at least twelve decimals.
 _DECIMALS = 9
 

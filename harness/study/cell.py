@@ -15,8 +15,6 @@ from harness.data import DATASETS, Dataset
 from harness.data.datasets.layouts import find_dataset
 from harness.study.protocol import Protocol
 
-__all__ = ["NO_LEADING", "NUMERICS", "CellSpec"]
-
 #: Raised whenever the harness itself (training, inference, evaluation) changes the numbers it produces.
 NUMERICS = 2
 

@@ -14,8 +14,6 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, StudyError, did_you_mean
 
-__all__ = ["Document", "merge", "read_document", "validate"]
-
 Key = tuple[str | int, ...]
 
 #: Tag of the key `<<`, which takes over the keys of another mapping.

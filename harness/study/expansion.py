@@ -24,8 +24,6 @@ from harness.study.protocol import Protocol, ProtocolRequest, resolve_protocol
 from harness.study.schema import DatasetEntry, Study
 from harness.study.variants import Variant, find_variants
 
-__all__ = ["LoadedStudy", "StudyCell", "expand_study", "load_study", "make_task"]
-
 
 @dataclass(frozen=True)
 class StudyCell:

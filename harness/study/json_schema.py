@@ -12,8 +12,6 @@ from typing import Any
 from harness.evaluation import Metric, builtin_metrics
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
-__all__ = ["PATH", "study_json_schema"]
-
 PATH = Path(__file__).parent / "study.schema.json"
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version
 
-__all__ = ["numeric_packages"]
-
 #: Networks and training, augmentation, and the losses.
 _NUMERIC = ("torch", "numpy", "scipy", "monai", "batchgeneratorsv2")
 

@@ -21,16 +21,6 @@ from harness.settings import CHANGES_NO_NUMBER, Settings
 from harness.study.document import Document, merge, read_document, validate
 from harness.training.settings import TrainingSettings
 
-__all__ = [
-    "NATIVE",
-    "Protocol",
-    "ProtocolRequest",
-    "is_native",
-    "load_protocol",
-    "protocol_names",
-    "resolve_protocol",
-]
-
 #: The protocol under which every network is trained by its authors' own recipe.
 NATIVE = "native"
 

@@ -13,8 +13,6 @@ from harness.evaluation import METRICS
 from harness.settings import Settings
 from harness.study.tuning import TuningSettings
 
-__all__ = ["DatasetEntry", "Matrix", "Metric", "ModelEntry", "ReportSettings", "Study"]
-
 
 def _registered(name: str) -> str:
     """Returns the name of a registered metric; the metric itself is not imported."""

@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from harness.settings import Settings
 
-__all__ = ["Range", "TuningSettings"]
-
 Bounds = tuple[float, float]
 
 

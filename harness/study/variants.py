@@ -15,8 +15,6 @@ from harness.study.document import Document
 from harness.study.protocol import Protocol, ProtocolRequest
 from harness.study.schema import ModelEntry, Study
 
-__all__ = ["Variant", "find_variants"]
-
 
 @dataclass(frozen=True)
 class Variant:

@@ -14,8 +14,6 @@ import pandas as pd
 
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
-__all__ = ["EPOCH", "cost_metrics", "epoch_metrics", "score_metrics"]
-
 #: Counts the epochs that were logged; a view that starts again goes on from it.
 EPOCH = "train/epoch"
 

@@ -30,8 +30,6 @@ from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_m
 from harness.tracking.study_run import PARENT, StudyRun
 from harness.tracking.times import Span, span
 
-__all__ = ["MlflowView", "tracking_place"]
-
 _KEY = "harness.cell"
 _KIND = "custom_model_development"
 _INTERVAL = 2.0  # seconds between looks at the store

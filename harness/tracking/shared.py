@@ -9,8 +9,6 @@ from harness.errors import HarnessError
 from harness.results.lease import Lease
 from harness.tracking.mlflow_view import MlflowView
 
-__all__ = ["SharedView"]
-
 _TRY_EVERY = 5.0  # seconds
 
 

@@ -10,8 +10,6 @@ from mlflow.entities import Run
 
 from harness.results.records import Manifest
 
-__all__ = ["PARENT", "StudyRun"]
-
 #: MLflow's own tag: it shows a run under its parent.
 PARENT = "mlflow.parentRunId"
 _KEY = "harness.study"

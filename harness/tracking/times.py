@@ -8,8 +8,6 @@ from datetime import datetime
 
 from harness.results.store import CellFolder
 
-__all__ = ["Span", "span"]
-
 
 @dataclass(frozen=True)
 class Span:

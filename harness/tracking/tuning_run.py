@@ -14,8 +14,6 @@ from mlflow.exceptions import MlflowException
 from harness.errors import HarnessError
 from harness.redaction import without_secrets
 
-__all__ = ["log_race", "log_tuning"]
-
 _Metrics = Sequence[tuple[str, float, int]]
 
 

@@ -10,8 +10,6 @@ import torch
 
 from harness.files import atomic_path
 
-__all__ = ["Checkpoints"]
-
 
 class Checkpoints:
     """The checkpoints of one cell.

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from harness.errors import TrainingError
 from harness.training.settings import DeterminismLevel
 
-__all__ = ["explain_nondeterministic_ops", "find_nondeterministic_op", "set_determinism"]
-
 #: cuBLAS sums in a fixed order only with a work space of its own; read when CUDA is first used.
 _CUBLAS = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 

@@ -10,8 +10,6 @@ from torch import nn
 
 from harness.training.settings import TrainingSettings
 
-__all__ = ["Precision", "choose_device", "describe_device"]
-
 
 @dataclass(frozen=True)
 class Precision:

@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["EnergyMeter"]
-
 _MILLIJOULES_PER_WH = 3.6e6
 
 

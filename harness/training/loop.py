@@ -29,8 +29,6 @@ from harness.training.ranks import Ranks
 from harness.training.settings import CompileMode, TrainingSettings
 from harness.training.transfer import on_device
 
-__all__ = ["Epoch", "Hooks", "Interrupted", "Trainer"]
-
 
 class Interrupted(Exception):
     """Training was stopped and has saved a checkpoint."""

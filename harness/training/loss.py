@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from harness.errors import TrainingError
 from harness.training.settings import LossSettings
 
-__all__ = ["SegmentationLoss"]
-
 
 class SegmentationLoss(nn.Module):
     """Weighted sum of cross-entropy and soft Dice for mutually exclusive classes.

@@ -14,8 +14,6 @@ from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import Fill
 
-__all__ = ["Filling", "FillsAbsent", "filling_for", "mean_images"]
-
 
 @dataclass(frozen=True)
 class Filling:

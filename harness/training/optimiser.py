@@ -10,8 +10,6 @@ from torch.nn import Parameter
 
 from harness.training.settings import OptimiserSettings, ScheduleSettings, TrainingSettings
 
-__all__ = ["learning_rate", "make_optimiser"]
-
 
 def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
     """Returns the optimiser, fused (one kernel for all parameters)."""

@@ -20,8 +20,6 @@ from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 
 from harness.errors import TrainingError
 
-__all__ = ["JoinRanks", "JoinedRanks", "Ranks", "join"]
-
 #: The others wait this long for what only the main process does: validation of all cases, say.
 _MAIN_ONLY_TIMEOUT = timedelta(hours=24)
 

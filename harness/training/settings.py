@@ -8,16 +8,6 @@ from pydantic import Field
 
 from harness.settings import Settings
 
-__all__ = [
-    "CheckpointSettings",
-    "CompileMode",
-    "DeterminismLevel",
-    "LossSettings",
-    "OptimiserSettings",
-    "ScheduleSettings",
-    "TrainingSettings",
-]
-
 DeterminismLevel = Literal["strict", "fast"]
 CompileMode = Literal["none", "default", "cuda-graphs"]
 

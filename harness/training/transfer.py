@@ -9,8 +9,6 @@ import torch
 from harness.data.batches.batches import Batch
 from harness.training.device import Precision
 
-__all__ = ["on_device"]
-
 
 def on_device(batches: Iterator[Batch], precision: Precision) -> Iterator[Batch]:
     """Yields the batches on the device, images in the memory format.

@@ -16,8 +16,6 @@ from harness.evaluation.overlap import dice
 from harness.inference.native_grid import segment
 from harness.inference.settings import InferenceSettings
 
-__all__ = ["RegionDice", "validation_dice", "validation_scores"]
-
 
 @dataclass(frozen=True)
 class RegionDice:

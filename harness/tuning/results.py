@@ -17,8 +17,6 @@ from harness.study.document import read_document
 from harness.study.expansion import LoadedStudy
 from harness.tuning.search import Search
 
-__all__ = ["check_target", "draw_figures", "protocol_name", "write_protocol", "write_trials"]
-
 _HEADER = (
     "# Written by `harness tune`. `per_model` holds what the best trial on the validation cases changed, for each\n"
     "# network on each dataset; `tuning` says how it was found. A study uses it by `protocol: {name}`.\n"

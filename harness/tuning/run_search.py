@@ -20,8 +20,6 @@ from harness.execution.workers.attempt import Attempt, Ending
 from harness.results.store import CellFolder
 from harness.tuning.search import Search
 
-__all__ = ["run_search"]
-
 
 def run_search(
     engine: Engine,

@@ -20,8 +20,6 @@ from harness.study.protocol import is_native
 from harness.study.tuning import TuningSettings
 from harness.tuning.space import check_space, default_point, draw, overrides, trial_protocol
 
-__all__ = ["Search", "open_searches"]
-
 #: Attribute of a trial that takes the place of one whose process was killed: the number of that one.
 _INSTEAD_OF = "instead_of"
 _OVER = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -14,8 +14,6 @@ from harness.study.document import Document, merge, validate
 from harness.study.protocol import Protocol
 from harness.study.tuning import Range, TuningSettings
 
-__all__ = ["check_space", "default_point", "draw", "overrides", "trial_protocol"]
-
 Values = Mapping[str, Any]
 
 

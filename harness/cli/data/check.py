@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from harness.data import Dataset, Reader
 
-__all__ = ["check"]
-
 _SHAPES_SHOWN = 3
 
 

@@ -9,8 +9,6 @@ import typer
 
 from harness.cli.data.listing import data
 
-__all__ = ["export"]
-
 
 @data.command(epilog="Example: harness data export prostate158 --nnunet-raw nnUNet_raw/Dataset158_Prostate")
 def export(

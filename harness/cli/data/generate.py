@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from harness.data import Dataset
 
-__all__ = ["generate"]
-
 
 @data.command(epilog="Examples: harness data generate brats2023 --patients 12 --seed 0; harness data generate --all")
 def generate(

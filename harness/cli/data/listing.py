@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["data"]
-
 data = typer.Typer(help="List the registered datasets; `show` describes one.", invoke_without_command=True)
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from harness.data import Dataset, Reader
 
-__all__ = ["bar", "prepare"]
-
 
 @data.command(epilog="Example: harness data prepare brats2023 --root ~/BraTS2023 --protocol paper --workers 8")
 def prepare(

@@ -9,8 +9,6 @@ import typer
 
 from harness.cli.data.listing import data
 
-__all__ = ["preview"]
-
 
 @data.command(epilog="Example: harness data preview chaos ~/CHAOS --out chaos.png")
 def preview(

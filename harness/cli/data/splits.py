@@ -9,8 +9,6 @@ import typer
 
 from harness.cli.data.listing import data
 
-__all__ = ["splits"]
-
 
 @data.command(epilog="Example: harness data splits brats2023 --root ~/BraTS2023 --out brats2023_splits.json")
 def splits(

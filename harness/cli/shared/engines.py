@@ -32,17 +32,6 @@ if TYPE_CHECKING:
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
 
-__all__ = [
-    "EngineChoice",
-    "FailFastOption",
-    "MlflowOption",
-    "RetriesOption",
-    "TimeoutOption",
-    "choose_engine",
-    "engine_options",
-    "make_policy",
-]
-
 RetriesOption = Annotated[
     int, typer.Option(min=0, help="Further attempts at a cell that crashed or reached the timeout.")
 ]

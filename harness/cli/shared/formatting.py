@@ -10,8 +10,6 @@ from rich.table import Table
 
 from harness.errors import HarnessError
 
-__all__ = ["constant_axes", "duration", "parse_duration", "parse_size", "table"]
-
 
 def duration(seconds: float) -> str:
     """Returns e.g. '45 s', '3 min 20 s', '5 h 10 min', '12 days'."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from harness.execution.costs.memory_and_time import Span
     from harness.execution.costs.plan import StudyPlan, VariantPlan
 
-__all__ = ["show"]
-
 ESTIMATED = "Estimated from counted operations, not measured; `harness bench` on the GPU gives the ratio."
 
 

@@ -14,8 +14,6 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-__all__ = ["graceful_shutdown"]
-
 _STOP_MESSAGE = b"\nStopping: running cells write a checkpoint and end. Press Ctrl-C again to stop without waiting.\n"
 
 

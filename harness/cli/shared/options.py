@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["CacheOption", "ProfileOption", "ResultsOption", "StudyFile", "StudyName", "study_arguments"]
-
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
 StudyName = Annotated[
     str | None, typer.Argument(help="Name of a study; default: the study run last.", show_default=False)

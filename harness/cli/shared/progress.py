@@ -25,8 +25,6 @@ from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.results.records import Progress as CellProgress
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 
-__all__ = ["ProgressDisplay", "counting_bar", "status_table"]
-
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 _LOOKING = 0.05  # share of the time that is spent on looking at the cells
 

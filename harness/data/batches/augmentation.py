@@ -24,8 +24,6 @@ from torch import Tensor
 
 from harness.data.settings import AugmentationSettings
 
-__all__ = ["Augmenter"]
-
 
 class Augmenter:
     """Applies the transforms of the settings to one patch.

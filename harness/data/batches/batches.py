@@ -19,8 +19,6 @@ from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
 from harness.randomness import derive, generator
 
-__all__ = ["Batch", "TrainingBatches", "stream"]
-
 
 class Batch(NamedTuple):
     """Images (B, M, *spatial) float32, NaN where a modality is absent, and labels (B, *spatial) int64."""

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-__all__ = ["draw_absent", "mark_absent"]
-
 
 def draw_absent(modalities: int, p: float, rng: np.random.Generator) -> tuple[int, ...]:
     """Draws the modalities that are absent, each with probability ``p``, but never all of them.

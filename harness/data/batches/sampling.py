@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 
-__all__ = ["draw_patch"]
-
 
 def draw_patch(
     cases: Sequence[PreparedCase],

@@ -23,8 +23,6 @@ from harness.errors import DataError
 from harness.files import read_json, write_json
 from harness.randomness import generator
 
-__all__ = ["Moments", "PreparedCase", "compact", "open_entry", "write_entry"]
-
 #: Foreground voxels kept per class and case, for sampling patches around them (as many as in nnU-Net).
 _MAX_FOREGROUND = 10_000
 

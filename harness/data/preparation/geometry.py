@@ -18,20 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "AS_IN_FILES",
-    "Geometry",
-    "Orientation",
-    "from_slices",
-    "nonzero_box",
-    "orientation_of",
-    "resize_label",
-    "resize_planes",
-    "to_slices",
-    "turn",
-    "turn_back",
-]
-
 #: Of each file axis: the axis it becomes, and -1 where it is reversed (nibabel's orientation array).
 Orientation = tuple[tuple[int, int], ...]
 Box = tuple[tuple[int, int], ...]

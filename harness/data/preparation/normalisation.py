@@ -15,8 +15,6 @@ from harness.data.contract import Normalisation
 from harness.data.preparation.cache import Moments, PreparedCase
 from harness.errors import DataError
 
-__all__ = ["Normaliser", "Window"]
-
 #: nnU-Net's percentiles of the training cases' foreground.
 _PERCENTILES = (0.5, 99.5)
 

@@ -33,8 +33,6 @@ from harness.data.settings import PreparationSettings
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder
 
-__all__ = ["entry_folder", "prepare"]
-
 _Entry = TypeVar("_Entry")
 
 #: Raised whenever the prepared arrays change for the same settings.

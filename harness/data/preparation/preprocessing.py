@@ -29,8 +29,6 @@ from harness.data.preparation.resample import interpolate_inside, new_shape, res
 from harness.data.settings import PreparationSettings
 from harness.randomness import generator
 
-__all__ = ["PreprocessedCase", "PreprocessingPlan", "preprocess"]
-
 #: Foreground voxels whose intensities are kept per case, drawn with replacement: every case weighs the same (nnU-Net).
 _INTENSITIES = 10_000
 

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["interpolate_inside", "new_shape", "resample_images", "resample_label"]
-
 _CUBIC, _LINEAR, _NEAREST = 3, 1, 0
 
 

@@ -17,8 +17,6 @@ from harness.data.contract import Case, Dataset, Reader, case_warnings
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 
-__all__ = ["Checked", "Finding", "check_dataset"]
-
 #: ``fix``: must be corrected. ``look``: may be intended, should be reviewed.
 Severity = Literal["fix", "look"]
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from harness.errors import DataError
 
-__all__ = ["NIFTI_ENDINGS", "by_name", "files_hash", "find_folder", "inside", "levels", "nifti_file", "visible"]
-
 #: What a NIfTI file's name may end with.
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 

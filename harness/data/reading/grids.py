@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["centre", "check_same_grid", "corner_distance"]
-
 #: Headers are rounded by whatever wrote them; corners may differ by this share of the smallest voxel side.
 _TOLERANCE_VOXELS = 0.5
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 
-__all__ = ["read_channels", "read_image", "read_label", "write_label"]
-
 #: Labels may be stored this far from a whole number; more means they were interpolated.
 _NEARLY = 0.1
 

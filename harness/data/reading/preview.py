@@ -16,8 +16,6 @@ from harness.data.label_colours import label_colour, tint
 from harness.data.preparation.geometry import orientation_of, turn
 from harness.errors import DataError
 
-__all__ = ["draw_preview"]
-
 _INCH = 2.1
 _AXIAL = 2
 _WINDOW = (0.5, 99.5)  # percentiles of the slice shown as black and white

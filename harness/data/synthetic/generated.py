@@ -12,17 +12,6 @@ from harness.errors import DataError, HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.registry import resolve
 
-__all__ = [
-    "LEAST_PATIENTS",
-    "MARKER",
-    "describe",
-    "generatable",
-    "generate",
-    "is_generated",
-    "kind_of",
-    "mark_generated",
-]
-
 #: Written into the folder of generated data, and into the folders that its archives unpack to.
 MARKER = "GENERATED.json"
 

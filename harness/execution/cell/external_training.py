@@ -16,8 +16,6 @@ from harness.results.store import CellFolder
 from harness.segmenters.external import ExternalCase, ExternalEpoch, ExternalProblem
 from harness.training.loop import Epoch, Interrupted
 
-__all__ = ["train_external"]
-
 
 def train_external(
     problem: Problem, folder: CellFolder, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]

@@ -37,8 +37,6 @@ from harness.training.device import Precision, describe_device
 from harness.training.loop import Interrupted
 from harness.training.modality_fill import Filling, FillsAbsent, mean_images
 
-__all__ = ["Evaluation", "evaluate_subsets", "refusal_reason", "trained_fill"]
-
 
 def trained_fill(cell: CellFolder) -> Fill:
     """Returns what stood for absent modalities in a cell's training; ``zeros`` where none was absent."""

@@ -24,8 +24,6 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
 from harness.training.device import Precision
 
-__all__ = ["Predicted", "find_cells", "predict_cell"]
-
 #: Called with what is done, and how many of how many cases.
 Progress = Callable[[str, int, int], None]
 

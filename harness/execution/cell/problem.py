@@ -19,8 +19,6 @@ from harness.study.expansion import make_task
 from harness.study.packages import numeric_packages
 from harness.training.loop import Epoch
 
-__all__ = ["Problem", "Trained", "open_problem"]
-
 
 @dataclass(frozen=True)
 class Problem:

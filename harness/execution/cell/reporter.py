@@ -21,8 +21,6 @@ from harness.study.cell import CellSpec
 from harness.training.device import Precision, describe_device
 from harness.training.loop import Epoch
 
-__all__ = ["Reporter"]
-
 _PROGRESS_EVERY = 0.5  # seconds between progress files
 
 

@@ -32,8 +32,6 @@ from harness.training.loop import Epoch, Interrupted
 from harness.training.ranks import JoinRanks, Ranks
 from harness.training.validation import validation_dice
 
-__all__ = ["run_cell", "run_rung", "run_trial"]
-
 
 def run_cell(
     spec: CellSpec,

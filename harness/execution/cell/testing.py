@@ -21,8 +21,6 @@ from harness.execution.cell.problem import Problem
 from harness.results.overlay import Overlay, choose_slice, write_slices
 from harness.results.records import Timing
 
-__all__ = ["score_prediction", "score_rows", "test_cases"]
-
 #: What every cell is scored by, whatever the dataset is; comparisons across datasets need it.
 _ALWAYS = ("dice", "hd95")
 

@@ -33,8 +33,6 @@ from harness.training.modality_fill import FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
 from harness.training.validation import RegionDice, validation_dice, validation_scores
 
-__all__ = ["train_for_validation", "train_network", "train_rank"]
-
 
 @dataclass(frozen=True)
 class _Data:

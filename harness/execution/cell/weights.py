@@ -19,8 +19,6 @@ from harness.data.preparation.normalisation import Normaliser
 from harness.errors import HarnessError
 from harness.training.modality_fill import Filling, FillsAbsent
 
-__all__ = ["load_weights", "read_filling", "read_normaliser", "save_weights"]
-
 T = TypeVar("T")
 
 _KEY, _FILLING = "normaliser", "absent_modalities"

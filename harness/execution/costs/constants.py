@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ALLOCATOR_OVERHEAD", "CUDA_GB", "STEP_OVER_FORWARD", "USABLE_MEMORY"]
-
 #: A training step takes about as long as three forward passes: forward, and twice that backward.
 STEP_OVER_FORWARD = 3
 

@@ -16,8 +16,6 @@ from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.splits import choose_splits
 from harness.study.cell import CellSpec
 
-__all__ = ["DataPlan", "PreparedSize", "grid_of", "plan_data", "split_of"]
-
 
 @dataclass(frozen=True)
 class PreparedSize:

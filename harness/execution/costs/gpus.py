@@ -13,8 +13,6 @@ from typing import Literal
 
 from harness.errors import HarnessError, did_you_mean
 
-__all__ = ["GPUS", "GpuSpec", "find_gpu", "gpu_of_device"]
-
 
 @dataclass(frozen=True)
 class GpuSpec:

@@ -17,8 +17,6 @@ from harness.execution.costs.gpus import GpuSpec
 from harness.segmenters.work import Work
 from harness.study.protocol import Protocol
 
-__all__ = ["FAST", "LOADERS", "SLOW", "USUAL", "Cases", "GpuCost", "Shares", "Span", "cost", "windows"]
-
 
 @dataclass(frozen=True)
 class Shares:

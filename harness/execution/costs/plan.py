@@ -19,8 +19,6 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy, make_task
 from harness.study.protocol import Protocol
 
-__all__ = ["StudyPlan", "VariantPlan", "plan_on_gpus", "wall_seconds"]
-
 #: Label and dataset of a variant, and its cells.
 _Group: TypeAlias = tuple[tuple[str, str], list[CellSpec]]
 

@@ -14,8 +14,6 @@ from harness.results.store import Store
 from harness.segmenters.size import Size
 from harness.study.expansion import LoadedStudy
 
-__all__ = ["Estimate", "estimate"]
-
 #: Networks reach less than a plain convolution does; measured on the networks shipped.
 _EFFICIENCY = 0.45
 

@@ -11,8 +11,6 @@ from typing import Protocol
 
 from harness.execution.workers.attempt import Attempt, Ending
 
-__all__ = ["Engine", "Job"]
-
 
 class Job(Protocol):
     """An attempt under way."""

@@ -15,8 +15,6 @@ from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, USABL
 from harness.execution.workers.process import Slot
 from harness.results.store import CellFolder
 
-__all__ = ["Gpu", "MeasuredMemory", "SharedGpus", "parse_gpus", "query_gpus"]
-
 #: Seconds nvidia-smi may take; with a sick GPU it never answers.
 _PATIENCE = 30.0
 

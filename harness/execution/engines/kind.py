@@ -16,8 +16,6 @@ from harness.settings import Settings
 if TYPE_CHECKING:
     from harness.execution.engines.engine import Engine
 
-__all__ = ["Cpu", "EngineContext", "EngineKind", "EngineSettings", "Flag", "GpusPerCell", "Threads", "Workers"]
-
 
 @dataclass(frozen=True)
 class Flag:

@@ -16,8 +16,6 @@ from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results.store import CellFolder
 
-__all__ = ["FixedPlaces", "LocalEngine", "Places", "detect_gpus", "open_engine", "plan_slots"]
-
 
 def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gpus_per_cell: int = 1) -> list[Slot]:
     """Returns the places cells run in; threads times places never exceed the cores unless the caller says so.

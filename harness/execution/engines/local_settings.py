@@ -9,8 +9,6 @@ from pydantic import Field, model_validator
 from harness.errors import HarnessError
 from harness.execution.engines.kind import Cpu, EngineKind, EngineSettings, Flag, GpusPerCell, Threads, Workers
 
-__all__ = ["LOCAL", "LocalSettings"]
-
 
 class LocalSettings(EngineSettings):
     """Where cells run on this machine."""

@@ -14,8 +14,6 @@ from harness.execution.engines.ray_settings import RaySettings
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 
-__all__ = ["RayEngine", "open_engine"]
-
 #: Attempts handed to Ray beyond those that run: it places the next one without waiting for us.
 _AHEAD = 2
 

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from harness.execution.engines.kind import Cpu, EngineKind, EngineSettings, GpusPerCell, Threads, Workers
 
-__all__ = ["RAY", "RaySettings"]
-
 
 class RaySettings(EngineSettings):
     """Which Ray cluster, and what a cell asks it for."""

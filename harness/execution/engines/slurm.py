@@ -14,8 +14,6 @@ from harness.execution.engines.slurm_settings import SlurmResources, SlurmSettin
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
 
-__all__ = ["SlurmEngine", "SlurmJob", "batch_script", "dry_run", "open_engine"]
-
 #: Slurm's own limit on the size of an array, unless its administrators raised it.
 _LARGEST_ARRAY = 1000
 

@@ -14,8 +14,6 @@ from harness.errors import HarnessError, did_you_mean
 from harness.execution.engines.kind import EngineKind, EngineSettings, Flag, Threads
 from harness.settings import Settings, parse_key_values
 
-__all__ = ["SLURM", "SlurmResources", "SlurmSettings"]
-
 
 class SlurmResources(Settings):
     """Resources of one cell, which is one task of a job array."""

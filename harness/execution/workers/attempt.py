@@ -11,8 +11,6 @@ from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset
 
-__all__ = ["Attempt", "Ending", "Kind"]
-
 #: What is computed of a cell.
 #:
 #: - ``train``: everything, test included (``harness run``);

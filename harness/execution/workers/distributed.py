@@ -34,8 +34,6 @@ from harness.study.cell import CellSpec
 from harness.training.loop import Interrupted
 from harness.training.ranks import Ranks, join
 
-__all__ = ["launch_ranks", "main"]
-
 #: Seconds the other ranks have to end by themselves once the main process is done.
 _GRACE = 20.0
 

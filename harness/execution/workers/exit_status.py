@@ -6,8 +6,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["BUSY", "DONE", "FAILED", "STOPPED", "UNWRITTEN", "out_of_memory_kills", "signal_name"]
-
 DONE, FAILED, BUSY, UNWRITTEN, STOPPED = 0, 3, 4, 5, 130
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from harness.errors import HarnessError, NotFiniteError
 from harness.results.attempt_folder import DISK_FULL
 
-__all__ = ["LOST_RETRIES", "RETRIED_ALWAYS", "RETRIED_IF_ASKED", "RankFailedError", "Reason", "explain"]
-
 #: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
 LOST_RETRIES = 3
 

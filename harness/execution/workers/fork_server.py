@@ -29,8 +29,6 @@ from typing import Any
 
 from harness.execution.workers.interpreter import PYTHON
 
-__all__ = ["ForkServer", "ForkedProcess", "main", "shared_fork_server"]
-
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
 _PRELOADED = (
     "harness.execution.cell.missing_modalities",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["PYTHON"]
-
 #: This interpreter, without the working directory on its path: a file or folder there, say ``random.py`` or the source
 #: of a user's own network, must not be taken for a package that is installed.
 PYTHON = (sys.executable, "-P")

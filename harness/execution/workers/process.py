@@ -27,8 +27,6 @@ from harness.execution.workers.fork_server import ForkedProcess, shared_fork_ser
 from harness.execution.workers.interpreter import PYTHON
 from harness.redaction import without_tracking_variables
 
-__all__ = ["CPU_ALLOCATOR", "Slot", "WorkerProcess", "record_failure", "worker_environment"]
-
 #: Seconds a stopped worker has to finish its step and write its checkpoint.
 GRACE = 120.0
 

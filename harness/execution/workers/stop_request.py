@@ -6,8 +6,6 @@ import os
 import signal
 from types import FrameType
 
-__all__ = ["StopRequest"]
-
 
 class StopRequest:
     """True once somebody asked for it, or once the process that started this one is gone.

@@ -25,8 +25,6 @@ from harness.results.lease import LeaseHeldError
 from harness.results.store import CellFolder
 from harness.results.subsets import Subset
 
-__all__ = ["main"]
-
 #: Seconds to wait for the cell's lease: the worker of a run that was killed ends with its step.
 _LEASE_WAIT = 5
 

@@ -30,8 +30,6 @@ from harness.statistics.analysis import Across, Analysis, Summary, across_datase
 from harness.statistics.comparability import why_not_comparable
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
-__all__ = ["DatasetView", "StudyAnalysis", "analyse_study"]
-
 _ROW = ["label", "leading", "fold", "seed", "patient", "case", "region", "value", "status"]
 
 

@@ -12,8 +12,6 @@ from harness.report.analysis.variants import Variant
 from harness.results.overlay import Overlay, read_slices
 from harness.results.schema import StudyResults
 
-__all__ = ["SELECTION_RULE", "case_scores", "load_slices", "result_folders", "select_cases"]
-
 #: How cases are chosen, printed under what shows them.
 SELECTION_RULE = "the cases with the lowest, the middle and the highest score, taken as the median over variants"
 

@@ -13,16 +13,6 @@ from harness.report.analysis.variants import Variant
 from harness.results.schema import DatasetFacts, StudyResults
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = [
-    "DataSummary",
-    "count",
-    "data_name",
-    "kind_words",
-    "listed",
-    "packages_of",
-    "summarise_data",
-]
-
 #: How data is named that no clinic recorded for this purpose.
 _KINDS: Mapping[str, str] = {"real": "", "embedded": "embedded data", "generated": "generated data"}
 

@@ -10,8 +10,6 @@ from harness.report.analysis.data_summary import count
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 
-__all__ = ["LOW_DICE", "low_score_notes"]
-
 #: A mean Dice below this is explained.
 LOW_DICE = 0.5
 

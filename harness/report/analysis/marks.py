@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from harness.report.analysis.metric_styles import MetricStyle
 
-__all__ = ["best_and_second"]
-
 K = TypeVar("K", bound=Hashable)
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from harness.evaluation import METRICS
 
-__all__ = ["MetricStyle", "metric_style"]
-
 #: From here on three digits say more than all of them: a volume difference to an empty truth runs to millions.
 _HUGE = 10_000
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

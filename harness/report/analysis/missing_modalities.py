@@ -23,8 +23,6 @@ from harness.statistics.comparability import why_not_comparable
 from harness.statistics.comparisons import Comparison
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid
 
-__all__ = ["MissingGroup", "TestedNetwork", "missing_groups"]
-
 #: Between a subset and a region, where each pair of them is averaged.
 _BESIDE = "|"
 

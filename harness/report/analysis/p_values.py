@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["STAR", "p_statement", "p_text", "starred_p"]
-
 #: Marks a p below :data:`harness.statistics.sample_size.ALPHA`.
 STAR = "*"
 

@@ -9,19 +9,6 @@ import pandas as pd
 
 from harness.results.schema import StudyResults
 
-__all__ = [
-    "Status",
-    "Variant",
-    "datasets_of",
-    "leading_groups",
-    "ordered",
-    "references_of",
-    "regions_of",
-    "row_names",
-    "status_of",
-    "variants_of",
-]
-
 #: ``complete``: every cell is done. ``failed``: one failed. ``incomplete``: one has not finished.
 Status: TypeAlias = Literal["complete", "failed", "incomplete"]
 

@@ -34,8 +34,6 @@ from harness.report.figures.figure import (
 )
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["box_plot"]
-
 #: More boxes than this side by side need the width of two columns; more than the second number another row.
 _BOXES_PER_COLUMN, _BOXES_PER_ROW = 14, 44
 _GROUP_WIDTH = 0.84

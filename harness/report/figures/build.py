@@ -20,8 +20,6 @@ from harness.report.figures.rank_stability import rank_stability
 from harness.report.figures.significance_map import significance_map
 from harness.statistics.analysis import Analysis
 
-__all__ = ["CASE_FIGURES", "DATASET_FIGURES", "METRIC_FIGURES", "draw_figures"]
-
 #: Figures of each dataset; each returns ``None`` where there is nothing to draw.
 DATASET_FIGURES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
     box_plot,

@@ -13,8 +13,6 @@ from harness.report.figures.figure import DOUBLE, INK, Drawing, legend, legend_h
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["cost_plot"]
-
 _MARKERS = "osD^vP*X<>hp"
 #: Ratios of the ends of an axis: up to the first its ticks are even, up to the second at 1, 2 and 5.
 _NARROW, _WIDE = 3, 200

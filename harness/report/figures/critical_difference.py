@@ -9,8 +9,6 @@ from harness.report.figures.figure import DOUBLE, INK, Drawing, headline, new_fi
 from harness.statistics.analysis import Analysis
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["critical_difference"]
-
 #: Longer names take two lines, so that the axis keeps the middle of the figure.
 _LABEL_WIDTH = 24
 

@@ -16,25 +16,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 
-__all__ = [
-    "DASHES",
-    "DOUBLE",
-    "HATCHES",
-    "INK",
-    "MANY",
-    "SINGLE",
-    "Drawing",
-    "headline",
-    "legend",
-    "legend_height",
-    "new_figure",
-    "pale",
-    "palette",
-    "render",
-    "styled",
-    "wrapped",
-]
-
 #: Widths of one and of two columns of a paper, in inches.
 SINGLE, DOUBLE = 3.5, 7.16
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from harness.report.analysis.metric_styles import MetricStyle
 from harness.report.figures.figure import INK
 
-__all__ = ["heat_map"]
-
 
 def heat_map(
     axes: Axes,

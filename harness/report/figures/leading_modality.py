@@ -11,8 +11,6 @@ from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure,
 from harness.report.figures.heatmap import heat_map
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["leading_map"]
-
 #: Panels side by side; more would leave no room for numbers in them.
 _COLUMNS = 2
 _LABEL_WIDTH = 9

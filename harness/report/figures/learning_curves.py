@@ -22,8 +22,6 @@ from harness.report.figures.figure import (
     styled,
 )
 
-__all__ = ["training_curves"]
-
 #: Variants whose legend leaves room in one column of a paper.
 _FEW = 6
 _WIDTH = 1.2

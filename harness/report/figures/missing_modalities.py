@@ -11,8 +11,6 @@ from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwo
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.report.figures.heatmap import heat_map
 
-__all__ = ["missing_map"]
-
 #: Inches of a column, and of what stands beside the columns.
 _COLUMN, _BESIDE = 0.62, 2.2
 #: A name longer than this is written aslant.

@@ -12,8 +12,6 @@ from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["paired_differences"]
-
 _DOTS = "#8b93a7"
 
 

@@ -8,8 +8,6 @@ from harness.report.analysis.metric_styles import metric_style
 from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
 
-__all__ = ["rank_stability"]
-
 #: More methods than this need the width of two columns.
 _WIDE = 6
 _LABEL_WIDTH = 24

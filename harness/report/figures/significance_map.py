@@ -10,8 +10,6 @@ from harness.report.figures.figure import INK, SINGLE, Drawing, headline, new_fi
 from harness.statistics.analysis import Analysis
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["significance_map"]
-
 _BETTER, _OPEN, _SELF = "#2b3a67", "#ffffff", "#e4e6ec"
 _LABEL_WIDTH = 22
 

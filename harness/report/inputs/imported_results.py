@@ -15,8 +15,6 @@ from harness.evaluation import METRICS
 from harness.report.analysis.metric_styles import metric_style
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
-__all__ = ["NEEDED", "read_imported"]
-
 #: Columns the file must have; ``seed``, ``fold``, ``status`` and ``leading`` may be there too.
 NEEDED = ("method", "label", "dataset", "patient", "case", "region", "metric", "value")
 

@@ -9,8 +9,6 @@ import pandas as pd
 
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["SOURCE", "published_rows"]
-
 #: Where the numbers come from, printed with every one of them.
 SOURCE = (
     "published: AAHN paper, Tables I to VI, read from the result images of its authors' repository (joker-527/AAHN)"

@@ -10,8 +10,6 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.results.schema import DatasetFacts, StudyResults
 
-__all__ = ["combine"]
-
 _PLACE = ["label", "dataset", "leading", "fold", "seed"]
 
 

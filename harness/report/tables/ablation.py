@@ -11,8 +11,6 @@ from harness.report.analysis.variants import Variant
 from harness.report.tables.ranked import ranked_table
 from harness.report.tables.table import CHECK, Table, TableKind
 
-__all__ = ["ABLATION", "switches"]
-
 #: Options of each variant.
 _Options: TypeAlias = Mapping[Variant, Mapping[str, Any]]
 

@@ -10,8 +10,6 @@ from harness.report.tables.cells import sentence
 from harness.report.tables.table import Column, Row, Table, TableCell
 from harness.statistics.analysis import Across
 
-__all__ = ["across_tables"]
-
 
 def across_tables(study: StudyAnalysis) -> Iterator[Table]:
     """One table per metric: the rank of each method on each dataset by its mean, and the mean rank."""

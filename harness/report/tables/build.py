@@ -15,8 +15,6 @@ from harness.report.tables.missing_modalities import MISSING
 from harness.report.tables.published import PUBLISHED
 from harness.report.tables.table import CsvFile, Table, TableKind
 
-__all__ = ["TABLES", "build_tables", "csv_declarations"]
-
 #: Kinds of table of each dataset.
 TABLES: tuple[TableKind, ...] = (
     MEANS,

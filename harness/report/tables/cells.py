@@ -15,18 +15,6 @@ from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
 
-__all__ = [
-    "difference_cell",
-    "interval_text",
-    "limitations",
-    "mean_cell",
-    "median_cell",
-    "note_incomplete",
-    "provenance",
-    "row_headers",
-    "sentence",
-]
-
 
 def row_headers(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple[str, ...]]]:
     """Headings of the columns that name rows, and the names of each variant.

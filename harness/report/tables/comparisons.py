@@ -31,8 +31,6 @@ from harness.statistics.patients import MEAN_REGION
 from harness.statistics.rankings import AGGREGATE, RANK, TEST
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["COMPARISONS", "DIFFERENCES"]
-
 _PLACE = ("dataset", "label", "leading", "metric", "region")
 #: Schemes of ranking: what tables call them, and their columns of ``ranks.csv``.
 _SCHEMES = {AGGREGATE: "mean", RANK: "mean rank", TEST: "wins"}

@@ -17,8 +17,6 @@ from harness.report.tables.ranked import score_rows
 from harness.report.tables.table import NO_VALUE, Column, Table, TableCell, TableKind, word_cell
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["COSTS", "EFFICIENCY", "Cost"]
-
 
 @dataclass(frozen=True)
 class Cost:

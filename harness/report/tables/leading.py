@@ -9,8 +9,6 @@ from harness.report.analysis.variants import leading_groups
 from harness.report.tables.ranked import ranked_table
 from harness.report.tables.table import Table, TableKind
 
-__all__ = ["LEADING"]
-
 
 def _leading_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """One table per label whose leading modality varies; ranked within it."""

@@ -26,8 +26,6 @@ from harness.report.tables.table import (
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["MEANS", "MEDIANS", "mean_tables"]
-
 
 def mean_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """Mean and SD of every variant, then the floors."""

@@ -29,8 +29,6 @@ from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["MISSING"]
-
 #: Makes the cell of a network and of the modalities present, with the mark it has.
 _MakeCell: TypeAlias = Callable[[TestedNetwork, tuple[str, ...], str], TableCell]
 

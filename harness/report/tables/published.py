@@ -15,8 +15,6 @@ from harness.report.tables.table import NO_VALUE, Column, Row, Table, TableCell,
 from harness.statistics.bootstrap import LEAST_PATIENTS, Interval
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["PUBLISHED", "verdict"]
-
 _PARTIAL = "no verdict (results are missing)"
 _COLUMNS = (
     Column("", "Metric", plain="Metric"),

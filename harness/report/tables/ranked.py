@@ -12,8 +12,6 @@ from harness.report.tables.cells import limitations, mean_cell, median_cell, not
 from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
 from harness.statistics.patients import MEAN_REGION
 
-__all__ = ["rank_marks", "ranked_table", "score_columns", "score_rows"]
-
 
 def ranked_table(
     study: StudyAnalysis,

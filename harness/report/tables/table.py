@@ -9,23 +9,6 @@ from typing import Any
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 
-__all__ = [
-    "CHECK",
-    "DAGGER",
-    "MARKED",
-    "NO_VALUE",
-    "WITHIN_SEEDS",
-    "Column",
-    "CsvFile",
-    "Row",
-    "Table",
-    "TableCell",
-    "TableKind",
-    "flat_columns",
-    "flat_record",
-    "word_cell",
-]
-
 #: Marks a mean over fewer results than its neighbours.
 DAGGER = "†"
 

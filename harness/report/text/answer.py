@@ -15,8 +15,6 @@ from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["answer_study"]
-
 
 def answer_study(study: StudyAnalysis) -> list[str]:
     """Answers dataset by dataset: which variant has the best mean, by how much, and whether that is significant.

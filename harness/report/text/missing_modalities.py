@@ -13,8 +13,6 @@ from harness.report.analysis.p_values import starred_p
 from harness.statistics.bootstrap import Interval
 from harness.statistics.sample_size import ALPHA
 
-__all__ = ["missing_answer"]
-
 
 def missing_answer(study: StudyAnalysis, view: DatasetView) -> str:
     """The answer of one dataset; empty where nothing was tested with fewer modalities."""

@@ -7,8 +7,6 @@ import pandas as pd
 from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.analysis.data_summary import listed, packages_of
 
-__all__ = ["cell_differences", "provenance_of"]
-
 #: Columns that should not differ between the cells of a comparison.
 _SHARED = (
     ("protocol", "Protocol"),

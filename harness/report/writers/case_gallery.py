@@ -20,8 +20,6 @@ from harness.report.figures.images.slices import slice_dice
 from harness.results.overlay import Overlay
 from harness.results.schema import StudyResults
 
-__all__ = ["CaseGallery", "case_gallery"]
-
 #: Cases listed, and cases with images, worst first; the csv files hold every one.
 _MAX_LISTED, _MAX_WITH_IMAGES = 200, 24
 #: Pixels along the longer side of an image.

@@ -15,8 +15,6 @@ from harness.report.analysis.data_summary import kind_words
 from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.build import csv_declarations
 
-__all__ = ["csv_files"]
-
 _CASE_COLUMNS = (
     *("study", "profile", "dataset", "data_kind", "label", "leading"),
     *("metric", "region", "patient", "case", "value"),

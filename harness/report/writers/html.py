@@ -17,8 +17,6 @@ from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
 from harness.report.writers.case_gallery import case_gallery
 
-__all__ = ["html_page"]
-
 
 @dataclass(frozen=True)
 class _Picture:

@@ -7,8 +7,6 @@ import unicodedata
 from harness.report.tables.table import CHECK, MARKED, Row, Table, TableCell
 from harness.report.writers.pagination import LONG_NAME, is_wide, parts_of
 
-__all__ = ["escape_latex", "latex_document"]
-
 #: Characters pdfLaTeX reads as commands, and those beyond Latin that scores, units and names need.
 _ESCAPES = {
     "\\": r"\textbackslash{}",

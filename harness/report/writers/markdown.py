@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from harness.report.tables.table import MARKED, Row, Table, TableCell
 from harness.results.schema import StudyResults
 
-__all__ = ["escape_markdown", "markdown_document"]
-
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#$])")
 
 

@@ -8,8 +8,6 @@ from itertools import groupby, pairwise
 
 from harness.report.tables.table import Row, Table
 
-__all__ = ["LONG_NAME", "is_wide", "parts_of"]
-
 #: Characters of a row name that still fit on one line.
 LONG_NAME = 26
 

@@ -14,8 +14,6 @@ from harness.segmenters.conformance import checks
 from harness.segmenters.conformance.synthetic import ConformanceError, build
 from harness.segmenters.contract import Segmenter, Task
 
-__all__ = ["CHECKS", "Case", "Check", "CheckResult", "cases", "plan", "run"]
-
 MODALITY_COUNTS = (1, 2, 4)
 CLASSES = 3
 SIDES = {2: 64, 3: 32}

@@ -14,22 +14,6 @@ from torch.utils._pytree import tree_leaves
 from harness.errors import HarnessError
 from harness.segmenters.contract import Segmenter, Task
 
-__all__ = [
-    "ConformanceError",
-    "Elsewhere",
-    "as_list",
-    "build",
-    "close",
-    "images_of",
-    "loss_of",
-    "mode_name",
-    "perturbed",
-    "predict",
-    "require_finite",
-    "some",
-    "target_of",
-]
-
 
 class ConformanceError(HarnessError):
     """A network breaks the segmenter contract."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["LEADING_NOTE", "SCORE_NOTE", "SPLIT_NOTE"]
-
 LEADING_NOTE = (
     "Leading by default: contrast-enhanced T1, which the released AAHN code feeds to its leading stream. The paper "
     "does not publish its leading modalities."

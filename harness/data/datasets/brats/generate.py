@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from harness.data.synthetic.phantoms.brain import VoxelGrid, draw_brain
 from harness.data.synthetic.phantoms.glioma import SEQUENCES, Glioma, Lesions, draw_lesions, scan
 
-__all__ = ["brats2019", "brats2023", "brats2024"]
-
 #: Which of the first patients shows which trap.
 _WITH_MAC_FILES, _SCANNED_TWICE, _WITHOUT_ENHANCEMENT, _WITH_NOISY_LABEL, _UNCOMPRESSED = range(5)
 

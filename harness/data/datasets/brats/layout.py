@@ -15,8 +15,6 @@ from pathlib import Path
 from harness.data.reading.files import NIFTI_ENDINGS, by_name, levels
 from harness.errors import DataError
 
-__all__ = ["OFFICIAL_SHAPES", "SEGMENTATION", "CaseFolder", "Layout", "find_cases"]
-
 #: Voxels of the images of 2019 and 2023, and of those of 2024.
 OFFICIAL_SHAPES = ((240, 240, 155), (182, 218, 182))
 

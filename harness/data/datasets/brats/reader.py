@@ -16,8 +16,6 @@ from harness.data.splits import standard_split
 from harness.data.synthetic.generated import is_generated
 from harness.errors import DataError
 
-__all__ = ["BratsReader"]
-
 #: A label that lies outside the brain by more than this share gives a warning: it may belong to another case.
 _OUTSIDE = 0.02
 

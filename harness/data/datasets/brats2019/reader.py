@@ -12,8 +12,6 @@ from pathlib import Path
 from harness.data.datasets.brats.layout import Layout
 from harness.data.datasets.brats.reader import BratsReader
 
-__all__ = ["LAYOUT", "open_folder"]
-
 LAYOUT = Layout(
     title="BraTS 2019",
     case=re.compile(r"(?P<patient>BraTS19_\w+)_\d+", re.ASCII),

@@ -13,8 +13,6 @@ from pathlib import Path
 from harness.data.datasets.brats.layout import Layout
 from harness.data.datasets.brats.reader import BratsReader
 
-__all__ = ["LAYOUT", "open_folder"]
-
 LAYOUT = Layout(
     title="BraTS 2023",
     case=re.compile(r"(?P<patient>BraTS-GLI-[0-9]{5})-[0-9]{3}"),

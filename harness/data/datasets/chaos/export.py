@@ -11,8 +11,6 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.data.contract import Reader
 
-__all__ = ["ChaosSlices", "exporter"]
-
 
 class _NamesSlices(Reader, Protocol):
     """The reader of CHAOS."""

@@ -20,8 +20,6 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from harness.data.synthetic.phantoms.abdomen import EXTENT_MM, draw_abdomen, organs, scan
 
-__all__ = ["generate"]
-
 _TRAIN = (1, 2, 3, 5, 8, 10, 13, 15, 19, 20, 21, 22, 31, 32, 33, 34, 36, 37, 38, 39)
 _TEST = (4, 6, 7, 9, 11, 12, 14, 16, 17, 18, 23, 24, 25, 26, 27, 28, 29, 30, 35, 40)
 _FIRST_INVENTED = 101

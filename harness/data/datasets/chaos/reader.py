@@ -19,8 +19,6 @@ from harness.data.reading.grids import centre, check_same_grid
 from harness.data.splits import standard_split
 from harness.errors import DataError
 
-__all__ = ["ChaosReader", "open_t1", "open_t1_and_t2"]
-
 _IN, _OUT, _GROUND = Path("T1DUAL/DICOM_anon/InPhase"), Path("T1DUAL/DICOM_anon/OutPhase"), Path("T1DUAL/Ground")
 _T2 = Path("T2SPIR/DICOM_anon")
 _DEPTH = 5  # archives may unpack into a folder of their own, twice

@@ -20,8 +20,6 @@ from pydicom.pixels import apply_modality_lut
 from harness.data.reading.files import visible
 from harness.errors import DataError
 
-__all__ = ["GREY", "number_of", "read_drawing", "read_positions", "read_series", "series_affine", "slice_files"]
-
 #: Official grey values: label here to the interval (low, high] that the evaluation accepts.
 GREY = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
 

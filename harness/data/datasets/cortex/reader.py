@@ -21,8 +21,6 @@ from harness.data.contract import Case, Reader, Split, TrivialPrediction
 from harness.data.reading.nifti import read_image, read_label
 from harness.errors import DataError
 
-__all__ = ["CortexReader"]
-
 _BLOCK = 8  # slices of a scored block; 8 mm
 _GUARD = 4  # unused slices between training and validation
 _VALIDATE_EVERY = 5

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from harness.errors import DataError
 
-__all__ = ["SIDE_MM", "Box", "read_boxes"]
-
 SIDE_MM = 144
 
 #: Boxes are written with rounded coordinates.

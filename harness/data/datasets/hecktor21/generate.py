@@ -19,8 +19,6 @@ from scipy import ndimage
 from harness.data.datasets.hecktor21.boxes import SIDE_MM
 from harness.data.synthetic.phantoms.head_neck import EXTENT_MM, HeadNeck, draw_head_neck
 
-__all__ = ["generate"]
-
 #: Which of the first patients shows which trap.
 _WITH_MAC_FILES, _WITH_NOISY_LABEL, _UNCOMPRESSED = range(3)
 

@@ -16,8 +16,6 @@ from harness.data.datasets.hecktor21.boxes import SIDE_MM, Box
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["box_affine", "covered", "label_to_box", "label_to_files", "to_box"]
-
 #: RAS millimetres to LPS millimetres, and back.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -26,8 +26,6 @@ from harness.data.reading.nifti import read_image, read_label
 from harness.data.splits import standard_split
 from harness.errors import DataError
 
-__all__ = ["HecktorReader"]
-
 _IMAGES = "hecktor_nii"
 _FILE = re.compile(r"(?P<case>[A-Z]{4}[0-9]{3})_(?:ct|pt|gtvt)\.nii(?:\.gz)?")
 

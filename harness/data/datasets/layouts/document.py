@@ -17,8 +17,6 @@ from harness.data.preparation.geometry import orientation_of
 from harness.errors import DataError
 from harness.files import read_json
 
-__all__ = ["Facts", "document_error", "facts_to_dataset", "read_document"]
-
 FILE = "dataset.json"
 _MOST_LABELS = 256
 _HEADERS = 32  # headers that voxel size and slice axis are taken from

@@ -13,8 +13,6 @@ from harness.data.contract import Dataset
 from harness.data.datasets.layouts.document import Facts, document_error, facts_to_dataset, read_document
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
 
-__all__ = ["describe", "open_folder"]
-
 
 def describe(root: Path) -> Dataset:
     """Returns the dataset of a Decathlon folder.

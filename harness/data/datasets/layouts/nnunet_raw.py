@@ -16,8 +16,6 @@ from harness.data.datasets.layouts.document import Facts, document_error, facts_
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
 from harness.data.reading.files import NIFTI_ENDINGS, visible
 
-__all__ = ["describe", "open_folder"]
-
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 

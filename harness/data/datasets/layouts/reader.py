@@ -18,8 +18,6 @@ from harness.data.splits import standard_split
 from harness.errors import DataError
 from harness.files import read_json
 
-__all__ = ["PATIENTS", "CaseFiles", "ListedReader", "patient_notes"]
-
 #: May lie beside ``dataset.json``: case to patient, for cases that are timepoints of one patient.
 PATIENTS = "patients.json"
 

@@ -19,8 +19,6 @@ from harness.data.synthetic.generated import is_generated, mark_generated
 from harness.errors import DataError
 from harness.files import atomic_folder, write_json
 
-__all__ = ["SPLITS", "write_nnunet_raw"]
-
 _ENDING = ".nii.gz"
 
 #: The dataset's folds, as a study's ``splits`` reads them.

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from harness.data.synthetic.phantoms.prostate import Prostate, draw_prostate
 
-__all__ = ["generate", "generate_pz_first"]
-
 _COLUMNS = (
     *("ID", "t2", "adc", "dwi", "t2_anatomy_reader1", "t2_tumor_reader1", "adc_tumor_reader1"),
     *("t2_anatomy_reader2", "adc_tumor_reader2"),

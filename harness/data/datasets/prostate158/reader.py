@@ -18,8 +18,6 @@ from harness.data.reading.nifti import read_image, read_label
 from harness.data.splits import make_split, standard_split
 from harness.errors import DataError
 
-__all__ = ["Prostate158Reader", "open_pz_first", "open_tz_first"]
-
 _TZ, _PZ = 1, 2
 
 

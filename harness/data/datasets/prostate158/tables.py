@@ -9,8 +9,6 @@ from pathlib import Path
 from harness.data.reading.files import find_folder, inside
 from harness.errors import DataError
 
-__all__ = ["IMAGES", "Row", "Tables", "read_tables"]
-
 #: Columns of the modalities, in channel order.
 IMAGES = ("t2", "adc", "dwi")
 

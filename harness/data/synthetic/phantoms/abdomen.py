@@ -15,8 +15,6 @@ from scipy import ndimage
 
 from harness.data.synthetic.phantoms.fields import bias_field, blob, rician, smooth_field
 
-__all__ = ["EXTENT_MM", "SEQUENCES", "draw_abdomen", "organs", "scan"]
-
 #: Extent that is drawn: left-right, back-front, feet-head.
 EXTENT_MM = (400.0, 300.0, 280.0)
 

@@ -14,8 +14,6 @@ from scipy import ndimage
 
 from harness.data.synthetic.phantoms.fields import random_displacement
 
-__all__ = ["CSF", "GREY", "WHITE", "VoxelGrid", "draw_brain"]
-
 #: Tissues, in the order of :func:`draw_brain`.
 CSF, GREY, WHITE = 0, 1, 2
 

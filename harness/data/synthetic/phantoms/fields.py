@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["bias_field", "blob", "random_displacement", "rician", "smooth_field", "warp"]
-
 #: A Gaussian is followed this many standard deviations to either side.
 _REACH = 3.0
 

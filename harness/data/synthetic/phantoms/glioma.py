@@ -20,8 +20,6 @@ from scipy import ndimage
 from harness.data.synthetic.phantoms.brain import CSF, GREY, WHITE, VoxelGrid
 from harness.data.synthetic.phantoms.fields import bias_field, blob, rician, smooth_field
 
-__all__ = ["CAVITY", "CORE", "ENHANCING", "OEDEMA", "SEQUENCES", "Glioma", "Lesions", "draw_lesions", "scan"]
-
 _Mask = NDArray[np.bool_]
 
 #: Labels, as BraTS 2023 and 2024 number them.

@@ -16,8 +16,6 @@ from scipy import ndimage
 
 from harness.data.synthetic.phantoms.fields import blob, smooth_field
 
-__all__ = ["EXTENT_MM", "HeadNeck", "draw_head_neck"]
-
 _Mask = NDArray[np.bool_]
 _Place = NDArray[np.float64]
 

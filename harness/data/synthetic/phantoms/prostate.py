@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from harness.data.synthetic.phantoms.fields import bias_field, blob, rician, smooth_field
 
-__all__ = ["PERIPHERAL", "TRANSITION", "Prostate", "draw_prostate"]
-
 TRANSITION, PERIPHERAL = 1, 2
 _FAT, _MUSCLE, _NODULE, _TUMOUR, _BLADDER = 0, 3, 4, 5, 6
 

@@ -18,8 +18,6 @@ from harness.report.figures.figure import DOUBLE, Drawing, new_figure, styled, w
 from harness.report.figures.images.slices import labels_in, shared_window, show_grey, slice_dice
 from harness.results.overlay import Overlay
 
-__all__ = ["overlay_figure"]
-
 _MAX_COLUMNS = 6
 #: Characters of a title that fit over a panel.
 _TITLE_WIDTH = 19

@@ -20,8 +20,6 @@ from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline
 from harness.report.figures.images.slices import labels_in, shared_window, show_grey, slice_dice
 from harness.results.overlay import Overlay
 
-__all__ = ["CONFUSED", "MISSED", "SURPLUS", "qualitative_grid"]
-
 #: Colours of voxels that are predicted in excess, missed, or under another label, lighter than the darkened image.
 SURPLUS, MISSED, CONFUSED = "#E0475B", "#B9A5FF", "#FFFFFF"
 #: Variants a figure; more would make the panels too small to judge.

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from harness.evaluation.boxes import Box, bounding_box, grown
 from harness.results.overlay import Overlay
 
-__all__ = ["labels_in", "shared_window", "show_grey", "slice_dice"]
-
 #: An image darker than this, of 255, shows nothing.
 _DARK = 10
 

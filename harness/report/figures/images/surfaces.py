@@ -23,8 +23,6 @@ from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.results.overlay import Overlay
 
-__all__ = ["draw_surfaces", "nested_labels", "surface_mesh", "surface_view"]
-
 _COLUMNS = 4
 #: Voxels along the longest side of what is meshed: finer meshes take minutes to draw and show no more.
 _FINEST = 64
