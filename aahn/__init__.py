@@ -3,8 +3,6 @@
 Nothing here imports torch; the network is in :mod:`aahn.network`.
 """
 
-from __future__ import annotations
-
 from aahn.options import AAHNOptions
 from harness.segmenters.contract import Segmenter, Source, Task
 

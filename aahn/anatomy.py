@@ -3,8 +3,6 @@
 ``python -m aahn.anatomy`` prints the tables of ``docs/aahn.md``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

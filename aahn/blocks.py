@@ -1,7 +1,5 @@
 """Blocks shared by the branches and the decoder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 

@@ -8,8 +8,6 @@ the code re-reads them in memory order (:func:`reread`), which mixes nodes and c
 authors trained, so it is part of parity.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -3,8 +3,6 @@
 Source: the released code's ``nnunet/network_architecture/transunet/trans_disunet_grpah_transfuse.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

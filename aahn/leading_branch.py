@@ -8,8 +8,6 @@ different encoder joins by offering the same two things, see :mod:`aahn.leading_
 level's entry.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -14,8 +14,6 @@ first level's native entry, a 7x7 convolution of the leading modality, is then a
 used, and what would never get a gradient is taken out, so that the network's size is honest.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from pathlib import Path

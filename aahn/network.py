@@ -13,8 +13,6 @@ default:
 Modules that the released code builds and never uses (2 828 640 parameters that no gradient reaches) are not built.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -5,8 +5,6 @@ surplus or mis-shaped, and loading are :mod:`harness.segmenters.released`'s work
 in the released code (:data:`DEAD_PREFIXES`) are ignored and listed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -8,8 +8,6 @@ leading one included (``auxiliary: others`` gives the figure's wiring); and a to
 pixels but a strided sample of the whole map (see :func:`gather_tokens`).
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

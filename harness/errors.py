@@ -1,7 +1,5 @@
 """Errors whose text is written for the person at the keyboard."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

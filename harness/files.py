@@ -1,7 +1,5 @@
 """Files that are either whole or absent, whatever kills the process that writes them."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -4,8 +4,6 @@ These are jobs that wait in a queue of Slurm, whose pickles name modules, and pa
 our readers or whose entry points name a dataset's folder. The new module itself is imported; nothing stands twice.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Sequence

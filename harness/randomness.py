@@ -4,8 +4,6 @@ Every draw of a training run is a function of (seed, purpose, index). So a run t
 the number of loader processes changes nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -4,8 +4,6 @@ What is a secret: user names and passwords in addresses, parameters of addresses
 the values of environment variables whose names say so (``MLFLOW_TRACKING_PASSWORD``, ``..._TOKEN``).
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

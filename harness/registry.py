@@ -1,7 +1,5 @@
 """Finds plug-ins (segmenters, datasets, engines) through entry points, ours too, and imports what they name."""
 
-from __future__ import annotations
-
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points

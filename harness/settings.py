@@ -7,8 +7,6 @@ Two marks keep a setting out, so that a new setting renames no cell that was com
     workers: Annotated[int | None, CHANGES_NO_NUMBER] = Field(None, description="...")
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

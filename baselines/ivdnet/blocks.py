@@ -1,7 +1,5 @@
 """IVD-Net's block: five branches of different reach between two convolutions."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The U-Net of one modality: nnU-Net v1's, which also hands out its last decoder features."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

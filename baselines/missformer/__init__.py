@@ -3,8 +3,6 @@
 Nothing here imports torch; the network is in :mod:`baselines.missformer.network`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The block of encoder and decoder: attention with reduced keys, and a feed-forward with a convolution in it."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from timm.models.pvt_v2 import Attention
 from torch import Tensor, nn

@@ -4,8 +4,6 @@ The map of every scale is cut into tokens as wide as the finest map: a pixel of 
 tokens. The tokens of all scales, finest first, form one sequence.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

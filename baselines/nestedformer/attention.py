@@ -1,7 +1,5 @@
 """Attention as NestedFormer uses it: along one orientation, in windows, and from one set of tokens to another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The encoder of one modality: global pooling in place of attention."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 

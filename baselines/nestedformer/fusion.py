@@ -1,7 +1,5 @@
 """Nested modality-aware feature aggregation (NMaFA): attention within the joint maps, then to each modality."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import prod
 

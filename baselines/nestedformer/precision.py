@@ -1,7 +1,5 @@
 """Full precision where mixed precision would give wrong gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

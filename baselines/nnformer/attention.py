@@ -1,7 +1,5 @@
 """Attention blocks of nnFormer: windows of the map itself, and windows of the encoder's map."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

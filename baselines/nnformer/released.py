@@ -1,7 +1,5 @@
 """Names of nnFormer's released weights, and ours."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

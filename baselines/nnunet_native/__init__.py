@@ -6,8 +6,6 @@ Kept: everything that nnU-Net decides and does, through its Python API. Ours: th
 steps per epoch, the seed, and the evaluation. Nothing here imports torch or nnunetv2.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Layer norm over the leading channel axis."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

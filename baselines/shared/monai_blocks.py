@@ -1,7 +1,5 @@
 """MONAI's Transformer blocks without parameters that receive no gradient."""
 
-from __future__ import annotations
-
 from torch import nn
 
 

@@ -1,7 +1,5 @@
 """Patch expanding: Swin-Unet's learned upsampling, which MISSFormer took over."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

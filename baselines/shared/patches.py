@@ -1,7 +1,5 @@
 """Patch sizes that a network cannot take, refused with the nearest one that it can."""
 
-from __future__ import annotations
-
 from harness.errors import StudyError
 
 

@@ -1,7 +1,5 @@
 """Pretrained starts: weights from a file the user gives. Nothing is ever downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

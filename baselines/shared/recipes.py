@@ -5,8 +5,6 @@ that batchgeneratorsv2 has not) is named beside the recipe. Epochs are the autho
 protocol's, since theirs depend on the size of their dataset.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

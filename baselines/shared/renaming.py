@@ -1,7 +1,5 @@
 """Released weights that differ from ours in names alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from torch import Tensor

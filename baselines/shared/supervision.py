@@ -1,7 +1,5 @@
 """Deep supervision as nnU-Net weighs it."""
 
-from __future__ import annotations
-
 
 def output_weights(levels: int) -> list[float]:
     """Returns the weights of outputs, finest first: 1, 1/2, 1/4, ... with the last 0, normalised.

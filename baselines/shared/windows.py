@@ -5,8 +5,6 @@ functions and :class:`RelativePositionBias` serve attention of any kind; :class:
 al., ICCV 2021), which in two dimensions computes what timm's ``WindowAttention`` computes.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Window sizes that fit a patch."""
 
-from __future__ import annotations
-
 from baselines.shared.patches import require_multiples
 from harness.errors import StudyError
 

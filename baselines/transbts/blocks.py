@@ -1,7 +1,5 @@
 """Blocks of TransBTS's convolutional encoder and decoder, in two or three dimensions."""
 
-from __future__ import annotations
-
 import torch
 from monai.networks.blocks import Convolution
 from monai.networks.layers.factories import Conv

@@ -1,7 +1,5 @@
 """Names of TransBTS's released weights, and ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Position embeddings of another grid."""
 
-from __future__ import annotations
-
 import math
 
 import torch.nn.functional as F

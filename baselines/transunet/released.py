@@ -1,7 +1,5 @@
 """The authors' released weights in our names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

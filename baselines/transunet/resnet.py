@@ -1,7 +1,5 @@
 """TransUNet's ResNet, from timm's parts: weight-standardised convolutions, group norm, three stages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise

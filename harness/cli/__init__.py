@@ -1,7 +1,5 @@
 """The command line: one file per verb. Each verb imports heavy libraries inside its function, so that help is fast."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from types import TracebackType

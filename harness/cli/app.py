@@ -1,7 +1,5 @@
 """The application: every verb is registered here and lives in its own file."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``harness check``: whether a network keeps the segmenter contract."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``harness clean``: removes what is not needed any more."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``harness import-checkpoint``: the authors' released weights become weights of ours."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``harness logs``: what a cell's process printed."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``harness mlflow``: rebuilds the MLflow view from the store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

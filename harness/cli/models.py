@@ -1,7 +1,5 @@
 """``harness models``: which segmenters are registered, and what is known of them."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

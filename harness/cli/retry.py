@@ -1,7 +1,5 @@
 """``harness retry``: computes the cells of a study that failed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``harness status``: what has become of a study's cells."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyName

@@ -1,7 +1,5 @@
 """A stand-in for missing data, with as many cases as the owners state, so that a study can be planned."""
 
-from __future__ import annotations
-
 from harness.data.contract import Case, Dataset, Reader, Release, Split
 from harness.data.splits import make_split, standard_split
 from harness.errors import DataError

@@ -3,8 +3,6 @@
 Most challenges take one NIfTI file per case. A dataset with another submission format names its own exporter.
 """
 
-from __future__ import annotations
-
 import tempfile
 import zipfile
 from collections.abc import Sequence

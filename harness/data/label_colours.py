@@ -1,7 +1,5 @@
 """The colour of every label, the same in all pictures."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

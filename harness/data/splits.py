@@ -4,8 +4,6 @@ A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses
 declares that it splits within a patient; every report of its numbers then says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from pathlib import Path
 

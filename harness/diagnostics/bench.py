@@ -1,7 +1,5 @@
 """How fast networks are, side by side: every network in a fresh process of its own, on the same task, in one run."""
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import os

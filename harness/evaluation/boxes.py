@@ -1,7 +1,5 @@
 """The part of a volume that holds anything: everything around it is background and changes no metric."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ CHAOS-evaluation). Two things differ from the plain metrics: the side of the ima
 taken to go on as the side), and a value beyond a threshold scores nothing.
 """
 
-from __future__ import annotations
-
 from harness.evaluation.overlap import dice_of, ravd_of
 from harness.evaluation.pair import MaskPair
 

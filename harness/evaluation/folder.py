@@ -1,7 +1,5 @@
 """Scores folders of label maps that were predicted elsewhere."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor

@@ -12,8 +12,6 @@ Sources: rachitsaluja/BraTS-2023-Metrics (``metrics.py``) and BraTS-2024-Metrics
 6. Both scores are means over counted lesions and false positives; without any, Dice 1 and HD95 0.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

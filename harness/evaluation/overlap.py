@@ -1,7 +1,5 @@
 """Overlap and volume of two masks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Two masks of one region, and what the metrics of the region share, each computed once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple

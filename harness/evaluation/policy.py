@@ -3,8 +3,6 @@
 A value is never absent: leaving a case out would let a model that misses lesions score better than one that finds some.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The reference implementation itself, for whoever wants its own number beside ours; far slower."""
 
-from __future__ import annotations
-
 from harness.evaluation.pair import MaskPair
 
 

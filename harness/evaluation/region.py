@@ -1,7 +1,5 @@
 """One case as its metrics see it: the masks of every region, cut to what holds anything, and work they share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any

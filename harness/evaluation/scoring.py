@@ -1,7 +1,5 @@
 """Scores of one case: every region by every metric, each with a value."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How a score came about."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 #: ``scored``: as computed. ``empty_both`` / ``empty_one``: region absent in both masks / in one of them, value

@@ -3,8 +3,6 @@
 A surface voxel is a foreground voxel with a background face neighbour; outside the image is background.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ its area (length) follows from which of them are, and is read from that package'
 arXiv:1809.04430). Distances and sums are computed here.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ is looked up first, voxel by voxel in the order of distance, all points at once;
 found nothing near. Points of both masks are at distance zero and are never searched for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

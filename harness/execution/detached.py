@@ -1,7 +1,5 @@
 """Hands the cells of a study to a cluster that computes them by itself, and does not wait."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tests the finished cells of a study with fewer modalities: what is left to do, and the run that does it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass

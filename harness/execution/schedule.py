@@ -5,8 +5,6 @@ memory only: what is done, what failed and how often, and who works on what is r
 runs, on any number of machines, may work on one study, and any of them may be killed.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Runs a study: registers it in the store, computes the cells that are not done, tells observers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Segments a case and brings the result back to the grid of its files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

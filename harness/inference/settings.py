@@ -1,7 +1,5 @@
 """Settings of the inference on whole volumes."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from harness.settings import Settings

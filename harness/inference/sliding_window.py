@@ -1,7 +1,5 @@
 """Whole volumes through a network that sees patches. The window arithmetic is MONAI's."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 

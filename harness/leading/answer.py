@@ -1,7 +1,5 @@
 """The answer of a race: a ranking, its uncertainty, and its cost."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

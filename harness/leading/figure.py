@@ -1,7 +1,5 @@
 """Figure of a race: validation Dice by epoch, one line per candidate, which ends where the candidate stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes

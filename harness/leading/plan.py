@@ -1,7 +1,5 @@
 """Plan of a race: which trainings answer the request, one for each leading modality and seed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -5,8 +5,6 @@ the others continue to the next rung. The scores alone decide what is trained ne
 nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Result files of a race: the ranking as table, Markdown and JSON, all scores, and a figure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trains a race to its end, rung by rung, over the places of an engine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

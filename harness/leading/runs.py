@@ -1,7 +1,5 @@
 """The trainings of a race and their scores so far; everything is read from their folders."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path

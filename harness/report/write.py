@@ -1,7 +1,5 @@
 """Writes a report into a folder: the formats asked for, and the figures."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

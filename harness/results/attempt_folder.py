@@ -1,7 +1,5 @@
 """What attempts leave in a folder, whatever they try: who works there, how far they are, and why they failed."""
 
-from __future__ import annotations
-
 import errno
 import os
 from dataclasses import dataclass

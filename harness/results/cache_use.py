@@ -1,7 +1,5 @@
 """Which entries of the cache a store's cells still use."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

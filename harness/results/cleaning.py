@@ -1,7 +1,5 @@
 """What in a results folder may be removed without losing a number, and how much room it takes."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress

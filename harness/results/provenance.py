@@ -1,7 +1,5 @@
 """What a number was computed by: code, packages, machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """Reads studies back from the store, for reports and notebooks."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

@@ -4,8 +4,6 @@ A file that cannot be read as its record raises :class:`DamagedRecordError`, whi
 of a later version say, are ignored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

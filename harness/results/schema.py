@@ -5,8 +5,6 @@ written by a cell when it finishes and never changed. Study-level words (study, 
 because a cell belongs to every study that asks for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

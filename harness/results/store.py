@@ -17,8 +17,6 @@
       reports/STUDY/PROFILE/         what `harness report` wrote
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator, Mapping

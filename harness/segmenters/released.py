@@ -4,8 +4,6 @@ A segmenter that can take its authors' weights names a translator (``Segmenter.t
 The translator knows names and layouts; this module reads, checks, reports and loads.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Size of a network: trainable parameters and compute of one forward pass."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

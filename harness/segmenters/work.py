@@ -4,8 +4,6 @@
 or computed. An operation reads its inputs and writes its outputs once: that is what PyTorch does without compilation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -4,8 +4,6 @@ Resamples are drawn as ``scipy.stats.bootstrap`` draws them and summed as counts
 intervals are scipy's. The mean of a difference is the difference of the means: differences need no draw of their own.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

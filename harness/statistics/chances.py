@@ -4,8 +4,6 @@ Seeds and patients are resampled independently of each other, the same draws for
 between methods are paired in both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Whether methods were trained and tested under the same conditions."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 _SHOWN = 3

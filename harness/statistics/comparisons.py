@@ -5,8 +5,6 @@ ranking (Pratt), and Holm's step-down correction covers the whole family. Where 
 the number of patients, its p is exact: the normal approximation then gives less than any pattern of signs can.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

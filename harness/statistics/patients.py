@@ -4,8 +4,6 @@ Results are placed in a dense grid (methods x folds x seeds x cases x regions) b
 that every later sum has the same terms in the same order whatever the order of the rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any

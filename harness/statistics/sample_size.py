@@ -1,7 +1,5 @@
 """How many patients a family of tests needs before any of them can be significant."""
 
-from __future__ import annotations
-
 ALPHA = 0.05
 
 

@@ -1,7 +1,5 @@
 """When two scores are equal: they differ by no more than what the order of a sum makes of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """YAML that remembers its lines, so that every refusal names one."""
 
-from __future__ import annotations
-
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Everything a study can get wrong is found here, before anything runs: unknown mo
 leading modalities a dataset lacks, dimensions a network lacks, labels given twice.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

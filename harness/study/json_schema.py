@@ -3,8 +3,6 @@
 ``python -m harness.study.json_schema`` writes it to ``harness/study/study.schema.json``; a test keeps the two equal.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

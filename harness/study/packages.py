@@ -1,7 +1,5 @@
 """The packages whose version decides the last bits of a number."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.metadata import version
 

@@ -5,8 +5,6 @@ folder ``protocols/``. One may build on another by ``base: NAME`` and give only 
 wrote says under ``per_model`` what differs for each network on each dataset, and under ``tuning`` how that was found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

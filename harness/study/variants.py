@@ -1,7 +1,5 @@
 """The variants of a study: networks with their switches set, and how each is trained."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

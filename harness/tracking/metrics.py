@@ -4,8 +4,6 @@
 ``size/...`` and ``memory/...`` (costs).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ One process writes: the one that runs the study. Workers know nothing of MLflow.
 store, so that the tracking database can be thrown away and written again (``MlflowView.sync``).
 """
 
-from __future__ import annotations
-
 import logging
 import tempfile
 import time

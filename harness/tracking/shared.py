@@ -1,7 +1,5 @@
 """One of the runs that share a study shows it in MLflow; where that one ends, another goes on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The run that stands for a whole study: the parent of its cells' runs, with the report as its artifacts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """When a cell was computed, from what the store says: a view made later shows the same times as one made live."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The run that stands for a whole search, a tuning or a race: its numbers, its files and its pictures."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Checkpoints, written atomically; the previous one is kept in case the newest cannot be read."""
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 from typing import Any

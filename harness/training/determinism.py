@@ -5,8 +5,6 @@ operator that cannot promise that, and the refusal is turned into words a person
 which of its kernels is fastest, and any operator may be used.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator

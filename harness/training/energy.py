@@ -1,7 +1,5 @@
 """Energy consumption of a GPU, from its own counter (NVML); none without a GPU, NVML or a counter."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -5,8 +5,6 @@ numbers of a step (dropout, stochastic depth) are seeded by the step's number, s
 continued from its last checkpoint gives the same numbers as one that was never killed.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Cross-entropy plus soft Dice, also under deep supervision. The terms are MONAI's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from monai.losses import DiceLoss

@@ -1,7 +1,5 @@
 """Optimiser and learning-rate schedule, as functions of the settings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Training settings."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

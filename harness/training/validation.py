@@ -1,7 +1,5 @@
 """The validation score that training shows and checkpoints are chosen by. Test cases never enter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Result files of a search: a protocol with its provenance, tables and figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

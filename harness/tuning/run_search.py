@@ -4,8 +4,6 @@ One process runs a search: only it writes the database of trials. Trials are tra
 are, and report their validation Dice by their progress files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The search for one network on one dataset: an Optuna study and the cells its trials train."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The search space: from the draws of an Optuna trial to a protocol."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase

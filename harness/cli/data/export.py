@@ -1,7 +1,5 @@
 """``harness data export``: writes a dataset in another format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``harness data``: which datasets are registered, what is known of them, and whether they are found."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``harness data preview``: a picture of several cases, to be looked at before anything is trained."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``harness data splits``: writes a dataset's folds to a file that a study can name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Numbers in words and back, and tables that stay readable on 80 columns."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """What a command does when it is told to stop."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

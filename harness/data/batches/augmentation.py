@@ -1,7 +1,5 @@
 """Training augmentation by batchgeneratorsv2, nnU-Net's own package, in nnU-Net's order."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

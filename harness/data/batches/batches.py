@@ -1,7 +1,5 @@
 """Training batches: batch number n of a seed is always the same, in every process and at any time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -5,8 +5,6 @@ and images keep their shape on the whole way from the batch to the network, wher
 :class:`harness.training.modality_fill.FillsAbsent` fills the absent modalities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

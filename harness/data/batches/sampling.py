@@ -1,7 +1,5 @@
 """Training patches: which case, where, and by which random numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

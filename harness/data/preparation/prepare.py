@@ -7,8 +7,6 @@ The cache has a folder named by a hash of the dataset's files and of all setting
 written atomically, processes share the work instead of doing it twice, and remains of killed processes are removed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

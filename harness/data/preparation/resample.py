@@ -8,8 +8,6 @@ keeps intensities as in the files, so the mean is taken off before and put back 
 nnU-Net's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

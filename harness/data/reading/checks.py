@@ -1,7 +1,5 @@
 """Finds problems in a dataset's folder that the user must correct before running a study."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping

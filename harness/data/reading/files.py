@@ -1,7 +1,5 @@
 """Shared by readers: finding folders and files inside the dataset's folder, and hashing their content quickly."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether two volumes lie on one voxel grid, and where something lies on it."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """NIfTI in and out, with messages that name the file and the remedy."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A contact sheet: all modalities of several cases, one slice each, labels as contours and in colour."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

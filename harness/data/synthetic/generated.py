@@ -1,7 +1,5 @@
 """Generated data: a marker in its folder lets every table state it, and training code needs no special case."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from pathlib import Path

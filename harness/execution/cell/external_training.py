@@ -1,7 +1,5 @@
 """Hands a cell to a framework that trains and predicts by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Predicts cases with the weights of a finished cell and writes them as a challenge wants them handed in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

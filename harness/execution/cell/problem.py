@@ -1,7 +1,5 @@
 """What a cell works on: data, split and task, checked against what was planned."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Tells whoever watches how far a cell is, by small files."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform

@@ -1,7 +1,5 @@
 """Runs one cell from data to result. Any engine calls this, in a process of the cell's own."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

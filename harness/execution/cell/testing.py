@@ -1,7 +1,5 @@
 """Tests a trained cell: predictions on the native grid, scores, floors, and one slice to look at."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Trains a network by the harness's own loop, or takes imported weights as they are."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -3,8 +3,6 @@
 That is how intensities are normalised, and what stood for absent modalities where a training dropped some.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Constants that the estimators of time and memory share."""
 
-from __future__ import annotations
-
 #: A training step takes about as long as three forward passes: forward, and twice that backward.
 STEP_OVER_FORWARD = 3
 

@@ -1,7 +1,5 @@
 """How many cases a cell has and how large they are on the network's grid: of the data, or as its owners state."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

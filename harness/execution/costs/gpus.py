@@ -5,8 +5,6 @@ Sources, all NVIDIA: V100 data sheet (SXM2); Turing, GA102 and Ada architecture 
 data sheet gives only the rate with sparsity, half of it.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal

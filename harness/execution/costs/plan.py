@@ -1,7 +1,5 @@
 """What a study would cost on GPUs that need not be here: hours, memory and disk; measured where a result says so."""
 
-from __future__ import annotations
-
 import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

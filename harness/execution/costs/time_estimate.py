@@ -1,7 +1,5 @@
 """How long a cell will take: as long as one like it took here, else by compute and this machine's measured speed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ An engine only starts, watches and stops. What to start next, what a failure mea
 once for all of them in :mod:`harness.execution.schedule`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

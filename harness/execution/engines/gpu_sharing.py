@@ -1,7 +1,5 @@
 """Several small cells on one GPU, as many as fit by the memory that cells like them were measured to need."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

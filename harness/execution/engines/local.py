@@ -1,7 +1,5 @@
 """The local engine: one process per cell on this machine, with a GPU, a share of one, or a thread of the CPU."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Protocol

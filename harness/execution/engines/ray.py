@@ -1,7 +1,5 @@
 """The Ray engine: a Ray cluster decides where each cell runs; the cell itself is the same process as everywhere."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -4,8 +4,6 @@
 with the main process, writes nothing, and ends with it.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Exit statuses of workers, and what is known of a process that a signal ended: its name, and a lack of memory."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from pathlib import Path

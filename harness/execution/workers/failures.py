@@ -1,7 +1,5 @@
 """What can go wrong with a cell, what to do about it, and whether another attempt may help."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

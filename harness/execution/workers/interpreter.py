@@ -1,7 +1,5 @@
 """How processes of ours are started."""
 
-from __future__ import annotations
-
 import sys
 
 #: This interpreter, without the working directory on its path: a file or folder there, say ``random.py`` or the source

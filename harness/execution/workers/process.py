@@ -3,8 +3,6 @@
 Whatever is tried and whichever engine runs it, on the machine where it runs this is how.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """How a process of a cell is asked to stop: by a signal, or by the end of whoever started it."""
 
-from __future__ import annotations
-
 import os
 import signal
 from types import FrameType

@@ -4,8 +4,6 @@ It ends with status 0 (done), 3 (failed; ``failure.json`` says why), 4 (another 
 and the disk is so full that not even that could be written) or 130 (stopped; a checkpoint is kept).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

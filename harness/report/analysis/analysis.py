@@ -1,7 +1,5 @@
 """The statistics of a study, computed once for every table, figure and sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Which cases are shown, by a rule that ignores the images; and the stored slices and volumes of a variant."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Whether the methods of a report may be ranked together, dataset by dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What the numbers of a table stand on, in words: data, cases, protocol, metrics, failures and code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

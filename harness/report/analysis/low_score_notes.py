@@ -1,7 +1,5 @@
 """Why a variant scored low: facts of its predictions and its training, for the notes of a table."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

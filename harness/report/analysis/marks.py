@@ -1,7 +1,5 @@
 """Which of several values are best and second at printed precision."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Mapping
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """How a metric is printed: the one place that decides what "printed precision" means."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

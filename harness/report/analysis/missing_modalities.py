@@ -4,8 +4,6 @@ Networks trained alike are compared with each other; those that saw modalities d
 those that never did. Everything is taken over patients by the statistics that the other tables use.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How a p is printed, so that what is printed never contradicts what was decided."""
 
-from __future__ import annotations
-
 from harness.statistics.sample_size import ALPHA
 
 #: Marks a p below :data:`harness.statistics.sample_size.ALPHA`.

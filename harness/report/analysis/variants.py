@@ -1,7 +1,5 @@
 """The rows and columns of a report: datasets, variants and regions, each in the study's order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 

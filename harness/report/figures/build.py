@@ -1,7 +1,5 @@
 """All figures of a report, in the order they are shown: a new figure is its own module and a line here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

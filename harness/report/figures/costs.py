@@ -1,7 +1,5 @@
 """Accuracy against what it costs: the mean score over parameters and over GFLOPs, one point per variant."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D

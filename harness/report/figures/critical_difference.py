@@ -1,7 +1,5 @@
 """Critical difference diagram: mean ranks on a line, methods that no test tells apart joined by bars."""
 
-from __future__ import annotations
-
 import scikit_posthocs
 
 from harness.report.analysis.metric_styles import metric_style

@@ -1,7 +1,5 @@
 """What all figures share: type, colours that survive grey printing and colour blindness, and saving."""
 
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Iterator, Sequence

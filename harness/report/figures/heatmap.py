@@ -1,7 +1,5 @@
 """Heat maps of mean scores: light is better whatever the metric, and a word stands where there is no mean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Heat map of the leading modality: rows lead, columns are regions, one panel per model and metric."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

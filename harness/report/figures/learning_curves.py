@@ -1,7 +1,5 @@
 """Training curves: loss and validation Dice by epoch, one line per cell, one colour and dash per variant."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D

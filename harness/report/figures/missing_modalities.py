@@ -1,7 +1,5 @@
 """Heat map of missing modalities: rows are what is present, columns are networks, one panel per way of training."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Paired differences: every patient of every method against the reference, with medians and intervals."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 

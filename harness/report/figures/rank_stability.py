@@ -1,7 +1,5 @@
 """Rank stability: how often each method had each rank when patients were resampled."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from harness.report.analysis.metric_styles import metric_style

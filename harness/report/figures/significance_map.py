@@ -1,7 +1,5 @@
 """Significance map: which method is better than which, one-sided and corrected."""
 
-from __future__ import annotations
-
 from matplotlib.patches import Rectangle
 
 from harness.report.analysis.metric_styles import metric_style

@@ -1,7 +1,5 @@
 """The numbers the AAHN paper prints, to stand beside ours; never mixed with them."""
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.resources import as_file, files
 

@@ -1,7 +1,5 @@
 """Several studies, and results of other groups, as one: what a report across studies is made from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

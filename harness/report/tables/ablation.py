@@ -1,7 +1,5 @@
 """Ablations: the variants of one model with the switches that differ between them as check marks."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Ranks across datasets: described, never tested where the datasets are few."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.report.analysis.analysis import StudyAnalysis

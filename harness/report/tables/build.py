@@ -1,7 +1,5 @@
 """All tables of a report, in the order they are read: a new table is its own module and a line here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.report.analysis.analysis import StudyAnalysis

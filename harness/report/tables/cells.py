@@ -1,7 +1,5 @@
 """What all tables share: row headers, cells of a statistic, and the sentences around a table."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

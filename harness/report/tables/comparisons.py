@@ -1,7 +1,5 @@
 """Against the reference: tests, effect sizes, intervals and ranks; and the differences region by region."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """Costs of a variant beside its scores: size, compute, time, memory and energy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,7 +1,5 @@
 """Which modality should lead: one row per leading modality, one table per model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

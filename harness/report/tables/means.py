@@ -1,7 +1,5 @@
 """The paper's layout: methods by regions, Dice then HD95, mean and SD (or median and quartiles), best and second."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any

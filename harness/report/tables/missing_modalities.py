@@ -1,7 +1,5 @@
 """Missing modalities: scores by what is present, the loss of the leading modality, and which network survives best."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 

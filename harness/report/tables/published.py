@@ -1,7 +1,5 @@
 """Published beside ours: the published number, ours, the difference, our interval and a verdict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores of variants that are ranked among themselves: what means, ablations and leading modalities share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

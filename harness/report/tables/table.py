@@ -1,7 +1,5 @@
 """What a table is before a writer gives it a format, and what a new kind of table declares."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import groupby

@@ -1,7 +1,5 @@
 """The study's answer in a sentence or two for each dataset, with its limits."""
 
-from __future__ import annotations
-
 import math
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

@@ -1,7 +1,5 @@
 """Which network loses least when modalities are missing, in sentences."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis

@@ -1,7 +1,5 @@
 """The cases of a dataset one by one: their scores by variant and, where slices are stored, the predictions."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """CSV: numbers at full precision; each row says what data it is on and whether a test was refused."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """One self-contained HTML page: it opens from a file and loads nothing; its one script sorts tables."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 r"""LaTeX: one file that compiles alone and can also be ``\input`` into a paper."""
 
-from __future__ import annotations
-
 import unicodedata
 
 from harness.report.tables.table import CHECK, MARKED, Row, Table, TableCell

@@ -1,7 +1,5 @@
 """Markdown (GitHub's): the tables for a terminal, an issue or a README."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Tables in parts that fit a printed page and can still be read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise

@@ -1,7 +1,5 @@
 """The promises of the segmenter contract, one function each."""
 
-from __future__ import annotations
-
 import io
 import math
 import os

@@ -1,7 +1,5 @@
 """The conformance suite: checks, cases and results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Shared by the checks: networks from fixed seeds, images of blobs in noise, and comparisons."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

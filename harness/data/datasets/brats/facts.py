@@ -1,7 +1,5 @@
 """Notes that the three BraTS datasets share; without numpy, so that listing facts stays fast."""
 
-from __future__ import annotations
-
 LEADING_NOTE = (
     "Leading by default: contrast-enhanced T1, which the released AAHN code feeds to its leading stream. The paper "
     "does not publish its leading modalities."

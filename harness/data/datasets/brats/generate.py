@@ -1,7 +1,5 @@
 """Generated BraTS trees: official names and kinds of files, invented patients, and every trap of the real archives."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

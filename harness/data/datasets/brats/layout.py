@@ -5,8 +5,6 @@ The folders around differ by release, archive and mirror (``HGG`` and ``LGG``, `
 unpack doubly nested), so case folders are found by their names at any depth.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

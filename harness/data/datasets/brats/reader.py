@@ -1,7 +1,5 @@
 """Reads any BraTS release in its official layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

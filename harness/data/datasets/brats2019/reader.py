@@ -4,8 +4,6 @@
 ``MICCAI_BraTS_2019_Data_Validation/BraTS19_…/`` without ``seg``. The last number of a name is the timepoint.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 is no ``seg``. A name is patient and timepoint.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -6,8 +6,6 @@
 ``BraTS2024-BraTS-GLI-ValidationData/validation_data/`` there is no ``seg``. A name is patient and timepoint.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """CHAOS predictions as its evaluation reads them: one PNG a slice, in file-name order, organs as the official greys."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

@@ -5,8 +5,6 @@ patients, T2-SPIR with another number of slices at other places, slices that run
 hidden ``._*`` files, a CT folder of other patients.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The official evaluation orders slices by file name, not by position. Both stacks
 the affine follows from where the first and the last slice lie.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

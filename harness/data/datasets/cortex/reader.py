@@ -7,8 +7,6 @@ Within the training hemisphere every fifth block of 8 slices validates, and 4 sl
 nothing (guards), because neighbouring slices show nearly the same anatomy.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The official boxes: one per patient, 144 mm along each axis, in LPS millimetres (ITK's world, not NIfTI's)."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ row of a patient without files, ``._*`` files, one label carries floating-point 
 are not compressed.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,8 +8,6 @@ CT and PET share physical space but not a grid. A loaded case lies on the grid o
 scores on the CT grid inside the box, to which :meth:`HecktorReader.to_official` brings a prediction.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

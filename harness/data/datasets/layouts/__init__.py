@@ -4,8 +4,6 @@ A layout turns such a folder into a :class:`~harness.data.contract.Dataset`; :fu
 that needs a dataset gets it, whether it is registered or lies in a layout.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

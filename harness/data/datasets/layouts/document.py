@@ -1,7 +1,5 @@
 """The checked content of ``dataset.json``, nnU-Net's or the Decathlon's."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

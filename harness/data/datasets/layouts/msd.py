@@ -3,8 +3,6 @@
 Source of the format: the ``dataset.json`` files of medicaldecathlon.com.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

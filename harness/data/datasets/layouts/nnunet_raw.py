@@ -3,8 +3,6 @@
 Source of the format: ``documentation/dataset_format.md`` and ``region_based_training.md`` of MIC-DKFZ/nnUNet.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

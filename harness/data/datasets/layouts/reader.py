@@ -1,7 +1,5 @@
 """Reads cases whose files are listed: the reader of every layout."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes any dataset as a folder in nnU-Net v2's raw format, for nnU-Net itself or to be read back here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

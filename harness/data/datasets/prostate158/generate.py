@@ -4,8 +4,6 @@ Among them: folders with leading zeros that the tables' numbers lack, ``empty.ni
 stored as 0.9999, a test archive that unpacks doubly nested, blank columns, hidden files of macOS.
 """
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any

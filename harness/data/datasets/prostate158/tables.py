@@ -1,7 +1,5 @@
 """The official tables ``train.csv``, ``valid.csv`` and ``test.csv``: which files belong to which patient."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from pathlib import Path

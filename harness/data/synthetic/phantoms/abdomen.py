@@ -5,8 +5,6 @@ kidneys and spleen differ from each other on T2 only; T2 in turn shows little be
 voxels that hold water and fat are dark, which outlines the organs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Brains of invented patients: the embedded person's anatomy, turned, stretched and warped differently for each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -4,8 +4,6 @@ Everything is a function of its arguments and of the state of ``rng``. Lengths a
 several voxel sizes divides millimetres by its voxel size first.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

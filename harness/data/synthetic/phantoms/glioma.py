@@ -8,8 +8,6 @@ On request one sequence carries the signal alone: it tells every part of the tum
 it faint and blurred. Then it is known by construction which modality should lead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

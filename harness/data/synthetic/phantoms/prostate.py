@@ -5,8 +5,6 @@ transition zone; on ADC the transition zone is like muscle; on DWI the two zones
 tumour stand out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

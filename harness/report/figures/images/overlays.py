@@ -1,7 +1,5 @@
 """Overlays: one slice with every modality, the truth, and the prediction of each variant."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

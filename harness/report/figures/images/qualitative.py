@@ -1,7 +1,5 @@
 """Qualitative grid: worst, median and best case by rule; the same slice for every variant, and its errors under it."""
 
-from __future__ import annotations
-
 import textwrap
 from typing import Any
 

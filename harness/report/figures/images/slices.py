@@ -1,7 +1,5 @@
 """What pictures of stored slices share: the image in grey, labels, the window shown, and the Dice of a slice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Surfaces of truth and predictions in three dimensions, from the stored volumes of one case."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
