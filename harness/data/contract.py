@@ -87,7 +87,7 @@ Floor = TrivialPrediction
 class Reader(Protocol):
     """Reads one dataset folder.
 
-    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``warnings`` and ``trivial_baselines``.
+    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``affine``, ``warnings`` and ``trivial_baselines``.
     """
 
     def fingerprint(self) -> str:
@@ -120,6 +120,10 @@ class Reader(Protocol):
             DataError: A file is missing, unreadable, mis-shaped, or holds a value the dataset does not declare.
         """
         ...
+
+    def affine(self, case: str) -> NDArray[np.float64]:
+        """Returns the (4, 4) affine that :meth:`load` gives; a reader that knows it without the images is faster."""
+        return self.load(case).affine
 
     def warnings(self, case: str, content: Case) -> list[str]:
         """Returns warnings about a case that could be read, e.g. an impossible orientation; by default none."""

@@ -9,6 +9,8 @@ from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 Probability = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[float, float]
 Millimetres = Annotated[float, Field(gt=0)]
+#: Along one axis: a voxel size, the median of the dataset's cases, or each case's own.
+AxisSpacing = Millimetres | Literal["median"] | None
 
 #: Replacement of an absent modality: 0 in normalised units, its mean over the training cases, or a learned value.
 Fill = Literal["zeros", "mean", "token"]
@@ -22,10 +24,26 @@ class PreparationSettings(Settings):
         description="'resize' brings every whole slice to the patch size (the paper's text); 'native' keeps the grid, "
         "and patches are cut from it (the authors' code).",
     )
-    spacing: Annotated[tuple[Millimetres, Millimetres, Millimetres] | None, Added("0.2", was=None)] = Field(
+    spacing: Annotated[tuple[AxisSpacing, AxisSpacing, AxisSpacing] | None, Added("0.2", was=None)] = Field(
         None,
-        description="Voxel size in mm (right, anterior, superior) that cases are resampled to; default: the dataset's "
-        "`spacing`, or with a three-dimensional patch its `typical_spacing`, or none.",
+        description="Voxel size in mm (right, anterior, superior) that cases are resampled to; along an axis also "
+        "`median` (of all labelled cases) or null (each case's own). Default: the dataset's `spacing`, or with a "
+        "three-dimensional patch its `typical_spacing`, or none.",
+    )
+    crop: Annotated[Literal["nonzero", "none"] | None, Added("0.3", was=None)] = Field(
+        None,
+        description="'nonzero' crops to the box of voxels that are not 0 in any modality, 'none' does not; default: "
+        "as the dataset's page says.",
+    )
+    resize: Annotated[Literal["stretch", "pad_to_square"], Added("0.3", was="stretch")] = Field(
+        "stretch",
+        description="With `plane: resize`: 'stretch' brings each side to the patch size by a factor of its own; "
+        "'pad_to_square' pads the shorter side first, so that both have one factor.",
+    )
+    normalisation_mask: Annotated[Literal["zeros", "nnunet"], Added("0.3", was="zeros")] = Field(
+        "zeros",
+        description="'zeros': a voxel that is 0 is outside the body, stays 0 and counts in no mean (not in CT); "
+        "'nnunet': only where cropping to nonzero voxels takes off more than a quarter of the median training case.",
     )
 
 
@@ -54,6 +72,11 @@ class SamplingSettings(Settings):
         ge=0,
         description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
+    foreground_by: Annotated[Literal["voxel", "slice"], Added("0.3", was="voxel")] = Field(
+        "voxel",
+        description="How a patch is placed that shows a class: at a 'voxel' of it, each as likely, or at a 'slice' "
+        "that shows it, each as likely, and a voxel in it (nnU-Net v1 in 2D).",
+    )
     modality_dropout: Annotated[ModalityDropoutSettings | None, Added("0.2", was=None)] = Field(
         None, description="Random omission of modalities from training patches; default: none is omitted."
     )
@@ -66,10 +89,24 @@ class AugmentationSettings(Settings):
     p_rotation: Probability = 0
     scale: Interval = Field((1, 1), description="Zoom interval.")
     p_scale: Probability = 0
+    scale_draw: Annotated[Literal["uniform", "halves"], Added("0.3", was="uniform")] = Field(
+        "uniform",
+        description="'halves': half of the draws lie below 1 and half above, if the interval holds 1 (nnU-Net v1).",
+    )
+    cutout: Annotated[float, Added("0.3", was=1.0)] = Field(
+        1.0,
+        ge=1,
+        le=4,
+        description="Size of the region that is read, rotated and zoomed before the patch is cut from its centre, in "
+        "patch sizes; above 1 it may reach beyond the image, as in nnU-Net v1.",
+    )
     noise_variance: Interval = Field((0, 0.1), description="Variance of additive Gaussian noise.")
     p_noise: Probability = 0
     blur_sigma: Interval = Field((0.5, 1), description="Gaussian blur, sigma in voxels.")
     p_blur: Probability = 0
+    blur_axes: Annotated[Literal["each", "together"], Added("0.3", was="each")] = Field(
+        "each", description="Whether each axis draws a sigma of its own, or all have one (nnU-Net v1)."
+    )
     brightness: Interval = Field((0.75, 1.25), description="Multiplier.")
     p_brightness: Probability = 0
     contrast: Interval = Field((0.75, 1.25), description="Contrast factor.")
@@ -80,3 +117,8 @@ class AugmentationSettings(Settings):
     p_gamma: Probability = 0
     p_gamma_inverted: Probability = 0
     mirror_axes: tuple[int, ...] = Field((), description="Spatial axes that may be flipped, 0-based.")
+    mask_outside: Annotated[bool, Added("0.3", was=False)] = Field(
+        False,
+        description="Set what lies outside the body to 0 again after all other transforms, in modalities whose "
+        "normalisation leaves it 0 (nnU-Net's mask transform).",
+    )

@@ -71,12 +71,13 @@ def restore(probabilities: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
     Returns:
         (X, Y, Z) uint8.
     """
-    depth, *plane = geometry.cropped
+    depth, *_ = geometry.cropped
+    frame, (rows, columns) = geometry.frame
     # A forward pass in half precision may surround this; interpolation is to stay exact.
     with torch.autocast(probabilities.device.type, enabled=False):
         parts = [
-            resize_planes(_slices(probabilities, start, min(start + _CHUNK, depth), depth), (plane[0], plane[1]))
-            .argmax(dim=0)
+            resize_planes(_slices(probabilities, start, min(start + _CHUNK, depth), depth), frame)
+            .argmax(dim=0)[..., rows, columns]
             .to(torch.uint8)
             .cpu()
             for start in range(0, depth, _CHUNK)

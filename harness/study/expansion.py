@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.data import Dataset, Reader
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
+from harness.data.spacing import resolve_spacing
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
 from harness.segmenters import Task
@@ -59,6 +60,7 @@ class _OpenDataset:
 
     Attributes:
         facts: The dataset.
+        reader: Its reader.
         root: Its folder.
         layout: Layout of a folder of the user's own; empty for a registered dataset.
         data: Hash of its files.
@@ -68,6 +70,7 @@ class _OpenDataset:
     """
 
     facts: Dataset
+    reader: Reader
     root: Path
     layout: str
     data: str
@@ -178,7 +181,7 @@ def _open_dataset(
             check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
     splits = {fold: folds[fold].hash for fold in study.matrix.fold}
     leading = _leading(study, dataset, entry.leading or dataset.default_leading, document)
-    return _OpenDataset(dataset, root, entry.layout, data, file, splits, leading)
+    return _OpenDataset(dataset, reader, root, entry.layout, data, file, splits, leading)
 
 
 def _find(entry: DatasetEntry, beside: Path, assume_absent: bool) -> tuple[Dataset, Path, Reader]:
@@ -224,6 +227,8 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
 
 def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed: int) -> CellSpec:
     protocol, segmenter = variant.protocol_on(dataset.facts.name), variant.segmenter
+    preparation = resolve_spacing(protocol.preparation, dataset.facts, dataset.reader, dataset.root)
+    protocol = protocol.model_copy(update={"preparation": preparation})
     return CellSpec(
         dataset=dataset.facts.name,
         dataset_revision=dataset.facts.revision,

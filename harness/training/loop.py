@@ -22,10 +22,19 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import explain_nondeterministic_ops, find_nondeterministic_op
 from harness.training.device import Precision
 from harness.training.loss import SegmentationLoss
-from harness.training.optimiser import learning_rate, make_optimiser
+from harness.training.optimiser import learning_rate, make_optimiser, renew_convolution
 from harness.training.ranks import Ranks
 from harness.training.settings import CompileMode, TrainingSettings
 from harness.training.transfer import on_device
+from harness.training.validation import Validation
+
+#: Weight of the old value in the exponential average that weights may be chosen by (nnU-Net v1).
+_OLD = 0.9
+
+#: Momentum after a restart (the released code).
+_RESTART_MOMENTUM = 0.95
+
+_NOT_VALIDATED = Validation(math.nan, dead=False)
 
 
 class Interrupted(Exception):
@@ -40,7 +49,7 @@ class Epoch:
         epoch: 1-based.
         step: Optimiser steps done.
         loss: Mean training loss of the epoch.
-        val_dice: Mean Dice over the validation cases; NaN where the epoch was not validated.
+        val_dice: Validation Dice; NaN where the epoch was not validated.
         lr: Learning rate of the epoch's last step.
         seconds: Wall time of the epoch, without validation.
         waiting: Share of that time (0 to 1) in which the loop waited for its next batch; NaN where it is not known.
@@ -60,14 +69,14 @@ class Hooks:
     """Callbacks of the training loop.
 
     Attributes:
-        validate: Returns the validation Dice of the network.
+        validate: Validates the network after an epoch (1-based).
         fresh_weights: Returns newly initialised weights (the paper's restart).
         on_step: Called after each step with the number of steps done.
         on_epoch: Called after each epoch with the history so far.
         should_stop: Asked after each step.
     """
 
-    validate: Callable[[nn.Module], float]
+    validate: Callable[[nn.Module, int], Validation]
     fresh_weights: Callable[[], dict[str, Tensor]]
     on_step: Callable[[int], None]
     on_epoch: Callable[[list[Epoch]], None]
@@ -81,6 +90,7 @@ class _State:
     step: int = 0
     history: list[Epoch] = field(default_factory=list)
     best: float = -1.0
+    average: float | None = None
     restarted: bool = False
     epoch_seconds: float = 0.0
     epoch_waiting: float = 0.0
@@ -248,10 +258,11 @@ class Trainer:
             )
         lr = learning_rate(self._state.step - 1, self._settings)
         waiting = self._state.epoch_waiting / seconds if seconds > 0 else 0.0
-        epoch = Epoch(number, self._state.step, loss, self._validate(number), lr, seconds, waiting)
+        found = self._validate(number)
+        epoch = Epoch(number, self._state.step, loss, found.dice, lr, seconds, waiting)
         self._state.history.append(epoch)
         self._state.epoch_seconds = self._state.epoch_waiting = 0.0
-        if self._dead(epoch):
+        if found.dead and number == self._settings.restart_if_dead_at and not self._state.restarted:
             self._restart()
         if number % self._settings.checkpoint.every_epochs == 0 or self._state.step == self._last_step:
             self._save()
@@ -260,31 +271,42 @@ class Trainer:
             self._save()
             raise Interrupted
 
-    def _validate(self, number: int) -> float:
+    def _validate(self, number: int) -> Validation:
         last = number == self._settings.epochs
         if not last and number % self._settings.validate_every and number != self._settings.restart_if_dead_at:
-            return math.nan
-        score = math.nan
+            return _NOT_VALIDATED
+        found = _NOT_VALIDATED
         if self._ranks.is_main:
             with self._precision.autocast(), explain_nondeterministic_ops(self._network):
-                score = self._hooks.validate(self._network)
-        score = self._ranks.broadcast(score)
+                found = self._hooks.validate(self._network, number)
+        found = Validation(self._ranks.broadcast(found.dice), bool(self._ranks.broadcast(float(found.dead))))
         self._network.train()
+        self._keep_best(found.dice)
+        return found
+
+    def _keep_best(self, score: float) -> None:
+        """Keeps the weights if they are the best so far by what the protocol chooses them by."""
+        select = self._settings.checkpoint.select
+        if select == "best_average" and not math.isnan(score):
+            before = self._state.average
+            score = score if before is None else _OLD * before + (1 - _OLD) * score
+            self._state.average = score
         if score > self._state.best:
             self._state.best = score
-            if self._settings.checkpoint.select == "best" and self._ranks.is_main:
+            if select != "final" and self._ranks.is_main:
                 self._checkpoints.save_best(self._network.state_dict())
-        return score
-
-    def _dead(self, epoch: Epoch) -> bool:
-        return epoch.epoch == self._settings.restart_if_dead_at and epoch.val_dice == 0 and not self._state.restarted
 
     def _restart(self) -> None:
         """Starts again with momentum 0.95, as the paper does where nothing was learnt."""
-        self._network.load_state_dict(self._hooks.fresh_weights())
-        optimiser = self._settings.optimiser.model_copy(update={"momentum": 0.95})
-        self._optimiser = make_optimiser(self._network.parameters(), optimiser)
         self._state.restarted = True
+        if self._settings.restart == "convolutions":
+            torch.manual_seed(derive(self._seed, "restart"))
+            self._network.apply(renew_convolution)
+            self._optimiser.param_groups[0]["momentum"] = _RESTART_MOMENTUM
+            return
+        self._network.load_state_dict(self._hooks.fresh_weights())
+        optimiser = self._settings.optimiser.model_copy(update={"momentum": _RESTART_MOMENTUM})
+        self._optimiser = make_optimiser(self._network.parameters(), optimiser)
 
     def _save(self) -> None:
         if not self._ranks.is_main:
@@ -314,7 +336,7 @@ class Trainer:
         self._hooks.on_epoch(self._state.history)
 
     def _choose_weights(self) -> None:
-        if self._settings.checkpoint.select != "best" or self._state.best < 0:  # nothing was ever chosen
+        if self._settings.checkpoint.select == "final" or self._state.best < 0:  # nothing was ever chosen
             return
         best = self._checkpoints.load_best()
         if best is None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 from torch.nn import Parameter
 
 from harness.training.settings import OptimiserSettings, ScheduleSettings, TrainingSettings
@@ -30,6 +31,14 @@ def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings)
         return sgd
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
     return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+
+
+def renew_convolution(module: nn.Module) -> None:
+    """Draws the kernel of a convolution anew and zeroes its bias, as the released code's restart; others stay."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=1e-2)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:

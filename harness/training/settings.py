@@ -1,10 +1,10 @@
 """Training settings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.settings import Settings
+from harness.settings import Added, Settings
 
 DeterminismLevel = Literal["strict", "fast"]
 CompileMode = Literal["none", "default", "cuda-graphs"]
@@ -44,8 +44,10 @@ class CheckpointSettings(Settings):
     """Checkpoint settings, and the choice of the tested weights."""
 
     every_epochs: int = Field(1, ge=1, description="A killed cell continues from the last one.")
-    select: Literal["final", "best"] = Field(
-        "final", description="Weights that are tested: the last, or the best on the validation cases."
+    select: Literal["final", "best", "best_average"] = Field(
+        "final",
+        description="Weights that are tested: the last, those with the best validation Dice, or those at which its "
+        "exponential average (0.9 old, 0.1 new) was best (nnU-Net v1's `model_best`). Test cases never enter.",
     )
 
 
@@ -73,10 +75,24 @@ class TrainingSettings(Settings):
         "are refused; 'fast': any operator, and cuDNN picks its kernels by measuring them.",
     )
     validate_every: int = Field(10, ge=1, description="Epochs between validations; the last epoch is always validated.")
+    validate_on: Annotated[Literal["cases", "patches"], Added("0.3", was="cases")] = Field(
+        "cases",
+        description="'cases': mean Dice of whole validation cases and regions; 'patches': Dice of all foreground "
+        "classes pooled over patches drawn from them (nnU-Net v1).",
+    )
+    validation_batches: Annotated[int, Added("0.3", was=50)] = Field(
+        50, ge=1, description="Batches of patches in a validation, with `validate_on: patches`."
+    )
     restart_if_dead_at: int | None = Field(
         None,
         ge=1,
-        description="Where the validation Dice is still 0 after this epoch: momentum 0.95, new weights (the paper).",
+        description="Where the validation finds no foreground voxel at all after this epoch: momentum 0.95, new "
+        "weights (the paper).",
+    )
+    restart: Annotated[Literal["everything", "convolutions"], Added("0.3", was="everything")] = Field(
+        "everything",
+        description="What that renews: every weight and the optimiser, or only the kernels of convolutions, with the "
+        "optimiser's momentum kept (the released code).",
     )
     refresh_batchnorm: int = Field(
         0,

@@ -1,6 +1,6 @@
 """The validation score that training shows and checkpoints are chosen by. Test cases never enter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.data.batches.batches import Batch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.evaluation.overlap import dice
@@ -17,11 +18,65 @@ from harness.inference.settings import InferenceSettings
 
 @dataclass(frozen=True)
 class RegionDice:
-    """Dice of one region of one validation case."""
+    """Dice of one region of one validation case.
+
+    Attributes:
+        case: Name of the case.
+        region: Name of the region.
+        dice: Dice; 1 where the region is absent in truth and prediction, 0 where it is absent in one of them.
+        present: Whether the truth shows the region.
+    """
 
     case: str
     region: str
     dice: float
+    present: bool = True
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found.
+
+    Attributes:
+        dice: Validation Dice; NaN where there was nothing to measure.
+        dead: Whether there was foreground to be found and not one voxel of it was.
+    """
+
+    dice: float
+    dead: bool
+
+
+def validation_of(scores: Sequence[RegionDice]) -> Validation:
+    """Returns the mean over cases and regions, and whether no region that is there was met anywhere.
+
+    A region that is absent from truth and prediction counts 1 in the mean; it says nothing about a dead network, which
+    predicts background everywhere.
+    """
+    shown = [score.dice for score in scores if score.present]
+    return Validation(validation_dice(scores), bool(shown) and not any(shown))
+
+
+@torch.inference_mode()
+def validate_on_patches(network: nn.Module, batches: Iterable[Batch], classes: int, device: torch.device) -> Validation:
+    """Returns Dice pooled over the voxels of all patches, averaged over foreground classes (nnU-Net v1).
+
+    Classes that neither truth nor prediction shows in any patch are left out.
+
+    Args:
+        network: Network on the device.
+        batches: Patches of validation cases, without augmentation.
+        classes: Number of classes, background included.
+        device: Device of the network.
+    """
+    network.eval()
+    hits, sizes = (torch.zeros(classes, dtype=torch.int64, device=device) for _ in range(2))
+    for images, labels in batches:
+        predicted, truth = network(images.to(device)).argmax(dim=1).flatten(), labels.to(device).flatten()
+        hits += torch.bincount(truth[predicted == truth], minlength=classes)
+        sizes += torch.bincount(truth, minlength=classes) + torch.bincount(predicted, minlength=classes)
+    shown = (sizes > 0)[1:]
+    pooled = (2 * hits.double() / sizes)[1:][shown]
+    return Validation(float(pooled.mean()), len(pooled) > 0 and not bool(hits[1:].any()))
 
 
 def validation_dice(scores: Sequence[RegionDice]) -> float:
@@ -51,5 +106,5 @@ def validation_scores(
         for region, labels in regions.items():
             truth, predicted = np.isin(label, labels), np.isin(prediction, labels)
             value = dice(predicted, truth) if truth.any() or predicted.any() else 1.0
-            scores.append(RegionDice(case.name, region, value))
+            scores.append(RegionDice(case.name, region, value, bool(truth.any())))
     return scores

@@ -9,7 +9,7 @@ import torch
 from harness.data import DATASETS
 from harness.data.batches.augmentation import Augmenter
 from harness.data.batches.batches import TrainingBatches, stream
-from harness.data.batches.sampling import draw_patch
+from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
@@ -88,7 +88,7 @@ def test_forced_patches_show_foreground(cases):
 
 def test_patches_larger_than_the_volume_are_padded_with_zero(cases):
     normaliser = Normaliser.fit("zscore_train", cases)
-    image, label = draw_patch(cases, normaliser, (100, 80), True, np.random.default_rng(0))
+    image, label, _ = draw_patch(cases, normaliser, Placing((100, 80), (100, 80)), True, np.random.default_rng(0))
     assert image.shape == (2, 100, 80)
     assert not image[:, :18].any()
     assert not label[-18:].any()
@@ -97,7 +97,7 @@ def test_patches_larger_than_the_volume_are_padded_with_zero(cases):
 
 def test_volumes_give_three_dimensional_patches(cases):
     normaliser = Normaliser.fit("zscore_train", cases)
-    image, label = draw_patch(cases, normaliser, (8, 32, 32), True, np.random.default_rng(0))
+    image, label, _ = draw_patch(cases, normaliser, Placing((8, 32, 32), (8, 32, 32)), True, np.random.default_rng(0))
     assert image.shape == (2, 8, 32, 32)
     assert label.shape == (8, 32, 32)
     assert label.any()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.data.batches.sampling import draw_patch
+from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.contract import Case, Dataset
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
@@ -91,7 +91,7 @@ def test_water_is_not_outside_but_zero_in_pet_is(tmp_path):
 def test_what_lies_outside_the_volume_is_zero_after_normalisation(tmp_path):
     prepared = cases(tmp_path)
     normaliser = Normaliser.fit(DATASET.normalisations, prepared)
-    image, label = draw_patch(prepared, normaliser, (40, 40), True, np.random.default_rng(0))
+    image, label, _ = draw_patch(prepared, normaliser, Placing((40, 40), (40, 40)), True, np.random.default_rng(0))
     assert not image[:, :10].any()
     assert not image[:, -10:].any()
     assert image[0, 10:30, 10:30].all()

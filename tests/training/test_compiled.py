@@ -11,6 +11,7 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.device import Precision
 from harness.training.loop import Hooks, Trainer
 from harness.training.settings import OptimiserSettings, TrainingSettings
+from harness.training.validation import Validation
 
 
 class Steps(torch.utils.data.Dataset):
@@ -30,7 +31,7 @@ def losses(folder, mode):
         refresh_batchnorm=2,
         optimiser=OptimiserSettings(lr=0.05, momentum=0.5),
     )
-    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    hooks = Hooks(lambda *_: Validation(0.5, dead=False), dict, lambda _: None, lambda _: None, lambda: False)
     precision = Precision.choose(torch.device("cpu"), settings, 2)
     trainer = Trainer(network, Steps(), settings, precision, Checkpoints(folder), 0, 0, hooks)
     return [epoch.loss for epoch in trainer.run()], network.state_dict()
@@ -53,7 +54,7 @@ def test_kernels_are_not_recorded_where_gradients_of_parts_are_summed(tmp_path, 
     modes = []
     monkeypatch.setattr(torch, "compile", lambda network, mode, dynamic: modes.append(mode) or network)
     settings = TrainingSettings(compile="cuda-graphs", precision="fp32")
-    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    hooks = Hooks(lambda *_: Validation(0.5, dead=False), dict, lambda _: None, lambda _: None, lambda: False)
     precision = Precision.choose(torch.device("cpu"), settings, 2)
     Trainer(nn.Conv2d(1, 3, 1), Steps(), settings, precision, Checkpoints(tmp_path), 0, 0, hooks, parts)
     assert modes == [expected]

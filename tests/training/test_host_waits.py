@@ -15,6 +15,7 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.device import Precision
 from harness.training.loop import Hooks, Trainer
 from harness.training.settings import OptimiserSettings, TrainingSettings
+from harness.training.validation import Validation
 
 #: What reads a value back, or depends on one, below and above torch's own dispatch.
 _OPERATORS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal"}
@@ -73,7 +74,7 @@ class Copying(nn.Conv2d):
 def waits(network, tmp_path, **changes) -> Counter:
     values = {"epochs": 1, "steps_per_epoch": 3, "refresh_batchnorm": 0, "precision": "fp32", **changes}
     settings = TrainingSettings(**values)
-    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    hooks = Hooks(lambda *_: Validation(0.5, dead=False), dict, lambda _: None, lambda _: None, lambda: False)
     precision = Precision.choose(torch.device("cpu"), settings, 2)
     operators, methods = Counter(), Counter()
 

@@ -24,6 +24,7 @@ from harness.training.device import Precision
 from harness.training.loop import Hooks, Interrupted, Trainer
 from harness.training.modality_fill import Filling, FillsAbsent, filling_for, mean_images
 from harness.training.settings import TrainingSettings
+from harness.training.validation import Validation
 
 CPU = torch.device("cpu")
 
@@ -139,7 +140,7 @@ def network(fill):
 def train(made, net, folder, stop=lambda: False):
     settings = TrainingSettings(epochs=2, steps_per_epoch=3, precision="fp32", refresh_batchnorm=2)
     hooks = Hooks(
-        validate=lambda _: 0.5,
+        validate=lambda *_: Validation(0.5, dead=False),
         fresh_weights=dict,
         on_step=lambda _: None,
         on_epoch=lambda _: None,

@@ -19,6 +19,7 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.device import Precision, choose_device
 from harness.training.loop import Hooks, Interrupted, Trainer
 from harness.training.settings import CheckpointSettings, LossSettings, OptimiserSettings, TrainingSettings
+from harness.training.validation import Validation
 
 CPU = torch.device("cpu")
 
@@ -47,11 +48,15 @@ def settings(**changes):
     return TrainingSettings(**{**values, **changes})
 
 
-def train(batches, folder, given=None, stop=lambda: False, net=None, validate=lambda _: 0.5, fresh=None, parts=1):
+def found(dice, dead=False):
+    return Validation(dice, dead)
+
+
+def train(batches, folder, given=None, stop=lambda: False, net=None, validate=None, fresh=None, parts=1):
     net = net or network()
     given = given or settings()
     hooks = Hooks(
-        validate=validate,
+        validate=validate or (lambda *_: found(0.5)),
         fresh_weights=fresh or (lambda: network().state_dict()),
         on_step=lambda _: None,
         on_epoch=lambda _: None,
@@ -195,7 +200,6 @@ def test_a_loss_that_is_no_number_stops_with_the_epoch(batches, tmp_path):
 
 
 def test_a_network_that_learns_nothing_is_restarted_once_with_momentum_095(batches, tmp_path):
-    scores = iter([0.0, 0.0, 0.0, 0.0])
     fresh = []
 
     def new_weights():
@@ -203,19 +207,59 @@ def test_a_network_that_learns_nothing_is_restarted_once_with_momentum_095(batch
         return network().state_dict()
 
     given = settings(restart_if_dead_at=2, validate_every=1, optimiser=OptimiserSettings(lr=1e-3))
-    train(batches, tmp_path, given, validate=lambda _: next(scores), fresh=new_weights)
+    train(batches, tmp_path, given, validate=lambda *_: found(0.0, dead=True), fresh=new_weights)
     assert fresh == [1]
     state = Checkpoints(tmp_path).load()
     assert state["optimiser"]["param_groups"][0]["momentum"] == 0.95
+
+
+def test_a_network_that_scores_where_nothing_is_to_be_found_can_still_be_dead(batches, tmp_path):
+    given = settings(restart_if_dead_at=2, validate_every=1)
+    train(batches, tmp_path / "dead", given, validate=lambda *_: found(0.4, dead=True))
+    train(batches, tmp_path / "alive", given, validate=lambda *_: found(0.4, dead=False))
+    momentum = [
+        Checkpoints(tmp_path / name).load()["optimiser"]["param_groups"][0]["momentum"] for name in ("dead", "alive")
+    ]
+    assert momentum == [0.95, 0.99]
+
+
+def test_a_restart_as_released_renews_kernels_alone_and_keeps_the_momentum_buffers(batches, tmp_path):
+    given = settings(
+        epochs=2, restart_if_dead_at=1, validate_every=1, restart="convolutions", optimiser=OptimiserSettings(lr=1e-9)
+    )
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    train(batches, tmp_path, given, net=net, validate=lambda *_: found(0.0, dead=True))
+    after, state = net.state_dict(), Checkpoints(tmp_path).load()["optimiser"]
+    assert not torch.allclose(before["0.weight"], after["0.weight"], atol=1e-3)
+    assert after["0.bias"].abs().max() < 1e-3 < before["0.bias"].abs().max()
+    assert torch.allclose(before["1.weight"], after["1.weight"], atol=1e-3)  # BatchNorm stays
+    assert state["param_groups"][0]["momentum"] == 0.95
+    assert state["state"][0]["momentum_buffer"].abs().max() > 0
+
+
+def test_weights_can_be_chosen_by_the_exponential_average_of_the_score(batches, tmp_path):
+    scores, kept = iter([0.2, 0.9, 0.0, 0.5]), []
+
+    def validate(net, _):
+        kept.append({name: value.clone() for name, value in net.state_dict().items()})
+        return found(next(scores))
+
+    # Averages: .2, .27, .243, .2687: the second is the best. The highest score alone would say the same; so the last
+    # epoch, whose score is above the first two averages, must lose.
+    given = settings(validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best_average"))
+    net, _ = train(batches, tmp_path, given, validate=validate)
+    assert all(torch.equal(value, kept[1][name]) for name, value in net.state_dict().items())
+    assert Checkpoints(tmp_path).load()["state"]["average"] == pytest.approx(0.2687)
 
 
 def test_the_best_weights_are_tested_where_the_protocol_says_so(batches, tmp_path):
     scores = iter([0.9, 0.1, 0.1, 0.1])
     kept = []
 
-    def validate(net):
+    def validate(net, _):
         kept.append({name: value.clone() for name, value in net.state_dict().items()})
-        return next(scores)
+        return found(next(scores))
 
     given = settings(validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best"))
     net, _ = train(batches, tmp_path, given, validate=validate)
@@ -225,10 +269,10 @@ def test_the_best_weights_are_tested_where_the_protocol_says_so(batches, tmp_pat
 def test_damaged_best_weights_are_an_error_and_never_the_last_ones_instead(batches, tmp_path):
     scores = iter([0.9, 0.1])
 
-    def validate(_):
+    def validate(*_):
         for file in tmp_path.glob("*best*"):
             file.write_bytes(b"cut off")
-        return next(scores)
+        return found(next(scores))
 
     given = settings(epochs=2, validate_every=1, refresh_batchnorm=0, checkpoint=CheckpointSettings(select="best"))
     with pytest.raises(TrainingError, match="best validation score"):
@@ -283,7 +327,7 @@ class Volumes(torch.utils.data.Dataset):
 
 def test_a_network_may_hold_weights_of_other_dimensions_than_its_images(tmp_path):
     given = settings(epochs=1, validate_every=1, channels_last=True, refresh_batchnorm=0)
-    hooks = Hooks(lambda _: 0.5, dict, lambda _: None, lambda _: None, lambda: False)
+    hooks = Hooks(lambda *_: found(0.5), dict, lambda _: None, lambda _: None, lambda: False)
     net = Flat()
     precision = Precision.choose(CPU, given, 3)
     assert len(Trainer(net, Volumes(), given, precision, Checkpoints(tmp_path), 0, 0, hooks).run()) == 1

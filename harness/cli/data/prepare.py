@@ -50,11 +50,13 @@ def prepare(
     from harness.data.datasets.layouts import find_dataset
     from harness.data.preparation.prepare import entry_folder
     from harness.data.preparation.prepare import prepare as prepare_cases
+    from harness.data.spacing import resolve_spacing
     from harness.study.protocol import load_protocol
 
     console = Console()
     dataset, chosen = find_dataset(name, root), load_protocol(protocol)
     reader = dataset.open(root)
+    preparation = resolve_spacing(chosen.preparation, dataset, reader, dataset.locate(root))
     everything = _cases(dataset, reader)
     cases = everything[:limit]
     processes = cores() if workers is None else workers
@@ -63,8 +65,8 @@ def prepare(
         f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
     )
     with bar(console) as progress:
-        prepare_cases(dataset, reader, cases, chosen.preparation, chosen.patch_size, cache, progress, processes)
-    folder = entry_folder(dataset, reader, chosen.preparation, chosen.patch_size, cache)
+        prepare_cases(dataset, reader, cases, preparation, chosen.patch_size, cache, progress, processes)
+    folder = entry_folder(dataset, reader, preparation, chosen.patch_size, cache)
     _say_space(console, folder, cases, len(everything))
 
 

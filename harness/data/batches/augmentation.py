@@ -1,6 +1,7 @@
 """Training augmentation by batchgeneratorsv2, nnU-Net's own package, in nnU-Net's order."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,30 @@ class Augmenter:
     Args:
         settings: Augmentation settings; a probability of 0 leaves a transform out.
         patch_size: Size of the patches.
+        masked: Channels whose normalisation leaves the outside of the body 0.
     """
 
-    def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...]) -> None:
+    def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...], masked: Sequence[int] = ()) -> None:
         self._transform = ComposeTransforms(_transforms(settings, patch_size))
+        self._masked = list(masked) if settings.mask_outside else []
 
-    def __call__(self, images: NDArray[np.float32], label: NDArray[np.uint8], seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, images: NDArray[np.float32], label: NDArray[np.uint8], seed: int, inside: NDArray[np.bool_] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Returns images (M, *patch_size) float32 and label (*patch_size) int16, the same for the same seed.
 
         batchgeneratorsv2 draws from the global generators of NumPy and torch, so both are seeded here and put back.
+
+        Args:
+            images: (M, *region).
+            label: (*region).
+            seed: Seed of all draws.
+            inside: (*region) whether a voxel is inside the body; default: all are.
         """
+        # One map is turned and zoomed for both: 0 outside the body, a class plus 1 inside. What turns in from beyond
+        # the region is 0, so outside.
+        if self._masked:
+            label = label + 1 if inside is None else (label + 1) * inside
         data: dict[str, Any] = {
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "segmentation": torch.from_numpy(label.astype(np.int16))[None],
@@ -51,12 +66,16 @@ class Augmenter:
                 data = self._transform(**data)
             finally:
                 np.random.set_state(kept)
-        return data["image"], data["segmentation"][0]
+        made, segmentation = data["image"], data["segmentation"][0]
+        if self._masked:
+            made[self._masked] *= segmentation > 0
+            segmentation = (segmentation - 1).clamp(min=0)
+        return made, segmentation
 
 
 def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> list[BasicTransform]:
     transforms: list[BasicTransform] = []
-    if settings.p_rotation or settings.p_scale:
+    if settings.p_rotation or settings.p_scale or settings.cutout > 1:
         angle = math.radians(settings.rotation_degrees)
         transforms.append(
             SpatialTransform(
@@ -67,7 +86,7 @@ def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> 
                 p_rotation=settings.p_rotation,
                 rotation=(-angle, angle),
                 p_scaling=settings.p_scale,
-                scaling=settings.scale,
+                scaling=settings.scale if settings.scale_draw == "uniform" else _within(settings.scale),
                 p_synchronize_scaling_across_axes=1,
                 bg_style_seg_sampling=False,
             )
@@ -80,7 +99,10 @@ def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> 
         (
             settings.p_blur,
             GaussianBlurTransform(
-                blur_sigma=settings.blur_sigma, synchronize_channels=False, synchronize_axes=False, p_per_channel=0.5
+                blur_sigma=settings.blur_sigma,
+                synchronize_channels=False,
+                synchronize_axes=settings.blur_axes == "together",
+                p_per_channel=0.5,
             ),
         ),
         (

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from harness.data.batches.augmentation import Augmenter
 from harness.data.batches.modality_dropout import draw_absent, mark_absent
-from harness.data.batches.sampling import draw_patch
+from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
@@ -52,13 +52,14 @@ class TrainingBatches(TorchDataset[Batch]):
     ) -> None:
         self._cases = cases
         self._normaliser = normaliser
-        self._patch_size = patch_size
+        region = tuple(int(size * augmentation.cutout) for size in patch_size)
+        self._placing = Placing(patch_size, region, sampling.foreground_by)
         self._part = range(sampling.batch_size) if part is None else part
         # As nnU-Net: the last third of the batch, rounded, but at least one patch, shows foreground.
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
         self._first_forced = sampling.batch_size - forced
         self._dropout = sampling.modality_dropout
-        self._augment = Augmenter(augmentation, patch_size)
+        self._augment = Augmenter(augmentation, patch_size, normaliser.masked)
         self._seed = seed
 
     def __getitem__(self, step: int) -> Batch:
@@ -67,8 +68,9 @@ class TrainingBatches(TorchDataset[Batch]):
 
     def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
         rng = generator(self._seed, "patch", step, index)
-        image, label = draw_patch(self._cases, self._normaliser, self._patch_size, index >= self._first_forced, rng)
-        images, labels = self._augment(image, label, derive(self._seed, "augment", step, index))
+        patch = draw_patch(self._cases, self._normaliser, self._placing, index >= self._first_forced, rng)
+        seed = derive(self._seed, "augment", step, index)
+        images, labels = self._augment(patch.images, patch.label, seed, patch.inside)
         if self._dropout is None:
             return images, labels
         drawn = generator(self._seed, "modality_dropout", step, index)

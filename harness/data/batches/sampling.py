@@ -1,7 +1,8 @@
 """Training patches: which case, where, and by which random numbers."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,59 +11,96 @@ from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 
 
+@dataclass(frozen=True)
+class Placing:
+    """Where patches may lie, and how one is placed that shows foreground.
+
+    Attributes:
+        patch_size: Size of a patch: two numbers for slices, three for volumes.
+        region: Size of the region that is read around it.
+        foreground_by: What is drawn first of a class: a voxel, or a slice that shows it.
+    """
+
+    patch_size: tuple[int, ...]
+    region: tuple[int, ...]
+    foreground_by: Literal["voxel", "slice"] = "voxel"
+
+
+class Patch(NamedTuple):
+    """A region with a patch at its centre.
+
+    Attributes:
+        images: (M, *region), normalised; what lies outside the volume is 0.
+        label: (*region); what lies outside the volume is 0.
+        inside: (*region) whether a voxel is inside the body: not 0 in some modality, or labelled.
+    """
+
+    images: NDArray[np.float32]
+    label: NDArray[np.uint8]
+    inside: NDArray[np.bool_]
+
+
 def draw_patch(
     cases: Sequence[PreparedCase],
     normaliser: Normaliser,
-    patch_size: tuple[int, ...],
+    placing: Placing,
     show_foreground: bool,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Draws one patch.
+) -> Patch:
+    """Draws one patch with the region around it.
 
     Args:
         cases: Training cases, drawn with equal probability.
-        normaliser: Applied to the patch.
-        patch_size: Two numbers for slices, three for volumes.
+        normaliser: Applied to the region.
+        placing: Sizes, and how foreground is aimed at.
         show_foreground: Aim at a voxel of a class drawn among those the case has (nnU-Net's oversampling).
         rng: Source of all draws.
-
-    Returns:
-        Images (M, *patch_size) and label (*patch_size). What lies outside the volume is 0.
     """
     case = cases[int(rng.integers(len(cases)))]
     images, label = case.images, case.label
-    centre = _aim(case, rng) if show_foreground else None
-    if len(patch_size) == 2:
+    region = placing.region
+    centre = _aim(case, placing.foreground_by, rng) if show_foreground else None
+    if len(region) == 2:
         index = int(rng.integers(len(label))) if centre is None else int(centre[0])
         images, label = images[:, index], label[index]
         centre = None if centre is None else centre[1:]
     start = [
-        _start(extent, size, None if centre is None else int(centre[axis]), rng)
-        for axis, (extent, size) in enumerate(zip(label.shape, patch_size, strict=True))
+        _start(extent, size, read, None if centre is None else int(centre[axis]), rng)
+        for axis, (extent, size, read) in enumerate(zip(label.shape, placing.patch_size, region, strict=True))
     ]
     # Normalised before it is padded: 0 is what lies outside for a network, but 0 HU is water.
-    inside = normaliser(_inside(images, start, patch_size), case)
-    shown = _inside(label, start, patch_size)
-    return _pad(inside, label.shape, start, patch_size), _pad(shown, label.shape, start, patch_size)
+    raw, shown = _inside(images, start, region), _inside(label, start, region)
+    body = (raw != 0).any(axis=0) | (shown > 0)
+    return Patch(*(_pad(one, label.shape, start, region) for one in (normaliser(raw, case), shown, body)))
 
 
-def _aim(case: PreparedCase, rng: np.random.Generator) -> NDArray[np.int32] | None:
+def _aim(case: PreparedCase, by: Literal["voxel", "slice"], rng: np.random.Generator) -> NDArray[np.int32] | None:
     present = [voxels for voxels in case.foreground.values() if len(voxels)]
     if not present:
         return None
     voxels = present[int(rng.integers(len(present)))]
+    if by == "slice":
+        slices = np.unique(voxels[:, 0])
+        voxels = voxels[voxels[:, 0] == slices[int(rng.integers(len(slices)))]]
     chosen: NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
     return chosen
 
 
-def _start(extent: int, size: int, centre: int | None, rng: np.random.Generator) -> int:
-    """Returns where the patch starts along one axis; centred where the volume is smaller than the patch."""
-    slack = extent - size
-    if slack <= 0:
-        return slack // 2
-    if centre is None:
-        return int(rng.integers(slack + 1))
-    return min(max(centre - size // 2, 0), slack)
+def _start(extent: int, size: int, region: int, centre: int | None, rng: np.random.Generator) -> int:
+    """Returns where the region starts along one axis.
+
+    A region of the patch's own size stays inside the volume, or is centred where that is smaller. A larger one may
+    reach beyond the border by half of what it is larger, and beyond the far one by any number where it is centred on
+    foreground, as in nnU-Net v1's loader.
+    """
+    if region == size:
+        slack = extent - size
+        if slack <= 0:
+            return slack // 2
+        return int(rng.integers(slack + 1)) if centre is None else min(max(centre - size // 2, 0), slack)
+    margin = max(region - size, region - extent)
+    first, last = -(margin // 2), extent + margin // 2 + margin % 2 - region
+    return int(rng.integers(first, last + 1)) if centre is None else max(first, centre - region // 2)
 
 
 def _inside(array: NDArray[Any], start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:

@@ -38,6 +38,8 @@ class Geometry:
         spacing: Voxel size in mm along the turned axes, before resampling.
         resampled: Shape after resampling, along the turned axes; that of the crop where nothing was resampled.
         slice_axis: Turned axis along which slices were cut.
+        padded: Height and width that slices were padded to after resampling, before they were resized; None where they
+            were not padded.
     """
 
     affine: tuple[tuple[float, ...], ...]
@@ -47,6 +49,7 @@ class Geometry:
     spacing: tuple[float, ...]
     resampled: tuple[int, ...]
     slice_axis: int
+    padded: tuple[int, int] | None = None
 
     @property
     def native_affine(self) -> NDArray[np.float64]:
@@ -59,6 +62,17 @@ class Geometry:
         extents = [stop - start for start, stop in self.crop]
         depth = extents.pop(self.slice_axis)
         return depth, extents[0], extents[1]
+
+    @property
+    def frame(self) -> tuple[tuple[int, int], tuple[slice, slice]]:
+        """Height and width of a slice with its padding, at the files' voxel size, and where in it the slice lies."""
+        _, *plane = self.cropped
+        if self.padded is None:
+            return (plane[0], plane[1]), (slice(plane[0]), slice(plane[1]))
+        after = [extent for axis, extent in enumerate(self.resampled) if axis != self.slice_axis]
+        sides = [max(own, round(side * own / made)) for side, own, made in zip(self.padded, plane, after, strict=True)]
+        at = [slice((side - own) // 2, (side - own) // 2 + own) for side, own in zip(sides, plane, strict=True)]
+        return (sides[0], sides[1]), (at[0], at[1])
 
     def to_files(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Maps a label map (D, H, W) of the cropped volume to the files' grid; voxels outside the crop are background.
@@ -96,6 +110,7 @@ class Geometry:
             spacing=tuple(values["spacing"]),
             resampled=tuple(values["resampled"]),
             slice_axis=values["slice_axis"],
+            padded=tuple(values["padded"]) if values.get("padded") else None,
         )
 
 
@@ -137,6 +152,13 @@ def from_slices(volume: NDArray[Any], axis: int) -> NDArray[Any]:
     """Undoes :func:`to_slices`."""
     lead = volume.ndim - 3
     return np.moveaxis(volume, lead, lead + axis)
+
+
+def pad_planes(volume: NDArray[Any], size: tuple[int, int], value: float) -> NDArray[Any]:
+    """Pads the planes of (D, H, W) on both sides to (D, *size)."""
+    before = [(side - own) // 2 for side, own in zip(size, volume.shape[1:], strict=True)]
+    after = [side - own - first for side, own, first in zip(size, volume.shape[1:], before, strict=True)]
+    return np.pad(volume, [(0, 0), *zip(before, after, strict=True)], constant_values=value)
 
 
 def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:

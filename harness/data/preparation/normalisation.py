@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from statistics import median
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,9 @@ from harness.errors import DataError
 
 #: nnU-Net's percentiles of the training cases' foreground.
 _PERCENTILES = (0.5, 99.5)
+
+#: nnU-Net's rule: voxels that are 0 are outside where the median case keeps less than this share when it is cropped.
+_MASKED_BELOW = 0.75
 
 
 @dataclass(frozen=True)
@@ -40,35 +45,51 @@ class Normaliser:
         kinds: Normalisation of each modality, in channel order.
         training: Moments over the training cases, one per modality; used by ``zscore_train``.
         windows: Clipping window of each modality, from the training cases' foreground; ``None`` except for ``ct``.
+        zeros_count: Whether voxels that are 0 are ordinary ones also for z-scores: nnU-Net without its mask.
     """
 
     kinds: tuple[Normalisation, ...]
     training: tuple[Moments, ...]
     windows: tuple[Window | None, ...]
+    zeros_count: bool = False
+
+    @property
+    def masked(self) -> tuple[int, ...]:
+        """Channels in which voxels that are 0 stay 0."""
+        return tuple(index for index, kind in enumerate(self.kinds) if kind != "ct" and not self.zeros_count)
 
     @classmethod
-    def fit(cls, kinds: Normalisation | Sequence[Normalisation], training: Sequence[PreparedCase]) -> Normaliser:
+    def fit(
+        cls,
+        kinds: Normalisation | Sequence[Normalisation],
+        training: Sequence[PreparedCase],
+        mask: Literal["zeros", "nnunet"] = "zeros",
+    ) -> Normaliser:
         """Computes the statistics of the training cases.
 
         Args:
             kinds: Normalisation of each modality, or one for all of them.
             training: Training cases.
+            mask: Whether voxels that are 0 are always outside, or by nnU-Net's rule: only where cropping took off more
+                than a quarter of the median case.
 
         Raises:
             DataError: No training case shows foreground, so that no CT window can be computed.
         """
-        per_modality = zip(*(case.moments for case in training), strict=True)
+        zeros_count = mask == "nnunet" and median(_kept_share(case) for case in training) >= _MASKED_BELOW
+        per_modality = zip(*(_moments(case, zeros_count) for case in training), strict=True)
         moments = tuple(reduce(add, values) for values in per_modality)
         every = (kinds,) * len(moments) if isinstance(kinds, str) else tuple(kinds)
         windows = tuple(
             _window(np.concatenate([case.intensities[index] for case in training])) if kind == "ct" else None
             for index, kind in enumerate(every)
         )
-        return cls(every, moments, windows)
+        return cls(every, moments, windows, zeros_count)
 
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values; :meth:`from_json` reads them back. A trained network keeps them beside its weights."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.zeros_count else {key: value for key, value in values.items() if key != "zeros_count"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Normaliser:
@@ -82,6 +103,7 @@ class Normaliser:
             tuple(values["kinds"]),
             tuple(Moments(**one) for one in values["training"]),
             tuple(None if one is None else Window(**one) for one in values["windows"]),
+            values.get("zeros_count", False),
         )
 
     def __call__(self, images: NDArray[Any], case: PreparedCase) -> NDArray[np.float32]:
@@ -93,11 +115,26 @@ class Normaliser:
                 clipped = np.clip(image, np.float32(window.low), np.float32(window.high))
                 made[index] = (clipped - np.float32(window.mean)) / np.float32(window.std)
             else:
-                moments = self.training[index] if kind == "zscore_train" else case.moments[index]
+                own = _moments(case, self.zeros_count)[index]
+                moments = self.training[index] if kind == "zscore_train" else own
                 np.subtract(image, np.float32(moments.mean), out=made[index])
                 made[index] /= np.float32(moments.std)
-                made[index][image == 0] = 0
+                if not self.zeros_count:
+                    made[index][image == 0] = 0
         return made
+
+
+def _kept_share(case: PreparedCase) -> float:
+    """Returns the share of a case's voxels that its crop kept."""
+    return math.prod(case.geometry.cropped) / math.prod(case.geometry.shape)
+
+
+def _moments(case: PreparedCase, zeros_count: bool) -> tuple[Moments, ...]:
+    """Returns the moments of each modality; voxels that are 0 add to the number alone."""
+    if not zeros_count:
+        return case.moments
+    voxels = math.prod(case.geometry.cropped)
+    return tuple(Moments(voxels, one.total, one.squares) for one in case.moments)
 
 
 def _window(foreground: NDArray[np.float32]) -> Window:

@@ -13,7 +13,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,7 +119,7 @@ class _Job:
         self._dataset = dataset
         self._reader = reader
         self._plan = plan
-        parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), asdict(plan)]
+        parts = [_REVISION, dataset.name, dataset.revision, reader.fingerprint(), plan.json_values()]
         self.folder = cache / dataset.name / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def open(self, name: str) -> PreparedCase | None:

@@ -1,13 +1,14 @@
 """Preprocessing: from a case as it was read to the network's grid.
 
 Steps in order, each where dataset and protocol ask for it: orientation to RAS, crop to the box of nonzero voxels,
-resampling, slicing, in-plane resizing.
+resampling, slicing, padding to squares, in-plane resizing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from harness.data.preparation.geometry import (
     Geometry,
     nonzero_box,
     orientation_of,
+    pad_planes,
     resize_label,
     resize_planes,
     to_slices,
@@ -40,35 +42,48 @@ class PreprocessingPlan:
     Attributes:
         turn: Whether volumes are turned to RAS.
         crop: Whether volumes are cropped to their nonzero voxels.
-        spacing: Voxel size in mm to resample to; ``None`` keeps the voxel size of the files.
+        spacing: Voxel size in mm to resample to along each turned axis, ``None`` where each case keeps its own;
+            ``None`` for all keeps the voxel size of the files.
         plane: Height and width that whole slices are resized to; ``None`` keeps their size.
         slice_axis: Axis along which slices are cut.
         zero_is_outside: For each modality, whether 0 means outside the body; in CT it is water.
         classes: Number of labels, background included.
+        square: Whether slices are padded before they are resized, so that both sides have one factor.
     """
 
     turn: bool
     crop: bool
-    spacing: tuple[float, ...] | None
+    spacing: tuple[float | None, ...] | None
     plane: tuple[int, int] | None
     slice_axis: int
     zero_is_outside: tuple[bool, ...]
     classes: int
+    square: bool = False
 
     @classmethod
     def choose(cls, dataset: Dataset, settings: PreparationSettings, patch_size: tuple[int, ...]) -> PreprocessingPlan:
-        """Returns the plan that dataset and protocol together define."""
+        """Returns the plan that dataset and protocol together define.
+
+        Raises:
+            ValueError: A spacing is still ``median``: :func:`harness.data.spacing.resolve` puts its number.
+        """
         volumes = len(patch_size) == 3
         return cls(
             # Parts of one patient stay as their reader turned them: it may have mirrored one side on purpose.
             turn=not dataset.split_within_patient,
-            crop=dataset.crop,
-            spacing=settings.spacing or dataset.spacing or (dataset.typical_spacing if volumes else None),
+            crop=dataset.crop if settings.crop is None else settings.crop == "nonzero",
+            spacing=_numbers(settings.spacing) or dataset.spacing or (dataset.typical_spacing if volumes else None),
             plane=(patch_size[-2], patch_size[-1]) if settings.plane == "resize" and not volumes else None,
             slice_axis=dataset.slice_axis,
             zero_is_outside=tuple(kind != "ct" for kind in dataset.normalisations),
             classes=len(dataset.labels),
+            square=settings.resize == "pad_to_square",
         )
+
+    def json_values(self) -> dict[str, Any]:
+        """Returns what names the cache folder; a step that came later is named only where it is taken."""
+        values = asdict(self)
+        return values if self.square else {key: value for key, value in values.items() if key != "square"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +126,21 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
         spacing[axis] = size
     shape: tuple[int, ...] = label.shape
     if plan.spacing is not None:
-        shape = new_shape(label.shape, spacing, plan.spacing)
-        images = resample_images(images, shape, spacing, plan.spacing, plan.zero_is_outside)
-        label = resample_label(label, shape, spacing, plan.spacing, plan.classes)
+        wanted = [own if size is None else size for own, size in zip(spacing, plan.spacing, strict=True)]
+        shape = new_shape(label.shape, spacing, wanted)
+        images = resample_images(images, shape, spacing, wanted, plan.zero_is_outside)
+        label = resample_label(label, shape, spacing, wanted, plan.classes)
     images = np.ascontiguousarray(to_slices(images, plan.slice_axis))
     label = np.ascontiguousarray(to_slices(label, plan.slice_axis))
+    padded = _proportioned(label.shape[1:], plan.plane) if plan.plane is not None and plan.square else None
+    if padded is not None:
+        images = np.stack(
+            [
+                pad_planes(image, padded, 0 if masked else image.min())
+                for image, masked in zip(images, plan.zero_is_outside, strict=True)
+            ]
+        )
+        label = pad_planes(label, padded, 0)
     if plan.plane is not None:
         images = _resize(images, plan.plane, plan.zero_is_outside)
         label = resize_label(torch.from_numpy(label), plan.plane, plan.classes).numpy()
@@ -127,8 +152,24 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
         spacing=tuple(spacing),
         resampled=shape,
         slice_axis=plan.slice_axis,
+        padded=padded,
     )
     return PreprocessedCase(images, label, intensities, moments, geometry)
+
+
+def _numbers(spacing: Sequence[float | str | None] | None) -> tuple[float | None, ...] | None:
+    """Returns a spacing of numbers."""
+    if spacing is None:
+        return None
+    if "median" in spacing:
+        raise ValueError("the spacing `median` stands for a number that must be computed first")
+    return tuple(None if size is None else float(size) for size in spacing)
+
+
+def _proportioned(plane: Sequence[int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """Returns the least height and width that hold a plane and are in proportion to the wanted one."""
+    factor = max(plane[0] / wanted[0], plane[1] / wanted[1])
+    return max(plane[0], round(wanted[0] * factor)), max(plane[1], round(wanted[1] * factor))
 
 
 def _resize(

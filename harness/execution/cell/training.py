@@ -16,6 +16,7 @@ from harness.data.contract import Case
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
+from harness.data.settings import AugmentationSettings
 from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
@@ -29,7 +30,7 @@ from harness.training.device import Precision
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
-from harness.training.validation import RegionDice, validation_dice, validation_scores
+from harness.training.validation import RegionDice, Validation, validate_on_patches, validation_of, validation_scores
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def train_rank(
     data = _load(problem, cache, lambda _: None)
     network = _build(problem, data, "init").to(device)
     hooks = Hooks(
-        validate=lambda _: math.nan,
+        validate=lambda _network, _epoch: Validation(math.nan, dead=False),
         fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=lambda _: None,
         on_epoch=lambda _: None,
@@ -160,12 +161,30 @@ def _hooks(
     problem: Problem, data: _Data, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
 ) -> Hooks:
     return Hooks(
-        validate=lambda current: validation_dice(_validate(problem, data, current, device)),
+        validate=_validation(problem, data, device),
         fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=reporter.on_step,
         on_epoch=reporter.on_epoch,
         should_stop=should_stop,
     )
+
+
+def _validation(problem: Problem, data: _Data, device: torch.device) -> Callable[[nn.Module, int], Validation]:
+    """Returns the validation that the protocol asks for, of the network after an epoch (1-based)."""
+    protocol, seed = problem.spec.protocol, derive(problem.spec.seed, "validation")
+    if protocol.training.validate_on == "cases":
+        return lambda network, _: validation_of(_validate(problem, data, network, device))
+    count = protocol.training.validation_batches
+    sampling = protocol.sampling.model_copy(update={"modality_dropout": None})
+    batches = TrainingBatches(
+        data.parts["val"], data.normaliser, protocol.patch_size, sampling, AugmentationSettings(), seed
+    )
+
+    def on_patches(network: nn.Module, epoch: int) -> Validation:
+        steps = range(epoch * count, (epoch + 1) * count)
+        return validate_on_patches(network, (batches[step] for step in steps), problem.task.out_channels, device)
+
+    return on_patches
 
 
 def _validate(problem: Problem, data: _Data, network: nn.Module, device: torch.device) -> list[RegionDice]:
@@ -199,7 +218,10 @@ def _load(
     )
     by_name = {case.name: case for case in cases}
     prepared = {part: [by_name[name] for name in names] for part, names in parts.items()}
-    return _Data(prepared, Normaliser.fit(problem.dataset.normalisations, prepared["train"]))
+    return _Data(
+        prepared,
+        Normaliser.fit(problem.dataset.normalisations, prepared["train"], protocol.preparation.normalisation_mask),
+    )
 
 
 def _build(problem: Problem, data: _Data, purpose: str) -> nn.Module:
