@@ -4,7 +4,6 @@ One process writes: the one that runs the study. Workers know nothing of MLflow.
 store, so that the tracking database can be thrown away and written again (``MlflowView.sync``).
 """
 
-import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 import mlflow
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
@@ -24,12 +22,12 @@ from harness.redaction import without_secrets
 from harness.results.overlay import draw
 from harness.results.records import Progress
 from harness.results.store import CellFolder, Store, StudyFolder
+from harness.tracking.experiment import open_experiment
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
 from harness.tracking.study_run import PARENT, StudyRun
 from harness.tracking.times import Span, span
 
 _KEY = "harness.cell"
-_KIND = "custom_model_development"
 _INTERVAL = 2.0  # seconds between looks at the store
 
 #: MLflow's status by ours; a cell that was begun and is new has ended before its first checkpoint.
@@ -63,15 +61,12 @@ class MlflowView:
     """
 
     def __init__(self, store: Store, study: StudyFolder) -> None:
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
         self._study = study
         self._manifest = study.manifest()
         self._looked = 0.0
         self.trouble = ""
         try:
-            self._client = MlflowClient()
-            self._experiment = self._open_experiment()
+            self._client, self._experiment = open_experiment(study.study, self._manifest.question)
             self._mirrors = [_Mirror(cell, label) for label, cell in store.study_cells(study)]
             self._find_runs()
         except (MlflowException, OSError) as error:
@@ -130,16 +125,6 @@ class MlflowView:
     def address(self) -> str:
         """The experiment's path in the web interface."""
         return f"/#/experiments/{self._experiment}"
-
-    def _open_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._study.study)
-        if found is None:
-            # The second tag makes the interface that of model training, not that of language models.
-            tags = {"mlflow.note.content": self._manifest.question, "mlflow.experimentKind": _KIND}
-            return str(self._client.create_experiment(self._study.study, tags=tags))
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
 
     def _find_runs(self) -> None:
         runs = list(self._runs())

@@ -1,16 +1,15 @@
 """The run that stands for a whole search, a tuning or a race: its numbers, its files and its pictures."""
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from harness.errors import HarnessError
 from harness.redaction import without_secrets
+from harness.tracking.experiment import open_experiment
 
 _Metrics = Sequence[tuple[str, float, int]]
 
@@ -64,17 +63,8 @@ def _log(
 ) -> None:
     """Logs to one run of an experiment; the first of the tags is how it is found again."""
     key, value = next(iter(tags.items()))
-    for name_of_logger in ("mlflow", "alembic"):
-        logging.getLogger(name_of_logger).setLevel(logging.WARNING)
     try:
-        client = MlflowClient()
-        found = client.get_experiment_by_name(study)
-        if found is None:  # the tag makes the interface that of model training
-            experiment = client.create_experiment(study, tags={"mlflow.experimentKind": "custom_model_development"})
-        else:
-            experiment = found.experiment_id
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(experiment)
+        client, experiment = open_experiment(study)
         runs = client.search_runs([experiment], f"tags.`{key}` = '{value}'", max_results=1)
         run = runs[0] if runs else client.create_run(experiment, run_name=name, tags=dict(tags))
         new = [Param(one, text[:6000]) for one, text in params.items() if one not in run.data.params]
