@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.leading.plan import Plan
 from harness.leading.race import Rung, epochs_to_run, planned_epochs, run_so_far
+from harness.results.records import RungScores
 from harness.results.store import CellFolder
 from harness.statistics.chances import Resamples, chances_of_best
 
@@ -26,7 +26,7 @@ class Trainings:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self._cells = {key: CellFolder(folder.resolve() / spec.id) for key, spec in plan.specs.items()}
-        self._read: dict[tuple[str, int], dict[str, Any]] = {}
+        self._read: dict[tuple[str, int], RungScores] = {}
 
     def write_specs(self) -> None:
         """Writes what each cell is."""
@@ -89,7 +89,8 @@ class Trainings:
             for seed in self.plan.seeds:
                 found = self._rung(self._cells[candidate, seed], epoch)
                 assert found is not None  # only asked once it is there
-                frames.append(pd.DataFrame(found["scores"]).assign(leading=candidate, seed=seed, epoch=epoch))
+                scores = pd.DataFrame([score.model_dump() for score in found.scores])
+                frames.append(scores.assign(leading=candidate, seed=seed, epoch=epoch))
         rows = pd.concat(frames, ignore_index=True)
         rows["unit"] = rows["case"] if self.plan.dataset.split_within_patient else rows["patient"]
         return rows[["leading", "seed", "epoch", "patient", "case", "unit", "region", "dice"]]
@@ -104,7 +105,7 @@ class Trainings:
     def seconds(self, candidate: str, epoch: int) -> float:
         """Returns the training time of a candidate's seeds until an epoch, without validation."""
         found = [self._rung(self._cells[candidate, seed], epoch) for seed in self.plan.seeds]
-        return sum(float(one["seconds"]) for rung in found if rung is not None for one in rung["history"])
+        return sum(row.seconds or 0.0 for rung in found if rung is not None for row in rung.history)
 
     def epochs_done(self) -> float:
         """Returns the epochs trained so far, of all cells."""
@@ -127,7 +128,7 @@ class Trainings:
         under_way = seen.step * seen.epochs / seen.total if seen.total else 0.0
         return max([under_way, *reached])
 
-    def _rung(self, cell: CellFolder, epoch: int) -> dict[str, Any] | None:
+    def _rung(self, cell: CellFolder, epoch: int) -> RungScores | None:
         key = (cell.id, epoch)
         if key not in self._read and (found := cell.rung(epoch)) is not None:
             self._read[key] = found

@@ -8,9 +8,10 @@ from typing import Literal
 
 from harness.files import atomic_path, read_json, write_json
 from harness.redaction import without_secrets
+from harness.results.json_record import DamagedRecordError
 from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
-from harness.results.records import DamagedRecordError, FailedAttempt, Failure, Progress
+from harness.results.records import FailedAttempt, Failure, Progress
 
 #: What has become of the attempts at a cell.
 CellStatus = Literal["done", "failed", "running", "interrupted", "new"]

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.results.records import SubsetSummary
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -117,17 +118,17 @@ def _subsets(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.Data
     for label, cell in done:
         for facts, path in CellSubsets(cell).results():
             known = {"study": folder.study, "profile": folder.profile, "label": label, "cell": cell.id}
-            known |= {"present": in_words(facts["present"]), "fill": facts["fill"], "dropout": _dropout(facts)}
-            known |= {"default_leading": facts["default_leading"]}
+            known |= {"present": in_words(facts.present), "fill": facts.fill, "dropout": _dropout(facts)}
+            known |= {"default_leading": facts.default_leading}
             tables.append(_named(path, known, SUBSET_COLUMNS))
     return _joined(tables, SUBSET_COLUMNS) if tables else pd.DataFrame(columns=list(SUBSET_COLUMNS))
 
 
-def _dropout(facts: Mapping[str, Any]) -> str:
-    dropout = facts["dropout"]
-    if dropout is None:
+def _dropout(facts: SubsetSummary) -> str:
+    if facts.dropout is None:
         return "never dropped"
-    return "dropped, imported weights" if dropout["p"] is None else f"dropped with p {dropout['p']:g}"
+    p = facts.dropout["p"]
+    return "dropped, imported weights" if p is None else f"dropped with p {p:g}"
 
 
 def _named(path: Path, known: Mapping[str, str], columns: Mapping[str, str]) -> pa.Table:

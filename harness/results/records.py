@@ -1,69 +1,13 @@
 """What the JSON files of the store hold. Files of earlier versions are read: a key they lack has a default.
 
-A file that cannot be read as its record raises :class:`DamagedRecordError`, which names it. Keys that are not known,
-of a later version say, are ignored.
+:class:`harness.results.json_record.Record` says what becomes of damaged files and of keys that are not known.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from harness.errors import HarnessError
-from harness.files import read_json, write_json
-
-
-class DamagedRecordError(HarnessError):
-    """A file of the store does not hold what it should.
-
-    Args:
-        path: The file.
-        what: What is wrong with it.
-        hint: What to do next.
-
-    Attributes:
-        path: The file.
-    """
-
-    def __init__(self, path: Path, what: str, hint: str) -> None:
-        super().__init__(f"{path} is damaged: {what}.", hint=hint)
-        self.path = path
-
-
-class Record(BaseModel):
-    """Base class of the records; each is one JSON file."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    #: What a person can do about a damaged file.
-    remedy: ClassVar[str] = ""
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Reads a file.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            DamagedRecordError: It is no JSON, lacks a key, or holds a value of another type.
-        """
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise DamagedRecordError(path, f"{where}: {first['msg']}" if where else first["msg"], cls.remedy) from error
-        except ValueError as error:
-            raise DamagedRecordError(path, f"it is not JSON ({error})", cls.remedy) from error
-
-    def write(self, path: Path) -> None:
-        """Writes the keys that were given, atomically."""
-        write_json(path, self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the keys that were given, as JSON values."""
-        return self.model_dump(exclude_unset=True)
+from harness.results.json_record import Record
 
 
 class FailedAttempt(Record):
@@ -315,3 +259,62 @@ class Manifest(Record):
     answers: str = ""
     file: str = ""
     protocol: Mapping[str, Any] = {}
+
+
+class RungScore(Record):
+    """Dice of one region of one validation case."""
+
+    case: str
+    region: str
+    dice: float
+    patient: str
+
+
+class RungScores(Record):
+    """Validation scores of a training that paused at an epoch: ``rungs/EPOCH.json``.
+
+    Attributes:
+        scores: One per case and region.
+        history: Epochs until then, each with its loss and seconds.
+        cell: Identity of the cell.
+        epoch: 1-based.
+    """
+
+    remedy = "Remove the file, then run `harness lead` again: the cell is trained to this epoch anew."
+
+    scores: tuple[RungScore, ...]
+    history: tuple[HistoryRow, ...]
+    cell: str = ""
+    epoch: int = 0
+
+
+class SubsetSummary(Record):
+    """How a cell was tested with fewer modalities: ``subsets/HASH/subset.json``.
+
+    Attributes:
+        present: Modalities the network was given, in channel order.
+        fill: What stood for the others: ``zeros``, ``mean`` or ``token``.
+        dropout: How training dropped modalities (``p`` is None where that is not known); None where it did not.
+        default_leading: The dataset's own leading modality.
+        finished: UTC, ISO 8601.
+        cell: Identity of the cell.
+        values: One per modality: what stood for it, in normalised units.
+        device: As in :class:`Summary`.
+        seconds: Wall time.
+        commit: As in :class:`Summary`.
+        packages: As in :class:`Summary`.
+    """
+
+    remedy = "Remove the folder the file lies in, then run `harness missing` again: the subset is tested anew."
+
+    present: tuple[str, ...]
+    fill: Literal["zeros", "mean", "token"]
+    dropout: Mapping[str, Any] | None
+    default_leading: str
+    finished: str = ""
+    cell: str = ""
+    values: tuple[float, ...] = ()
+    device: str = ""
+    seconds: float | None = None
+    commit: str = ""
+    packages: Mapping[str, str] = {}

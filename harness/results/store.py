@@ -28,8 +28,9 @@ from typing import Any
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder, CellStatus
+from harness.results.json_record import read_object
 from harness.results.lease import Lease
-from harness.results.records import Manifest, Summary, Timing, TrialSummary
+from harness.results.records import Manifest, RungScores, Summary, Timing, TrialSummary
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 
@@ -70,8 +71,13 @@ class CellFolder(AttemptFolder):
         return "done" if (self.result / "summary.json").is_file() else super().status()
 
     def spec(self) -> dict[str, Any]:
-        """Returns what the cell is."""
-        return dict(read_json(self.path / "cell.json"))
+        """Returns what the cell is.
+
+        Raises:
+            DamagedRecordError: It cannot be read.
+        """
+        remedy = "Remove the file, then run the study again: it writes the file anew."
+        return read_object(self.path / "cell.json", remedy)
 
     def write_spec(self, values: Mapping[str, Any]) -> None:
         """Writes what the cell is; once."""
@@ -95,16 +101,20 @@ class CellFolder(AttemptFolder):
         """
         return TrialSummary.read(self.result / "summary.json")
 
-    def rung(self, epoch: int) -> dict[str, Any] | None:
-        """Returns the validation scores after an epoch, or None where training has not come to it."""
+    def rung(self, epoch: int) -> RungScores | None:
+        """Returns the validation scores after an epoch, or None where training has not come to it.
+
+        Raises:
+            DamagedRecordError: They cannot be read.
+        """
         try:
-            return dict(read_json(self._rung(epoch)))
+            return RungScores.read(self._rung(epoch))
         except FileNotFoundError:
             return None
 
-    def write_rung(self, epoch: int, values: Mapping[str, Any]) -> None:
+    def write_rung(self, scores: RungScores) -> None:
         """Writes the validation scores after an epoch; checkpoints stay, so that training can go on."""
-        write_json(self._rung(epoch), values)
+        scores.write(self._rung(scores.epoch))
 
     def _rung(self, epoch: int) -> Path:
         return self.path / "rungs" / f"{epoch:05d}.json"

@@ -18,16 +18,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder, read_json, write_json
+from harness.files import atomic_folder
 from harness.results.attempt_folder import AttemptFolder
-from harness.results.provenance import utc_now
+from harness.results.records import SubsetSummary
 from harness.results.store import CellFolder
 
 if TYPE_CHECKING:
@@ -101,17 +101,20 @@ class CellSubsets(AttemptFolder):
         return (self.path / subset.name / _FACTS).is_file()
 
     @contextmanager
-    def writing(self, facts: Mapping[str, Any], subset: Subset) -> Iterator[Path]:
+    def writing(self, summary: SubsetSummary) -> Iterator[Path]:
         """Yields where the rows are to be written; when the block ends without error the result is there."""
-        with atomic_folder(self.path / subset.name) as temporary:
+        with atomic_folder(self.path / Subset(summary.present, summary.fill).name) as temporary:
             yield temporary / _ROWS
-            about = {"present": list(subset.present), "fill": subset.fill, "finished": utc_now(), **facts}
-            write_json(temporary / _FACTS, about)
+            summary.write(temporary / _FACTS)
 
-    def results(self) -> list[tuple[dict[str, Any], Path]]:
-        """Returns facts and the file of rows of each subset that has a result."""
+    def results(self) -> list[tuple[SubsetSummary, Path]]:
+        """Returns the facts and the file of rows of each subset that has a result.
+
+        Raises:
+            DamagedRecordError: The facts of one cannot be read.
+        """
         return [
-            (dict(read_json(path)), path.with_name(_ROWS))
+            (SubsetSummary.read(path), path.with_name(_ROWS))
             for path in sorted(self.path.glob(f"*/{_FACTS}"))
             if not path.parent.name.startswith(".")
         ]

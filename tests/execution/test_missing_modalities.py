@@ -129,7 +129,7 @@ def test_imported_weights_keep_what_stands_for_absent_modalities(cells, write_st
     evaluate_subsets(cells["toy, dropout"], SINGLE, None, project / "cache", CPU)
     stores = CellSubsets(imported), CellSubsets(cells["toy, dropout"])
     for (facts, mine), (_, theirs) in zip(*(store.results() for store in stores), strict=True):
-        assert facts["dropout"] == {"p": None, "fill": "token"}
+        assert facts.dropout == {"p": None, "fill": "token"}
         pd.testing.assert_frame_equal(pd.read_parquet(mine), pd.read_parquet(theirs), rtol=0.01)
 
 
@@ -262,7 +262,7 @@ def test_tasks_of_a_cluster_give_the_numbers_of_this_process(cells, project, clu
     assert run_missing(works, engine, project / "cache", Policy(), lambda: None) == ()
     for cell in cells.values():
         evaluation = Evaluation.open(cell, None, project / "cache", CPU)
-        found = {tuple(facts["present"]): pd.read_parquet(path) for facts, path in CellSubsets(cell).results()}
+        found = {facts.present: pd.read_parquet(path) for facts, path in CellSubsets(cell).results()}
         assert set(found) == set(SINGLE)
         for present, rows in found.items():
             pd.testing.assert_frame_equal(rows, evaluation.test(present), check_exact=True)

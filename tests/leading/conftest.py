@@ -6,6 +6,7 @@ import pytest
 
 from harness.leading.plan import Request, make_plan
 from harness.leading.runs import Trainings
+from harness.results.records import HistoryRow, RungScore, RungScores
 
 
 class MadeUp:
@@ -26,12 +27,12 @@ class MadeUp:
         """Scores every case and region of a cell alike, but for what cases and seeds differ by."""
         spec = cell.spec()
         rows = [
-            {"case": case, "patient": "S1", "region": region, "dice": dice + 0.01 * number + 0.005 * spec["seed"]}
+            RungScore(case=case, patient="S1", region=region, dice=dice + 0.01 * number + 0.005 * spec["seed"])
             for number, case in enumerate(self.plan.validation)
             for region in self.plan.dataset.regions
         ]
-        history = [{"epoch": one, "loss": 1.0, "seconds": 2.0} for one in range(1, epoch + 1)]
-        cell.write_rung(epoch, {"cell": cell.id, "epoch": epoch, "scores": rows, "history": history})
+        history = [HistoryRow(epoch=one, loss=1.0, seconds=2.0) for one in range(1, epoch + 1)]
+        cell.write_rung(RungScores(cell=cell.id, epoch=epoch, scores=tuple(rows), history=tuple(history)))
 
     def score(self, epoch, **dice):
         """Writes all seeds of some candidates."""

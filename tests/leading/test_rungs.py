@@ -34,15 +34,15 @@ def test_pauses_change_nothing_and_learning_rates_are_those_of_the_whole_trainin
     paused, whole = folder_for(spec, project / "paused"), folder_for(spec, project / "whole")
     for until in (1, 3, 4):
         run_rung(spec, paused, project / "cache", until, "cpu")
-        assert paused.rung(until)["history"][-1]["epoch"] == until
+        assert paused.rung(until).history[-1].epoch == until
         assert paused.status() == "interrupted"  # its checkpoint is kept
     run_rung(spec, whole, project / "cache", 4, "cpu")
-    assert paused.rung(4)["scores"] == whole.rung(4)["scores"]
-    assert [one["loss"] for one in paused.rung(4)["history"]] == [one["loss"] for one in whole.rung(4)["history"]]
+    assert paused.rung(4).scores == whole.rung(4).scores
+    assert [row.loss for row in paused.rung(4).history] == [row.loss for row in whole.rung(4).history]
 
     trial = folder_for(spec, project / "trial")
     run_trial(spec, trial, project / "cache", "cpu")
-    scores = [row["dice"] for row in paused.rung(4)["scores"]]
+    scores = [score.dice for score in paused.rung(4).scores]
     assert trial.trial_summary().val_dice == pytest.approx(sum(scores) / len(scores), abs=1e-12)
 
 
@@ -61,6 +61,6 @@ def test_a_rung_is_scored_by_case_and_region_on_validation_cases_only(project, s
     reader = spec.facts().open(spec.root)
     split = reader.split(0)
     assert set(opened.read_text().split()) == {*split.train, *split.val}
-    rows = folder.rung(1)["scores"]
-    assert {(row["case"], row["region"]) for row in rows} == {(c, r) for c in split.val for r in spec.facts().regions}
-    assert {row["patient"] for row in rows} == {"S1"}
+    scores = folder.rung(1).scores
+    assert {(score.case, score.region) for score in scores} == {(c, r) for c in split.val for r in spec.facts().regions}
+    assert {score.patient for score in scores} == {"S1"}

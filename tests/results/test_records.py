@@ -7,12 +7,14 @@ import math
 import pytest
 
 from harness.files import read_json, write_json
+from harness.results.json_record import DamagedRecordError
 from harness.results.records import (
-    DamagedRecordError,
     FailedAttempt,
     Failure,
     Manifest,
     Progress,
+    RungScores,
+    SubsetSummary,
     Summary,
     Timing,
     TrialSummary,
@@ -86,6 +88,25 @@ MANIFEST = {
     ],
     "cells": [{"cell": "cortex_toy_noleading_f0_s0_0123456789ab", "label": "A"}],
 }
+RUNG = {
+    "cell": "a",
+    "epoch": 2,
+    "scores": [{"case": "c", "region": "WT", "dice": 0.5, "patient": "p"}],
+    "history": [{"epoch": 1, "loss": 0.75, "seconds": 1.0}, {"epoch": 2, "loss": 0.5, "seconds": 1.0}],
+}
+SUBSET = {
+    "present": ["t1"],
+    "fill": "token",
+    "finished": "2026-01-02T03:04:09+00:00",
+    "cell": "a",
+    "values": [0.0, 0.25],
+    "dropout": {"p": 0.25, "fill": "token"},
+    "default_leading": "t1",
+    "device": "cpu (1 thread)",
+    "seconds": 2.5,
+    "commit": "0123456789ab",
+    "packages": {"python": "3.12.3"},
+}
 WRITTEN = [
     (FailedAttempt, ATTEMPT),
     (Failure, FAILURE),
@@ -94,6 +115,9 @@ WRITTEN = [
     (Progress, SUBSET_PROGRESS),
     (Summary, SUMMARY),
     (TrialSummary, TRIAL),
+    (RungScores, RUNG),
+    (SubsetSummary, SUBSET),
+    (SubsetSummary, {**SUBSET, "dropout": None}),
     (Timing, TIMING),
 ]
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
+from harness.results.records import SubsetSummary
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset, choose_subsets, in_words
 
@@ -32,9 +33,10 @@ def test_some_subsets_can_be_chosen():
 
 def test_a_result_that_was_not_finished_is_not_there(tmp_path):
     store, subset = CellSubsets(CellFolder(tmp_path / "cell")), Subset(("a",), "zeros")
+    summary = SubsetSummary(present=subset.present, fill=subset.fill, dropout=None, default_leading="a")
 
     def stopped():
-        with store.writing({}, subset) as path:
+        with store.writing(summary) as path:
             pd.DataFrame({"value": [1.0]}).to_parquet(path)
             raise KeyboardInterrupt
 
@@ -42,13 +44,13 @@ def test_a_result_that_was_not_finished_is_not_there(tmp_path):
         stopped()
     assert not store.has(subset)
     assert store.results() == []
-    with store.writing({"cell": "cell"}, subset) as path:
+    with store.writing(summary) as path:
         pd.DataFrame({"value": [1.0]}).to_parquet(path)
     assert store.has(subset)
     assert not store.has(Subset(("a",), "mean"))
     assert not store.has(Subset(("b",), "zeros"))
     (facts, rows) = store.results()[0]
-    assert (facts["present"], facts["fill"], in_words(facts["present"])) == (["a"], "zeros", "a")
+    assert (facts.present, facts.fill, in_words(facts.present)) == (("a",), "zeros", "a")
     assert pd.read_parquet(rows)["value"].tolist() == [1.0]
 
 

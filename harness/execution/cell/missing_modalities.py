@@ -26,8 +26,8 @@ from harness.execution.cell.problem import Problem, open_problem
 from harness.execution.cell.testing import score_prediction, score_rows
 from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
 from harness.inference.native_grid import segment_native
-from harness.results.provenance import code_version, package_versions
-from harness.results.records import Progress
+from harness.results.provenance import code_version, package_versions, utc_now
+from harness.results.records import Progress, SubsetSummary
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset, in_words
 from harness.segmenters import SEGMENTERS
@@ -217,17 +217,20 @@ def evaluate_subsets(
             store.write_progress(Progress(present=in_words(subset.present), cases=cases, of=of))
 
         rows = evaluation.test(subset.present, on_case)
-        facts = {
-            "cell": cell.id,
-            "values": list(evaluation.network.filling.values),
-            "dropout": dropout,
-            "default_leading": evaluation.problem.dataset.default_leading,
-            "device": describe_device(device),
-            "seconds": time.monotonic() - began,
-            "commit": code_version(),
-            "packages": package_versions(),
-        }
-        with store.writing(facts, subset) as path:
+        summary = SubsetSummary(
+            cell=cell.id,
+            present=subset.present,
+            fill=subset.fill,
+            values=evaluation.network.filling.values,
+            dropout=dropout,
+            default_leading=evaluation.problem.dataset.default_leading,
+            device=describe_device(device),
+            seconds=time.monotonic() - began,
+            commit=code_version(),
+            packages=package_versions(),
+            finished=utc_now(),
+        )
+        with store.writing(summary) as path:
             rows.to_parquet(path, index=False)
     store.release_disk_space()
 

@@ -19,7 +19,7 @@ from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.testing import test_cases
 from harness.execution.cell.training import train_for_validation, train_network
 from harness.results.provenance import utc_now
-from harness.results.records import HistoryRow, TrialSummary
+from harness.results.records import HistoryRow, RungScore, RungScores, TrialSummary
 from harness.results.store import CellFolder
 from harness.segmenters.size import measure
 from harness.study.cell import CellSpec
@@ -145,9 +145,9 @@ def run_rung(
     where = choose_device(device)
     problem, reporter = _open(spec, folder, where, accumulate)
     history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate, until)
-    rows = [{**asdict(score), "patient": problem.reader.patient(score.case)} for score in scores]
-    losses = [{"epoch": one.epoch, "loss": one.loss, "seconds": one.seconds} for one in history]
-    folder.write_rung(until, {"cell": spec.id, "epoch": until, "scores": rows, "history": losses})
+    rows = tuple(RungScore(**asdict(score), patient=problem.reader.patient(score.case)) for score in scores)
+    losses = tuple(HistoryRow(epoch=one.epoch, loss=one.loss, seconds=one.seconds) for one in history)
+    folder.write_rung(RungScores(cell=spec.id, epoch=until, scores=rows, history=losses))
     reporter.say("waiting")
 
 
