@@ -131,7 +131,8 @@ def _table(works: Sequence[Work]) -> Table:
     from harness.results.subsets import CellSubsets
 
     axes = ("dataset", "leading", "fold", "seed")
-    specs = [{axis: str(work.cell.spec()[axis]) for axis in axes} for work in works]
+    cells = [work.cell.record() for work in works]
+    specs = [{axis: str(getattr(cell, axis)) for axis in axes} for cell in cells]
     fixed, varying = constant_axes(specs)
     listing = table("variant", *varying, "filled by", "subsets", "note")
     listing.title, listing.title_justify = fixed, "left"

@@ -13,7 +13,6 @@ from harness.execution.schedule import Policy, run_attempts
 from harness.execution.workers.attempt import Attempt
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.results.subsets import CellSubsets, Subset, choose_subsets
-from harness.study.cell import CellSpec
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
     if all(work.refusal for work in works):
         first = works[0]
         raise HarnessError(
-            f"No cell of '{study.study}' can be evaluated, e.g. {first.label} on {first.cell.spec()['dataset']}: "
+            f"No cell of '{study.study}' can be evaluated, e.g. {first.label} on {first.cell.record().dataset}: "
             f"{first.refusal}.",
             hint="Run the study first; fill by a token only what was trained with one.",
         )
@@ -87,7 +86,7 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
 def _work(cell: CellFolder, label: str, request: SubsetRequest) -> Work:
     if refusal := refusal_reason(cell, request.fill):
         return Work(cell, label, (), refusal)
-    modalities = CellSpec.from_json(cell.spec()).facts().modalities
+    modalities = cell.spec().facts().modalities
     try:
         kind = request.fill or trained_fill(cell)
     except HarnessError:

@@ -245,4 +245,4 @@ class _Schedule:
 
 
 def _batch_size(cell: CellFolder) -> int:
-    return int(cell.spec()["protocol"]["sampling"]["batch_size"])
+    return int(cell.record().protocol["sampling"]["batch_size"])

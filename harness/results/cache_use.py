@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from harness.data.preparation.prepare import entry_folder
 from harness.errors import HarnessError
-from harness.results.store import CellFolder, Store
+from harness.results.records import CellRecord
+from harness.results.store import Store
 from harness.study.cell import CellSpec
 
 #: Where cells lie in a results folder: those of studies, of `harness tune` and of `harness lead`.
@@ -22,25 +22,24 @@ def unused_entries(store: Store, cache: Path) -> tuple[list[Path], list[str]]:
     """
     used: set[Path] = set()
     unknown: set[str] = set()
-    for values in _distinct(store):
+    for record in _distinct(store):
         try:
-            spec = CellSpec.from_json(values)
+            spec = CellSpec.from_json(record.to_json())
             dataset = spec.facts()
             reader = dataset.open(spec.root)
             used.add(entry_folder(dataset, reader, spec.protocol.preparation, spec.protocol.patch_size, cache))
         except (HarnessError, ValueError, KeyError):
-            unknown.add(str(values["dataset"]))
+            unknown.add(record.dataset)
     folders = [path for path in cache.glob("*/*") if path.is_dir() and path.parent.name not in unknown]
     return sorted(path for path in folders if path not in used), sorted(unknown)
 
 
-def _distinct(store: Store) -> list[dict[str, Any]]:
-    """Returns the spec of one cell for every kind of prepared data."""
-    found: dict[str, dict[str, Any]] = {}
+def _distinct(store: Store) -> list[CellRecord]:
+    """Returns one cell for every kind of prepared data."""
+    found: dict[str, CellRecord] = {}
     for path in (path for pattern in _CELLS for path in store.root.glob(f"{pattern}/cell.json")):
-        values = CellFolder(path.parent).spec()
-        protocol = values["protocol"]
-        kind = [values.get(key) for key in ("dataset", "layout", "root", "numerics")]
-        kind += [protocol.get(key) for key in ("preparation", "patch_size")]
-        found.setdefault(json.dumps(kind, sort_keys=True), values)
+        cell = CellRecord.read(path)
+        kind = [cell.dataset, cell.layout, cell.root, cell.numerics]
+        kind += [cell.protocol.get(key) for key in ("preparation", "patch_size")]
+        found.setdefault(json.dumps(kind, sort_keys=True), cell)
     return list(found.values())

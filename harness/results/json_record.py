@@ -30,26 +30,6 @@ class DamagedRecordError(HarnessError):
         self.path = path
 
 
-def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Args:
-        path: The file.
-        remedy: What a person can do where it is damaged.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        DamagedRecordError: It is no JSON object.
-    """
-    try:
-        values = read_json(path)
-    except ValueError as error:
-        raise DamagedRecordError(path, f"it is not JSON ({error})", remedy) from error
-    if not isinstance(values, dict):
-        raise DamagedRecordError(path, "it holds no JSON object", remedy)
-    return values
-
-
 class Record(BaseModel):
     """Base class of the records; each is one JSON file."""
 
@@ -67,11 +47,13 @@ class Record(BaseModel):
             DamagedRecordError: It is no JSON, lacks a key, or holds a value of another type.
         """
         try:
-            return cls.model_validate(read_object(path, cls.remedy))
+            return cls.model_validate(read_json(path))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise DamagedRecordError(path, f"{key}: {first['msg']}", cls.remedy) from error
+            raise DamagedRecordError(path, f"{key}: {first['msg']}" if key else first["msg"], cls.remedy) from error
+        except ValueError as error:
+            raise DamagedRecordError(path, f"it is not JSON ({error})", cls.remedy) from error
 
     def write(self, path: Path) -> None:
         """Writes the keys that were given, atomically."""

@@ -161,10 +161,10 @@ def _history(cell: CellFolder, status: CellStatus) -> pd.DataFrame:
 
 def _floors(done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
     """Floors depend on the data alone, so every cell of a dataset and split holds the same rows: one is read."""
-    first: dict[tuple[str, ...], CellFolder] = {}
+    first: dict[tuple[object, ...], CellFolder] = {}
     for _, cell in done:
-        spec = cell.spec()
-        first.setdefault(tuple(str(spec[key]) for key in ("dataset", "fold", "split", "data")), cell)
+        record = cell.record()
+        first.setdefault((record.dataset, record.fold, record.split, record.data), cell)
     rows = _table(FLOOR_COLUMNS, (pd.read_parquet(cell.result / "floors.parquet") for cell in first.values()))
     return rows.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True)
 
@@ -178,7 +178,7 @@ def _budget(protocol: Mapping[str, Any]) -> str:
 
 
 def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: CellStatus) -> dict[str, Any]:
-    spec = cell.spec()
+    record = cell.record()
     failure = cell.failure() if status == "failed" else None
     row: dict[str, Any] = {
         **dict.fromkeys(CELL_COLUMNS, ""),
@@ -192,11 +192,11 @@ def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: CellSta
         "log": failure.log if failure else "",
         "attempts": cell.failures() + (status == "done"),
         "accumulate": 1,
-        **{key: spec[key] for key in ("dataset", "model", "leading", "fold", "seed", "split", "data")},
-        "protocol": spec["protocol"]["name"],
-        "budget": _budget(spec["protocol"]),
-        "start": spec.get("started_from", "scratch"),  # stores from before knew no other start
-        "options": json.dumps(spec["options"], sort_keys=True),
+        **record.model_dump(include={"dataset", "model", "leading", "fold", "seed", "split", "data"}),
+        "protocol": record.protocol["name"],
+        "budget": _budget(record.protocol),
+        "start": record.started_from,
+        "options": json.dumps(record.options, sort_keys=True),
     }
     if status == "done":
         summary = cell.summary()

@@ -7,7 +7,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+
 from harness.results.json_record import Record
+
+
+class CellRecord(Record):
+    """What a cell is: ``cell.json``, as :meth:`harness.study.cell.CellSpec.to_json` writes it.
+
+    Reports and listings read this record, also of cells that this version could not train. Keys without a field here
+    are kept: :meth:`harness.study.cell.CellSpec.from_json` reads them.
+
+    Attributes:
+        dataset: Registered name, or what a folder of the user's own is called.
+        data: Hash of the dataset's files.
+        model: Registered name of the segmenter.
+        options: Resolved options of the segmenter.
+        leading: Modality name, ``none`` (no discrimination) or ``-`` (the model has no leading modality).
+        fold: Fold index.
+        split: Hash of the fold's split.
+        seed: Training seed.
+        protocol: How the cell is trained.
+        started_from: As in :class:`Summary`, attribute ``start``.
+        root: Folder of the dataset's files.
+        layout: Layout of a folder of the user's own.
+        numerics: Version of the numbers the harness produces.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    remedy = "Remove the file, then run the study again: it writes the file anew."
+
+    dataset: str
+    data: str
+    model: str
+    options: Mapping[str, Any]
+    leading: str
+    fold: int
+    split: str
+    seed: int
+    protocol: Mapping[str, Any]
+    started_from: str = "scratch"
+    root: str = ""
+    layout: str = ""
+    numerics: int = 0
 
 
 class FailedAttempt(Record):

@@ -28,9 +28,9 @@ from typing import Any
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder, CellStatus
-from harness.results.json_record import read_object
 from harness.results.lease import Lease
-from harness.results.records import Manifest, RungScores, Summary, Timing, TrialSummary
+from harness.results.records import CellRecord, Manifest, RungScores, Summary, Timing, TrialSummary
+from harness.study.cell import CellSpec
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 
@@ -70,14 +70,22 @@ class CellFolder(AttemptFolder):
         """Returns what has become of the cell so far."""
         return "done" if (self.result / "summary.json").is_file() else super().status()
 
-    def spec(self) -> dict[str, Any]:
-        """Returns what the cell is.
+    def record(self) -> CellRecord:
+        """Returns what the cell is, as it was written down.
 
         Raises:
             DamagedRecordError: It cannot be read.
         """
-        remedy = "Remove the file, then run the study again: it writes the file anew."
-        return read_object(self.path / "cell.json", remedy)
+        return CellRecord.read(self.path / "cell.json")
+
+    def spec(self) -> CellSpec:
+        """Returns all that is needed to compute the cell.
+
+        Raises:
+            DamagedRecordError: It cannot be read.
+            ValueError: The file was changed by hand, or by another version.
+        """
+        return CellSpec.from_json(self.record().to_json())
 
     def write_spec(self, values: Mapping[str, Any]) -> None:
         """Writes what the cell is; once."""

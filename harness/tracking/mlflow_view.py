@@ -194,41 +194,37 @@ class MlflowView:
             if run.data.tags.get("variant") == mirror.label:
                 self._adopt(mirror, run)
                 return
-        spec = mirror.cell.spec()
-        kind = {facts.name: facts.kind for facts in self._manifest.datasets}[spec["dataset"]]
-        lead = "" if spec["leading"] == "-" else f", {spec['leading']} leads"
-        name = f"{mirror.label} | {spec['dataset']}{lead} | fold {spec['fold']} seed {spec['seed']}"
+        cell = mirror.cell.record()
+        kind = {facts.name: facts.kind for facts in self._manifest.datasets}[cell.dataset]
+        lead = "" if cell.leading == "-" else f", {cell.leading} leads"
+        name = f"{mirror.label} | {cell.dataset}{lead} | fold {cell.fold} seed {cell.seed}"
         tags = {
             _KEY: mirror.cell.id,
             PARENT: self._whole.id,
             "variant": mirror.label,
             "profile": self._study.profile,
-            "dataset": spec["dataset"],
+            "dataset": cell.dataset,
             "data.kind": kind,
-            "data.hash": spec["data"],
-            "split.hash": spec["split"],
-            "model": spec["model"],
-            "leading": spec["leading"],
-            "fold": str(spec["fold"]),
-            "seed": str(spec["seed"]),
+            "data.hash": cell.data,
+            "split.hash": cell.split,
+            "model": cell.model,
+            "leading": cell.leading,
+            "fold": str(cell.fold),
+            "seed": str(cell.seed),
         }
         run = self._client.create_run(self._experiment, run_name=name, tags=tags, start_time=span(mirror.cell).start)
         mirror.run = str(run.info.run_id)
         self._log_params(mirror)
 
     def _log_params(self, mirror: _Mirror) -> None:
-        spec = mirror.cell.spec()
+        cell = mirror.cell.record()
         params = {
-            "dataset": spec["dataset"],
-            "model": spec["model"],
-            "leading": spec["leading"],
-            "fold": spec["fold"],
-            "seed": spec["seed"],
-            "protocol": spec["protocol"]["name"],
-            **{f"model.{key}": value for key, value in _flat(spec["options"])},
+            **cell.model_dump(include={"dataset", "model", "leading", "fold", "seed"}),
+            "protocol": cell.protocol["name"],
+            **{f"model.{key}": value for key, value in _flat(cell.options)},
             **{
                 f"protocol.{key}": value
-                for key, value in _flat(spec["protocol"])
+                for key, value in _flat(cell.protocol)
                 if key not in {"name", "description", "source"}
             },
         }

@@ -6,19 +6,17 @@ import time
 
 import pytest
 from rich.console import Console
-from stored import manifest
+from stored import cell_record, manifest
 
 from harness.cli.shared.progress import ProgressDisplay
 from harness.results.store import CellFolder, Store
-
-SPEC = {"dataset": "cortex", "leading": "-", "fold": 0, "seed": 0}
 
 
 @pytest.fixture
 def display(tmp_path):
     store = Store(tmp_path)
     store.create()
-    store.cell("a").write_spec(SPEC)
+    store.cell("a").write_spec(cell_record())
     study = store.study("s", "default")
     study.write_manifest(manifest("a"))
     return ProgressDisplay(Console(quiet=True), study, store, parallel=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stored import cell_record
 
 from harness.errors import DataError, NotFiniteError
 from harness.execution.engines.local import FixedPlaces, LocalEngine
@@ -55,7 +56,7 @@ def test_a_checkpoint_on_a_full_disk_is_told_as_such():
 def start(monkeypatch, tmp_path, code, timeout=None):
     """The process of an attempt that runs some Python instead of a cell."""
     cell = Store(tmp_path).cell("cell")
-    cell.write_spec({})
+    cell.write_spec(cell_record())
     monkeypatch.setattr(module, "_command", lambda attempt, slot: [sys.executable, "-c", code])
     return cell, WorkerProcess(Attempt(cell, tmp_path, timeout), Slot("cpu", None, 1))
 
@@ -160,7 +161,7 @@ def test_an_old_failure_is_not_taken_for_a_new_one(monkeypatch, tmp_path):
 @pytest.fixture
 def cell(tmp_path):
     made = Store(tmp_path).cell("cell")
-    made.write_spec({"protocol": {"sampling": {"batch_size": 2}}})
+    made.write_spec(cell_record())
     return made
 
 
@@ -227,7 +228,7 @@ def test_a_claim_that_cannot_be_written_is_a_failure_too(cell, tmp_path, monkeyp
 
 def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp_path, monkeypatch):
     other = Store(tmp_path).cell("other")
-    other.write_spec({})
+    other.write_spec(cell_record())
     other.reserve_disk_space()
     monkeypatch.setattr(module, "_arguments", lambda attempt, slot: [])
     monkeypatch.setattr(module, "_start", lambda attempt, slot, fork: module._Fresh(["/bin/true"]))

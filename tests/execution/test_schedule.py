@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from stored import manifest
+from stored import cell_record, manifest
 
 from harness.execution.schedule import Policy, Source, initial_attempt, run_attempts
 from harness.execution.study import run_study
@@ -21,7 +21,7 @@ def cells(tmp_path):
     store = Store(tmp_path)
     made = [store.cell(name) for name in ("a", "b", "c")]
     for cell in made:
-        cell.write_spec({"protocol": {"sampling": {"batch_size": 8}}})
+        cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}}))
     return made
 
 

@@ -32,3 +32,19 @@ def manifest(*cells: str, **facts: Any) -> Manifest:
         "cells": [{"cell": cell, "label": cell} for cell in cells],
     }
     return Manifest.model_validate({**needed, **facts})
+
+
+def cell_record(**facts: Any) -> dict[str, Any]:
+    """What ``cell.json`` says of a cell."""
+    needed = {
+        "dataset": "cortex",
+        "data": "d",
+        "model": "unet",
+        "options": {},
+        "leading": "-",
+        "fold": 0,
+        "split": "s",
+        "seed": 0,
+        "protocol": {"name": "paper", "sampling": {"batch_size": 2}},
+    }
+    return {**needed, **facts}

@@ -27,7 +27,7 @@ class MadeUp:
         """Scores every case and region of a cell alike, but for what cases and seeds differ by."""
         spec = cell.spec()
         rows = [
-            RungScore(case=case, patient="S1", region=region, dice=dice + 0.01 * number + 0.005 * spec["seed"])
+            RungScore(case=case, patient="S1", region=region, dice=dice + 0.01 * number + 0.005 * spec.seed)
             for number, case in enumerate(self.plan.validation)
             for region in self.plan.dataset.regions
         ]

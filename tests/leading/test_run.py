@@ -25,8 +25,8 @@ class FakeJob:
             self.engine.losses -= 1
             return Ending("lost")
         spec = self.attempt.cell.spec()
-        self.engine.done.append((spec["leading"], spec["seed"], self.attempt.until))
-        self.engine.race.write(self.attempt.cell, self.attempt.until, FINAL[spec["leading"]])
+        self.engine.done.append((spec.leading, spec.seed, self.attempt.until))
+        self.engine.race.write(self.attempt.cell, self.attempt.until, FINAL[spec.leading])
         return Ending("done")
 
     def stop(self):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from stored import cell_record
 
 from harness.files import read_json, write_json
 from harness.results.json_record import DamagedRecordError
 from harness.results.records import (
+    CellRecord,
     FailedAttempt,
     Failure,
     Manifest,
@@ -108,6 +110,7 @@ SUBSET = {
     "packages": {"python": "3.12.3"},
 }
 WRITTEN = [
+    (CellRecord, {**cell_record(), "started_from": "scratch", "dataset_revision": 1}),
     (FailedAttempt, ATTEMPT),
     (Failure, FAILURE),
     (Manifest, MANIFEST),
@@ -192,3 +195,11 @@ def test_the_latency_of_testing_is_part_of_the_summary(tmp_path):
     write_json(cell.result / "testing.json", {})
     with pytest.raises(DamagedRecordError, match=r"testing\.json"):
         cell.summary()
+
+
+def test_a_cell_that_lacks_a_key_is_damaged(tmp_path):
+    cell = Store(tmp_path).cell("cell")
+    write_json(cell.path / "cell.json", {key: value for key, value in cell_record().items() if key != "model"})
+    with pytest.raises(DamagedRecordError, match="model") as error:
+        cell.record()
+    assert error.value.path == cell.path / "cell.json"

@@ -35,7 +35,7 @@ class FakeJob:
             return self._end(Ending("failed"))
         self.epoch += 1
         cell = self.attempt.cell
-        value = cell.spec()["protocol"]["sampling"]["foreground"]
+        value = cell.spec().protocol.sampling.foreground
         history = [HistoryRow(epoch=epoch, val_dice=value) for epoch in range(1, self.epoch + 1)]
         cell.work.mkdir(exist_ok=True)
         cell.write_progress(Progress(history=tuple(history)))
@@ -127,7 +127,7 @@ def test_searches_advance_at_the_same_pace(search, project):
     searches = search(trials=3, models=("toy", "toy_group"), pruner="none")
     engine = FakeEngine()
     run(searches, engine, project)
-    models = [attempt.cell.spec()["model"] for attempt in engine.attempts]
+    models = [attempt.cell.spec().model for attempt in engine.attempts]
     assert models == ["toy", "toy_group"] * 3
 
 
@@ -162,7 +162,7 @@ def test_out_of_gpu_memory_a_trial_is_tried_in_more_parts_and_says_so(search, pr
     run([other], engine, project, "others")
     assert other.count() == {"complete": 0, "pruned": 0, "fail": 1}
     assert other.trials()[0].user_attrs["failure"] == "no room"
-    assert engine.attempts[-1].accumulate == engine.attempts[0].cell.spec()["protocol"]["sampling"]["batch_size"]
+    assert engine.attempts[-1].accumulate == engine.attempts[0].cell.spec().protocol.sampling.batch_size
 
 
 def test_a_shorter_search_chooses_from_as_many_trials_as_it_says(search, project):

@@ -163,11 +163,11 @@ def status_table(study: StudyFolder, store: Store) -> Table:
     import pandas as pd
 
     cells = store.study_cells(study)
-    specs = [cell.spec() for _, cell in cells]
-    fixed, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs])
+    records = [cell.record() for _, cell in cells]
+    fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in _AXES} for record in records])
     listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
     listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
-    for (label, cell), spec in zip(cells, specs, strict=True):
+    for (label, cell), record in zip(cells, records, strict=True):
         state, dice, distance, note = cell.status(), "", "", ""
         if state == "done":
             rows = pd.read_parquet(cell.result / "cases.parquet")
@@ -182,7 +182,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
         elif failure := cell.failure():
             tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
             note = f"{failure.reason} {failure.hint}{tried}".strip()
-        axes = [str(spec[axis]) for axis in varying]
+        axes = [str(getattr(record, axis)) for axis in varying]
         listing.add_row(escape(label), *axes, _COLOURED[state], dice, distance, escape(note))
     return listing
 
@@ -200,10 +200,10 @@ _COLOURED: dict[CellStatus, str] = {
 
 def _named(cells: list[tuple[str, CellFolder]]) -> dict[str, tuple[CellFolder, str]]:
     """Returns each cell and what a person calls it: the label, and fold and seed where there are several."""
-    specs = {cell.id: cell.spec() for _, cell in cells}
-    _, varying = constant_axes([{axis: str(spec[axis]) for axis in _AXES} for spec in specs.values()])
+    records = {cell.id: cell.record() for _, cell in cells}
+    _, varying = constant_axes([{axis: getattr(record, axis) for axis in _AXES} for record in records.values()])
     return {
-        cell.id: (cell, ", ".join([label, *(f"{key} {specs[cell.id][key]}" for key in varying)]))
+        cell.id: (cell, ", ".join([label, *(f"{key} {getattr(records[cell.id], key)}" for key in varying)]))
         for label, cell in cells
     }
 

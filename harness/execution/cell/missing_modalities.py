@@ -49,7 +49,7 @@ def refusal_reason(cell: CellFolder, fill: Fill | None) -> str:
     if (status := cell.status()) != "done":
         return f"not finished ({status})"
     try:
-        spec = CellSpec.from_json(cell.spec())
+        spec = cell.spec()
     except ValueError:
         return "was computed by another version of the harness"
     if SEGMENTERS.get(spec.model).runner:
@@ -118,7 +118,7 @@ class Evaluation:
         Raises:
             HarnessError: Data, packages or weights are not what they were, or the cell has no learned token.
         """
-        spec, weights = CellSpec.from_json(cell.spec()), cell.result / "weights.safetensors"
+        spec, weights = cell.spec(), cell.result / "weights.safetensors"
         set_determinism(spec.protocol.training.determinism, device)
         problem = open_problem(spec)
         precision = Precision.choose(device, spec.protocol.training, problem.task.spatial_dims)

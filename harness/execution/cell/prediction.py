@@ -62,9 +62,9 @@ def find_cells(store: Store, name: str, profile: str | None, export: str, label:
         if label is not None and label not in known:
             raise HarnessError(f"Study '{name}' has no variant '{label}'.", hint=did_you_mean(label, known))
         cells = [cell for variant, cell in found if label in (None, variant)]
-    of_dataset = [cell for cell in cells if cell.spec()["dataset"] == export]
+    of_dataset = [cell for cell in cells if cell.record().dataset == export]
     if not of_dataset:
-        trained_on = sorted({str(cell.spec()["dataset"]) for cell in cells})
+        trained_on = sorted({cell.record().dataset for cell in cells})
         raise HarnessError(
             f"'{name}' has no cell that was trained on {export}.",
             hint=f"It was trained on {', '.join(trained_on)}.",
@@ -104,7 +104,7 @@ def predict_cell(
     Raises:
         HarnessError: The cell cannot predict, something is there already, or a case cannot be read.
     """
-    spec = CellSpec.from_json(cell.spec())
+    spec = cell.spec()
     target = out / cell.id
     if target.exists():
         raise HarnessError(f"{target} is there already.", hint="Name another folder with --out, or remove it.")

@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
 from harness.execution.costs.gpus import GpuSpec, gpu_of_device
 from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
+from harness.results.records import CellRecord
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.work import Work, count
@@ -117,7 +118,7 @@ def _variant(
     split = split_of(spec)
     cases = Cases(len(split.val), len(split.test), grid_of(spec).shape)
     costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in gpus}
-    alike = known.get(_kind(spec.to_json()), {})
+    alike = known.get(_kind(CellRecord.model_validate(spec.to_json())), {})
     measured = {one.name: fmean(alike[one.name]) for one in gpus if one.name in alike}
     return VariantPlan(label, dataset, cells, work, batch, costs, measured)
 
@@ -130,11 +131,11 @@ def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
         summary = folder.summary()
         gpu = gpu_of_device(summary.device)
         if gpu is not None and summary.train_seconds and summary.ranks == 1:
-            found.setdefault(_kind(folder.spec()), {}).setdefault(gpu.name, []).append(summary.train_seconds)
+            found.setdefault(_kind(folder.record()), {}).setdefault(gpu.name, []).append(summary.train_seconds)
     return found
 
 
-def _kind(spec: Mapping[str, Any]) -> str:
+def _kind(cell: CellRecord) -> str:
     """Returns what cells that take equally long have in common."""
-    protocol = Protocol.from_stored(spec["protocol"]).identity()
-    return json.dumps([spec["dataset"], spec["model"], spec["options"], protocol], sort_keys=True)
+    protocol = Protocol.from_stored(cell.protocol).identity()
+    return json.dumps([cell.dataset, cell.model, cell.options, protocol], sort_keys=True)

@@ -105,8 +105,7 @@ class MeasuredMemory:
 
 
 def _kind(cell: CellFolder) -> str:
-    spec = cell.spec()
-    return json.dumps([spec["dataset"], spec["model"], spec["options"], spec["protocol"]], sort_keys=True)
+    return json.dumps(cell.record().model_dump(include={"dataset", "model", "options", "protocol"}), sort_keys=True)
 
 
 class SharedGpus:

@@ -28,7 +28,6 @@ from harness.execution.workers.stop_request import StopRequest
 from harness.files import read_json, write_json
 from harness.redaction import without_secrets
 from harness.results.store import CellFolder
-from harness.study.cell import CellSpec
 from harness.training.loop import Interrupted
 from harness.training.ranks import Ranks, join
 
@@ -183,8 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = CellFolder(given.folder)
     try:
         with join(given.rank, given.ranks, device, given.rendezvous_file) as ranks:
-            spec = CellSpec.from_json(folder.spec())
-            train_rank(spec, folder, given.cache, device, ranks, given.accumulate, should_stop)
+            train_rank(folder.spec(), folder, given.cache, device, ranks, given.accumulate, should_stop)
     except Interrupted:
         return 0  # the main process wrote the checkpoint
     except Exception as error:

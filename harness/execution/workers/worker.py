@@ -83,7 +83,6 @@ def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable
     from harness.execution.cell.missing_modalities import evaluate_subsets
     from harness.execution.cell.run import run_cell, run_rung, run_trial
     from harness.execution.workers.distributed import launch_ranks
-    from harness.study.cell import CellSpec
     from harness.training.device import choose_device
 
     cell, cache, accumulate, where = attempt.cell, attempt.cache, attempt.accumulate, choose_device(device)
@@ -91,7 +90,7 @@ def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable
         present = [subset.present for subset in attempt.subsets]
         evaluate_subsets(cell, present, attempt.subsets[0].fill, cache, where, should_stop)
         return
-    spec = CellSpec.from_json(cell.spec())
+    spec = cell.spec()
     if attempt.kind == "train":
         join_ranks = partial(launch_ranks, ranks, cell, cache, where, accumulate, should_stop)
         run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate)
