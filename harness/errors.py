@@ -36,7 +36,7 @@ class TrainingError(HarnessError):
 
 
 class NotFiniteError(TrainingError):
-    """The training loss became NaN or infinite."""
+    """The training loss, or what the network gives, is NaN or infinite."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Segments a case and brings the result back to the grid of its files."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from harness.data.batches.modality_dropout import mark_absent
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.geometry import Geometry, resize_planes
 from harness.data.preparation.normalisation import Normaliser
+from harness.errors import NotFiniteError
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
 
@@ -30,9 +32,31 @@ def segment(
     """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid.
 
     Channels that are ``absent`` are NaN, for a network that fills them (``harness.training.modality_fill``).
+
+    Raises:
+        NotFiniteError: The network gives NaN or infinite values somewhere in the case.
     """
     images = mark_absent(torch.from_numpy(normaliser(case.images, case)), absent)
-    return predict_probabilities(network, images.to(device), patch_size, settings)
+    probabilities = predict_probabilities(network, images.to(device), patch_size, settings)
+    check_finite(probabilities, f"case '{case.name}'")
+    return probabilities
+
+
+def check_finite(probabilities: Tensor, place: str) -> None:
+    """Refuses class probabilities that are not numbers: the strongest class of NaN is the first, the background.
+
+    Args:
+        probabilities: What a softmax gave; a logit that is NaN or infinite makes it NaN.
+        place: What was segmented, for the message.
+
+    Raises:
+        NotFiniteError: One of them is NaN.
+    """
+    if not math.isfinite(float(probabilities.sum())):  # the sum: a mask would take memory for every voxel and class
+        raise NotFiniteError(
+            f"The network gives NaN or infinite values for {place}.",
+            hint="Lower `training.optimiser.lr` or set `training.precision: fp32` in the protocol.",
+        )
 
 
 def segment_native(
@@ -54,6 +78,9 @@ def segment_native(
         settings: Inference settings of the protocol.
         device: Device of the network.
         absent: Channels the network is not given.
+
+    Raises:
+        NotFiniteError: The network gives NaN or infinite values somewhere in the case.
     """
     return restore(segment(network, case, normaliser, patch_size, settings, device, absent), case.geometry)
 

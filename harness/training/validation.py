@@ -12,7 +12,7 @@ from harness.data.batches.batches import Batch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.evaluation.overlap import dice
-from harness.inference.native_grid import segment
+from harness.inference.native_grid import check_finite, segment
 from harness.inference.settings import InferenceSettings
 
 
@@ -67,13 +67,20 @@ def validate_on_patches(network: nn.Module, batches: Iterable[Batch], classes: i
         batches: Patches of validation cases, without augmentation.
         classes: Number of classes, background included.
         device: Device of the network.
+
+    Raises:
+        NotFiniteError: The network gives NaN or infinite values.
     """
     network.eval()
     hits, sizes = (torch.zeros(classes, dtype=torch.int64, device=device) for _ in range(2))
+    total = torch.zeros((), device=device)  # read once, after the last batch
     for images, labels in batches:
-        predicted, truth = network(images.to(device)).argmax(dim=1).flatten(), labels.to(device).flatten()
+        logits = network(images.to(device))
+        total += logits.float().softmax(dim=1).sum()
+        predicted, truth = logits.argmax(dim=1).flatten(), labels.to(device).flatten()
         hits += torch.bincount(truth[predicted == truth], minlength=classes)
         sizes += torch.bincount(truth, minlength=classes) + torch.bincount(predicted, minlength=classes)
+    check_finite(total, "a patch of a validation case")
     shown = (sizes > 0)[1:]
     pooled = (2 * hits.double() / sizes)[1:][shown]
     return Validation(float(pooled.mean()), len(pooled) > 0 and not bool(hits[1:].any()))
@@ -96,6 +103,9 @@ def validation_scores(
     """Returns Dice of every case and region, on the network's grid, without mirroring.
 
     A region absent in truth and prediction counts 1, absent in one of them 0.
+
+    Raises:
+        NotFiniteError: The network gives NaN or infinite values.
     """
     network.eval()
     plain = settings.model_copy(update={"mirror_axes": ()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,12 @@ from harness.data import DATASETS
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.settings import PreparationSettings
+from harness.errors import NotFiniteError
 from harness.evaluation.overlap import dice
-from harness.inference.native_grid import segment_native
+from harness.inference.native_grid import segment, segment_native
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
+from harness.training.validation import validate_on_patches, validation_scores
 
 CPU = torch.device("cpu")
 
@@ -79,3 +83,47 @@ def test_a_perfect_network_scores_near_one_on_the_native_grid(small_cortex, tmp_
     assert found.dtype == np.uint8
     for value in (1, 2):
         assert dice(found == value, case.label == value) > (0.97 if plane == "resize" else 0.9999)
+
+
+class Spoiled(nn.Module):
+    """Gives one value for one class of one pixel, of one image of a batch."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, images):
+        logits = torch.cat([images[:, :1], -images[:, :1]], dim=1)
+        logits[-1, 1, 3, 5] = self.value
+        return logits
+
+
+WAYS = {
+    "test": lambda network, case: segment(network, case, as_they_are, (16, 16), InferenceSettings(), CPU),
+    "fewer modalities": lambda network, case: segment(
+        network, case, as_they_are, (16, 16), InferenceSettings(mirror_axes=(0,)), CPU, [1]
+    ),
+    "validation": lambda network, case: validation_scores(
+        network, [case], {"all": (1,)}, as_they_are, (16, 16), InferenceSettings(), CPU
+    ),
+    "patches": lambda network, case: validate_on_patches(
+        network, [(torch.randn(2, 2, 16, 16), torch.ones(2, 16, 16, dtype=torch.int64))], 2, CPU
+    ),
+}
+
+
+def as_they_are(images, case):
+    return images
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("value", "is_finite"), [(np.nan, False), (np.inf, False), (-np.inf, True), (1e30, True)])
+def test_a_network_that_gives_no_number_is_refused_wherever_it_is_asked(way, value, is_finite):
+    images = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
+    case = SimpleNamespace(name="anna", images=images, label=np.ones((3, 16, 16), np.uint8))
+    if is_finite:
+        WAYS[way](Spoiled(value), case)
+        return
+    with pytest.raises(NotFiniteError) as error:
+        WAYS[way](Spoiled(value), case)
+    assert way == "patches" or "'anna'" in error.value.message
