@@ -6,17 +6,23 @@ A metric joins through the entry-point group ``harness.metrics``, ours and third
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.registry import resolve
 
 if TYPE_CHECKING:
     from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
     from harness.evaluation.region import Region
+
+Key = TypeVar("Key", bound=Hashable)
+
+#: From here on three digits say more than all of them: a volume difference to an empty truth runs to millions.
+_HUGE = 10_000
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def overlap_without_masks(policy: EmptyPolicy, status: UnmeasuredStatus, region: Region) -> float:
@@ -45,7 +51,8 @@ class Metric:
         scale: The scale in words, for captions.
         decimals: Digits after the point in tables; means that print alike are ties.
         higher_is_better: Direction of the ranking.
-        highest: The largest value there can be; the least is 0.
+        lowest: The smallest value there can be.
+        highest: The largest value there can be.
         unmeasured: Returns the value where a mask is empty or there is no prediction, by the policy.
         defined_when_one_is_empty: Whether one empty mask gives a value that no policy need skip: ``never``, ``always``
             or ``with truth`` (where the truth is not the empty one).
@@ -61,6 +68,7 @@ class Metric:
     scale: str = "from 0 to 1"
     decimals: int = 3
     higher_is_better: bool = True
+    lowest: float = 0.0
     highest: float = 1.0
     unmeasured: Callable[[EmptyPolicy, UnmeasuredStatus, Region], float] = overlap_without_masks
     defined_when_one_is_empty: str = "always"
@@ -84,6 +92,58 @@ class Metric:
     def recorded_implementation(self) -> str:
         """What computes it, with the versions of the packages it rests on."""
         return self.implementation.format_map(_Versions())
+
+    @property
+    def heading(self) -> str:
+        """Title with the unit, e.g. ``HD95 (mm)``."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def arrow(self) -> str:
+        """Arrow that points to better values."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def pointed(self) -> str:
+        """Heading with its arrow, e.g. ``HD95 (mm) ↓``."""
+        return f"{self.heading} {self.arrow}"
+
+    @property
+    def direction(self) -> str:
+        """Which way is better, in words."""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+    def text(self, value: float) -> str:
+        """Prints a value, a huge one as a power of ten; ``–`` for one that does not exist."""
+        if math.isnan(value):
+            return "–"
+        if math.isinf(value):
+            return "∞" if value > 0 else "−∞"
+        if abs(value) >= _HUGE:
+            digits, power = f"{value:.2e}".split("e+")
+            return f"{digits}×10{str(int(power)).translate(_RAISED)}".replace("-", "−")
+        return f"{value:z.{self.decimals}f}".replace("-", "−")
+
+    def signed(self, value: float) -> str:
+        """Prints a difference with its sign; zero at printed precision carries none."""
+        text = self.text(value)
+        return f"+{text}" if value > 0 and self.rounded(value) != 0 else text
+
+    def rounded(self, value: float) -> float:
+        """Returns the value as a reader of the table knows it."""
+        return float(f"{value:.2e}" if abs(value) >= _HUGE else f"{value:z.{self.decimals}f}")
+
+    def best_and_second(self, values: Mapping[Key, float]) -> dict[Key, str]:
+        """Returns ``best``, ``second`` or ``''`` for each value.
+
+        Values that print alike share a mark; a single value has none.
+        """
+        printed = {key: self.rounded(value) for key, value in values.items() if not math.isnan(value)}
+        if len(printed) < 2:
+            return {}
+        ranked = sorted(set(printed.values()), reverse=self.higher_is_better)
+        marks = dict(zip(ranked, ("best", "second"), strict=False))
+        return {key: marks.get(value, "") for key, value in printed.items()}
 
     @classmethod
     def distance(cls, name: str, title: str, measure: str, implementation: str, **changes: Any) -> Metric:

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.evaluation import Metric, builtin_metrics
+from harness.evaluation import METRICS, Metric, builtin_metrics
 from harness.report.analysis.analysis import analyse_study
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.tables.build import build_tables
@@ -51,7 +50,7 @@ def results(new_study) -> StudyResults:
         for patient in (f"p{number}" for number in range(8)):
             for metric in METRIC_NAMES:
                 for region in ("WT", "ET"):
-                    usual = SCALES[metric_style(metric).scale] * random.uniform(0.5, 0.9)
+                    usual = SCALES[METRICS.get(metric).scale] * random.uniform(0.5, 0.9)
                     value, status = result(metric, region, patient, usual)
                     if (cell["label"], metric, patient) == ("infinite", "assd", "p3"):
                         value = np.inf
@@ -68,23 +67,19 @@ def texts(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> di
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in written}
 
 
-def test_the_report_knows_every_registered_metric() -> None:
-    assert [metric_style(name).name for name in METRIC_NAMES] == METRIC_NAMES
-
-
-@pytest.mark.parametrize("metric", METRIC_NAMES)
-def test_every_format_names_the_metric_with_its_unit_and_direction(texts: dict[str, str], metric: str) -> None:
-    style = metric_style(metric)
-    assert f"{style.heading} WT {style.arrow}" in texts["tables.md"]
-    assert f'<th scope="colgroup" colspan="2">{style.pointed}</th>' in texts["report.html"]
-    arrow = r"$\uparrow$" if style.higher_is_better else r"$\downarrow$"
-    assert f"{style.heading} {arrow}" in texts["latex/means-invented.tex"]
-    means = pd.read_csv(pd.io.common.StringIO(texts["csv/means.csv"])).query(f"metric == '{metric}'")
-    if metric == "hd95_medpy":
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_every_format_names_the_metric_with_its_unit_and_direction(texts: dict[str, str], name: str) -> None:
+    metric = METRICS.get(name)
+    assert f"{metric.heading} WT {metric.arrow}" in texts["tables.md"]
+    assert f'<th scope="colgroup" colspan="2">{metric.pointed}</th>' in texts["report.html"]
+    arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
+    assert f"{metric.heading} {arrow}" in texts["latex/means-invented.tex"]
+    means = pd.read_csv(pd.io.common.StringIO(texts["csv/means.csv"])).query(f"metric == '{name}'")
+    if name == "hd95_medpy":
         assert means.empty, "nothing of it counts"
         return
-    assert set(means["unit"]) == {style.unit or style.scale}
-    assert set(means["better"]) == {"higher" if style.higher_is_better else "lower"}
+    assert set(means["unit"]) == {metric.unit or metric.scale}
+    assert set(means["better"]) == {"higher" if metric.higher_is_better else "lower"}
 
 
 def test_values_are_printed_readably(results: StudyResults) -> None:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from harness.errors import HarnessError
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import analyse_study
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answer_study
 from harness.report.text.provenance import provenance_of
@@ -150,7 +150,7 @@ def test_a_single_case_has_no_spread(builder) -> None:
 
 
 def test_signs_and_special_numbers() -> None:
-    dice, hd95 = metric_style("dice"), metric_style("hd95")
+    dice, hd95 = METRICS.get("dice"), METRICS.get("hd95")
     assert [dice.signed(value) for value in (0.0123, -0.0123, -0.0001, 0.0001)] == [
         "+0.012",
         "−0.012",

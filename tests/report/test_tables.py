@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import DataError
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.variants import Variant
 from harness.report.inputs.imported_results import read_imported
@@ -139,6 +140,23 @@ def test_an_import_out_of_its_metrics_range_is_refused(
     with pytest.raises(DataError, match=r"theirs\.csv, row 2") as refused:
         read_imported(path, replace(ablation, metrics=(metric,)))
     assert range_of in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(-0.5, True), (-1.5, False)])
+def test_a_metric_may_reach_below_zero(
+    ablation: StudyResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, allowed: bool
+) -> None:
+    kappa = replace(METRICS.get("dice"), lowest=-1.0)
+    monkeypatch.setattr(METRICS, "get", {"dice": kappa}.__getitem__)
+    rows = ablation.cases[ablation.cases["metric"] == "dice"].head(1).assign(method="theirs", value=value)
+    path = tmp_path / "theirs.csv"
+    rows.to_csv(path, index=False)
+    if allowed:
+        assert read_imported(path, replace(ablation, metrics=("dice",))).cases["value"].tolist() == [value]
+        return
+    with pytest.raises(DataError) as refused:
+        read_imported(path, replace(ablation, metrics=("dice",)))
+    assert "between -1 and 1" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(("column", "value"), [("value", "80"), ("value", ""), ("region", "Moon"), ("metric", "x")])

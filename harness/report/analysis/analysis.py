@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.evaluation import METRICS
 from harness.report.analysis.comparability import Comparability
 from harness.report.analysis.data_summary import DataSummary, summarise_data
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
 from harness.report.analysis.variants import (
     Status,
@@ -124,7 +124,7 @@ def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyA
     """
     _refuse_foreign_cases(results)
     for metric in results.metrics:
-        metric_style(metric)
+        METRICS.get(metric)
     cases = results.cases[results.cases["metric"].isin(list(results.metrics))]
     groups = {
         (str(dataset), str(metric)): rows
@@ -162,7 +162,7 @@ def _view(
                 analyses[metric, region] = analyse(
                     grid,
                     region,
-                    higher_is_better=metric_style(metric).higher_is_better,
+                    higher_is_better=METRICS.get(metric).higher_is_better,
                     references={names[mine]: names[theirs] for mine, theirs in references.items()},
                     regions=declared,
                     unfinished=[names[variant] for variant in variants if status[variant] != "complete"],

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.results.overlay import Overlay, read_slices
 from harness.results.schema import StudyResults
@@ -20,15 +20,15 @@ def case_scores(results: StudyResults, view: DatasetView) -> pd.DataFrame:
     Sorted from the worst case to the best by the median over the variants that have every case, then by name. The
     index is patient and case.
     """
-    style = metric_style(results.metrics[0])
-    analysis = view.analyses.get((style.name, view.main))
+    metric = METRICS.get(results.metrics[0])
+    analysis = view.analyses.get((metric.name, view.main))
     if analysis is None:
         return pd.DataFrame()
     table = analysis.by_case
     table = table[[name for name in view.names.values() if name in table and table[name].notna().any()]]
     whole = table.dropna(axis="columns")
     middle = (whole if whole.shape[1] else table).median(axis="columns")
-    ranked = middle.sort_index().sort_values(ascending=style.higher_is_better, kind="stable")
+    ranked = middle.sort_index().sort_values(ascending=metric.higher_is_better, kind="stable")
     return table.loc[ranked.index]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.analysis.variants import Variant
 from harness.results.schema import DatasetFacts, StudyResults
 from harness.statistics.patients import MEAN_REGION
@@ -140,8 +140,8 @@ def _sample(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.D
 def _scales(metrics: Sequence[str]) -> str:
     """Scale and direction of the metrics, those that share both named together."""
     alike: dict[str, list[str]] = {}
-    for style in map(metric_style, metrics):
-        alike.setdefault(f"{style.scale}, {style.direction}", []).append(style.title)
+    for metric in map(METRICS.get, metrics):
+        alike.setdefault(f"{metric.scale}, {metric.direction}", []).append(metric.title)
     return "; ".join(f"{', '.join(titles)} {scale}" for scale, titles in alike.items())
 
 
@@ -162,14 +162,14 @@ def _nothing_counts(uncounted: Sequence[tuple[str, str]]) -> str:
     regions: dict[str, list[str]] = {}
     for metric, region in uncounted:
         place = "the mean over regions" if region == MEAN_REGION else region
-        regions.setdefault(metric_style(metric).title, []).append(place)
+        regions.setdefault(METRICS.get(metric).title, []).append(place)
     regions_of_titles = "; ".join(f"{title} in {', '.join(places)}" for title, places in regions.items())
     return f". No result at all counts, so there is no mean: {regions_of_titles}" if regions_of_titles else ""
 
 
 def _implementations(results: StudyResults, groups: Mapping[str, pd.DataFrame]) -> str:
     named = (
-        (metric_style(metric).title, listed(groups[metric]["implementation"].unique()) if metric in groups else "")
+        (METRICS.get(metric).title, listed(groups[metric]["implementation"].unique()) if metric in groups else "")
         for metric in results.metrics
     )
     return "; ".join(f"{title} by {names or 'unknown'}" for title, names in named)

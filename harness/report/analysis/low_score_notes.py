@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 
 #: A mean Dice below this is explained.
@@ -28,7 +28,7 @@ def low_score_notes(study: StudyAnalysis, view: DatasetView) -> list[str]:
             continue
         parts = [_never_found(study, view, variant), _training(study, view, variant)]
         words = "; ".join(filter(None, parts)) or "nothing is known of its training"
-        notes.append(f"{view.names[variant]} has a mean Dice of {metric_style('dice').text(summary.mean)}: {words}.")
+        notes.append(f"{view.names[variant]} has a mean Dice of {METRICS.get('dice').text(summary.mean)}: {words}.")
     return notes
 
 
@@ -55,7 +55,7 @@ def _training(study: StudyAnalysis, view: DatasetView, variant: Variant) -> str:
     parts = [f"when training ended after {count(steps, 'step')}", _trend(history)]
     validated = history.dropna(subset=["val_dice"]).sort_values("epoch").groupby("cell")["val_dice"].last()
     if len(validated):
-        parts.append(f"and its validation Dice was {metric_style('dice').text(float(validated.mean()))}")
+        parts.append(f"and its validation Dice was {METRICS.get('dice').text(float(validated.mean()))}")
     return " ".join(parts)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.analysis.variants import Status, Variant
 from harness.results.schema import StudyResults
 from harness.results.subsets import in_words
@@ -112,7 +112,7 @@ class MissingGroup:
         """The set with which a network scores worst; None where it has none."""
         summaries = {present: network.summary(present) for present in self.incomplete_subsets}
         means = {present: summary.mean for present, summary in summaries.items() if summary is not None}
-        pick = min if metric_style(self.metric).higher_is_better else max
+        pick = min if METRICS.get(self.metric).higher_is_better else max
         return pick(means, key=lambda present: means[present], default=None)
 
 
@@ -305,7 +305,7 @@ class _Study:
             return analyse(
                 grid,
                 region,
-                higher_is_better=metric_style(self.metric).higher_is_better,
+                higher_is_better=METRICS.get(self.metric).higher_is_better,
                 references=references,
                 regions=[one for one in regions if one in grid.regions],
                 unfinished=unfinished,

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.figures.figure import (
     DOUBLE,
@@ -49,8 +49,8 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 
     A variant that is not complete has no box, as it has no mean, but keeps its colour and stands in the legend.
     """
-    metrics = [metric for metric in study.results.metrics if (metric, view.main) in view.analyses]
-    drawn = [each for each in view.variants if any(view.summary(each, metric, view.main) for metric in metrics)]
+    metrics = [METRICS.get(name) for name in study.results.metrics if (name, view.main) in view.analyses]
+    drawn = [each for each in view.variants if any(view.summary(each, metric.name, view.main) for metric in metrics)]
     if not drawn:
         return None
     number_of_rows = -(-len(view.shown) * len(drawn) // _BOXES_PER_ROW)
@@ -65,10 +65,10 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         figure = new_figure(width, 0.3 + above + 1.7 * len(metrics) * len(rows))
         grid = figure.subplots(len(metrics) * len(rows), 1, squeeze=False)[:, 0]
         for number, axes in enumerate(grid):
-            style, regions = metric_style(metrics[number // len(rows)]), rows[number % len(rows)]
-            _boxes(axes, view, style.name, regions, drawn)
-            _floor_lines(axes, view, style, regions)
-            _label(axes, style, regions, per_row)
+            metric, regions = metrics[number // len(rows)], rows[number % len(rows)]
+            _boxes(axes, view, metric.name, regions, drawn)
+            _floor_lines(axes, view, metric, regions)
+            _label(axes, metric, regions, per_row)
         for number in range(len(metrics)):
             _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
         grid[0].set_title(view.title, loc="left")
@@ -169,7 +169,7 @@ def _hatch(view: DatasetView, variant: Variant) -> str:
     return HATCHES[view.variants.index(variant) % len(HATCHES)]
 
 
-def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Sequence[str]) -> None:
+def _floor_lines(axes: Axes, view: DatasetView, metric: Metric, regions: Sequence[str]) -> None:
     """Draws floors as lines; one so far off that its line would squash the boxes is written at the edge instead."""
     low, high = axes.get_ylim()
     reach = _FAR * (high - low)
@@ -178,7 +178,7 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
         (number, place): summary.mean
         for number, name in enumerate(names)
         for place, region in enumerate(regions)
-        if (summary := view.floors.get((name, style.name, region))) is not None
+        if (summary := view.floors.get((name, metric.name, region))) is not None
     }
     # Room for what is written, so that it covers no dot.
     line = 0.1 * (high - low)
@@ -197,7 +197,7 @@ def _floor_lines(axes: Axes, view: DatasetView, style: MetricStyle, regions: Seq
             continue
         under = value < low
         axes.annotate(
-            f"{_triangles(number)[0 if under else 1]} {style.text(value)}",
+            f"{_triangles(number)[0 if under else 1]} {metric.text(value)}",
             (place, 0.03 + 0.09 * number if under else 0.97 - 0.09 * number),
             xycoords=axes.get_xaxis_transform(),
             ha="center",
@@ -216,8 +216,8 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
     return (0, (3.5, 1.5)) if number == 0 else (0, (1, 1 + number))
 
 
-def _label(axes: Axes, style: MetricStyle, regions: Sequence[str], per_row: int) -> None:
-    axes.set_ylabel(style.pointed)
+def _label(axes: Axes, metric: Metric, regions: Sequence[str], per_row: int) -> None:
+    axes.set_ylabel(metric.pointed)
     # A last row of fewer regions keeps the width of the boxes.
     axes.set_xlim(-0.5, per_row - 0.5)
     axes.set_xticks(

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.figures.figure import DOUBLE, INK, Drawing, legend, legend_height, new_figure, palette, styled
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
@@ -40,7 +40,7 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                     if summary is not None:
                         cost = _cost(sizes, view.names[variant], column) * scale
                         _point(axes, cost, summary, colours[variant], marks[variant])
-            row[0].set_ylabel(metric_style(metric).pointed)
+            row[0].set_ylabel(METRICS.get(metric).pointed)
         for axes, (*_, title) in zip(grid[-1], _COSTS, strict=True):
             _logarithmic(axes)
             axes.set_xlabel(title)

@@ -2,7 +2,7 @@
 
 import scikit_posthocs
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.figures.figure import DOUBLE, INK, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
 from harness.statistics.sample_size import ALPHA
@@ -20,7 +20,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
     """
     if analysis.pairwise is None or analysis.ranking is None:
         return None
-    style = metric_style(analysis.metric)
+    metric = METRICS.get(analysis.metric)
     names = {name: wrapped(str(name), _LABEL_WIDTH) for name in analysis.ranking.mean_ranks.index}
     ranks = analysis.ranking.mean_ranks.rename(names)
     pairwise = analysis.pairwise.rename(index=names, columns=names)
@@ -49,13 +49,13 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
         axes.set_xlabel("mean rank over patients (1 is best)")
         axes.xaxis.set_label_position("top")
         axes.set_xlim(float(ranks.min()) - margin, float(ranks.max()) + margin)
-        headline(figure, f"{title}: {style.pointed}")
+        headline(figure, f"{title}: {metric.pointed}")
     omnibus = analysis.omnibus
     test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."
     return Drawing(
         f"critical_difference_{analysis.dataset}_{analysis.metric}",
-        f"Critical difference, {style.title}: {title}",
-        f"{title}, {style.title} ({style.direction}), {analysis.region}: mean rank of {methods} methods over "
+        f"Critical difference, {metric.title}: {title}",
+        f"{title}, {metric.title} ({metric.direction}), {analysis.region}: mean rank of {methods} methods over "
         f"{patients} patients. Dots joined by a bar are methods that no pairwise signed-rank test (Pratt, Holm over "
         f"all pairs) tells apart at {ALPHA}; a method under a bar without a dot on it does not belong to it.{test}",
         figure,

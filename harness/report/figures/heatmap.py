@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from harness.report.analysis.metric_styles import MetricStyle
+from harness.evaluation import Metric
 from harness.report.figures.figure import INK
 
 
@@ -15,7 +15,7 @@ def heat_map(
     axes: Axes,
     means: NDArray[np.float64],
     words: Sequence[Sequence[str]],
-    style: MetricStyle,
+    metric: Metric,
     *,
     rows: Sequence[str],
     columns: Sequence[str],
@@ -27,7 +27,7 @@ def heat_map(
         axes: Axes to draw on.
         means: Means, rows x columns; NaN where there is no mean.
         words: Words printed in place of means that are NaN, rows x columns.
-        style: Style of the metric.
+        metric: Metric of the means.
         rows: Names of the rows.
         columns: Names of the columns.
         limits: Ends of the colour scale; by default the smallest and largest mean.
@@ -37,17 +37,17 @@ def heat_map(
         means,
         ax=axes,
         # Light is better in both directions, so that the eye compares panels.
-        cmap="Greys_r" if style.higher_is_better else "Greys",
+        cmap="Greys_r" if metric.higher_is_better else "Greys",
         vmin=low,
         vmax=high,
-        annot=np.array([[style.text(mean) for mean in line] for line in means.tolist()], dtype=object),
+        annot=np.array([[metric.text(mean) for mean in line] for line in means.tolist()], dtype=object),
         fmt="",
         linewidths=0.8,
         linecolor="white",
         annot_kws={"fontsize": 7},
         xticklabels=list(columns),
         yticklabels=list(rows),
-        cbar_kws={"label": style.heading, "shrink": 0.9},
+        cbar_kws={"label": metric.heading, "shrink": 0.9},
     )
     axes.tick_params(length=0, labelrotation=0)
     axes.set_facecolor("#ffffff")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant, leading_groups
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled, wrapped
 from harness.report.figures.heatmap import heat_map
@@ -34,13 +34,12 @@ def leading_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             panels = grid[number * per_group : (number + 1) * per_group]
             for axes in panels.flat[len(results.metrics) :]:
                 axes.set_axis_off()
-            for axes, metric in zip(panels.flat, results.metrics, strict=False):
-                style = metric_style(metric)
-                means = np.array([[_mean(view, each, metric, region) for region in shown] for each in variants])
+            for axes, metric in zip(panels.flat, map(METRICS.get, results.metrics), strict=False):
+                means = np.array([[_mean(view, each, metric.name, region) for region in shown] for each in variants])
                 words = [[_word(view, each)] * len(shown) for each in variants]
                 names = ["none" if variant.leading == "-" else variant.leading for variant in variants]
-                heat_map(axes, means, words, style, rows=names, columns=labels)
-                axes.set_title(wrapped(f"{label}: {style.pointed}", 44), loc="left")
+                heat_map(axes, means, words, metric, rows=names, columns=labels)
+                axes.set_title(wrapped(f"{label}: {metric.pointed}", 44), loc="left")
             for row in panels:
                 row[0].set_ylabel("Leading modality")
         headline(figure, view.title)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.report.figures.heatmap import heat_map
@@ -21,7 +21,7 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     groups = view.missing
     if not groups:
         return None
-    style = metric_style(groups[0].metric)
+    metric = METRICS.get(groups[0].metric)
     means = [_means(group) for group in groups]
     known = np.concatenate([each[~np.isnan(each)] for each in means])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
@@ -38,12 +38,12 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                 axes,
                 values,
                 words,
-                style,
+                metric,
                 rows=["all" if present == group.modalities else " + ".join(present) for present in group.subsets],
                 columns=[network.name for network in group.tested],
                 limits=(low, high if high > low else low + 1),
             )
-            axes.set_title(f"In training {group.dropout}: {style.pointed}", loc="left")
+            axes.set_title(f"In training {group.dropout}: {metric.pointed}", loc="left")
             aslant = any(len(network.name) > _LEVEL for network in group.tested)
             if aslant:
                 axes.tick_params(axis="x", labelrotation=35)
@@ -53,7 +53,7 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             axes.set_ylabel("Present")
         headline(figure, view.title)
     caption = (
-        f"{view.title}: {style.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
+        f"{view.title}: {metric.title}{', mean over regions,' if len(view.regions) > 1 else ''} by the modalities "
         "that are present, mean over patients; lighter is better, all panels on one scale. A word stands for no mean."
     )
     return Drawing(f"missing_{view.name}", f"Missing modalities: {view.title}", caption, figure)

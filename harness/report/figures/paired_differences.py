@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.analysis.p_values import STAR, p_statement
 from harness.report.figures.figure import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
 from harness.statistics.analysis import Analysis
@@ -23,10 +23,10 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
     shown = analysis.comparisons
     if not shown or len(analysis.table) < 2:
         return None
-    style, patients = metric_style(analysis.metric), len(analysis.table)
+    metric, patients = METRICS.get(analysis.metric), len(analysis.table)
     references = list(dict.fromkeys(each.reference for each in shown))
     reference = references[0] if len(references) == 1 else "the reference"
-    order = sorted(shown, key=lambda each: each.mean_difference, reverse=style.higher_is_better)
+    order = sorted(shown, key=lambda each: each.mean_difference, reverse=metric.higher_is_better)
     random = np.random.default_rng(0)
     with styled():
         figure = new_figure(DOUBLE, 0.9 + 0.27 * len(order))
@@ -57,17 +57,17 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         axes.tick_params(axis="y", length=0)
         # Long names leave the axis half the width: more numbers would run into each other.
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        arrows = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
-        axes.set_xlabel(f"{arrows[0]}      {style.heading}, difference to {reference}      {arrows[1]}")
-        headline(figure, f"{title}: {style.heading}")
+        arrows = ("← worse", "better →") if metric.higher_is_better else ("← better", "worse →")
+        axes.set_xlabel(f"{arrows[0]}      {metric.heading}, difference to {reference}      {arrows[1]}")
+        headline(figure, f"{title}: {metric.heading}")
     tested = (
         f"p by signed-rank tests (Pratt), Holm over {len(order)}; * below {ALPHA}" if shown[0].p is not None else ""
     )
     refused = f" {analysis.refusals[0]}." if analysis.refusals and not tested else ""
     return Drawing(
         f"paired_differences_{analysis.dataset}_{analysis.metric}",
-        f"Paired differences, {style.title}: {title}",
-        f"{title}, {style.title} ({style.direction}), {analysis.region}: method minus {reference} on each of "
+        f"Paired differences, {metric.title}: {title}",
+        f"{title}, {metric.title} ({metric.direction}), {analysis.region}: method minus {reference} on each of "
         f"{patients} patients (dots), median (diamond) and its 95 % bootstrap "
         f"interval (bar). Right: share of patients on which the method is better, ties counted half"
         f"{', and ' + tested if tested else ''}.{refused}",

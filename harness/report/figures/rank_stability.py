@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
 
@@ -23,7 +23,7 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
     stability = analysis.stability
     if stability is None:
         return None
-    style = metric_style(analysis.metric)
+    metric = METRICS.get(analysis.metric)
     names = list(stability.full.sort_values(kind="stable").index)
     shares = stability.counts.loc[names].to_numpy() / stability.resamples
     with styled():
@@ -56,13 +56,13 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         axes.tick_params(axis="y", length=0)
         axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0.4, len(names) + 0.6), xlabel="rank (1 is best)")
         axes.set_xticks(range(1, len(names) + 1))
-        headline(figure, f"{title}: {style.pointed}")
+        headline(figure, f"{title}: {metric.pointed}")
     taus = stability.taus
     first = str(stability.first.idxmax())
     return Drawing(
         f"rank_stability_{analysis.dataset}_{analysis.metric}",
-        f"Rank stability, {style.title}: {title}",
-        f"{title}, {style.title} ({style.direction}), {analysis.region}: ranks by mean over {stability.resamples:,} "
+        f"Rank stability, {metric.title}: {title}",
+        f"{title}, {metric.title} ({metric.direction}), {analysis.region}: ranks by mean over {stability.resamples:,} "
         f"resamples of {len(analysis.table)} patients. The area of a blob is the share of resamples, the cross the "
         f"rank on all patients, the dash the median, the line 95 % of resamples. Kendall's tau with the ranking on all "
         f"patients {taus.median:.2f} (95 %: {taus.low:.2f} to {taus.high:.2f}); {first} ranked first most often "

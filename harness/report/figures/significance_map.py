@@ -2,7 +2,7 @@
 
 from matplotlib.patches import Rectangle
 
-from harness.report.analysis.metric_styles import metric_style
+from harness.evaluation import METRICS
 from harness.report.analysis.p_values import p_text
 from harness.report.figures.figure import INK, SINGLE, Drawing, headline, new_figure, styled, wrapped
 from harness.statistics.analysis import Analysis
@@ -47,12 +47,12 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
         axes.set_xlabel("… than")
         for spine in axes.spines.values():
             spine.set_visible(False)
-        headline(figure, f"{title}: {metric_style(analysis.metric).heading}")
-    style = metric_style(analysis.metric)
+        headline(figure, f"{title}: {METRICS.get(analysis.metric).heading}")
+    metric = METRICS.get(analysis.metric)
     return Drawing(
         f"significance_map_{analysis.dataset}_{analysis.metric}",
-        f"Significance map, {style.title}: {title}",
-        f"{title}, {style.title} ({style.direction}), {analysis.region}: p that the row's method is better than the "
+        f"Significance map, {metric.title}: {title}",
+        f"{title}, {metric.title} ({metric.direction}), {analysis.region}: p that the row's method is better than the "
         f"column's, by one-sided signed-rank tests (Pratt) over {len(analysis.table)} patients, Holm over all ordered "
         f"pairs; dark where p < {ALPHA}. Methods in the order of their mean rank.",
         figure,

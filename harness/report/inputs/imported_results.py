@@ -12,7 +12,6 @@ import pandas as pd
 
 from harness.errors import DataError, did_you_mean
 from harness.evaluation import METRICS
-from harness.report.analysis.metric_styles import metric_style
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
 #: Columns the file must have; ``seed``, ``fold``, ``status`` and ``leading`` may be there too.
@@ -99,12 +98,11 @@ def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFra
         "value",
         "Give a finite number for every case; a missing one counts as worst.",
     )
-    for metric in beside.metrics:
-        style = metric_style(metric)
-        to = f"between 0 and {style.most:g}{' (not a percentage)' if style.most == 1 else ''}"
-        range_of = to if style.most < np.inf else "at 0 or above"
-        out_of_range = (rows["metric"] == metric) & ~values.between(0, style.most)
-        _refuse(out_of_range, rows, path, "value", f"{style.title} lies {range_of}.")
+    for metric in map(METRICS.get, beside.metrics):
+        to = f"between {metric.lowest:g} and {metric.highest:g}{' (not a percentage)' if metric.highest == 1 else ''}"
+        range_of = to if metric.highest < np.inf else f"at {metric.lowest:g} or above"
+        out_of_range = (rows["metric"] == metric.name) & ~values.between(metric.lowest, metric.highest)
+        _refuse(out_of_range, rows, path, "value", f"{metric.title} lies {range_of}.")
     for column in ("seed", "fold"):
         numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
         _refuse(~(numbers >= 0) | (numbers % 1 != 0), rows, path, column, "Give a whole number.")

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import StudyAnalysis
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.cells import sentence
 from harness.report.tables.table import Column, Row, Table, TableCell
 from harness.statistics.analysis import Across
@@ -12,7 +12,7 @@ from harness.statistics.analysis import Across
 def across_tables(study: StudyAnalysis) -> Iterator[Table]:
     """One table per metric: the rank of each method on each dataset by its mean, and the mean rank."""
     for metric, across in study.across.items():
-        title, datasets = metric_style(metric).title, [study.views[str(name)].title for name in across.ranks]
+        title, datasets = METRICS.get(metric).title, [study.views[str(name)].title for name in across.ranks]
         methods = across.mean_ranks.sort_values(kind="stable").index
         absent = sorted({name for view in study.views.values() for name in view.names.values()} - set(methods))
         yield Table(

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable
 
+from harness.evaluation import Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
-from harness.report.analysis.metric_styles import MetricStyle
 from harness.report.analysis.p_values import STAR
 from harness.report.analysis.variants import Variant
 from harness.report.tables.table import DAGGER, TableCell
@@ -24,42 +24,42 @@ def row_headers(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple
     return ("Variant",), {each: (each.label,) for each in view.variants}
 
 
-def mean_cell(style: MetricStyle, summary: Summary, mark: str = "", *, interval: bool = False) -> TableCell:
+def mean_cell(metric: Metric, summary: Summary, mark: str = "", *, interval: bool = False) -> TableCell:
     """Mean with its standard deviation, or with the interval of the mean."""
     return TableCell(
-        main=style.text(summary.mean),
-        spread="" if interval or math.isnan(summary.sd) else style.text(summary.sd),
-        span=interval_text(style, summary.mean_interval) if interval else "",
+        main=metric.text(summary.mean),
+        spread="" if interval or math.isnan(summary.sd) else metric.text(summary.sd),
+        span=interval_text(metric, summary.mean_interval) if interval else "",
         mark=mark,
         dagger=not summary.complete,
         sort=summary.mean,
     )
 
 
-def median_cell(style: MetricStyle, summary: Summary, mark: str = "") -> TableCell:
+def median_cell(metric: Metric, summary: Summary, mark: str = "") -> TableCell:
     """Median and quartiles."""
     return TableCell(
-        main=style.text(summary.median),
-        span=f"{style.text(summary.q1)}, {style.text(summary.q3)}",
+        main=metric.text(summary.median),
+        span=f"{metric.text(summary.q1)}, {metric.text(summary.q3)}",
         mark=mark,
         dagger=not summary.complete,
         sort=summary.median,
     )
 
 
-def difference_cell(style: MetricStyle, comparison: Comparison, *, star: bool = True) -> TableCell:
+def difference_cell(metric: Metric, comparison: Comparison, *, star: bool = True) -> TableCell:
     """Mean paired difference and its interval, with a star where it is significant."""
     starred = star and comparison.p_holm is not None and comparison.p_holm < ALPHA
     return TableCell(
-        f"{style.signed(comparison.mean_difference)}{STAR if starred else ''}",
-        span=interval_text(style, comparison.mean_interval, signed=True),
+        f"{metric.signed(comparison.mean_difference)}{STAR if starred else ''}",
+        span=interval_text(metric, comparison.mean_interval, signed=True),
         sort=comparison.mean_difference,
     )
 
 
-def interval_text(style: MetricStyle, interval: tuple[float, float] | None, *, signed: bool = False) -> str:
+def interval_text(metric: Metric, interval: tuple[float, float] | None, *, signed: bool = False) -> str:
     """Both ends of an interval; ``''`` for none."""
-    return ", ".join(style.signed(end) if signed else style.text(end) for end in interval or ())
+    return ", ".join(metric.signed(end) if signed else metric.text(end) for end in interval or ())
 
 
 def sentence(text: str, *, capital: bool = False) -> str:

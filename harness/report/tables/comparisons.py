@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.analysis.variants import Variant
 from harness.report.tables.cells import difference_cell, limitations, provenance, row_headers, sentence
@@ -45,11 +45,11 @@ def _comparison_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
 
 
 def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysis) -> Table:
-    style = metric_style(analysis.metric)
+    metric = METRICS.get(analysis.metric)
     compared = {each.method: each for each in analysis.comparisons}
     references = sorted({each.reference for each in analysis.comparisons})
     against = f"Difference to {references[0]}" if len(references) == 1 else "Difference to the reference"
-    columns = [Column(f"{against}, {style.heading}", title) for title in _TITLES] if compared else []
+    columns = [Column(f"{against}, {metric.heading}", title) for title in _TITLES] if compared else []
     columns += [Column("Spread", "between patients"), Column("Spread", "between seeds")]
     schemes = list(analysis.ranking.ranks.columns) if analysis.ranking is not None else []
     columns += [Column("Rank by", _SCHEMES[scheme]) for scheme in schemes]
@@ -57,16 +57,16 @@ def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysi
     limits, rows = limitations(study, view), []
     for variant, header in headers.items():
         name = view.names[variant]
-        cells = _comparison_cells(style, compared.get(name), is_reference=name in references) if compared else []
+        cells = _comparison_cells(metric, compared.get(name), is_reference=name in references) if compared else []
         rows.append(Row(header, (*cells, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
     columns, rows = _without_empty(columns, rows)
     return Table(
-        kind=f"comparisons-{style.name}",
+        kind=f"comparisons-{metric.name}",
         dataset=view.name,
-        title=f"{view.title}: {style.title} compared",
+        title=f"{view.title}: {metric.title} compared",
         caption=(
-            f"{style.title} compared{', mean over regions' if view.main == MEAN_REGION else ''}: {view.title}.",
-            f"Over {view.data.sample}; {style.direction}.",
+            f"{metric.title} compared{', mean over regions' if view.main == MEAN_REGION else ''}: {view.title}.",
+            f"Over {view.data.sample}; {metric.direction}.",
             *limits,
         ),
         row_header=row_header,
@@ -83,14 +83,14 @@ def _without_empty(columns: list[Column], rows: list[Row]) -> tuple[list[Column]
     return [columns[place] for place in kept], shorter
 
 
-def _comparison_cells(style: MetricStyle, comparison: Comparison | None, *, is_reference: bool) -> list[TableCell]:
+def _comparison_cells(metric: Metric, comparison: Comparison | None, *, is_reference: bool) -> list[TableCell]:
     if comparison is None:
         return [word_cell("reference" if is_reference else "not compared"), *[NO_VALUE] * (len(_TITLES) - 1)]
     median, interval, p = comparison.median_difference, comparison.median_interval, comparison.p_holm
-    cells = [TableCell(style.signed(median), sort=median), *[NO_VALUE] * (len(_TITLES) - 2)]
+    cells = [TableCell(metric.signed(median), sort=median), *[NO_VALUE] * (len(_TITLES) - 2)]
     if interval is not None:  # without one, patients are so few that an effect is -1 or 1 by nature
         delta = f"{comparison.cliffs_delta:+.2f}".replace("-", "−")
-        cells[1] = TableCell(f"{style.signed(interval.low)} to {style.signed(interval.high)}")
+        cells[1] = TableCell(f"{metric.signed(interval.low)} to {metric.signed(interval.high)}")
         cells[3] = TableCell(delta, sort=comparison.cliffs_delta)
         cells[4] = TableCell(f"{comparison.p_better:.2f}", sort=comparison.p_better)
     if p is not None:
@@ -101,11 +101,11 @@ def _comparison_cells(style: MetricStyle, comparison: Comparison | None, *, is_r
 def _spreads(view: DatasetView, variant: Variant, analysis: Analysis) -> list[TableCell]:
     if view.status[variant] != "complete":
         return [word_cell(view.status[variant])] * 2
-    summary, style = view.summary(variant, analysis.metric, analysis.region), metric_style(analysis.metric)
+    summary, metric = view.summary(variant, analysis.metric, analysis.region), METRICS.get(analysis.metric)
     if summary is None:
         return [word_cell("no result")] * 2
     spreads = (summary.sd if summary.n_patients > 1 else math.nan, summary.seed_sd)
-    return [NO_VALUE if math.isnan(spread) else TableCell(style.text(spread), sort=spread) for spread in spreads]
+    return [NO_VALUE if math.isnan(spread) else TableCell(metric.text(spread), sort=spread) for spread in spreads]
 
 
 def _ranks(analysis: Analysis, name: str) -> list[TableCell]:
@@ -161,41 +161,40 @@ def _notes(analysis: Analysis) -> list[str]:
 def _difference_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """One table per metric: mean paired differences by region; none where nothing is compared with a reference."""
     compared = {metric for (metric, _), analysis in view.analyses.items() if analysis.comparisons}
-    return (_difference_table(study, view, metric) for metric in study.results.metrics if metric in compared)
+    return (_difference_table(study, view, METRICS.get(name)) for name in study.results.metrics if name in compared)
 
 
-def _difference_table(study: StudyAnalysis, view: DatasetView, metric: str) -> Table:
-    style = metric_style(metric)
+def _difference_table(study: StudyAnalysis, view: DatasetView, metric: Metric) -> Table:
     comparisons = {
         (each.method, region): each
         for region in view.shown
-        if (metric, region) in view.analyses
-        for each in view.analyses[metric, region].comparisons
+        if (metric.name, region) in view.analyses
+        for each in view.analyses[metric.name, region].comparisons
     }
     references = {view.names[each] for each in view.references.values()}
     reference = references.pop() if len(references) == 1 else study.results.reference
     row_header, headers = row_headers(view)
     return Table(
-        kind=f"differences-{metric}",
+        kind=f"differences-{metric.name}",
         dataset=view.name,
-        title=f"{view.title}: {style.title}, difference to {reference}",
+        title=f"{view.title}: {metric.title}, difference to {reference}",
         caption=(
-            f"{style.title}, difference to {reference}: {view.title}.",
+            f"{metric.title}, difference to {reference}: {view.title}.",
             "Variant minus reference: mean of the patients' differences and its 95 % interval (BCa bootstrap), over "
             f"{view.data.sample}. {STAR} p below {ALPHA} (signed-rank, Pratt, Holm over a column).",
-            f"{'Positive' if style.higher_is_better else 'Negative'} is better.",
+            f"{'Positive' if metric.higher_is_better else 'Negative'} is better.",
             *limitations(study, view),
         ),
         row_header=row_header,
         columns=tuple(
-            Column(style.heading, "Mean over regions" if region == MEAN_REGION else region, metric, region)
+            Column(metric.heading, "Mean over regions" if region == MEAN_REGION else region, metric.name, region)
             for region in view.shown
         ),
         rows=tuple(
             Row(
                 headers[variant],
                 tuple(
-                    difference_cell(style, comparison)
+                    difference_cell(metric, comparison)
                     if (comparison := comparisons.get((view.names[variant], region))) is not None
                     else _no_difference(view, variant)
                     for region in view.shown

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pandas as pd
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count, listed
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.tables.cells import limitations, row_headers
 from harness.report.tables.ranked import score_rows
@@ -55,8 +55,10 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
         return
     costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
     over = ", mean over regions" if view.main == MEAN_REGION else ""
-    styles = [metric_style(metric) for metric in study.results.metrics]
-    scores = [Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}") for each in styles]
+    scores = [
+        Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}")
+        for each in map(METRICS.get, study.results.metrics)
+    ]
     row_header, headers = row_headers(view)
     rows = zip(headers, score_rows(study, view, headers, scores), strict=True)
     devices = listed(cells["device"].dropna()) or "unknown"

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.low_score_notes import low_score_notes
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.cells import limitations, mean_cell, note_incomplete, provenance, row_headers, sentence
 from harness.report.tables.ranked import score_columns, score_rows
 from harness.report.tables.table import (
@@ -89,7 +89,7 @@ def _floors(view: DatasetView, columns: Sequence[Column], n_headers: int) -> Ite
     for name in sorted({name for name, *_ in view.floors}):
         summaries = [view.floors.get((name, column.metric, column.region)) for column in columns]
         cells = [
-            word_cell(NO_VALUE.main) if summary is None else mean_cell(metric_style(column.metric), summary)
+            word_cell(NO_VALUE.main) if summary is None else mean_cell(METRICS.get(column.metric), summary)
             for column, summary in zip(columns, summaries, strict=True)
         ]
         yield Row((f"{name} (floor)", *[""] * (n_headers - 1)), tuple(cells), is_floor=True)

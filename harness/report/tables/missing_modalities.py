@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.marks import best_and_second
-from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.tables.cells import difference_cell, interval_text, mean_cell, provenance, sentence
@@ -49,21 +48,21 @@ def _missing_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
 
 
 def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
-    style = metric_style(group.metric)
+    metric = METRICS.get(group.metric)
 
     def make_cell(network: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         summary = network.summary(present)
-        return _absent(network) if summary is None else mean_cell(style, summary, mark, interval=True)
+        return _absent(network) if summary is None else mean_cell(metric, summary, mark, interval=True)
 
     return _by_present(
         view,
         group,
         kind=f"missing-{number}",
-        title=f"{style.title} by the modalities present",
+        title=f"{metric.title} by the modalities present",
         caption=(
-            f"{style.title}{_over_regions(group)} by the modalities that are present ({CHECK}): {view.title}; in "
+            f"{metric.title}{_over_regions(group)} by the modalities that are present ({CHECK}): {view.title}; in "
             f"training {group.dropout}.",
-            f"Mean over patients and its 95 % interval, over {view.data.sample}; {style.direction}.",
+            f"Mean over patients and its 95 % interval, over {view.data.sample}; {metric.direction}.",
         ),
         make_cell=make_cell,
         ranked=not group.refusals,
@@ -71,22 +70,22 @@ def _scores(view: DatasetView, group: MissingGroup, number: int) -> Table:
 
 
 def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
-    style = metric_style(group.metric)
+    metric = METRICS.get(group.metric)
 
     def make_cell(network: TestedNetwork, present: tuple[str, ...], mark: str) -> TableCell:
         del mark
         if present == group.modalities and network.by_subset is not None:
             return word_cell("reference")
         loss = network.loss(present)
-        return _absent(network) if loss is None else difference_cell(style, loss)
+        return _absent(network) if loss is None else difference_cell(metric, loss)
 
     return _by_present(
         view,
         group,
         kind=f"missing-loss-{number}",
-        title=f"{style.title}, difference to all modalities",
+        title=f"{metric.title}, difference to all modalities",
         caption=(
-            f"{style.title}{_over_regions(group)} with the modalities that are present ({CHECK}) minus that with all "
+            f"{metric.title}{_over_regions(group)} with the modalities that are present ({CHECK}) minus that with all "
             f"of them: {view.title}; in training {group.dropout}.",
             f"Mean of the patients' differences and its 95 % interval (BCa bootstrap). {STAR} p below {ALPHA} "
             "(signed-rank, Pratt, Holm over a column).",
@@ -107,10 +106,10 @@ def _by_present(
     ranked: bool,
 ) -> Table:
     """One row per set of modalities, one column per network."""
-    style = metric_style(group.metric)
+    metric = METRICS.get(group.metric)
     rows = []
     for present in group.subsets:
-        marks = _marks(group, present, style) if ranked else {}
+        marks = _marks(group, present, metric) if ranked else {}
         checks = tuple(CHECK if name in present else "–" for name in group.modalities)
         cells = (make_cell(network, present, marks.get(network.name, "")) for network in group.tested)
         rows.append(Row(checks, tuple(cells)))
@@ -129,10 +128,10 @@ def _by_present(
 
 def _survival(view: DatasetView) -> Table:
     """How each network fares over all sets that lack a modality; ranked among those trained alike."""
-    style = metric_style(view.missing[0].metric)
+    metric = METRICS.get(view.missing[0].metric)
     columns = (
-        Column("", f"all present {style.arrow}"),
-        Column("Sets that lack a modality", f"mean {style.arrow}"),
+        Column("", f"all present {metric.arrow}"),
+        Column("Sets that lack a modality", f"mean {metric.arrow}"),
         Column("Sets that lack a modality", "minus all present"),
         Column("Sets that lack a modality", "worst"),
         Column("Sets that lack a modality", "p against the best"),
@@ -141,19 +140,19 @@ def _survival(view: DatasetView) -> Table:
     for group in view.missing:
         summaries = {} if group.over_subsets is None else group.over_subsets.summaries
         values = {name: summary.mean for name, summary in summaries.items() if summary.complete}
-        marks = {} if group.refusals else best_and_second(values, style)
+        marks = {} if group.refusals else metric.best_and_second(values)
         ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
         for network in group.tested:
             mark = marks.get(network.name, "")
-            cells = _survival_cells(group, network, style, summaries.get(network.name), mark, best)
+            cells = _survival_cells(group, network, metric, summaries.get(network.name), mark, best)
             rows.append(Row((network.name, group.dropout, network.fill), cells))
     return Table(
         kind="missing-survival",
         dataset=view.name,
         title=f"{view.title}: which network survives missing modalities",
         caption=(
-            f"{style.title}{_over_regions(view.missing[0])} with all modalities, and over all tested sets that lack "
+            f"{metric.title}{_over_regions(view.missing[0])} with all modalities, and over all tested sets that lack "
             f"at least one: {view.title}.",
             f"Means over patients with their 95 % intervals, over {view.data.sample}; each set counts alike. "
             "Networks are ranked and compared among those that saw modalities dropped in the same way.",
@@ -173,39 +172,39 @@ def _survival(view: DatasetView) -> Table:
 
 
 def _survival_cells(
-    group: MissingGroup, network: TestedNetwork, style: MetricStyle, over: Summary | None, mark: str, best: str | None
+    group: MissingGroup, network: TestedNetwork, metric: Metric, over: Summary | None, mark: str, best: str | None
 ) -> tuple[TableCell, ...]:
     everything, worst = network.summary(group.modalities), group.worst(network)
     if everything is None:
         return (_absent(network),) * 5
     mean = word_cell("failed" if network.failure else "incomplete")
     if over is not None:
-        mean = mean_cell(style, over, mark, interval=True)
+        mean = mean_cell(metric, over, mark, interval=True)
     minus_all = lowest = p = NO_VALUE
     if (loss := group.losses.get(network.name)) is not None:
-        minus_all = TableCell(style.signed(loss[0]), span=interval_text(style, loss[1], signed=True), sort=loss[0])
+        minus_all = TableCell(metric.signed(loss[0]), span=interval_text(metric, loss[1], signed=True), sort=loss[0])
     if worst is not None and (summary := network.summary(worst)) is not None:
-        lowest = TableCell(style.text(summary.mean), span=f"only {', '.join(worst)}", sort=summary.mean)
+        lowest = TableCell(metric.text(summary.mean), span=f"only {', '.join(worst)}", sort=summary.mean)
     pairs = None if group.over_subsets is None else group.over_subsets.pairwise
     if pairs is not None and best not in (None, network.name) and network.name in pairs:
         against = float(pairs[network.name].loc[best])
         p = TableCell(starred_p(against), sort=against)
-    return mean_cell(style, everything, interval=True), mean, minus_all, lowest, p
+    return mean_cell(metric, everything, interval=True), mean, minus_all, lowest, p
 
 
 def _leading(view: DatasetView) -> Iterator[Table]:
     """The loss of the leading modality beside that of each auxiliary; none where single losses were not tested."""
-    style = metric_style(view.missing[0].metric)
+    metric = METRICS.get(view.missing[0].metric)
     rows = tuple(row for group in view.missing for network in group.tested for row in _leading_rows(group, network))
     if not rows:
         return
-    costs = "above" if style.higher_is_better else "below"
+    costs = "above" if metric.higher_is_better else "below"
     yield Table(
         kind="missing-leading",
         dataset=view.name,
         title=f"{view.title}: the leading modality's loss against each auxiliary's",
         caption=(
-            f"{style.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
+            f"{metric.title}{_over_regions(view.missing[0]).rstrip(',')}, lost without the leading modality, and "
             f"without one auxiliary modality: {view.title}.",
             "Differences to all modalities: mean of the patients' differences and its 95 % interval (BCa "
             f"bootstrap); {STAR} p below {ALPHA}. The third column is the score without the auxiliary minus the "
@@ -232,7 +231,7 @@ def _leading(view: DatasetView) -> Iterator[Table]:
 
 
 def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
-    style = metric_style(group.metric)
+    metric = METRICS.get(group.metric)
     without_leading = network.loss(group.without(network.leading))
     for auxiliary in group.modalities:
         without_auxiliary = network.loss(group.without(auxiliary))
@@ -241,19 +240,19 @@ def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
         mean = p = NO_VALUE
         within_seeds = None
         if (comparison := network.against_leading(auxiliary)) is not None:
-            mean, within_seeds = difference_cell(style, comparison, star=False), comparison.within_seeds
+            mean, within_seeds = difference_cell(metric, comparison, star=False), comparison.within_seeds
             if comparison.p_holm is not None:
                 p = TableCell(starred_p(comparison.p_holm), sort=comparison.p_holm)
-        losses = (difference_cell(style, loss) for loss in (without_leading, without_auxiliary))
+        losses = (difference_cell(metric, loss) for loss in (without_leading, without_auxiliary))
         leading = f"{network.leading}{'' if network.leads else ' (of others)'}"
         header = (network.name, group.dropout, leading, auxiliary)
         yield Row(header, (*losses, mean, p, TableCell(WITHIN_SEEDS[within_seeds])))
 
 
-def _marks(group: MissingGroup, present: tuple[str, ...], style: MetricStyle) -> Mapping[str, str]:
+def _marks(group: MissingGroup, present: tuple[str, ...], metric: Metric) -> Mapping[str, str]:
     summaries = {network.name: network.summary(present) for network in group.tested}
     values = {name: summary.mean for name, summary in summaries.items() if summary is not None and summary.complete}
-    return best_and_second(values, style)
+    return metric.best_and_second(values)
 
 
 def _absent(network: TestedNetwork) -> TableCell:

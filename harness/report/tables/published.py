@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.inputs.published_numbers import SOURCE, published_rows
 from harness.report.tables.cells import mean_cell, provenance, row_headers
@@ -32,7 +32,7 @@ def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table
     theirs = {(row["method"], row["metric"], row["region"]): row for row in published.to_dict("records")}
     methods = {variant: _published_method(view, variant, published["method"].unique()) for variant in headers}
     rows = tuple(
-        Row(headers[variant], _cells(study, view, variant, metric, region, theirs[method, metric, region]))
+        Row(headers[variant], _cells(study, view, variant, METRICS.get(metric), region, theirs[method, metric, region]))
         for variant, method in methods.items()
         for metric in study.results.metrics
         for region in (*view.regions, MEAN_REGION)
@@ -99,25 +99,24 @@ def verdict(kind: str, published: float, interval: Interval | None) -> str:
 
 
 def _cells(
-    study: StudyAnalysis, view: DatasetView, variant: Variant, metric: str, region: str, published: Mapping[Any, Any]
+    study: StudyAnalysis, view: DatasetView, variant: Variant, metric: Metric, region: str, published: Mapping[Any, Any]
 ) -> tuple[TableCell, ...]:
-    style = metric_style(metric)
     mean, sd = float(published["mean"]), float(published["std"])
     theirs = (
-        TableCell(style.heading),
+        TableCell(metric.heading),
         TableCell("Mean over regions" if region == MEAN_REGION else region),
-        TableCell(style.text(mean), spread="" if math.isnan(sd) else style.text(sd), sort=mean),
+        TableCell(metric.text(mean), spread="" if math.isnan(sd) else metric.text(sd), sort=mean),
     )
-    ours = view.summary(variant, metric, region)
+    ours = view.summary(variant, metric.name, region)
     if ours is None:
         state = view.status[variant] if view.status[variant] != "complete" else "no result"
         return (*theirs, word_cell(state), NO_VALUE, NO_VALUE, word_cell(f"none ({state})"))
     interval = ours.mean_interval
     return (
         *theirs,
-        mean_cell(style, ours),
-        TableCell(style.signed(ours.mean - mean), sort=ours.mean - mean),
-        NO_VALUE if interval is None else TableCell(f"{style.text(interval.low)} to {style.text(interval.high)}"),
+        mean_cell(metric, ours),
+        TableCell(metric.signed(ours.mean - mean), sort=ours.mean - mean),
+        NO_VALUE if interval is None else TableCell(f"{metric.text(interval.low)} to {metric.text(interval.high)}"),
         word_cell(verdict(study.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
     )
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.marks import best_and_second
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.tables.cells import limitations, mean_cell, median_cell, note_incomplete, provenance
 from harness.report.tables.table import Column, Row, Table, TableCell, word_cell
@@ -47,16 +46,16 @@ def ranked_table(
 
 def score_columns(study: StudyAnalysis, view: DatasetView) -> tuple[Column, ...]:
     """Regions of each metric, then the means; a dataset with one region has nothing to average."""
-    styles = [metric_style(metric) for metric in study.results.metrics]
+    metrics = [METRICS.get(name) for name in study.results.metrics]
     columns = [
-        Column(style.pointed, region, style.name, region, f"{style.heading} {region} {style.arrow}")
-        for style in styles
+        Column(metric.pointed, region, metric.name, region, f"{metric.heading} {region} {metric.arrow}")
+        for metric in metrics
         for region in view.regions
     ]
     if len(view.regions) > 1:
         columns += [
-            Column("Mean over regions", style.pointed, style.name, MEAN_REGION, f"Mean {style.pointed}")
-            for style in styles
+            Column("Mean over regions", metric.pointed, metric.name, MEAN_REGION, f"Mean {metric.pointed}")
+            for metric in metrics
         ]
     return tuple(columns)
 
@@ -89,7 +88,7 @@ def _score_cell(view: DatasetView, variant: Variant, column: Column, mark: str, 
     summary = view.summary(variant, column.metric, column.region)
     if summary is None:
         return word_cell("no result")
-    return (median_cell if median else mean_cell)(metric_style(column.metric), summary, mark)
+    return (median_cell if median else mean_cell)(METRICS.get(column.metric), summary, mark)
 
 
 def rank_marks(
@@ -104,4 +103,4 @@ def rank_marks(
         for variant, summary in summaries.items()
         if summary is not None and summary.complete
     }
-    return best_and_second(values, metric_style(column.metric))
+    return METRICS.get(column.metric).best_and_second(values)

@@ -2,10 +2,9 @@
 
 import math
 
+from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
-from harness.report.analysis.marks import best_and_second
-from harness.report.analysis.metric_styles import MetricStyle, metric_style
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.variants import Variant
 from harness.report.text.missing_modalities import missing_answer
@@ -27,13 +26,13 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
     mixed = study.comparability.sentence(view.name)
     if not study.comparability.allows_ranking(view.name):
         return f"On {view.title}, no answer. {mixed}"
-    style = metric_style(study.results.metrics[0])
-    analysis = view.analyses.get((style.name, view.main))
-    left_out = [view.names[each] for each in view.variants if each not in view.complete(style.name)]
+    metric = METRICS.get(study.results.metrics[0])
+    analysis = view.analyses.get((metric.name, view.main))
+    left_out = [view.names[each] for each in view.variants if each not in view.complete(metric.name)]
     if analysis is None or len(analysis.table.columns) < 2:
         sentences = [f"On {view.title}, no two variants have comparable results yet."]
     else:
-        sentences = [*_best(view, analysis, style), *_stability(analysis)]
+        sentences = [*_best(view, analysis, metric), *_stability(analysis)]
         if view.cells["seed"].nunique() == 1:
             sentences.append("Each was trained once: how much another training would change is not known.")
     if left_out:
@@ -47,62 +46,62 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
     return " ".join(sentences)
 
 
-def _best(view: DatasetView, analysis: Analysis, style: MetricStyle) -> list[str]:
-    summaries = {each: analysis.summaries[view.names[each]] for each in view.complete(style.name)}
-    marks = best_and_second({variant: summary.mean for variant, summary in summaries.items()}, style)
+def _best(view: DatasetView, analysis: Analysis, metric: Metric) -> list[str]:
+    summaries = {each: analysis.summaries[view.names[each]] for each in view.complete(metric.name)}
+    marks = metric.best_and_second({variant: summary.mean for variant, summary in summaries.items()})
     winners = [variant for variant in summaries if marks.get(variant) == "best"]
     first = summaries[winners[0]]
     over = ", mean over regions" if len(view.regions) > 1 else ""
-    extreme = "highest" if style.higher_is_better else "lowest"
+    extreme = "highest" if metric.higher_is_better else "lowest"
     names = " and ".join(view.names[each] for each in winners)
     patients = count(first.n_patients, "patient")
     base = patients if first.n_cases == first.n_patients else f"{count(first.n_cases, 'case')} of {patients}"
     sentences = [
-        f"On {view.title}, {names} {'has' if len(winners) == 1 else 'share'} the {extreme} {style.title}{over}: "
-        f"{_spread(first, style)} ({'; '.join([*_interval(first.mean_interval, style), base])})."
+        f"On {view.title}, {names} {'has' if len(winners) == 1 else 'share'} the {extreme} {metric.title}{over}: "
+        f"{_spread(first, metric)} ({'; '.join([*_interval(first.mean_interval, metric), base])})."
     ]
     if len(winners) == 1:
         seconds = [variant for variant in summaries if marks.get(variant) == "second"]
-        sentences += _margin(view, winners[0], seconds, analysis, style)
+        sentences += _margin(view, winners[0], seconds, analysis, metric)
     return sentences
 
 
-def _spread(summary: Summary, style: MetricStyle) -> str:
-    spread = "" if math.isnan(summary.sd) else f" ± {style.text(summary.sd)}"
-    return f"{style.text(summary.mean)}{spread}"
+def _spread(summary: Summary, metric: Metric) -> str:
+    spread = "" if math.isnan(summary.sd) else f" ± {metric.text(summary.sd)}"
+    return f"{metric.text(summary.mean)}{spread}"
 
 
 def _margin(
-    view: DatasetView, winner: Variant, seconds: list[Variant], analysis: Analysis, style: MetricStyle
+    view: DatasetView, winner: Variant, seconds: list[Variant], analysis: Analysis, metric: Metric
 ) -> list[str]:
     """The winner against the reference or, where the reference wins, against the runners-up."""
     compared = {each.method: each for each in analysis.comparisons}
     if (mine := compared.get(view.names[winner])) is not None:
-        return [f"Its mean paired difference to the reference {mine.reference} is {_difference(mine, style)}."]
+        return [f"Its mean paired difference to the reference {mine.reference} is {_difference(mine, metric)}."]
     behind = [
-        f"{view.names[each]} differs by {_difference(comparison, style)}"
+        f"{view.names[each]} differs by {_difference(comparison, metric)}"
         for each in seconds
         if (comparison := compared.get(view.names[each])) is not None and comparison.reference == view.names[winner]
     ]
     return [f"It is the reference; next, {' and '.join(behind)} (mean paired difference)."] if behind else []
 
 
-def _difference(comparison: Comparison, style: MetricStyle) -> str:
-    unit = f" {style.unit}" if style.unit else ""
-    words = _interval(comparison.mean_interval, style, signed=True)
+def _difference(comparison: Comparison, metric: Metric) -> str:
+    unit = f" {metric.unit}" if metric.unit else ""
+    words = _interval(comparison.mean_interval, metric, signed=True)
     if comparison.p_holm is not None:
         verdict = "" if comparison.p_holm < ALPHA else ", not significant"
         words.append(f"{p_statement(comparison.p_holm)} after Holm{verdict}")
     if comparison.within_seeds:
         words.append("within the spread between seeds")
     details = f" ({'; '.join(words)})" if words else ""
-    return f"{style.signed(comparison.mean_difference)}{unit}{details}"
+    return f"{metric.signed(comparison.mean_difference)}{unit}{details}"
 
 
-def _interval(ends: tuple[float, float] | None, style: MetricStyle, *, signed: bool = False) -> list[str]:
+def _interval(ends: tuple[float, float] | None, metric: Metric, *, signed: bool = False) -> list[str]:
     if ends is None:
         return []
-    low, high = (style.signed(each) if signed else style.text(each) for each in ends)
+    low, high = (metric.signed(each) if signed else metric.text(each) for each in ends)
     return [f"95 % interval {low} to {high}"]
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from harness.data.label_colours import tint
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView
 from harness.report.analysis.case_selection import case_scores, load_slices
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.analysis.variants import Variant
 from harness.report.figures.images.slices import slice_dice
 from harness.results.overlay import Overlay
@@ -68,13 +68,13 @@ def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None
     scores = case_scores(results, view)
     if scores.empty:
         return None
-    style = metric_style(results.metrics[0])
+    metric = METRICS.get(results.metrics[0])
     listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
     slices = load_slices(results, view, listed[:_MAX_WITH_IMAGES])
     views = []
     for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
         numbers = tuple(None if np.isnan(value) else float(value) for value in values)
-        printed = tuple("–" if number is None else style.text(number) for number in numbers)
+        printed = tuple("–" if number is None else metric.text(number) for number in numbers)
         mine = slices.get(case, {})
         named = next(iter(mine.values())).name if mine else ""
         views.append(GalleryCase(case, printed, numbers, named, _images(mine, view.names)))
@@ -84,7 +84,7 @@ def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None
     note += f"Pictures of {len(slices)} cases." if slices else "No slices are stored with these results."
     return CaseGallery(
         title=view.title,
-        score=style.heading,
+        score=metric.heading,
         variants=tuple(str(name) for name in scores.columns),
         cases=tuple(views),
         note=note,

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
+from harness.evaluation import METRICS
 from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.analysis.data_summary import kind_words
-from harness.report.analysis.metric_styles import metric_style
 from harness.report.tables.build import csv_declarations
 
 _CASE_COLUMNS = (
@@ -45,8 +45,8 @@ def _with_context(table: pd.DataFrame, study: StudyAnalysis) -> pd.DataFrame:
         data_kind=table["dataset"].map(_data_kinds(study)),
         significance=table["dataset"].map(refusals),
         comparability=table["dataset"].map(study.comparability.sentence),
-        unit=table["metric"].map(lambda metric: metric_style(metric).unit or metric_style(metric).scale),
-        better=table["metric"].map(lambda metric: "higher" if metric_style(metric).higher_is_better else "lower"),
+        unit=table["metric"].map(lambda metric: METRICS.get(metric).unit or METRICS.get(metric).scale),
+        better=table["metric"].map(lambda metric: "higher" if METRICS.get(metric).higher_is_better else "lower"),
     )
     first = ["study", "profile", "dataset", "data_kind"]
     return whole[[*first, *(column for column in whole.columns if column not in first)]]
