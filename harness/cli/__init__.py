@@ -1,8 +1,15 @@
 """The command line: one file per verb. Each verb imports heavy libraries inside its function, so that help is fast."""
 
 import sys
+import traceback
 import warnings
 from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+
+from harness.errors import HarnessError
+from harness.redaction import without_secrets
 
 __all__ = ["main"]
 
@@ -13,7 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
     0: done. 1: some cells failed. 2: an error that the user can correct, shown as one message. 130: stopped by Ctrl-C.
     """
     from harness.cli.app import app
-    from harness.errors import HarnessError
 
     sys.excepthook = _excepthook
     given = sys.argv[1:] if arguments is None else arguments
@@ -41,25 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Shows the traceback of an unexpected error, without secrets that its text may contain."""
-    import traceback
-
-    from harness.redaction import without_secrets
-
     print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _print_error(message: str, hint: str) -> None:
-    from rich.console import Console
-
-    from harness.redaction import without_secrets
-
     console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {_plain(without_secrets(message))}")
+    console.print(f"[bold red]error:[/] {escape(without_secrets(message))}")
     if hint:
-        console.print(f"[bold]what to do:[/] {_plain(without_secrets(hint))}")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        console.print(f"[bold]what to do:[/] {escape(without_secrets(hint))}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli.shared.formatting import parse_size, table
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from harness.diagnostics.bench import Measured
 
 
@@ -27,12 +32,8 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Also write a CSV file.", show_default=False)] = None,
 ) -> None:
     """Measure networks in one run: parameters, GFLOPs, time of a forward pass and of a training step, peak memory."""
-    from rich.console import Console
-
-    from harness.cli.shared.formatting import parse_size
     from harness.diagnostics.bench import Measured, Setup
     from harness.diagnostics.bench import bench as measure
-    from harness.errors import HarnessError
     from harness.segmenters import SEGMENTERS
 
     console = Console()
@@ -62,7 +63,6 @@ def bench(
 
 
 def _table(found: list[Measured], reference: str) -> Table:
-    from harness.cli.shared.formatting import table
 
     base = next((one for one in found if one.name == reference), None)
     listing = table("model", "M par.", "GFLOP", "fwd s", "step s", "fwd x", "step x", "peak MB")
@@ -78,8 +78,6 @@ def _table(found: list[Measured], reference: str) -> Table:
 
 
 def _write(out: Path, found: list[Measured]) -> None:
-    import csv
-    from dataclasses import asdict, fields
 
     from harness.diagnostics.bench import Measured
 

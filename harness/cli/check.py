@@ -3,6 +3,10 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+
+from harness.cli.shared.formatting import table
 
 
 def check(
@@ -12,10 +16,6 @@ def check(
     ] = False,
 ) -> None:
     """Run the conformance suite on a registered network and list the checks that fail."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    from harness.cli.shared.formatting import table
     from harness.segmenters import SEGMENTERS, conformance
 
     console = Console(highlight=False)

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.filesize import decimal
 
 from harness.cli.shared.options import CacheOption, ResultsOption
 
@@ -28,9 +30,6 @@ def clean(
     Leftovers are checkpoints of finished cells and half-written files. Results are kept, unless --orphaned-results is
     given.
     """
-    from rich.console import Console
-    from rich.filesize import decimal
-
     from harness.results.cleaning import Removable, find_removable
     from harness.results.store import Store
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from harness.cli.shared.options import ResultsOption
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.diagnostics.doctor import Machine, Report
 
 
@@ -23,8 +23,6 @@ def doctor(
 
     Ends with status 1 if something required is missing.
     """
-    from rich.console import Console
-
     from harness.diagnostics.doctor import examine
 
     report = examine(results)
@@ -39,7 +37,6 @@ def doctor(
 
 
 def _show(console: Console, report: Report) -> None:
-    from rich.markup import escape
 
     console.print("[bold]This machine[/]")
     _show_machine(console, report.machine)
@@ -86,6 +83,5 @@ def _show_machine(console: Console, machine: Machine) -> None:
 
 
 def _line(console: Console, name: str, value: str) -> None:
-    from rich.markup import escape
 
     console.print(f"  {escape(name):<30} {escape(value)}", soft_wrap=True)

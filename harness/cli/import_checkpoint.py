@@ -4,6 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+
+from harness.cli.shared.formatting import parse_size
+from harness.errors import HarnessError
+from harness.settings import parse_yaml
 
 
 def import_checkpoint(
@@ -34,17 +40,12 @@ def import_checkpoint(
 
     A study can test them without training: `- {name: aahn, weights: aahn.safetensors}`.
     """
-    from rich.console import Console
-    from rich.markup import escape
     from safetensors.torch import save_model
 
-    from harness.cli.shared.formatting import parse_size
-    from harness.errors import HarnessError
     from harness.files import atomic_path
     from harness.segmenters import SEGMENTERS
     from harness.segmenters.contract import Task
     from harness.segmenters.released import import_weights, read_checkpoint
-    from harness.settings import parse_yaml
 
     segmenter = SEGMENTERS.get(model)
     translator = segmenter.load_translator()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.shared.engines import (
     EngineChoice,
@@ -16,13 +18,13 @@ from harness.cli.shared.engines import (
     engine_options,
     make_policy,
 )
+from harness.cli.shared.formatting import table
+from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ResultsOption
+from harness.errors import HarnessError
+from harness.settings import parse_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
     from harness.leading.answer import Answer
@@ -94,16 +96,12 @@ def lead(
     still be the best. The others continue from their checkpoints, until the last comparison. Only training and
     validation cases are read. Run the same command again after an interruption: it continues where it stopped.
     """
-    from rich.console import Console
-
-    from harness.errors import HarnessError
     from harness.execution.study import measure_variants
     from harness.leading.plan import Request, make_plan
     from harness.leading.race import Rule
     from harness.leading.runs import Trainings
     from harness.results.lease import Lease, LeaseHeldError
     from harness.results.store import Store
-    from harness.settings import parse_yaml
 
     if root is not None and nnunet_raw is not None:
         raise HarnessError("--root and --nnunet-raw name two folders.", hint="Give one of them.")
@@ -148,7 +146,6 @@ def _train(
     console: Console, trainings: Trainings, engine: Engine, cache: Path, policy: Policy, exhaustive: bool
 ) -> tuple[list[Rung], bool]:
     """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
-    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.cli.shared.progress import counting_bar
     from harness.leading.run import finish_all, run_race
 
@@ -208,7 +205,6 @@ def _tell(
     console: Console, trainings: Trainings, rungs: Sequence[Rung], whole: bool, folder: Path, mlflow: bool
 ) -> None:
     """Shows and writes the answer."""
-    from harness.cli.shared.formatting import table
     from harness.leading.answer import find_answer, find_exhaustive
     from harness.leading.results import COLUMNS, agreement, cost_words, ranking_rows, write_results
 

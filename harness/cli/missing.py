@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from harness.cli.shared.engines import EngineChoice, RetriesOption, TimeoutOption, engine_options, make_policy
+from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName, study_arguments
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from harness.execution.missing_modalities import Work
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -51,9 +53,6 @@ def missing(
     Nothing is trained. Run the same command again after an interruption: finished subsets are not computed again.
     `harness report` shows the results.
     """
-    from rich.console import Console
-
-    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
     from harness.results.store import Store
 
@@ -113,7 +112,6 @@ class _Display:
 
     def _to_go(self, now: float) -> str:
         """Time to go by the cases done so far in what is under way."""
-        from harness.cli.shared.formatting import duration
         from harness.results.subsets import CellSubsets
 
         seen = [CellSubsets(work.cell).progress() for work in self._works]
@@ -125,9 +123,7 @@ class _Display:
 
 
 def _table(works: Sequence[Work]) -> Table:
-    from rich.markup import escape
 
-    from harness.cli.shared.formatting import constant_axes, table
     from harness.results.subsets import CellSubsets
 
     axes = ("dataset", "leading", "fold", "seed")

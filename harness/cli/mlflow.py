@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.shared.options import ProfileOption, ResultsOption
 
@@ -24,8 +25,6 @@ def sync(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write a study's results and reports into MLflow; without a name, those of every study."""
-    from rich.console import Console
-
     from harness.results.store import Store
     from harness.tracking.mlflow_view import MlflowView, tracking_place
 

@@ -3,6 +3,10 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from harness.cli.shared.formatting import table
+from harness.errors import HarnessError
 
 models = typer.Typer(help="List the registered models; `show` describes one.", invoke_without_command=True)
 
@@ -12,10 +16,7 @@ def list_models(context: typer.Context) -> None:
     """List the registered models."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
 
-    from harness.cli.shared.formatting import table
-    from harness.errors import HarnessError
     from harness.segmenters import SEGMENTERS
 
     listing = table("model", "title", "dimensions", "modalities", "leading", "parameters")
@@ -41,9 +42,6 @@ def list_models(context: typer.Context) -> None:
 @models.command(epilog="Example: harness models show aahn")
 def show(name: Annotated[str, typer.Argument(help="Registered network.")]) -> None:
     """Show one model: source, options, presets, decisions."""
-    from rich.console import Console
-
-    from harness.cli.shared.formatting import table
     from harness.segmenters import SEGMENTERS
 
     one = SEGMENTERS.get(name)

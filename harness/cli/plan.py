@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from harness.execution.costs.time_estimate import Estimate
     from harness.segmenters.size import Size
     from harness.study.expansion import LoadedStudy
@@ -47,12 +47,9 @@ def plan(
     More than 200 cells are summed up by variant and dataset. With --gpu-model (rtx3090, a100, h100 ...) the data need
     not be here: the plan assumes the number of cases that the dataset's owners state.
     """
-    from rich.console import Console
-
     if gpu_model:
         _on_gpus(Console(), study, profile, gpu_model, gpus, results)
         return
-    from harness.cli.shared.formatting import constant_axes, duration
     from harness.execution.costs.time_estimate import estimate
     from harness.execution.engines.local import detect_gpus, plan_slots
     from harness.execution.study import measure_variants
@@ -134,8 +131,6 @@ def _cells(
     roomy: bool,
 ) -> Table:
     """Returns one row per cell; identities are left out where the terminal is too narrow."""
-    from harness.cli.shared.formatting import duration, table
-
     listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", *(["identity"] if roomy else []))
     for cell in loaded.cells:
         spec = cell.spec
@@ -154,8 +149,6 @@ def _counts(
     times: Mapping[str, Estimate],
 ) -> Table:
     """Returns one row per variant and dataset, for studies with too many cells to list."""
-    from harness.cli.shared.formatting import duration, table
-
     groups: dict[tuple[str, str], list[str]] = {}
     for cell in loaded.cells:
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec.id)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
 
 
 def predict(
@@ -47,8 +43,6 @@ def predict(
     It predicts the cases without a label. If there are none, it predicts the cell's test cases, or with --input all
     cases.
     """
-    from rich.console import Console
-
     from harness.cores import cores
     from harness.execution.cell.prediction import find_cells, predict_cell
     from harness.results.store import Store

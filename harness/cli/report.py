@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.shared.options import ProfileOption, ResultsOption
 
@@ -83,8 +84,6 @@ def report(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
-    from rich.console import Console
-
     from harness.report.inputs.imported_results import read_imported
     from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report

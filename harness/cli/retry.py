@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.run import run_registered
 from harness.cli.shared.engines import (
@@ -33,8 +34,6 @@ def retry(
     cache: CacheOption = Path("cache"),
 ) -> None:
     """Run the failed cells of a study again, from their last checkpoints; needs no study file."""
-    from rich.console import Console
-
     from harness.results.store import Store
 
     console = Console()

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from harness.cli.shared.engines import (
     EngineChoice,
@@ -16,12 +18,11 @@ from harness.cli.shared.engines import (
     engine_options,
     make_policy,
 )
+from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile, study_arguments
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
     from harness.results.store import Store, StudyFolder
@@ -50,8 +51,6 @@ def run(
     Run the same command again after an interruption: finished cells are skipped, others continue from their last
     checkpoint. If it runs several times at once, on one machine or several, the runs share the cells.
     """
-    from rich.console import Console
-
     from harness.execution.study import measure_variants, register
     from harness.results.store import Store
     from harness.study.expansion import load_study
@@ -92,7 +91,6 @@ def run_registered(
     Raises:
         typer.Exit: With 1 where cells failed, 130 where the user stopped.
     """
-    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.cli.shared.progress import ProgressDisplay
     from harness.execution.study import Observer, run_study
 
@@ -142,7 +140,6 @@ def _share_view(store: Store, folder: StudyFolder) -> SharedView:
 
 
 def _say_what_next(console: Console, name: str, profile: str, results: Path, shared: SharedView | None) -> None:
-    from rich.markup import escape
 
     again = study_arguments(name, profile, results)
     console.print(f"Tables and figures:  harness report {again} --format latex")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.shared.engines import EngineChoice, MlflowOption, TimeoutOption, engine_options, make_policy
+from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
     from harness.study.expansion import LoadedStudy
@@ -49,9 +50,6 @@ def tune(
     Run the same command again after an interruption: finished trials count, others continue from their last checkpoint.
     The result is protocols/tuned_STUDY.yaml beside the study; name it under `protocol` in the study.
     """
-    from rich.console import Console
-
-    from harness.errors import HarnessError
     from harness.execution.study import measure_variants
     from harness.results.lease import Lease, LeaseHeldError
     from harness.results.store import Store
@@ -86,7 +84,6 @@ def tune(
 
 
 def _with_trials(loaded: LoadedStudy, trials: int) -> LoadedStudy:
-    from dataclasses import replace
 
     tuning = loaded.study.tuning.model_copy(update={"trials": trials})
     return replace(loaded, study=loaded.study.model_copy(update={"tuning": tuning}))
@@ -115,7 +112,6 @@ def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search],
 def _search(
     console: Console, searches: Sequence[Search], engine: Engine, folder: Path, cache: Path, policy: Policy
 ) -> None:
-    from harness.cli.shared.graceful_shutdown import graceful_shutdown
     from harness.cli.shared.progress import counting_bar
     from harness.tuning.run_search import run_search
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.formatting import table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.data import Dataset, Reader
 
 _SHAPES_SHOWN = 3
@@ -41,10 +41,7 @@ def check(
     the same content under two patients, splits that leak, and impossible orientations. It ends with status 1 if
     anything must be corrected.
     """
-    from rich.console import Console
-
     from harness.cli.data.prepare import bar
-    from harness.cli.shared.formatting import table
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.checks import check_dataset
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.data.listing import data
 
@@ -22,8 +23,6 @@ def export(
 
     The folder can be planned by nnU-Net, or named in a study as `{nnunet_raw: FOLDER, splits: FOLDER/splits.json}`.
     """
-    from rich.console import Console
-
     from harness.cli.data.prepare import bar
     from harness.data.datasets.layouts import find_dataset
     from harness.data.datasets.layouts.write_nnunet_raw import write_nnunet_raw

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.formatting import duration
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.data import Dataset
 
 
@@ -46,11 +47,8 @@ def generate(
     a study on it says `generated data`. With --all, OUT is by default `data`, where studies look for datasets; folders
     that are not empty stay as they are.
     """
-    from rich.console import Console
-
     from harness.data import DATASETS
     from harness.data.synthetic.generated import describe, generatable
-    from harness.errors import HarnessError
 
     console = Console()
     if (name is None) == (not every):
@@ -88,7 +86,6 @@ def _write(
     informative: str | None = None,
 ) -> None:
     """Generates one tree and says what is in it."""
-    from harness.cli.shared.formatting import duration
     from harness.data.synthetic.generated import generate as write
 
     start = time.monotonic()

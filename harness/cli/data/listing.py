@@ -3,6 +3,10 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from harness.cli.shared.formatting import table
+from harness.errors import DataError
 
 data = typer.Typer(help="List the registered datasets; `show` describes one.", invoke_without_command=True)
 
@@ -12,12 +16,9 @@ def list_datasets(context: typer.Context) -> None:
     """List the registered datasets."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
 
-    from harness.cli.shared.formatting import table
     from harness.data import DATASETS
     from harness.data.synthetic.generated import kind_of
-    from harness.errors import DataError
 
     listing = table("dataset", "title", "kind", "modalities", "regions", "leads", "found")
     for name in DATASETS.names():
@@ -37,8 +38,6 @@ def list_datasets(context: typer.Context) -> None:
 @data.command(epilog="Example: harness data show cortex")
 def show(name: Annotated[str, typer.Argument(help="Registered dataset.")]) -> None:
     """Show one dataset: facts, splits, licence, caveats."""
-    from rich.console import Console
-
     from harness.data import DATASETS
     from harness.data.synthetic.generated import kind_of
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.filesize import decimal
 
 from harness.cli.data.listing import data
 from harness.cli.shared.options import CacheOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from rich.console import Console
-
     from harness.data import Dataset, Reader
 
 
@@ -44,8 +43,6 @@ def prepare(
 
     `harness run` does the same for the cases that it needs. This command does it in advance and shows the disk space.
     """
-    from rich.console import Console
-
     from harness.cores import cores
     from harness.data.datasets.layouts import find_dataset
     from harness.data.preparation.prepare import entry_folder
@@ -93,8 +90,6 @@ def bar(console: Console, doing: str = "preparing") -> Iterator[Callable[[int, i
 
 def _say_space(console: Console, folder: Path, cases: Sequence[str], everything: int) -> None:
     """Prints what the prepared cases take on the disk, and what all would."""
-    from rich.filesize import decimal
-
     taken = sum(file.stat().st_size for name in cases for file in (folder / name).iterdir())
     console.print(f"Prepared in {folder}: {decimal(taken)}, {decimal(taken // len(cases))} a case.")
     if len(cases) < everything:

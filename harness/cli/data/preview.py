@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.data.listing import data
 
@@ -23,8 +24,6 @@ def preview(
     ] = 4,
 ) -> None:
     """Draw all modalities of several cases with coloured labels, in the slice with the most labelled voxels."""
-    from rich.console import Console
-
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.preview import draw_preview
 

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.formatting import table
+from harness.errors import HarnessError
 
 
 @data.command(epilog="Example: harness data splits brats2023 --root ~/BraTS2023 --out brats2023_splits.json")
@@ -21,12 +24,8 @@ def splits(
 
     A study names the file: `- {name: NAME, splits: FILE}`. If you change a fold, remove its `hash`.
     """
-    from rich.console import Console
-
-    from harness.cli.shared.formatting import table
     from harness.data.datasets.layouts import find_dataset
     from harness.data.splits import check_leak, choose_splits, write_splits
-    from harness.errors import HarnessError
 
     dataset = find_dataset(name, root)
     if out.exists() and not force:

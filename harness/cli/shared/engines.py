@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
+from annotated_types import Ge
+from pydantic.fields import FieldInfo
+from rich.console import Console
 
+from harness.cli.shared.formatting import parse_duration
 from harness.errors import HarnessError
 from harness.execution.engines import ENGINES, EngineContext, EngineKind, EngineSettings
 from harness.execution.engines.kind import Flag
@@ -25,10 +29,6 @@ from harness.execution.engines.slurm_settings import SLURM
 from harness.settings import parse_key_values
 
 if TYPE_CHECKING:
-    from annotated_types import Ge
-    from pydantic.fields import FieldInfo
-    from rich.console import Console
-
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
 
@@ -56,7 +56,6 @@ _ENGINE_OPTION = Annotated[
 
 def make_policy(retries: int, timeout: str | None, fail_fast: bool) -> Policy:
     """Returns what to do about failures."""
-    from harness.cli.shared.formatting import parse_duration
     from harness.execution.schedule import Policy
 
     return Policy(retries, None if timeout is None else parse_duration(timeout), fail_fast)
@@ -179,7 +178,6 @@ def _options(without: Collection[str]) -> Iterator[inspect.Parameter]:
 
 
 def _option(key: str, field: FieldInfo) -> Any:
-    from annotated_types import Ge
 
     flag = next((one for one in field.metadata if isinstance(one, Flag)), Flag())
     lowest: Ge | None = next((one for one in field.metadata if isinstance(one, Ge)), None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
 from harness.cli.shared.formatting import duration, table
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from harness.execution.costs.gpus import GpuSpec
     from harness.execution.costs.memory_and_time import Span
     from harness.execution.costs.plan import StudyPlan, VariantPlan
@@ -77,7 +78,6 @@ def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:
 
 
 def _say_disk(console: Console, plan: StudyPlan) -> None:
-    from rich.filesize import decimal
 
     console.print("\n[bold]Disk[/]")
     for one in plan.data:
