@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
-@engine_options(without=("cells_per_gpu", "gpus_per_cell"))
+@engine_options(without=("gpus_per_cell",))
 def missing(
     study: StudyName = None,
     profile: ProfileOption = None,
