@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,76 +10,54 @@ import typer
 from rich.console import Console
 
 from harness.cli.shared.options import ProfileOption, ResultsOption
+from harness.report import Format
 
 if TYPE_CHECKING:
     from harness.results.store import Store, StudyFolder
 
 
-class FormatName(StrEnum):
-    """Output formats."""
-
-    latex = "latex"
-    markdown = "markdown"
-    csv = "csv"
-    html = "html"
-    all = "all"
-
-
-FormatOption = Annotated[
-    list[FormatName] | None,
-    typer.Option("--format", "-f", help="Format to write; may be repeated. Default: all.", show_default=False),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Folder to write to; default: RESULTS/reports/STUDY/PROFILE.", show_default=False),
-]
-
-
-WithOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--with",
-        help="CSV file of another group's results, one row per case, region and metric; may be repeated.",
-        show_default=False,
-    ),
-]
-MixedOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-mixed", help="Also rank methods trained with different budgets or splits; every table says so."
-    ),
-]
-FiguresOption = Annotated[
-    bool,
-    typer.Option(
-        "--figures/--no-figures",
-        help="Draw figures, which take most of the time of a report.",
-    ),
-]
-MlflowOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--mlflow/--no-mlflow",
-        help="Log the report in MLflow as artifacts of the study's run; default: if a tracking database exists "
-        "(mlflow.db here, or MLFLOW_TRACKING_URI).",
-        show_default=False,
-    ),
-]
-StudyNames = Annotated[
-    list[str] | None,
-    typer.Argument(help="Names of studies, reported together; default: the study run last.", show_default=False),
-]
-
-
 def report(
-    studies: StudyNames = None,
-    format: FormatOption = None,
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of studies, reported together; default: the study run last.", show_default=False),
+    ] = None,
+    format: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Format to write; may be repeated. Default: all.", show_default=False),
+    ] = None,
     profile: ProfileOption = None,
-    out: OutOption = None,
-    imported: WithOption = None,
-    allow_mixed: MixedOption = False,
-    figures: FiguresOption = True,
-    mlflow: MlflowOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder to write to; default: RESULTS/reports/STUDY/PROFILE.", show_default=False
+        ),
+    ] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="CSV file of another group's results, one row per case, region and metric; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_mixed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mixed", help="Also rank methods trained with different budgets or splits; every table says so."
+        ),
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw figures, which take most of the time of a report.")
+    ] = True,
+    mlflow: Annotated[
+        bool | None,
+        typer.Option(
+            "--mlflow/--no-mlflow",
+            help="Log the report in MLflow as artifacts of the study's run; default: if a tracking database exists "
+            "(mlflow.db here, or MLFLOW_TRACKING_URI).",
+            show_default=False,
+        ),
+    ] = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
@@ -97,9 +74,7 @@ def report(
     study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
-    made = write_report(
-        study, target, [one.value for one in format or [FormatName.all]], allow_mixed=allow_mixed, figures=figures
-    )
+    made = write_report(study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
     console = Console(highlight=False)
     console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
     for path in made.files:

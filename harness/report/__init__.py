@@ -4,3 +4,15 @@
 show them, ``writers`` give them a format, ``write`` fills a folder. Import from the modules: they load pandas and
 matplotlib, this package does not.
 """
+
+from enum import StrEnum
+
+
+class Format(StrEnum):
+    """Output formats."""
+
+    latex = "latex"
+    markdown = "markdown"
+    csv = "csv"
+    html = "html"
+    all = "all"

@@ -1,12 +1,12 @@
 """Writes a report into a folder: the formats asked for, and the figures."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from harness.errors import HarnessError, did_you_mean
+from harness.files import atomic_path
+from harness.report import Format
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.build import draw_figures
 from harness.report.figures.figure import Drawing, render
@@ -17,11 +17,6 @@ from harness.report.writers.html import html_page
 from harness.report.writers.latex import latex_document
 from harness.report.writers.markdown import markdown_document
 from harness.results.schema import StudyResults
-
-Format: TypeAlias = Literal["latex", "markdown", "csv", "html", "all"]
-
-#: All formats, ``all`` left out.
-FORMATS: tuple[Format, ...] = ("latex", "markdown", "csv", "html")
 
 #: What a report without figures says in their place.
 NO_FIGURES = "Figures were left out on request (--no-figures)."
@@ -43,7 +38,7 @@ class Report:
 def write_report(
     results: StudyResults,
     out: Path,
-    formats: Sequence[Format] = ("all",),
+    formats: Sequence[str] = (Format.all,),
     *,
     allow_mixed: bool = False,
     figures: bool = True,
@@ -73,18 +68,20 @@ def write_report(
     }
     png = {name: files["png"] for name, files in rendered.items()}
     contents |= dict(_documents(study, wanted, drawings, png, "" if figures else NO_FIGURES))
-    files = tuple(_write(out / name, content) for name, content in contents.items())
+    for name, content in contents.items():
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(content)
     warnings = [text for name in study.views if (text := study.comparability.sentence(name))]
     if not figures and (out / "figures").is_dir():
         warnings.append(f"The figures in {out / 'figures'} are those of an earlier report.")
-    return Report(files, tuple(warnings))
+    return Report(tuple(out / name for name in contents), tuple(warnings))
 
 
-def _wanted(formats: Sequence[Format]) -> set[str]:
+def _wanted(formats: Sequence[str]) -> set[str]:
     for name in formats:
-        if name not in get_args(Format):
-            raise HarnessError(f"There is no report format '{name}'.", hint=did_you_mean(name, get_args(Format)))
-    return set(FORMATS) if "all" in formats else set(formats)
+        if name not in list(Format):
+            raise HarnessError(f"There is no report format '{name}'.", hint=did_you_mean(name, list(Format)))
+    return set(Format if Format.all in formats else formats)
 
 
 def _require_results(results: StudyResults) -> None:
@@ -116,15 +113,3 @@ def _documents(
         yield from ((f"csv/{name}", content) for name, content in csv_files(study))
     if "html" in wanted:
         yield "report.html", html_page(study, answers, tables, drawings, png, remark).encode()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Writes beside the target and renames: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path

@@ -18,7 +18,7 @@ from harness.report.analysis.analysis import analyse_study
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answer_study
 from harness.report.text.provenance import provenance_of
-from harness.report.write import Format, write_report
+from harness.report.write import write_report
 from harness.report.writers.csv import csv_files
 from harness.report.writers.latex import escape_latex, latex_document
 from harness.report.writers.markdown import escape_markdown
@@ -417,7 +417,7 @@ def test_no_result_is_an_error_with_a_hint(builder, tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_an_error(ablation: StudyResults, tmp_path: Path) -> None:
-    unknown: list[Format] = ["latx"]  # type: ignore[list-item]
+    unknown = ["latx"]
     with pytest.raises(HarnessError, match="latx") as caught:
         write_report(ablation, tmp_path, unknown)
     assert "latex" in caught.value.hint
