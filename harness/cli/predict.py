@@ -1,9 +1,5 @@
 """``harness predict``: predictions of finished cells as a challenge wants them handed in."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +39,7 @@ def predict(
     It predicts the cases without a label. If there are none, it predicts the cell's test cases, or with --input all
     cases.
     """
+    from harness.cli.shared.progress import task_bars
     from harness.cores import cores
     from harness.execution.cell.prediction import find_cells, predict_cell
     from harness.results.store import Store
@@ -54,23 +51,6 @@ def predict(
     processes = cores() if workers is None else workers
     for number, cell in enumerate(cells, start=1):
         console.print(f"[bold]{cell.id}[/] ({number} of {len(cells)}), on {device}")
-        with _bar(console) as progress:
+        with task_bars(console) as progress:
             made = predict_cell(cell, folder, out, cache, device, processes, progress)
         console.print(f"{len(made.cases)} cases in {made.folder}; hand in {made.archive}")
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Yields what is called with (what is done, done, total); shows it as a bar with the time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as shown:
-        tasks = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
-            shown.update(tasks[what], completed=done, total=total)
-
-        yield progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ def check(
     the same content under two patients, splits that leak, and impossible orientations. It ends with status 1 if
     anything must be corrected.
     """
-    from harness.cli.data.prepare import bar
+    from harness.cli.shared.progress import task_bars
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.checks import check_dataset
 
@@ -52,8 +53,8 @@ def check(
     if export is not None:
         _check_predictions(console, dataset, reader, export)
         return
-    with bar(console, "reading") as progress:
-        checked = check_dataset(dataset, reader, progress)
+    with task_bars(console, "reading") as show:
+        checked = check_dataset(dataset, reader, partial(show, "reading"))
     shapes = [f"{'x'.join(map(str, shape))} ({count})" for shape, count in checked.shapes.items()]
     more = f" and {len(shapes) - _SHAPES_SHOWN} more" if len(shapes) > _SHAPES_SHOWN else ""
     console.print(

@@ -1,5 +1,6 @@
 """``harness data export``: writes a dataset in another format."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def export(
 
     The folder can be planned by nnU-Net, or named in a study as `{nnunet_raw: FOLDER, splits: FOLDER/splits.json}`.
     """
-    from harness.cli.data.prepare import bar
+    from harness.cli.shared.progress import task_bars
     from harness.data.datasets.layouts import find_dataset
     from harness.data.datasets.layouts.write_nnunet_raw import write_nnunet_raw
 
@@ -31,8 +32,8 @@ def export(
     dataset = find_dataset(name, root)
     folder = dataset.locate(root)
     reader = dataset.open(folder)
-    with bar(console, "writing") as progress:
-        write_nnunet_raw(dataset, reader, folder, nnunet_raw, progress)
+    with task_bars(console, "writing") as show:
+        write_nnunet_raw(dataset, reader, folder, nnunet_raw, partial(show, "writing"))
     console.print(
         f"Written: {nnunet_raw}, {len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases.",
         soft_wrap=True,

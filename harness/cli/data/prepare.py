@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +43,7 @@ def prepare(
 
     `harness run` does the same for the cases that it needs. This command does it in advance and shows the disk space.
     """
+    from harness.cli.shared.progress import task_bars
     from harness.cores import cores
     from harness.data.datasets.layouts import find_dataset
     from harness.data.preparation.prepare import entry_folder
@@ -61,8 +62,10 @@ def prepare(
         f"[bold]{dataset.title}[/]: {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
         f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
     )
-    with bar(console) as progress:
-        prepare_cases(dataset, reader, cases, preparation, chosen.patch_size, cache, progress, processes)
+    with task_bars(console, "preparing") as show:
+        prepare_cases(
+            dataset, reader, cases, preparation, chosen.patch_size, cache, partial(show, "preparing"), processes
+        )
     folder = entry_folder(dataset, reader, preparation, chosen.patch_size, cache)
     _say_space(console, folder, cases, len(everything))
 
@@ -71,21 +74,6 @@ def _cases(dataset: Dataset, reader: Reader) -> list[str]:
     """Returns every case that some fold trains, validates or tests on."""
     splits = [reader.split(fold) for fold in range(dataset.folds)]
     return sorted({name for split in splits for name in (*split.train, *split.val, *split.test)})
-
-
-@contextmanager
-def bar(console: Console, doing: str = "preparing") -> Iterator[Callable[[int, int], None]]:
-    """Yields what a preparation calls with (done, total); shows it as a bar with the time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as shown:
-        task = shown.add_task(doing, total=None)
-
-        def progress(done: int, total: int) -> None:
-            shown.update(task, completed=done, total=total)
-
-        yield progress
 
 
 def _say_space(console: Console, folder: Path, cases: Sequence[str], everything: int) -> None:

@@ -6,6 +6,8 @@ Bars with loss, validation Dice and the time to go; lines instead where there is
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -38,6 +40,25 @@ def counting_bar(console: Console, *, disable: bool = False) -> Progress:
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, TextColumn("to go"), console=console, disable=disable)
+
+
+@contextmanager
+def task_bars(console: Console, *first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function of a task, how much of it is done, and the total; shows a bar for each task.
+
+    Args:
+        console: Console to draw on.
+        first: Tasks whose bars are shown from the start.
+    """
+    with counting_bar(console) as bars:
+        tasks = {task: bars.add_task(task, total=None) for task in first}
+
+        def show(task: str, done: int, total: int) -> None:
+            if task not in tasks:
+                tasks[task] = bars.add_task(task)
+            bars.update(tasks[task], completed=done, total=total)
+
+        yield show
 
 
 class ProgressDisplay:
