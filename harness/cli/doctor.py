@@ -32,7 +32,7 @@ def doctor(
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
         _show(Console(highlight=False), report)
-    if any(lack.required for lack in report.missing):
+    if any(item.required for item in report.missing):
         raise typer.Exit(1)
 
 
@@ -59,10 +59,10 @@ def _show(console: Console, report: Report) -> None:
     for name, place in report.datasets.items():
         _line(console, name, place or "not found")
     console.print("[bold]Missing[/]" if report.missing else "[bold green]Nothing is missing.[/]")
-    for lack in report.missing:
-        colour = "red" if lack.required else "yellow"
-        console.print(f"  [{colour}]{escape(lack.what)}[/], for {escape(lack.needed_for)}", soft_wrap=True)
-        console.print(f"      {escape(lack.how)}", soft_wrap=True)
+    for item in report.missing:
+        colour = "red" if item.required else "yellow"
+        console.print(f"  [{colour}]{escape(item.what)}[/], for {escape(item.needed_for)}", soft_wrap=True)
+        console.print(f"      {escape(item.how)}", soft_wrap=True)
 
 
 def _show_machine(console: Console, machine: Machine) -> None:

@@ -60,7 +60,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is; sizes in GB (10^9 bytes)."""
+    """Hardware and drivers of this machine; sizes in GB (10^9 bytes)."""
 
     system: str
     python: str
@@ -85,7 +85,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingItem:
     """Something missing.
 
     Attributes:
@@ -112,7 +112,7 @@ class Report:
     extras: dict[str, str | None]
     programs: dict[str, str | None]
     datasets: dict[str, str | None]
-    missing: tuple[Lack, ...]
+    missing: tuple[MissingItem, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Returns JSON values."""
@@ -123,7 +123,7 @@ def examine(results: Path) -> Report:
     """Looks at this machine.
 
     Args:
-        results: Where results would be written; its disk is the one that counts.
+        results: Results folder; the free space of its disk is reported.
     """
     machine = _machine(results)
     packages = package_versions()
@@ -131,15 +131,19 @@ def examine(results: Path) -> Report:
     programs = {name: shutil.which(name) for name in _PROGRAMS}
     if programs["chromium"] is None:
         programs["chromium"] = shutil.which("chromium-browser") or shutil.which("google-chrome")
-    datasets, data_lacks = _datasets()
-    lacks = [
-        *(Lack(name, "everything", "pip install aahn-harness", True) for name, v in packages.items() if v == "absent"),
-        *_machine_lacks(machine, results, programs["nvidia-smi"]),
-        *_extra_lacks(extras),
-        *_program_lacks(programs, slurm=extras["slurm"] is not None),
-        *data_lacks,
+    datasets, missing_data = _datasets()
+    missing = [
+        *(
+            MissingItem(name, "everything", "pip install aahn-harness", True)
+            for name, v in packages.items()
+            if v == "absent"
+        ),
+        *_missing_of_machine(machine, results, programs["nvidia-smi"]),
+        *_missing_extras(extras),
+        *_missing_programs(programs, slurm=extras["slurm"] is not None),
+        *missing_data,
     ]
-    return Report(machine, _use(), code_version(), packages, extras, programs, datasets, tuple(lacks))
+    return Report(machine, _use(), code_version(), packages, extras, programs, datasets, tuple(missing))
 
 
 def _machine(results: Path) -> Machine:
@@ -207,7 +211,7 @@ def _version_of(package: str) -> str | None:
     return version(package) if importlib.util.find_spec(package) is not None else None
 
 
-def _machine_lacks(machine: Machine, results: Path, smi: str | None) -> Iterator[Lack]:
+def _missing_of_machine(machine: Machine, results: Path, smi: str | None) -> Iterator[MissingItem]:
     if not machine.gpus:
         found = machine.driver is not None
         how = (
@@ -215,35 +219,35 @@ def _machine_lacks(machine: Machine, results: Path, smi: str | None) -> Iterator
             if found
             else "Run on a machine with an NVIDIA GPU and its driver; everything works on a CPU too, slower"
         )
-        yield Lack("CUDA GPU", "trainings of the paper's size", how)
+        yield MissingItem("CUDA GPU", "trainings of the paper's size", how)
     if machine.disk_free_gb < _FEW_GB:
-        how = "Make room (harness clean), or choose another disk with --results and --cache"
-        yield Lack(f"disk space ({machine.disk_free_gb:.1f} GB free)", "caches, checkpoints and results", how)
+        how = "Free some space (harness clean), or choose another disk with --results and --cache"
+        yield MissingItem(f"disk space ({machine.disk_free_gb:.1f} GB free)", "caches, checkpoints and results", how)
     if not os.access(_existing(results), os.W_OK):
-        yield Lack(f"write access to {results}", "results", "Correct its permissions, or choose --results", True)
+        yield MissingItem(f"write access to {results}", "results", "Correct its permissions, or choose --results", True)
     if machine.gpus and machine.shared_memory_gb is not None and machine.shared_memory_gb < _SMALL_SHARED_GB:
         how = "Start the container with --shm-size=8g, or set sampling.workers: 0 in the protocol"
-        yield Lack(f"shared memory ({machine.shared_memory_gb:.2f} GB)", "batches made by other processes", how)
+        yield MissingItem(f"shared memory ({machine.shared_memory_gb:.2f} GB)", "batches made by other processes", how)
     if machine.gpus and smi is None:
-        yield Lack("nvidia-smi", _PROGRAMS["nvidia-smi"], "Make it visible inside the container")
+        yield MissingItem("nvidia-smi", _PROGRAMS["nvidia-smi"], "Make it visible inside the container")
 
 
-def _extra_lacks(extras: dict[str, str | None]) -> Iterator[Lack]:
+def _missing_extras(extras: dict[str, str | None]) -> Iterator[MissingItem]:
     for name, found in extras.items():
         if found is None:
-            yield Lack(name, _EXTRAS[name][1], f"pip install 'aahn-harness[{name}]'")
+            yield MissingItem(name, _EXTRAS[name][1], f"pip install 'aahn-harness[{name}]'")
 
 
-def _program_lacks(programs: dict[str, str | None], slurm: bool) -> Iterator[Lack]:
-    """What only GPUs or Slurm need is told only where they are wanted."""
+def _missing_programs(programs: dict[str, str | None], slurm: bool) -> Iterator[MissingItem]:
+    """Yields missing programs; those for GPUs or Slurm only where these are used."""
     for name, found in programs.items():
         if found is None and name != "nvidia-smi" and (name != "sbatch" or slurm):
-            yield Lack(name, _PROGRAMS[name], "Install it with the system's package manager")
+            yield MissingItem(name, _PROGRAMS[name], "Install it with the system's package manager")
 
 
-def _datasets() -> tuple[dict[str, str | None], list[Lack]]:
+def _datasets() -> tuple[dict[str, str | None], list[MissingItem]]:
     found: dict[str, str | None] = {}
-    lacks = []
+    missing = []
     for name in DATASETS.names():
         title = name
         try:
@@ -252,5 +256,5 @@ def _datasets() -> tuple[dict[str, str | None], list[Lack]]:
             found[name] = str(dataset.locate().resolve())
         except HarnessError as error:  # the data is not there, or the package that brings the dataset is broken
             found[name] = None
-            lacks.append(Lack(f"data of {name}", f"studies on {title}", error.hint or error.message))
-    return found, lacks
+            missing.append(MissingItem(f"data of {name}", f"studies on {title}", error.hint or error.message))
+    return found, missing
