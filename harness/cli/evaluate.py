@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from harness.data.reading.assumptions import Assumption
+    from harness.evaluation.scoring import Score
+
 
 def evaluate(
     predictions: Annotated[Path, typer.Option(help="Folder of predicted label maps (NIfTI).", show_default=False)],
@@ -51,6 +54,8 @@ def evaluate(
     from rich.console import Console
     from rich.progress import track
 
+    from harness.data.reading.assumptions import sum_up
+    from harness.errors import DataError
     from harness.evaluation.folder import convention_of, pair_files, parse_regions, summarise, to_rows
     from harness.evaluation.folder import evaluate as score
 
@@ -59,12 +64,24 @@ def evaluate(
         dataset, parse_regions(regions or []), metrics=metric or (), policy=empty, harness_labels=harness_labels
     )
     pairing = pair_files(predictions, reference)
-    running = track(
-        score(pairing, convention, jobs), "Scoring", total=len(pairing.cases), console=console, transient=True
-    )
-    rows = to_rows(list(running), convention, method=method, patient=patient)
+    noted: list[Assumption] = []
+    scored: list[tuple[str, list[Score]]] = []
+    fault: DataError | None = None
+    running = score(pairing, convention, jobs, noted)
+    try:
+        for one in track(running, "Scoring", total=len(pairing.cases), console=console, transient=True):
+            scored.append(one)
+    except DataError as error:
+        fault = error  # of single cases: the others are shown before it is raised
+    rows = to_rows(scored, convention, method=method, patient=patient)
     console.print(_table(summarise(rows)))
-    console.print(f"{len(pairing.cases)} cases; policy for empty regions: {convention.policy}", markup=False)
+    console.print(f"{len(scored)} cases; policy for empty regions: {convention.policy}", markup=False)
+    for sentence in sum_up(noted):
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)
+    if fault is not None:
+        skipped = len(pairing.cases) - len(scored)
+        console.print(f"Not in the table: {skipped} cases that cannot be scored.", style="yellow", markup=False)
+        raise fault
     if pairing.missing:
         console.print(f"Missing, counted as worst: {', '.join(pairing.missing)}", style="yellow", markup=False)
     if pairing.extra:

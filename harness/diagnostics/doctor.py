@@ -17,6 +17,7 @@ from harness.cores import cores
 from harness.data import DATASETS
 from harness.errors import HarnessError
 from harness.execution.engines.local import detect_gpus, plan_slots
+from harness.memory import installed_memory
 from harness.results.provenance import code_version, package_versions
 from harness.training.device import Precision, choose_device
 from harness.training.settings import TrainingSettings
@@ -152,7 +153,7 @@ def _machine(results: Path) -> Machine:
         system=f"{platform.system()} {platform.release()} ({platform.machine()})",
         python=platform.python_version(),
         cores=cores(),
-        memory_gb=_memory() / 1e9,
+        memory_gb=installed_memory() / 1e9,
         disk_free_gb=shutil.disk_usage(_existing(results)).free / 1e9,
         shared_memory_gb=shutil.disk_usage(shared).total / 1e9 if shared.is_dir() else None,
         gpus=tuple(_gpus()),
@@ -165,14 +166,6 @@ def _existing(path: Path) -> Path:
     """Returns the path or the nearest folder above it that exists."""
     path = path.resolve()
     return path if path.is_dir() or path == path.parent else _existing(path.parent)
-
-
-def _memory() -> int:
-    """Returns the bytes this process may use: the machine's, or the container's limit."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
-    return min(installed, int(text)) if text.isdigit() else installed
 
 
 def _gpus() -> Iterator[Gpu]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import DATASETS
+from harness.data.reading.assumptions import Assumption, collect_assumptions
 from harness.data.reading.files import NIFTI_ENDINGS
-from harness.data.reading.nifti import read_label
+from harness.data.reading.grids import distance_off_grid
+from harness.data.reading.nifti import IMAGE_ENDINGS, read_label
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
@@ -22,8 +23,13 @@ from harness.evaluation.scoring import Score, score_case
 
 _TRUTH = re.compile(r"[-_]seg$")
 
-#: Part of a voxel by which the corners of two grids may lie apart: some tools store affines in single precision.
-_NEARLY = 0.1
+#: What nnU-Net's image files have behind the name of their case.
+_FIRST_CHANNEL = "_0000"
+
+#: Scores of a case, or why there are none; and what was assumed of its files.
+_Outcome = tuple[list[Score] | DataError, list[Assumption]]
+
+_PUT_BACK = "Put predictions back on the grid of the official label files: same shape, orientation, origin and spacing."
 
 
 @dataclass(frozen=True)
@@ -145,14 +151,26 @@ def pair_files(predictions: Path, reference: Path) -> Pairing:
     """Finds the prediction of every truth by its name.
 
     Both folders are searched with all they hold. Where names end in ``-seg`` or ``_seg`` (BraTS), only such files are
-    label maps, and the ending is no part of the case's name.
+    label maps, and the ending is no part of the case's name. A prediction called ``CASE_0000``, as nnU-Net calls the
+    image, is that of ``CASE``.
 
     Raises:
-        DataError: A folder does not exist, the reference holds no label map, or a case is there twice.
+        DataError: A folder does not exist, the reference holds no label map, a case is there twice, or no prediction
+            belongs to any case.
     """
     truths, found = _label_files(reference), _label_files(predictions)
     if not truths:
         raise DataError(f"{reference} holds no .nii or .nii.gz file.", hint="Name the folder with the true label maps.")
+    for name in sorted(set(found) - set(truths)):
+        case = name.removesuffix(_FIRST_CHANNEL)
+        if case in truths and case not in found:
+            found[case] = found.pop(name)
+    if not set(found) & set(truths):
+        called = f"they are called like '{min(found)}'" if found else "there is no label map"
+        raise DataError(
+            f"{predictions} holds no prediction of any case in {reference}: {called}, the cases like '{min(truths)}'.",
+            hint="Name the folder of predictions, or rename them like the files with the truth.",
+        )
     cases = {name: (path, found.get(name)) for name, path in sorted(truths.items())}
     return Pairing(cases, tuple(path for name, path in sorted(found.items()) if name not in truths))
 
@@ -160,10 +178,14 @@ def pair_files(predictions: Path, reference: Path) -> Pairing:
 def _label_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", hint="Name a folder of NIfTI label maps.")
+    files_there = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and path.is_file()]
+    # Pictures may lie beside NIfTI files; other formats are read where there are none.
+    has_nifti = any(path.name.endswith(NIFTI_ENDINGS) for path in files_there)
+    endings = NIFTI_ENDINGS if has_nifti else IMAGE_ENDINGS
     named = [
-        (path.name.removesuffix(next(end for end in NIFTI_ENDINGS if path.name.endswith(end))), path)
-        for path in sorted(folder.rglob("*"))
-        if path.name.endswith(NIFTI_ENDINGS) and not path.name.startswith(".") and path.is_file()
+        (path.name.removesuffix(next(end for end in endings if path.name.endswith(end))), path)
+        for path in files_there
+        if path.name.endswith(endings)
     ]
     marked = [(_TRUTH.sub("", name), path) for name, path in named if _TRUTH.search(name)]
     files: dict[str, Path] = {}
@@ -176,27 +198,61 @@ def _label_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def evaluate(pairing: Pairing, convention: Convention, jobs: int = 1) -> Iterator[tuple[str, list[Score]]]:
+def evaluate(
+    pairing: Pairing, convention: Convention, jobs: int = 1, noted: list[Assumption] | None = None
+) -> Iterator[tuple[str, list[Score]]]:
     """Scores every case of the reference; a case without a prediction scores worst.
 
     Args:
         pairing: The files.
         convention: How to read and score them.
         jobs: Processes; the scores do not depend on it.
+        noted: What is assumed of the files is added here.
 
     Yields:
         Case and scores, in the order of the cases.
 
     Raises:
-        DataError: A file cannot be read, or a prediction lies on another grid than its truth.
+        DataError: A file cannot be read, or a prediction lies on another grid than its truth; all such cases are
+            named, after the others were yielded.
     """
-    score = partial(_score, convention)
+    faults: dict[str, DataError] = {}
+    for case, (scores, assumed) in zip(pairing.cases, _outcomes(pairing, convention, jobs), strict=True):
+        if noted is not None:
+            noted += assumed
+        if isinstance(scores, DataError):
+            faults[case] = scores
+        else:
+            yield case, scores
+    if faults:
+        raise _joined(faults, len(pairing.cases))
+
+
+def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_Outcome]:
+    score = partial(_attempt, convention)
     files = list(pairing.cases.values())
     if jobs == 1:
-        yield from zip(pairing.cases, map(score, files), strict=True)
+        yield from map(score, files)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from zip(pairing.cases, pool.map(score, files), strict=True)
+        yield from pool.map(score, files)
+
+
+def _attempt(convention: Convention, files: tuple[Path, Path | None]) -> _Outcome:
+    """Returns the scores of a case, or why there are none, and what was assumed of its files."""
+    with collect_assumptions() as noted:
+        try:
+            return _score(convention, files), noted
+        except DataError as error:
+            return DataError(error.message, hint=error.hint), noted
+
+
+def _joined(faults: Mapping[str, DataError], total: int) -> DataError:
+    first = next(iter(faults.values()))
+    if len(faults) == 1:
+        return first
+    listed = "\n".join(f"- {error.message}" for error in faults.values())
+    return DataError(f"{len(faults)} of {total} cases cannot be scored:\n{listed}", hint=first.hint)
 
 
 def _score(convention: Convention, files: tuple[Path, Path | None]) -> list[Score]:
@@ -204,26 +260,15 @@ def _score(convention: Convention, files: tuple[Path, Path | None]) -> list[Scor
     prediction = None
     if files[1] is not None:
         prediction, other = convention.read(files[1])
-        _check_grid(files[1], prediction, other, truth, affine)
+        if prediction.shape != truth.shape:
+            raise DataError(f"{files[1]} has shape {prediction.shape}, its truth {truth.shape}.", hint=_PUT_BACK)
+        if apart := distance_off_grid(files[1], truth.shape, other, files[0], affine):
+            raise DataError(
+                f"{files[1]} lies elsewhere than its truth: corners are up to {apart:.2f} mm apart.", hint=_PUT_BACK
+            )
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)).tolist()
     policy = empty_policy(convention.policy)
     return score_case(prediction, truth, convention.regions, spacing, policy, convention.metrics)
-
-
-def _check_grid(
-    path: Path,
-    prediction: NDArray[np.uint8],
-    affine: NDArray[np.float64],
-    truth: NDArray[np.uint8],
-    true_affine: NDArray[np.float64],
-) -> None:
-    hint = "Put predictions back on the grid of the official label files: same shape, orientation, origin and spacing."
-    if prediction.shape != truth.shape:
-        raise DataError(f"{path} has shape {prediction.shape}, its truth {truth.shape}.", hint=hint)
-    corners = np.array([[*corner, 1] for corner in product(*((0, size - 1) for size in truth.shape))])
-    apart = np.linalg.norm((corners @ (affine - true_affine).T)[:, :3], axis=1).max()
-    if apart > _NEARLY * np.sqrt((true_affine[:3, :3] ** 2).sum(axis=0)).min():
-        raise DataError(f"{path} lies elsewhere than its truth: corners are up to {apart:.2f} mm apart.", hint=hint)
 
 
 def to_rows(

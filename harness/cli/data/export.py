@@ -27,14 +27,17 @@ def export(
     from harness.cli.shared.progress import task_bars
     from harness.data.datasets.layouts import find_dataset
     from harness.data.datasets.layouts.write_nnunet_raw import write_nnunet_raw
+    from harness.data.reading.assumptions import collect_assumptions, sum_up
 
     console = Console()
     dataset = find_dataset(name, root)
     folder = dataset.locate(root)
     reader = dataset.open(folder)
-    with task_bars(console, "writing") as show:
+    with task_bars(console, "writing") as show, collect_assumptions() as noted:
         write_nnunet_raw(dataset, reader, folder, nnunet_raw, partial(show, "writing"))
     console.print(
         f"Written: {nnunet_raw}, {len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases.",
         soft_wrap=True,
     )
+    for sentence in sum_up(noted):
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)

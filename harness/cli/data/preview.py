@@ -25,9 +25,14 @@ def preview(
 ) -> None:
     """Draw all modalities of several cases with coloured labels, in the slice with the most labelled voxels."""
     from harness.data.datasets.layouts import find_dataset
+    from harness.data.reading.assumptions import collect_assumptions, sum_up
     from harness.data.reading.preview import draw_preview
 
     dataset = find_dataset(name, path)
     reader = dataset.open(path)
-    drawn = draw_preview(dataset, reader, out, cases)
-    Console().print(f"Written: {out} (cases {', '.join(drawn)}).", soft_wrap=True)
+    console = Console()
+    with collect_assumptions() as noted:
+        drawn = draw_preview(dataset, reader, out, cases)
+    console.print(f"Written: {out} (cases {', '.join(drawn)}).", soft_wrap=True)
+    for sentence in sum_up(noted):
+        console.print(sentence, style="yellow", markup=False, soft_wrap=True)

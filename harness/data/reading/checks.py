@@ -1,6 +1,7 @@
 """Finds problems in a dataset's folder that the user must correct before running a study."""
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.cores import cores
 from harness.data.contract import Case, Dataset, Reader, case_warnings
+from harness.data.reading.assumptions import collect_assumptions
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 
@@ -24,6 +26,8 @@ _MOST_THREADS = 4  # each holds a whole case
 _SPACING_RATIO = 3.0
 
 _MOST_NAMED = 4
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,23 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
 
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Joins equal findings of several cases into one line."""
-    cases: dict[tuple[Severity, str, str], list[str]] = defaultdict(list)
+    """Joins findings of several cases that differ in nothing but the case and numbers; the first one speaks."""
+    alike: dict[tuple[Severity, str, str], list[Finding]] = defaultdict(list)
     for one in findings:
-        cases[one.severity, one.what, one.remedy].append(one.where)
-    return [Finding(severity, _named(where), what, remedy) for (severity, what, remedy), where in cases.items()]
+        alike[one.severity, _without_case(one.what, one.where), _without_case(one.remedy, one.where)].append(one)
+    return [
+        Finding(
+            first.severity,
+            _named([first.where, *(one.where for one in others)]),
+            first.what if all(one.what == first.what for one in others) else f"{first.what} (The others: alike.)",
+            first.remedy,
+        )
+        for first, *others in alike.values()
+    ]
+
+
+def _without_case(text: str, case: str) -> str:
+    return _NUMBER.sub("0", text.replace(case, "CASE"))
 
 
 def _named(cases: list[str]) -> str:
@@ -127,11 +143,13 @@ def _named(cases: list[str]) -> str:
 
 def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _CaseProperties:
     try:
-        content = reader.load(case)
-        warnings = case_warnings(reader, case, content)
+        with collect_assumptions() as noted:
+            content = reader.load(case)
+            warnings = case_warnings(reader, case, content)
     except DataError as error:
         return _CaseProperties(case, (Finding("fix", case, error.message, error.hint),))
-    findings = [Finding("fix", case, words, "Compare with `harness data preview`.") for words in warnings]
+    findings = [Finding("look", case, words) for words in sorted({words for _, words in noted})]
+    findings += [Finding("fix", case, words, "Compare with `harness data preview`.") for words in warnings]
     findings += _content_findings(dataset, case, content, labelled and not warnings)
     return _CaseProperties(
         case,

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from harness.data.reading.headers import read_header
+from harness.data.reading.transforms import place
 from harness.errors import DataError
 
 #: What a NIfTI file's name may end with.
@@ -130,7 +132,7 @@ def files_hash(root: Path, files: Iterable[Path]) -> str:
     """Returns a hash of names and contents that needs no reading of gigabytes.
 
     Small files are hashed whole; of a ``.gz`` the size and the trailer enter, which holds the checksum of the
-    uncompressed content; of other large files the size and three blocks.
+    uncompressed content; of other large files the size and three blocks. How transforms that disagree are read enters.
 
     Raises:
         DataError: A file cannot be read.
@@ -140,9 +142,23 @@ def files_hash(root: Path, files: Iterable[Path]) -> str:
         digest.update(path.relative_to(root).as_posix().encode())
         try:
             digest.update(_content(path))
+            digest.update(_reading_of(path))
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error}", hint="Check the file and its permissions.") from error
     return digest.hexdigest()[:16]
+
+
+def _reading_of(path: Path) -> bytes:
+    """Returns nothing, unless the header's transforms disagree: 0.2.0 read another affine from it then.
+
+    Only such data are prepared and computed again.
+    """
+    if not path.name.endswith(NIFTI_ENDINGS):
+        return b""
+    try:
+        return b"" if place(read_header(path)).is_nibabels else b"transforms as by SimpleITK"
+    except DataError:
+        return b""  # whoever reads the image says what is wrong with it
 
 
 def _content(path: Path) -> bytes:

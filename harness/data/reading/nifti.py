@@ -1,22 +1,36 @@
-"""NIfTI in and out, with messages that name the file and the remedy."""
+"""Images and label maps in and out, with messages that name the file and the remedy."""
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from harness.data.reading.assumptions import note_assumptions
+from harness.data.reading.files import NIFTI_ENDINGS
+from harness.data.reading.headers import fits_memory, read_header, read_volume
+from harness.data.reading.itk_files import ITK_ENDINGS, read_voxels
+from harness.data.reading.itk_files import read_placement as read_itk_placement
+from harness.data.reading.transforms import Placement, place
 from harness.errors import DataError
+
+#: What the name of an image that can be read may end with.
+IMAGE_ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 
 #: Labels may be stored this far from a whole number; more means they were interpolated.
 _NEARLY = 0.1
 
 _VOLUME = 3
+
+
+def read_placement(path: Path) -> Placement:
+    """Returns where the image of a file lies, from its header alone.
+
+    Raises:
+        DataError: The file is missing or its header cannot be read.
+    """
+    return read_itk_placement(path) if path.name.endswith(ITK_ENDINGS) else place(read_header(path))
 
 
 def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -28,14 +42,15 @@ def read_image(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     Raises:
         DataError: The file is missing or unreadable, is not 3D, has no voxel size, or holds values that are not finite.
     """
-    voxels, affine = _read(path)
-    image = voxels.astype(np.float32)
-    _check_finite(image, path)
-    return image, affine
+    with fits_memory(path):
+        voxels, affine = _read(path)
+        image = voxels.astype(np.float32)
+        _check_finite(image, path)
+        return image, affine
 
 
 def read_channels(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Reads a 3D image, or a 4D one whose last axis is the modality.
+    """Reads a plane or a 3D image, or a 4D one whose last axis is the modality.
 
     Returns:
         The voxels (M, X, Y, Z) as float32 and the (4, 4) affine to RAS mm.
@@ -43,19 +58,25 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]
     Raises:
         DataError: As :func:`read_image`.
     """
-    voxels, affine = _read(path, (3, 4))
-    image = voxels.astype(np.float32)
-    _check_finite(image, path)
-    return (image[None] if image.ndim == _VOLUME else np.moveaxis(image, -1, 0)), affine
+    with fits_memory(path):
+        voxels, affine = _read(path, (2, 3, 4))
+        image = voxels.astype(np.float32)
+        _check_finite(image, path)
+        return (image[None] if image.ndim == _VOLUME else np.moveaxis(image, -1, 0)), affine
 
 
 def read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Reads a 3D label map; values are rounded, as some tools store 0.9999.
+    """Reads a label map, a plane or 3D; values are rounded, as some tools store 0.9999.
 
     Raises:
         DataError: As :func:`read_image`, or a value is not an integer or not among ``declared``.
     """
-    voxels, affine = _read(path)
+    with fits_memory(path):
+        return _read_label(path, declared)
+
+
+def _read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    voxels, affine = _read(path, (2, 3))
     rounded = voxels
     if voxels.dtype.kind not in "iu":
         _check_finite(voxels, path)
@@ -97,37 +118,34 @@ def write_label(path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64
     nib.save(image, path)
 
 
-def _read(path: Path, dimensions: tuple[int, ...] = (_VOLUME,)) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-    if not path.is_file():
-        raise DataError(f"Missing file: {path}", hint="Download or unpack the dataset again; nothing may be renamed.")
-    try:
-        image = _open(path)
-        voxels = np.asanyarray(image.dataobj)
-        affine = np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read as NIfTI: {error}", hint="The file is damaged or truncated: download it again."
-        ) from error
+def _read(path: Path, dimensions: tuple[int, ...] = (_VOLUME,)) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    if path.name.endswith(ITK_ENDINGS):
+        voxels, placement = read_voxels(path)
+    else:
+        volume = read_volume(path)
+        voxels, placement = volume.voxels, place(volume.header)
+    affine = placement.affine
     if voxels.dtype.kind not in "iuf":
         raise DataError(
             f"{path} holds {voxels.dtype}; one real number per voxel is expected.",
             hint="Is it a colour picture, or the raw data of a scanner? Take the image itself.",
         )
+    shape = voxels.shape
+    voxels = _without_idle_axes(voxels, most=max(dimensions))
     if voxels.ndim not in dimensions:
-        raise DataError(f"{path} has shape {voxels.shape}; a 3D volume is expected.", hint="Is this the right file?")
+        raise DataError(f"{path} has shape {shape}; a 3D volume is expected.", hint="Is this the right file?")
+    if voxels.ndim < _VOLUME:
+        voxels = voxels[..., None]
     if not np.isfinite(affine).all() or not np.linalg.det(affine):
         raise DataError(
             f"{path} has no valid affine: {affine.tolist()}",
             hint="The voxel size must not be 0 along any axis: convert the file again from its source.",
         )
+    note_assumptions(path, placement.assumed)
     return voxels, affine
 
 
-def _open(path: Path) -> nib.Nifti1Image:
-    """Opens an image; a compressed one is read to its end, where its checksum is, so that any damage shows."""
-    if not path.name.endswith(".nii.gz"):
-        return nib.load(path)
-    content = gzip.decompress(path.read_bytes())
-    sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
-    kind = nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in sizes else nib.Nifti1Image
-    return kind.from_bytes(content)
+def _without_idle_axes(voxels: NDArray[Any], most: int) -> NDArray[Any]:
+    """Drops axes of length 1 behind the third, as some tools write them: (X, Y, Z, 1), and (X, Y, Z, 1, channels)."""
+    idle = [axis for axis in range(_VOLUME, voxels.ndim) if voxels.shape[axis] == 1]
+    return voxels.squeeze(tuple(idle)) if most >= voxels.ndim - len(idle) else voxels

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from harness.data.contract import FOLD_NAMES, Dataset, Normalisation
 from harness.data.preparation.geometry import orientation_of
+from harness.data.reading.nifti import read_placement
 from harness.errors import DataError
 from harness.files import read_json
 
@@ -122,8 +121,8 @@ def _grid(root: Path, images: list[Path]) -> tuple[int, tuple[float, float, floa
     spacings = []
     for path in sorted(images)[:_HEADERS]:
         try:
-            affine = np.asarray(nib.load(path).affine, np.float64)
-        except (ImageFileError, OSError, EOFError, ValueError):
+            affine = read_placement(path).affine
+        except DataError:
             continue  # reading the case says what is wrong with it; the others tell the voxel size
         if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]):
             turned = [0.0, 0.0, 0.0]

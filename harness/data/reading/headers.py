@@ -1,0 +1,187 @@
+"""Opens NIfTI files: the header first, and voxels only where the header can be true and memory holds them."""
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.memory import most_memory
+
+#: What raises where a file is not what its header says.
+UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, OverflowError, zlib.error)
+
+#: Deflate makes no more bytes than this of one.
+LONGEST_INFLATION = 1032
+
+_GZIP = b"\x1f\x8b"
+_LONGEST_HEADER = 540
+_FLOAT = 4  # bytes of a voxel in single precision
+_START = 1 << 12  # of a file, compressed or not: more than a header
+_BLOCK = 1 << 20
+_AGAIN = "The file is damaged or truncated: download it again."
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Content of a NIfTI file.
+
+    Attributes:
+        header: Its header.
+        voxels: Values as scaled by the header, of the header's shape.
+    """
+
+    header: nib.Nifti1Header
+    voxels: NDArray[Any]
+
+
+def read_header(path: Path) -> nib.Nifti1Header:
+    """Reads the header of a NIfTI file; a compressed one is inflated no further.
+
+    Raises:
+        DataError: The file is missing, empty, special or damaged, or no NIfTI file.
+    """
+    refuse_special(path)
+    try:
+        with path.open("rb") as file:
+            return _parse(_inflate(file.read(_START), _LONGEST_HEADER, whole=False))
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def read_volume(path: Path) -> Volume:
+    """Reads a NIfTI file; a compressed one to its end, where its checksum is, so that any damage shows.
+
+    Whether it is compressed is told by its content, not by its name.
+
+    Raises:
+        DataError: As :func:`read_header`; or the file is shorter or longer than its header says, or does not fit
+            into memory.
+    """
+    refuse_special(path)
+    try:
+        with fits_memory(path, path.stat().st_size):
+            content = path.read_bytes()
+        header = _parse(_inflate(content, _LONGEST_HEADER, whole=False))
+        needed = _bytes_needed(header, len(content) * (LONGEST_INFLATION if content[:2] == _GZIP else 1))
+        with fits_memory(path, 2 * needed + _FLOAT * prod(header.get_data_shape())):
+            content = _inflate(content, needed, whole=True)
+            if len(content) < needed:
+                raise ValueError(f"it holds {len(content)} bytes, its header declares {needed}")
+            return Volume(header, np.asanyarray(ArrayProxy(io.BytesIO(content), header)))
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def fits_memory(path: Path, needed: int = 0) -> Iterator[None]:
+    """Refuses a file that memory does not hold, before it is taken where the need is known.
+
+    Args:
+        path: The file.
+        needed: Bytes that reading it takes.
+
+    Raises:
+        DataError: It does not fit.
+    """
+    try:
+        if needed > most_memory():
+            raise MemoryError
+        yield
+    except MemoryError as error:
+        raise DataError(
+            f"{path} does not fit into memory.",
+            hint="Is the header right? If so, crop or resample the image, or use a machine with more memory.",
+        ) from error
+
+
+def refuse_special(path: Path) -> None:
+    """Refuses what is no file that can be read to its end, before anything waits for it.
+
+    Raises:
+        DataError: The path is missing, a folder, a pipe, a device or a socket, or the file is empty.
+    """
+    if not path.exists():
+        hint = "Download or unpack the dataset again; nothing may be renamed."
+        if path.is_symlink():
+            raise DataError(f"Missing file: {path} is a link to {path.readlink()}, which is not there.", hint=hint)
+        raise DataError(f"Missing file: {path}", hint=hint)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe, a device or a socket"
+        raise DataError(f"{path} is {what}, not a file.", hint="Put the file itself there.")
+    if not path.stat().st_size:
+        raise DataError(
+            f"{path} cannot be read: the file is empty (0 bytes).",
+            hint="Its download, copy or export stopped early, or the disk was full: get the file again.",
+        )
+
+
+def _parse(start: bytes) -> nib.Nifti1Header:
+    for kind in (nib.Nifti1Header, nib.Nifti2Header):
+        if kind.may_contain_header(start):
+            return kind.from_fileobj(io.BytesIO(start))
+    raise ValueError("it does not begin with the header of a NIfTI file")
+
+
+def _bytes_needed(header: nib.Nifti1Header, most: int) -> int:
+    """Returns how long the uncompressed file must be.
+
+    Raises:
+        ValueError: It cannot be that long, or the header makes no sense.
+    """
+    shape = [int(extent) for extent in header.get_data_shape()]
+    offset = int(header.get_data_offset())
+    if not shape or min(shape) < 1 or offset < 0:
+        raise ValueError(f"its header declares the shape {tuple(shape)}")
+    needed: int = offset + prod(shape) * header.get_data_dtype().itemsize
+    if needed > most:
+        raise ValueError(f"its header declares {'x'.join(map(str, shape))} voxels, more than the file can hold")
+    return needed
+
+
+def _inflate(content: bytes, length: int, *, whole: bool) -> bytes:
+    """Returns the first bytes of a file's uncompressed content.
+
+    Args:
+        content: Content of the file.
+        length: Number of bytes to return, fewer where there are no more.
+        whole: Whether a compressed file is read to its end, which verifies its checksum.
+
+    Raises:
+        ValueError: What follows is longer than what is returned.
+    """
+    if content[:2] != _GZIP:
+        return content
+    parts: list[bytes] = []
+    surplus, rest = 0, content
+    while rest.lstrip(b"\0")[:2] == _GZIP or not parts:
+        engine = zlib.decompressobj(wbits=31)
+        parts.append(engine.decompress(rest.lstrip(b"\0"), max(1, length - sum(len(part) for part in parts))))
+        if not whole:
+            return parts[0]
+        while not engine.eof:
+            more = engine.decompress(engine.unconsumed_tail, _BLOCK)
+            surplus += len(more)
+            if not more and not engine.eof:
+                raise EOFError("the compressed data end too early")
+            if surplus > length + _BLOCK:
+                raise ValueError("it holds more than twice of what its header declares")
+        rest = engine.unused_data
+    if rest.strip(b"\0"):
+        raise ValueError("something follows the compressed data")
+    return parts[0] if len(parts) == 1 else b"".join(parts)[:length]
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as NIfTI: {error}", hint=_AGAIN)

@@ -1,0 +1,139 @@
+"""Images in the other formats that nnU-Net reads, through SimpleITK: MetaImage, NRRD, GIPL, TIFF, PNG and BMP."""
+
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.reading.headers import LONGEST_INFLATION, fits_memory, refuse_special
+from harness.data.reading.transforms import Placement, one_voxel_words
+from harness.errors import DataError
+from harness.files import read_json
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+#: What the name of a file may end with that is read here.
+ITK_ENDINGS = (".mha", ".nrrd", ".gipl", ".gipl.gz", ".tif", ".tiff", ".png", ".bmp")
+
+#: Of these, formats that do not tell the voxel size, and those that may hold several channels as colours.
+FLAT_ENDINGS = (".tif", ".tiff", ".png", ".bmp")
+
+_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_HEADER = 1 << 14
+
+#: Lines of headers that name another file for the voxels.
+_ELSEWHERE = {".mha": b"elementdatafile", ".nrrd": b"data file:"}
+
+
+def read_placement(path: Path) -> Placement:
+    """Returns where the image of a file lies; its voxels are not read.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    return _placement(path, _information(path))
+
+
+def read_voxels(path: Path) -> tuple[NDArray[Any], Placement]:
+    """Reads an image.
+
+    Returns:
+        Voxels (X, Y, Z), or (X, Y, Z, channels) where it has several, and where they lie. Z of a plane is 1.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    import SimpleITK as sitk
+
+    reader = _information(path)
+    placement = _placement(path, reader)
+    with fits_memory(path):
+        try:
+            voxels = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise _unreadable(path, error) from error
+        dimensions = reader.GetDimension()
+        channels = range(dimensions, voxels.ndim)
+        voxels = voxels.transpose(*reversed(range(dimensions)), *channels)
+        if dimensions == 2:
+            voxels = np.expand_dims(voxels, 2)
+        return np.ascontiguousarray(voxels), placement
+
+
+def _information(path: Path) -> "sitk.ImageFileReader":
+    """Returns a reader that has read the header, which fits the file and memory."""
+    import SimpleITK as sitk
+
+    refuse_special(path)
+    with path.open("rb") as file:
+        _refuse_detached(path, file.read(_HEADER))
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it writes them past Python
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    voxels = prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    if voxels > LONGEST_INFLATION * path.stat().st_size:
+        raise _unreadable(path, ValueError(f"its header declares {voxels} values, more than the file can hold"))
+    with fits_memory(path, 12 * voxels):
+        return reader
+
+
+def _refuse_detached(path: Path, start: bytes) -> None:
+    """Refuses a header whose voxels lie in another file: that may be any file of this machine."""
+    marker = _ELSEWHERE.get(path.suffix, b"")
+    for line in start.split(b"\n") if marker else ():
+        text = line.strip().lower()
+        if text.startswith(marker) and text.rpartition(b"=" if path.suffix == ".mha" else b":")[2].strip() != b"local":
+            raise DataError(
+                f"{path} names another file for its voxels.", hint="Convert it to one file that holds both."
+            )
+        if not text and path.suffix == ".nrrd":
+            return  # voxels follow the first empty line
+
+
+def _placement(path: Path, reader: "sitk.ImageFileReader") -> Placement:
+    dimensions = min(3, reader.GetDimension())
+    directions = np.array(reader.GetDirection()).reshape(reader.GetDimension(), -1)[:dimensions, :dimensions]
+    affine = np.eye(4)
+    affine[:dimensions, :dimensions] = directions * reader.GetSpacing()[:dimensions]
+    affine[:dimensions, 3] = reader.GetOrigin()[:dimensions]
+    words: tuple[str, ...] = ()
+    if path.suffix in FLAT_ENDINGS:
+        affine = np.eye(4)
+        affine[:3, :3] *= _stated_spacing(path) or 1.0
+        words = () if _stated_spacing(path) else ("the format states no voxel size: 1 mm is assumed",)
+    shape = (*reader.GetSize(), 1, 1)[:3]
+    affine = _TO_RAS @ affine
+    return Placement(affine, (affine,), (*words, *one_voxel_words(shape)), (1, 1), is_nibabels=False)
+
+
+def _stated_spacing(path: Path) -> list[float] | None:
+    """Returns the voxel size (X, Y, Z) in mm by the JSON file that nnU-Net wants beside a TIFF; none without one."""
+    stems = {path.name.removesuffix(path.suffix), path.name.removesuffix(path.suffix)[: -len("_0000")]}
+    for aside in (path.with_name(f"{stem}.json") for stem in sorted(stems, reverse=True) if stem):
+        if not aside.is_file():
+            continue
+        try:
+            sizes = [float(size) for size in read_json(aside)["spacing"]]
+            if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
+                raise ValueError(f"{sizes}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{aside} states no voxel size: {error!r}",
+                hint='It must read {"spacing": [Z, Y, X]}, in mm, as nnU-Net wants it beside a TIFF file.',
+            ) from error
+        return sizes[::-1]
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    return DataError(
+        f"{path} cannot be read as {path.suffix}: {last}", hint="The file is damaged or truncated: get it again."
+    )
