@@ -15,6 +15,7 @@ from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
+from harness.loader_errors import LoaderError, attempt, unwrap
 from harness.randomness import derive, generator
 
 
@@ -88,7 +89,7 @@ def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_me
         pin_memory: Page-locked memory, so that copies to a GPU can be asynchronous.
     """
     loader = DataLoader(
-        batches,
+        _Attempts(batches),
         batch_size=None,
         sampler=range(first, last),
         num_workers=workers,
@@ -96,4 +97,18 @@ def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_me
         prefetch_factor=max(2, math.ceil(8 / workers)) if workers else None,
         persistent_workers=False,
     )
-    yield from loader
+    yield from map(unwrap, loader)
+
+
+class _Attempts(TorchDataset[Batch | LoaderError]):
+    """Batches by step number, or the errors that making them raised.
+
+    Args:
+        batches: Batches by step number.
+    """
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, step: int) -> Batch | LoaderError:
+        return attempt(lambda: self._batches[step])

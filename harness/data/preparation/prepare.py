@@ -29,6 +29,7 @@ from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError, HarnessError
 from harness.files import atomic_folder
+from harness.loader_errors import LoaderError, attempt, unwrap
 
 _Entry = TypeVar("_Entry")
 
@@ -176,6 +177,11 @@ class _Job:
             case = self._reader.load(name)
         except OSError as error:
             raise DataError(f"The files cannot be read: {error}", hint="Check them and their permissions.") from error
+        except HarnessError:
+            raise
+        except Exception as error:
+            error.add_note(f"Case {name} of {self._dataset.name} was being read.")
+            raise
         _check(case, self._dataset, name)
         made = preprocess(case, name, self._plan)
         with atomic_folder(self.folder / name) as temporary:
@@ -191,7 +197,7 @@ class _Job:
             )
 
 
-class _Outcomes(TorchDataset[str | HarnessError]):
+class _Outcomes(TorchDataset[str | HarnessError | LoaderError]):
     """Prepares case number n when outcome number n is read."""
 
     def __init__(self, job: _Job, names: Sequence[str], wait: bool) -> None:
@@ -200,8 +206,8 @@ class _Outcomes(TorchDataset[str | HarnessError]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> str | HarnessError:
-        return self._job.run(self._names[index], self._wait)
+    def __getitem__(self, index: int) -> str | HarnessError | LoaderError:
+        return attempt(lambda: self._job.run(self._names[index], self._wait))
 
 
 def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iterator[str | HarnessError]:
@@ -218,9 +224,9 @@ def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iter
         generator=torch.Generator(),  # its own, so that no global random number is drawn
     )
     try:
-        yield from loader
+        yield from map(unwrap, loader)
     except RuntimeError as error:
-        # An error in a process is passed on as "Caught ... in DataLoader worker process"; that is no killed process.
+        # Errors raised in a process are handed over by `attempt`; torch itself says here that one was killed.
         if "DataLoader worker (pid" not in str(error):
             raise
         raise DataError(

@@ -1,6 +1,7 @@
 """Opens NIfTI files: the header first, and voxels only where the header can be true and memory holds them."""
 
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ _GZIP = b"\x1f\x8b"
 _LONGEST_HEADER = 540
 _FLOAT = 4  # bytes of a voxel in single precision
 _START = 1 << 12  # of a file, compressed or not: more than a header
-_BLOCK = 1 << 20
+_CHUNK, _BLOCK = 1 << 16, 1 << 20  # bytes that are inflated at once, and made at once
+_PADDING = re.compile(rb"\0*")
 _AGAIN = "The file is damaged or truncated: download it again."
 
 
@@ -164,23 +166,37 @@ def _inflate(content: bytes, length: int, *, whole: bool) -> bytes:
     if content[:2] != _GZIP:
         return content
     parts: list[bytes] = []
-    surplus, rest = 0, content
-    while rest.lstrip(b"\0")[:2] == _GZIP or not parts:
+    made = 0
+    for block in _blocks(content):
+        if made < length:
+            parts.append(block)
+        made += len(block)
+        if made >= length and not whole:
+            break
+        if made > 2 * length + _BLOCK:
+            raise ValueError("it holds more than twice of what its header declares")
+    return b"".join(parts)[:length]
+
+
+def _blocks(content: bytes) -> Iterator[bytes]:
+    """Yields what compressed content inflates to, a bounded block at a time; it may be several gzip files in a row."""
+    start = 0
+    while content[start : start + 2] == _GZIP:
         engine = zlib.decompressobj(wbits=31)
-        parts.append(engine.decompress(rest.lstrip(b"\0"), max(1, length - sum(len(part) for part in parts))))
-        if not whole:
-            return parts[0]
+        waiting = b""
         while not engine.eof:
-            more = engine.decompress(engine.unconsumed_tail, _BLOCK)
-            surplus += len(more)
-            if not more and not engine.eof:
+            if not waiting:
+                waiting = content[start : start + _CHUNK]
+                start += len(waiting)
+            block = engine.decompress(waiting, _BLOCK)
+            waiting = engine.unconsumed_tail
+            if block:
+                yield block
+            elif not engine.eof and not waiting and start >= len(content):
                 raise EOFError("the compressed data end too early")
-            if surplus > length + _BLOCK:
-                raise ValueError("it holds more than twice of what its header declares")
-        rest = engine.unused_data
-    if rest.strip(b"\0"):
+        start = _PADDING.match(content, start - len(engine.unused_data)).end()  # type: ignore[union-attr]
+    if start < len(content):
         raise ValueError("something follows the compressed data")
-    return parts[0] if len(parts) == 1 else b"".join(parts)[:length]
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -1,0 +1,45 @@
+"""Errors of a DataLoader's processes, as they were raised there.
+
+torch raises another exception in their place, whose first line names the process and hides what happened.
+"""
+
+import pickle
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class LoaderError:
+    """What a process of a DataLoader hands over in place of what it should have made."""
+
+    error: Exception
+
+
+def attempt(make: Callable[[], _Made]) -> _Made | LoaderError:
+    """Returns what is made, or the error, with the traceback of this process as a note."""
+    try:
+        return make()
+    except Exception as error:
+        kept = error if _survives(error) else RuntimeError(f"{type(error).__name__}: {error}")
+        kept.add_note(f"Raised in a process of the data loader:\n{traceback.format_exc()}")
+        return LoaderError(kept)
+
+
+def unwrap(made: _Made | LoaderError) -> _Made:
+    """Returns what was made, or raises the error."""
+    if isinstance(made, LoaderError):
+        raise made.error
+    return made
+
+
+def _survives(error: Exception) -> bool:
+    """Whether an error can be handed to another process; it cannot where its class wants other arguments."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301
+    except Exception:
+        return False
+    return True
