@@ -11,7 +11,7 @@ from harness.segmenters.contract import Options
 LEVELS = 4
 """Resolutions of the encoder: sides of 1/2, 1/4, 1/8 and 1/16 of the patch."""
 
-Depth = Annotated[int, Field(ge=0)]
+Depth = Annotated[int, Field(ge=0, le=1024)]
 
 
 class AAHNOptions(Options):
@@ -20,6 +20,7 @@ class AAHNOptions(Options):
     width: int = Field(
         default=128,
         ge=8,
+        le=65536,
         multiple_of=8,
         description="Channels of both branches at level 1; each deeper level doubles them. Parameters grow with its "
         "square: the answer to the 411 M parameters the paper calls its first weakness.",
@@ -42,19 +43,21 @@ class AAHNOptions(Options):
         description="Pretrained weights of an `smp/` encoder: `none`, `imagenet` (only if already in the Hugging Face "
         "or torch hub cache; nothing is ever downloaded), or a file's path.",
     )
-    vit_depth: int = Field(default=8, ge=1, description="Transformer blocks in each of the three ViTs.")
-    vit_dim: int = Field(default=768, ge=1, description="Width of a token.")
-    vit_heads: int = Field(default=12, ge=1, description="Attention heads of a Transformer block.")
-    vit_head_dim: int = Field(default=64, ge=1, description="Width of one attention head.")
-    vit_mlp_dim: int = Field(default=512, ge=1, description="Hidden width of a Transformer block's MLP.")
+    vit_depth: int = Field(default=8, ge=1, le=1024, description="Transformer blocks in each of the three ViTs.")
+    vit_dim: int = Field(default=768, ge=1, le=65536, description="Width of a token.")
+    vit_heads: int = Field(default=12, ge=1, le=1024, description="Attention heads of a Transformer block.")
+    vit_head_dim: int = Field(default=64, ge=1, le=65536, description="Width of one attention head.")
+    vit_mlp_dim: int = Field(default=512, ge=1, le=65536, description="Hidden width of a Transformer block's MLP.")
     token_patch: int = Field(
         default=8,
         ge=1,
+        le=1024,
         description="Pixels a side that one token gathers. Patch sides must be multiples of 16 times this number.",
     )
     head_width: int = Field(
         default=32,
         ge=2,
+        le=65536,
         multiple_of=2,
         description="Channels of the decoder's full-resolution head (the head uses it once, twice and half).",
     )

@@ -1,11 +1,18 @@
 """Errors whose text is written for the person at the keyboard."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
+
+#: Words longer than this are shortened in messages; paths are not.
+_LONGEST_WORD = 1000
 
 
 class HarnessError(Exception):
     """An error that the user can correct.
+
+    Names that it repeats may come from anybody's file: endless ones are shortened, control characters shown escaped.
 
     The command line prints it without a traceback (``--debug`` shows one) and exits with status 2.
 
@@ -16,8 +23,8 @@ class HarnessError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _for_a_screen(message)
+        self.hint = _for_a_screen(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -42,7 +49,27 @@ class NotFiniteError(TrainingError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns a hint that names the nearest known name, or all of them when none is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:_LONGEST_WORD], known, n=1, cutoff=0.5)
     if near:
-        return f"Did you mean '{near[0]}'? Known: {', '.join(known)}."
+        return f"Did you mean '{near[0]}'?{_look_alikes(name, near[0])} Known: {', '.join(known)}."
     return f"Known: {', '.join(known)}." if known else "None is installed."
+
+
+def shorten(text: str, longest: int) -> str:
+    """Returns a text, or its beginning and its end where it is longer than a number of characters."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]}... ({len(text):,} characters) ...{text[-longest // 4 :]}"
+
+
+def _look_alikes(name: str, near: str) -> str:
+    """Says which letters of a name are from another script than they look like."""
+    foreign = sorted({letter for letter in name if not letter.isascii() and letter not in near})
+    if not foreign:
+        return ""
+    return f" '{foreign[0]}' is {unicodedata.name(foreign[0], f'U+{ord(foreign[0]):04X}')}."
+
+
+def _for_a_screen(text: str) -> str:
+    text = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: shorten(word[0], _LONGEST_WORD // 4), text)
+    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)

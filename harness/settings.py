@@ -8,11 +8,10 @@ Two marks keep a setting out, so that a new setting renames no cell that was com
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,7 +23,9 @@ from pydantic import (
 )
 from pydantic_core import to_jsonable_python
 
-from harness.errors import HarnessError
+from harness.bounds import admits, refuse
+from harness.errors import HarnessError, StudyError
+from harness.yaml_text import parse
 
 #: Mark of a setting that is never part of an identity: words, and how work is spread.
 CHANGES_NO_NUMBER: Final = "changes no number"
@@ -52,9 +53,9 @@ class Added:
 
 
 class Settings(BaseModel):
-    """Immutable settings; unknown keys are refused."""
+    """Immutable settings; refused are unknown keys, numbers that are infinite or NaN, and ``true`` as a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
         """Returns what names a cell, as JSON values: all settings but those that their marks leave out, also nested."""
@@ -86,6 +87,19 @@ class Settings(BaseModel):
         marks = [(name, mark) for name, field in cls.model_fields.items() for mark in field.metadata]
         return {name: mark.was for name, mark in marks if isinstance(mark, Added)} | dict(values)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_truth_as_number(cls, values: Any) -> Any:
+        """Refuses ``true`` and ``false`` where no truth value belongs: pydantic would read them as 1 and 0."""
+        if not isinstance(values, Mapping):
+            return values
+        for name, field in cls.model_fields.items():
+            if name in values and not admits(field.annotation, (bool, BaseModel)):
+                for path, value in _items(values[name], (name,)):
+                    if isinstance(value, bool):
+                        raise refuse(cls, path, f"{str(value).lower()} is not a number or a text", value)
+        return values
+
     @classmethod
     def _is_identity(cls, name: str, value: object) -> bool:
         """Returns whether a setting is part of an identity at a value in JSON form."""
@@ -94,6 +108,18 @@ class Settings(BaseModel):
             mark == CHANGES_NO_NUMBER or (isinstance(mark, Added) and mark.is_old_meaning(value))
             for mark in (field.metadata if field is not None else ())
         )
+
+
+def _items(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Yields what stands in lists and mappings, with its path."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _items(one, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            yield from _items(one, (*path, index))
+    else:
+        yield path, value
 
 
 def parse_key_values(given: Iterable[str], flag: str, example: str) -> dict[str, str]:
@@ -125,7 +151,7 @@ def parse_yaml(given: Iterable[str], flag: str, example: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, text in parse_key_values(given, flag, example).items():
         try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise HarnessError(f"{flag} {key}={text}: {error}", hint=f"E.g. {flag} {example}") from error
+            values[key], _ = parse(text, f"{flag} {key}={text}")
+        except StudyError as error:
+            raise HarnessError(error.message, hint=f"E.g. {flag} {example}") from error
     return values

@@ -16,7 +16,12 @@ __all__ = ["SEGMENTER", "IVDNetOptions"]
 class IVDNetOptions(Options):
     """Options of IVD-Net; the defaults are the released code's."""
 
-    width: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
+    width: int = Field(
+        default=32,
+        ge=1,
+        le=65536,
+        description="Channels at full resolution; each pooling doubles them.",
+    )
     crop: Literal["centre", "pool", "resize"] = Field(
         default="centre",
         description="How a level's input is brought to the size of the next one. `centre` (released): its central "

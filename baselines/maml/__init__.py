@@ -19,17 +19,22 @@ class MAMLOptions(Options):
     base_features: int = Field(
         default=16,
         ge=1,
+        le=65536,
         description="Channels at full resolution; each pooling doubles them. The authors' trainer halves nnU-Net's 32.",
     )
     max_features: int | None = Field(
-        default=None, ge=1, description="Cap of the channels. Not set: nnU-Net v1's own, 480 in 2D and 320 in 3D."
+        default=None,
+        ge=1,
+        le=65536,
+        description="Cap of the channels. Not set: nnU-Net v1's own, 480 in 2D and 320 in 3D.",
     )
     convs_per_stage: int = Field(
-        default=2, ge=1, description="Convolutions of a stage, in the encoders and in the decoders."
+        default=2, ge=1, le=1024, description="Convolutions of a stage, in the encoders and in the decoders."
     )
     poolings: int | None = Field(
         default=None,
         ge=1,
+        le=1024,
         description="How often every axis is halved. Not set: as nnU-Net plans it, as long as an axis holds 8 voxels.",
     )
     deep_supervision: bool = Field(

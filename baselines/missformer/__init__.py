@@ -12,7 +12,7 @@ from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "MISSFormerOptions"]
 
-Depth = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=1, le=1024)]
 
 
 class MISSFormerOptions(Options):
@@ -21,6 +21,7 @@ class MISSFormerOptions(Options):
     width: int = Field(
         default=64,
         ge=2,
+        le=65536,
         multiple_of=2,
         description="Channels at 1/4 of the resolution, of an attention head and of the bridge's tokens. The "
         "coarser levels have 2, 5 and 8 times as many.",
@@ -28,7 +29,7 @@ class MISSFormerOptions(Options):
     depths: tuple[Depth, Depth, Depth, Depth] = Field(
         default=(2, 2, 2, 2), description="Blocks of the encoder at 1/4, 1/8, 1/16 and 1/32 of the resolution."
     )
-    bridge_depth: int = Field(default=4, ge=1, description="Transformer layers of the bridge.")
+    bridge_depth: int = Field(default=4, ge=1, le=1024, description="Transformer layers of the bridge.")
     dead_layers: Literal["drop", "keep"] = Field(
         default="drop",
         description="Layers that the released code builds and never calls: two layer norms in every feed-forward, and "

@@ -19,14 +19,29 @@ class NestedFormerOptions(Options):
     """Options of NestedFormer; the defaults are those of the released code as its authors train it."""
 
     width: int = Field(
-        default=16, ge=2, multiple_of=2, description="Channels at full and half resolution; then 2, 4 and 8 times that."
+        default=16,
+        ge=2,
+        le=65536,
+        multiple_of=2,
+        description="Channels at full and half resolution; then 2, 4 and 8 times that.",
     )
-    heads: int = Field(default=8, ge=1, description="Attention heads at the coarsest resolution.")
-    tokens: int = Field(default=32, ge=1, description="Tokens that stand for one modality in the cross-attention.")
-    window_side: int = Field(default=4, ge=1, description="Side of an attention window, the first axis excepted.")
+    heads: int = Field(default=8, ge=1, le=1024, description="Attention heads at the coarsest resolution.")
+    tokens: int = Field(
+        default=32,
+        ge=1,
+        le=65536,
+        description="Tokens that stand for one modality in the cross-attention.",
+    )
+    window_side: int = Field(
+        default=4,
+        ge=1,
+        le=1024,
+        description="Side of an attention window, the first axis excepted.",
+    )
     window_depth: int = Field(
         default=4,
         ge=1,
+        le=1024,
         description="The same along the first axis. The released class defaults to 2, its training script sets 4.",
     )
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout of the MLPs.")

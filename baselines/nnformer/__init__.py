@@ -14,7 +14,7 @@ from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "NnFormerOptions"]
 
-WindowSide = Annotated[int, Field(ge=1)]
+WindowSide = Annotated[int, Field(ge=1, le=1024)]
 
 
 class NnFormerOptions(Options):
@@ -23,6 +23,7 @@ class NnFormerOptions(Options):
     width: int = Field(
         default=96,
         ge=2,
+        le=65536,
         multiple_of=2,
         description="Channels of a token at the finest of four levels; each coarser level doubles them. "
         "The authors take 192 for Synapse.",
@@ -30,6 +31,7 @@ class NnFormerOptions(Options):
     num_heads: int = Field(
         default=3,
         ge=1,
+        le=1024,
         description="Attention heads of the encoder at the finest level; each coarser one doubles them.",
     )
     windows: tuple[WindowSide, WindowSide, WindowSide, WindowSide] = Field(
@@ -40,7 +42,7 @@ class NnFormerOptions(Options):
         default=4,
         description="Voxels per side of a token at the finest level; one number, or one per axis (Synapse: 2, 4, 4).",
     )
-    mlp_ratio: int = Field(default=4, ge=1, description="Hidden width of an MLP in widths of its token.")
+    mlp_ratio: int = Field(default=4, ge=1, le=1024, description="Hidden width of an MLP in widths of its token.")
     drop_path: float = Field(
         default=0.2,
         ge=0.0,

@@ -23,12 +23,23 @@ class NnUNetOptions(Options):
         description="`plain`: the U-Net of the paper. `resenc`: residual encoder of 1, 3, 4, 6, 6, 6 blocks a stage, "
         "decoder of one convolution per stage; recommended by nnU-Net's authors now.",
     )
-    base_features: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
+    base_features: int = Field(
+        default=32,
+        ge=1,
+        le=65536,
+        description="Channels at full resolution; each pooling doubles them.",
+    )
     max_features: int | None = Field(
-        default=None, ge=1, description="Cap of the channels. Not set: nnU-Net's own, 512 in 2D and 320 in 3D."
+        default=None,
+        ge=1,
+        le=65536,
+        description="Cap of the channels. Not set: nnU-Net's own, 512 in 2D and 320 in 3D.",
     )
     convs_per_stage: int = Field(
-        default=2, ge=1, description="Convolutions of a stage of the plain U-Net, in the encoder and in the decoder."
+        default=2,
+        ge=1,
+        le=1024,
+        description="Convolutions of a stage of the plain U-Net, in the encoder and in the decoder.",
     )
     deep_supervision: bool = Field(default=True, description="Whether training sees the coarser outputs too.")
 

@@ -21,9 +21,24 @@ class NnUNetNativeOptions(Options):
     configuration: Literal["2d", "3d_fullres"] | None = Field(
         default=None, description="nnU-Net's configuration. Not set: `2d` for 2D protocols, `3d_fullres` for 3D ones."
     )
-    gpu_memory_gb: float = Field(default=8.0, ge=0.1, description="GPU memory the planner plans patch and batch for.")
-    batch_size: int | None = Field(default=None, ge=1, description="Patches per step. Not set: the planner's.")
-    base_features: int = Field(default=32, ge=1, description="Channels at full resolution; each pooling doubles them.")
+    gpu_memory_gb: float = Field(
+        default=8.0,
+        ge=0.1,
+        le=65536,
+        description="GPU memory the planner plans patch and batch for.",
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=65536,
+        description="Patches per step. Not set: the planner's.",
+    )
+    base_features: int = Field(
+        default=32,
+        ge=1,
+        le=65536,
+        description="Channels at full resolution; each pooling doubles them.",
+    )
 
 
 SEGMENTER = Segmenter(

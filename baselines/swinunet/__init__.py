@@ -14,14 +14,18 @@ from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "SwinUNetOptions"]
 
-Depth = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=1, le=1024)]
 
 
 class SwinUNetOptions(Options):
     """Options of Swin-Unet; the defaults are the released code's Swin-Tiny."""
 
     embed_dim: int = Field(
-        default=96, ge=2, multiple_of=2, description="Width of a token at 1/4 of the resolution; each level doubles it."
+        default=96,
+        ge=2,
+        le=65536,
+        multiple_of=2,
+        description="Width of a token at 1/4 of the resolution; each level doubles it.",
     )
     depths: tuple[Depth, Depth, Depth, Depth] = Field(
         default=(2, 2, 2, 2), description="Blocks at 1/4, 1/8, 1/16 and 1/32 of the resolution."
@@ -32,11 +36,12 @@ class SwinUNetOptions(Options):
         "ignores its own setting for the decoder, has it.",
     )
     heads: int = Field(
-        default=3, ge=1, description="Attention heads at 1/4 of the resolution; each level doubles them."
+        default=3, ge=1, le=1024, description="Attention heads at 1/4 of the resolution; each level doubles them."
     )
     window: int | None = Field(
         default=None,
         ge=2,
+        le=1024,
         description="Tokens a side of a window. Not set: along each axis the side nearest to the paper's 7 that tiles "
         "every level's grid (7 at 224, 8 at 64, 128 and 256). The bias tables depend on it.",
     )

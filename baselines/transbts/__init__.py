@@ -24,13 +24,14 @@ class TransBTSOptions(Options):
     width: int = Field(
         default=16,
         ge=NORM_GROUPS,
+        le=65536,
         multiple_of=NORM_GROUPS,
         description="Channels at full resolution; each of the three coarser levels doubles them.",
     )
-    hidden_size: int = Field(default=512, ge=1, description="Width of a token.")
-    mlp_dim: int = Field(default=4096, ge=1, description="Hidden width of a Transformer block's MLP.")
-    num_heads: int = Field(default=8, ge=1, description="Attention heads of a Transformer block.")
-    num_layers: int = Field(default=4, ge=1, description="Transformer blocks.")
+    hidden_size: int = Field(default=512, ge=1, le=65536, description="Width of a token.")
+    mlp_dim: int = Field(default=4096, ge=1, le=65536, description="Hidden width of a Transformer block's MLP.")
+    num_heads: int = Field(default=8, ge=1, le=1024, description="Attention heads of a Transformer block.")
+    num_layers: int = Field(default=4, ge=1, le=1024, description="Transformer blocks.")
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout of tokens, attention and MLPs.")
     stem_dropout_rate: float = Field(
         default=0.2, ge=0.0, lt=1.0, description="Share of the stem's channels that are dropped at a time."

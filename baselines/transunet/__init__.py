@@ -14,23 +14,27 @@ from harness.segmenters.contract import Options, Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "TransUNetOptions"]
 
-Depth = Annotated[int, Field(ge=1)]
-Width = Annotated[int, Field(ge=1)]
+Depth = Annotated[int, Field(ge=1, le=1024)]
+Width = Annotated[int, Field(ge=1, le=65536)]
 
 
 class TransUNetOptions(Options):
     """Options of TransUNet; the defaults are the released code's R50-ViT-B/16."""
 
     width: int = Field(
-        default=64, ge=32, multiple_of=32, description="Channels of the ResNet's stem; its stages have 4, 8, 16 times."
+        default=64,
+        ge=32,
+        le=65536,
+        multiple_of=32,
+        description="Channels of the ResNet's stem; its stages have 4, 8, 16 times.",
     )
     resnet_depths: tuple[Depth, Depth, Depth] = Field(
         default=(3, 4, 9), description="Bottlenecks at 1/4, 1/8 and 1/16 of the resolution."
     )
-    hidden_size: int = Field(default=768, ge=1, description="Width of a token.")
-    num_layers: int = Field(default=12, ge=1, description="Transformer blocks.")
-    num_heads: int = Field(default=12, ge=1, description="Attention heads of a Transformer block.")
-    mlp_dim: int = Field(default=3072, ge=1, description="Hidden width of a Transformer block's MLP.")
+    hidden_size: int = Field(default=768, ge=1, le=65536, description="Width of a token.")
+    num_layers: int = Field(default=12, ge=1, le=1024, description="Transformer blocks.")
+    num_heads: int = Field(default=12, ge=1, le=1024, description="Attention heads of a Transformer block.")
+    mlp_dim: int = Field(default=3072, ge=1, le=65536, description="Hidden width of a Transformer block's MLP.")
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0, description="Dropout of tokens and MLPs; attention has none.")
     decoder_channels: tuple[Width, Width, Width, Width, Width] = Field(
         default=(512, 256, 128, 64, 16), description="Channels of the decoder from 1/16 of the resolution to 1/1."

@@ -21,12 +21,13 @@ class UNETROptions(Options):
     feature_size: int = Field(
         default=16,
         ge=1,
+        le=65536,
         description="Channels of the decoder at full resolution; each coarser level doubles them. "
         "The official default is 16, the command in the official README uses 32.",
     )
-    hidden_size: int = Field(default=768, ge=1, description="Width of a token.")
-    mlp_dim: int = Field(default=3072, ge=1, description="Hidden width of a Transformer block's MLP.")
-    num_heads: int = Field(default=12, ge=1, description="Attention heads of a Transformer block.")
+    hidden_size: int = Field(default=768, ge=1, le=65536, description="Width of a token.")
+    mlp_dim: int = Field(default=3072, ge=1, le=65536, description="Hidden width of a Transformer block's MLP.")
+    num_heads: int = Field(default=12, ge=1, le=1024, description="Attention heads of a Transformer block.")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Dropout of tokens, attention and MLPs.")
     proj_type: Literal["conv", "perceptron"] = Field(
         default="conv",

@@ -4,11 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from harness.bounds import DISTINCT, ORDERED
 from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Interval = tuple[float, float]
-Millimetres = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(ge=0.001, le=1000)]
+_Factor = Annotated[float, Field(ge=0.1, le=10)]
+_Share = Annotated[float, Field(ge=0.01, le=1)]
+_Sigma = Annotated[float, Field(ge=0.01, le=100)]
+_Variance = Annotated[float, Field(ge=0, le=100)]
+_NotNegative = Annotated[float, Field(ge=0, le=100)]
+_Positive = Annotated[float, Field(gt=0, le=100)]
+#: A multiplier may be drawn near 0, but not always be 0: nothing would be left of the image.
+_Multipliers = Annotated[tuple[_NotNegative, _Positive], ORDERED]
+_Factors = Annotated[tuple[_Factor, _Factor], ORDERED]
+
+#: Axes of a patch, each once; the protocol says how many there are.
+Axes = Annotated[tuple[Annotated[int, Field(ge=0, le=2)], ...], DISTINCT]
 #: Along one axis: a voxel size, the median of the dataset's cases, or each case's own.
 AxisSpacing = Millimetres | Literal["median"] | None
 
@@ -63,13 +75,14 @@ class ModalityDropoutSettings(Settings):
 class SamplingSettings(Settings):
     """How batches are drawn."""
 
-    batch_size: int = Field(16, ge=1, description="Patches an optimiser step.")
+    batch_size: int = Field(16, ge=1, le=65536, description="Patches an optimiser step.")
     foreground: Probability = Field(
         1 / 3, description="Share of a batch that is forced to show foreground (nnU-Net: one third)."
     )
     workers: Annotated[int | None, CHANGES_NO_NUMBER] = Field(
         None,
         ge=0,
+        le=1024,
         description="Loader processes; default: none on a CPU, up to 8 on a GPU. Does not affect the numbers.",
     )
     foreground_by: Annotated[Literal["voxel", "slice"], Added("0.3", was="voxel")] = Field(
@@ -87,7 +100,7 @@ class AugmentationSettings(Settings):
 
     rotation_degrees: float = Field(0, ge=0, le=180, description="Rotation drawn from [-x, x].")
     p_rotation: Probability = 0
-    scale: Interval = Field((1, 1), description="Zoom interval.")
+    scale: _Factors = Field((1, 1), description="Zoom interval.")
     p_scale: Probability = 0
     scale_draw: Annotated[Literal["uniform", "halves"], Added("0.3", was="uniform")] = Field(
         "uniform",
@@ -100,23 +113,29 @@ class AugmentationSettings(Settings):
         description="Size of the region that is read, rotated and zoomed before the patch is cut from its centre, in "
         "patch sizes; above 1 it may reach beyond the image, as in nnU-Net v1.",
     )
-    noise_variance: Interval = Field((0, 0.1), description="Variance of additive Gaussian noise.")
+    noise_variance: Annotated[tuple[_Variance, _Variance], ORDERED] = Field(
+        (0, 0.1), description="Variance of additive Gaussian noise."
+    )
     p_noise: Probability = 0
-    blur_sigma: Interval = Field((0.5, 1), description="Gaussian blur, sigma in voxels.")
+    blur_sigma: Annotated[tuple[_Sigma, _Sigma], ORDERED] = Field(
+        (0.5, 1), description="Gaussian blur, sigma in voxels; less than a third of the patch."
+    )
     p_blur: Probability = 0
     blur_axes: Annotated[Literal["each", "together"], Added("0.3", was="each")] = Field(
         "each", description="Whether each axis draws a sigma of its own, or all have one (nnU-Net v1)."
     )
-    brightness: Interval = Field((0.75, 1.25), description="Multiplier.")
+    brightness: _Multipliers = Field((0.75, 1.25), description="Multiplier.")
     p_brightness: Probability = 0
-    contrast: Interval = Field((0.75, 1.25), description="Contrast factor.")
+    contrast: _Multipliers = Field((0.75, 1.25), description="Contrast factor.")
     p_contrast: Probability = 0
-    low_resolution: Interval = Field((0.5, 1), description="Zoom of simulated low resolution.")
+    low_resolution: Annotated[tuple[_Share, _Share], ORDERED] = Field(
+        (0.5, 1), description="Zoom of simulated low resolution; at least one voxel of the patch is left."
+    )
     p_low_resolution: Probability = 0
-    gamma: Interval = Field((0.7, 1.5), description="Gamma interval.")
+    gamma: _Factors = Field((0.7, 1.5), description="Gamma interval.")
     p_gamma: Probability = 0
     p_gamma_inverted: Probability = 0
-    mirror_axes: tuple[int, ...] = Field((), description="Spatial axes that may be flipped, 0-based.")
+    mirror_axes: Axes = Field((), description="Spatial axes that may be flipped, 0-based.")
     mask_outside: Annotated[bool, Added("0.3", was=False)] = Field(
         False,
         description="Set what lies outside the body to 0 again after all other transforms, in modalities whose "

@@ -1,5 +1,6 @@
-"""YAML that remembers its lines, so that every refusal names one."""
+"""Documents that remember where each of their keys stands, so that every refusal names a file and a line."""
 
+import difflib
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,49 +8,73 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import HarnessError, StudyError, did_you_mean
+from harness.bounds import bounds_at
+from harness.errors import HarnessError, StudyError, did_you_mean, shorten
+from harness.yaml_text import Key, parse
 
-Key = tuple[str | int, ...]
-
-#: Tag of the key `<<`, which takes over the keys of another mapping.
-_MERGE = "tag:yaml.org,2002:merge"
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML mapping.
+    """A mapping from one file, or laid together from several.
 
     Attributes:
         values: The content.
-        lines: Line (1-based) of every key and list item, by its path.
-        source: File name, for messages.
+        places: Where every key and list item stands, as ``file:line``, by its path.
+        source: File name, for messages about what has no place.
     """
 
     values: dict[str, Any]
-    lines: Mapping[Key, int]
+    places: Mapping[Key, str]
     source: str
 
     def at(self, path: Key) -> str:
-        """Returns ``file:line`` of ``path`` or of its nearest parent that has a line."""
+        """Returns ``file:line`` of ``path`` or of its nearest parent that has a place."""
         for length in range(len(path), 0, -1):
-            if (line := self.lines.get(path[:length])) is not None:
-                return f"{self.source}:{line}"
+            if (place := self.places.get(path[:length])) is not None:
+                return place
         return self.source
 
     def error(self, path: Key, message: str, hint: str = "") -> StudyError:
         """Returns an error that points at ``path``."""
         return StudyError(f"{self.at(path)}: {message}", hint=hint)
 
+    def section(self, path: Key) -> "Document":
+        """Returns what stands under a path; empty where that is no mapping."""
+        values: Any = self.values
+        for part in path:
+            try:
+                values = values[part]
+            except (KeyError, IndexError, TypeError):
+                values = None
+        places = {key[len(path) :]: place for key, place in self.places.items() if key[: len(path)] == path}
+        return Document(dict(values) if isinstance(values, Mapping) else {}, places, self.at(path))
+
+    def over(self, base: "Document") -> "Document":
+        """Returns this document laid on another one: mappings are merged, everything else is replaced."""
+        replaced = set(_leaves(self.values))
+        kept = {
+            path: place
+            for path, place in base.places.items()
+            if not any(path[:length] in replaced for length in range(1, len(path) + 1))
+        }
+        return Document(merge(base.values, self.values), kept | dict(self.places), self.source or base.source)
+
+    def without(self, *keys: str) -> "Document":
+        """Returns the document without some of its keys."""
+        return Document({key: value for key, value in self.values.items() if key not in keys}, self.places, self.source)
+
     @contextmanager
     def naming_line(self, path: Key) -> Iterator[None]:
-        """Puts the line of ``path`` before every error of the harness that is raised within."""
+        """Puts the line of ``path`` before every error of the harness that is raised within and names none here."""
         try:
             yield
         except HarnessError as error:
+            if error.message.startswith(f"{self.source}:"):
+                raise
             kind = StudyError if type(error) is HarnessError else type(error)
             raise kind(f"{self.at(path)}: {error.message}", hint=error.hint) from error
 
@@ -67,14 +92,10 @@ def read_document(path: Path) -> Document:
         raise StudyError(f"There is no file {path}.", hint=near) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} cannot be read: {error}") from error
-    lines: dict[Key, int] = {}
-    try:
-        values = _parse(text, lines, path.name)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from error
+    values, lines = parse(text, path.name)
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold a mapping (key: value), not {type(values).__name__}.")
-    return Document(values, lines, path.name)
+    return Document(values, {key: f"{path.name}:{line}" for key, line in lines.items()}, path.name)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +108,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate(model: type[Model], document: Document) -> Model:
-    """Validates a document; the first problem becomes an error with line and nearest valid name.
+    """Validates a document; the first problem becomes an error with line, allowed range or nearest valid name.
 
     Raises:
         StudyError: A key is unknown or missing, or a value is refused.
@@ -96,55 +117,49 @@ def validate(model: type[Model], document: Document) -> Model:
         return model.model_validate(document.values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = tuple(first["loc"])
-        name = ".".join(str(part) for part in path)
-        if first["type"] == "extra_forbidden":
+        kind, path = first["type"], _path_in(document.values, first["loc"])
+        if kind == "extra_forbidden":
             known = _fields_at(model, path[:-1])
             raise document.error(path, f"unknown key '{path[-1]}'.", did_you_mean(str(path[-1]), known)) from error
-        if first["type"] == "missing":
-            raise document.error(path, f"'{name}' is missing.") from error
-        given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+        name = ".".join(str(part) for part in path)
+        if kind == "missing":
+            path = (*path, str(first["loc"][-1]))
+            raise _missing(model, document, path) from error
+        given = f" (given: {shorten(repr(first['input']), 200)})" if not isinstance(first["input"], dict) else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise document.error(path, f"'{name}': {message}{given}.") from error
+        bounds = bounds_at(model, first["loc"])
+        hint = f"Allowed: {bounds}." if bounds is not None else "Put text in quotes." if kind == "string_type" else ""
+        raise document.error(path, f"'{name}': {message}{given}.", hint) from error
 
 
-def _parse(text: str, lines: dict[Key, int], source: str) -> Any:
-    """Returns the values and fills in their lines; parsed once, by the safe loader's form in C."""
-    loader = yaml.CSafeLoader(text) if yaml.__with_libyaml__ else yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        _collect(node, (), lines, source)  # first: what `<<` merges in looks like the mapping's own keys afterwards
-        return loader.construct_document(node) if node is not None else None
-    finally:
-        loader.dispose()
+def _missing(model: type[BaseModel], document: Document, path: Key) -> StudyError:
+    """Returns the error of a required key; one that stands there under a similar name is pointed at."""
+    above = document.section(path[:-1]).values
+    unknown = [key for key in map(str, above) if key not in _fields_at(model, path[:-1])]
+    near = difflib.get_close_matches(str(path[-1]), unknown, n=1, cutoff=0.5)
+    where = (*path[:-1], near[0]) if near else path
+    hint = f"Did you mean '{path[-1]}' by '{near[0]}'?" if near else ""
+    return document.error(where, f"'{'.'.join(map(str, path))}' is missing.", hint)
 
 
-def _collect(node: yaml.Node | None, path: Key, lines: dict[Key, int], source: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        merged = [value for key, value in node.value if key.tag == _MERGE]
-        for key_node, value_node in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key = (*path, str(key_node.value))
-            line = key_node.start_mark.line + 1
-            if key in lines:
-                raise StudyError(f"{source}:{line}: key '{key_node.value}' stands twice (first in line {lines[key]}).")
-            lines[key] = line
-            _collect(value_node, key, lines, source)
-        for value_node in merged:
-            _collect_merged(value_node, path, lines, source)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[(*path, index)] = item.start_mark.line + 1
-            _collect(item, (*path, index), lines, source)
+def _path_in(values: Any, location: Key) -> Key:
+    """Returns the part of a location that is in the values: pydantic also names the kinds of a union."""
+    path: Key = ()
+    for part in location:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path = (*path, part)
+    return path
 
 
-def _collect_merged(node: yaml.Node, path: Key, lines: dict[Key, int], source: str) -> None:
-    """Collects what `<<` names: a mapping, or several, of which the first that has a key wins."""
-    for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-        below: dict[Key, int] = {}
-        _collect(one, path, below, source)
-        lines.update({key: line for key, line in below.items() if key not in lines})
+def _leaves(values: Mapping[str, Any], above: Key = ()) -> Iterator[Key]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key)
 
 
 def _fields_at(model: type[BaseModel], path: Key) -> list[str]:

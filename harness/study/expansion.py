@@ -17,11 +17,15 @@ from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
 from harness.segmenters import Task
 from harness.study.cell import NO_LEADING, CellSpec
-from harness.study.document import Document, Key, merge, read_document, validate
+from harness.study.document import Document, read_document, validate
 from harness.study.packages import numeric_packages
 from harness.study.protocol import Protocol, ProtocolRequest, resolve_protocol
 from harness.study.schema import DatasetEntry, Study
 from harness.study.variants import Variant, find_variants
+from harness.yaml_text import Key
+
+#: Combinations that one study may have.
+MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ def expand_study(
     """
     study = validate(Study, document)
     with document.naming_line(("protocol",)):
-        request = resolve_protocol(study.protocol, beside)
+        request = resolve_protocol(study.protocol, beside, document.section(("protocol",)))
     variants = find_variants(study, document, _ways(study, document, request, beside), beside)
+    _check_size(study, document, len(variants))
     found: dict[tuple[str, str], StudyCell] = {}
     total = 0
     own_folders: dict[str, Path] = {}
@@ -133,6 +138,15 @@ def expand_study(
     return LoadedStudy(study, profile, request.common, variants, tuple(found.values()), total - len(found))
 
 
+def _check_size(study: Study, document: Document, variants: int) -> None:
+    """Refuses a matrix that no run would ever come to the end of, before it is written out."""
+    matrix = study.matrix
+    total = variants * len(matrix.dataset) * len(matrix.leading) * len(matrix.fold) * len(matrix.seed)
+    if total > MOST_CELLS:
+        message = f"the matrix has {total:,} combinations; at most {MOST_CELLS:,} are allowed."
+        raise document.error(("matrix",), message, "Make several studies of it.")
+
+
 def _with_profile(document: Document, profile: str | None) -> Document:
     if profile is None:
         return document
@@ -146,18 +160,21 @@ def _with_profile(document: Document, profile: str | None) -> Document:
     if "name" in changes or "profiles" in changes:
         raise document.error(("profiles", profile), "a profile cannot change 'name' or 'profiles'.")
     prefix: Key = ("profiles", profile)
-    moved = {path[2:]: line for path, line in document.lines.items() if path[:2] == prefix and len(path) > 2}
-    return Document(merge(document.values, changes), {**document.lines, **moved}, document.source)
+    section = document.section(prefix)
+    return Document(section.values, section.places, document.source).over(document)
 
 
 def _ways(study: Study, document: Document, request: ProtocolRequest, beside: Path) -> dict[str, ProtocolRequest]:
     """Returns the ways of training: what labels say of each, to its protocol."""
     base = {"base": study.protocol} if isinstance(study.protocol, str) else study.protocol
+    shared = Document(base, document.section(("protocol",)).places, document.at(("protocol",)))
     name = base.get("name", base.get("base", "custom"))
     ways = {}
-    for words, changes in study.matrix.protocol.items():
-        with document.naming_line(("matrix", "protocol", words)):
-            ways[words] = resolve_protocol(merge(merge(base, changes), {"name": f"{name}, {words}"}), beside)
+    for words in study.matrix.protocol:
+        path: Key = ("matrix", "protocol", words)
+        with document.naming_line(path):
+            way = Document({"name": f"{name}, {words}"}, {}, "").over(document.section(path).over(shared))
+            ways[words] = resolve_protocol(way.values, beside, way)
     return ways or {"": request}
 
 

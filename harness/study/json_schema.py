@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.evaluation import Metric, builtin_metrics
+from harness.study.protocol import Protocol
 from harness.study.schema import DatasetEntry, ModelEntry, Study
 
 PATH = Path(__file__).parent / "study.schema.json"
@@ -16,7 +17,8 @@ PATH = Path(__file__).parent / "study.schema.json"
 def study_json_schema() -> dict[str, Any]:
     """Returns the schema; a dataset or model may also be written as its bare name.
 
-    It completes the metrics that ship with the harness, and allows those of other packages.
+    It completes the metrics that ship with the harness, and allows those of other packages; and it knows the keys of a
+    protocol with their bounds, all of which may be left out where a protocol builds on another.
     """
     schema = Study.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -24,9 +26,21 @@ def study_json_schema() -> dict[str, Any]:
     matrix = schema["$defs"]["Matrix"]["properties"]
     for key, entry in (("dataset", DatasetEntry), ("model", ModelEntry)):
         matrix[key]["items"] = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{entry.__name__}"}]}
+    for axis in matrix.values():  # one name or number may stand for itself
+        if axis["type"] == "array":
+            several = {key: axis.pop(key) for key in ("type", "items", "minItems")}
+            axis["anyOf"] = [one for one in several["items"].get("anyOf", [several["items"]]) if "$ref" not in one]
+            axis["anyOf"].append(several)
     ours = [metric.name for metric in vars(builtin_metrics).values() if isinstance(metric, Metric)]
     names = {"anyOf": [{"enum": ours}, {"type": "string"}]}
     schema["$defs"]["ReportSettings"]["properties"]["metrics"]["items"] = names
+    keys = Protocol.model_json_schema(ref_template="#/$defs/{model}")
+    schema["$defs"] |= keys.pop("$defs")
+    base = {"description": "Name of the protocol it builds on.", "type": "string"}
+    schema["$defs"]["Protocol"] = {**keys, "properties": {"base": base, **keys["properties"]}, "required": []}
+    reference = {"$ref": "#/$defs/Protocol"}
+    schema["properties"]["protocol"]["anyOf"] = [{"type": "string"}, reference]
+    schema["$defs"]["Matrix"]["properties"]["protocol"]["additionalProperties"] = reference
     return schema
 
 

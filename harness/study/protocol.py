@@ -8,15 +8,16 @@ wrote says under ``per_model`` what differs for each network on each dataset, an
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from harness.bounds import refuse
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
 from harness.errors import StudyError, did_you_mean
 from harness.inference.settings import InferenceSettings
 from harness.settings import CHANGES_NO_NUMBER, Settings
-from harness.study.document import Document, merge, read_document, validate
+from harness.study.document import Document, read_document, validate
 from harness.training.settings import TrainingSettings
 
 #: The protocol under which every network is trained by its authors' own recipe.
@@ -32,12 +33,30 @@ class Protocol(Settings):
     name: Annotated[str, CHANGES_NO_NUMBER]
     description: Annotated[str, CHANGES_NO_NUMBER] = ""
     source: Annotated[str, CHANGES_NO_NUMBER] = Field("", description="Where the settings come from.")
-    patch_size: tuple[int, ...] = Field((128, 128), min_length=2, max_length=3, description="Two numbers: slices.")
+    patch_size: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (128, 128), min_length=2, max_length=3, description="Two numbers: slices."
+    )
     preparation: PreparationSettings = PreparationSettings()
     sampling: SamplingSettings = SamplingSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    @model_validator(mode="after")
+    def _fits_the_patch(self) -> Self:
+        """Refuses what does not fit the patch: axes it does not have, blur and zoom that leave nothing of it."""
+        dimensions, side, augmentation = len(self.patch_size), min(self.patch_size), self.augmentation
+        for group, axes in (("augmentation", augmentation.mirror_axes), ("inference", self.inference.mirror_axes)):
+            if any(axis >= dimensions for axis in axes):
+                message = f"a patch of {dimensions} dimensions has the axes 0 to {dimensions - 1}"
+                raise refuse(type(self), (group, "mirror_axes"), message, list(axes))
+        if augmentation.p_blur and (reach := 3 * augmentation.blur_sigma[1] + 1) >= side:
+            message = f"the blur reaches {reach:g} voxels, and the patch has {side} along its shortest side"
+            raise refuse(type(self), ("augmentation", "blur_sigma"), message, list(augmentation.blur_sigma))
+        if augmentation.p_low_resolution and augmentation.low_resolution[0] * side < 1:
+            message = f"a zoom of {augmentation.low_resolution[0]:g} leaves no voxel of {side}"
+            raise refuse(type(self), ("augmentation", "low_resolution"), message, list(augmentation.low_resolution))
+        return self
 
 
 @dataclass(frozen=True)
@@ -46,15 +65,15 @@ class ProtocolRequest:
 
     Attributes:
         base: Name of the protocol it builds on; empty for none.
-        values: What that protocol's file and those it builds on say.
+        file: What that protocol's file and those it builds on say.
         changes: What the study changes.
         common: The protocol of every network that has none of its own.
         beside: Folder of the study file; its ``protocols/`` is searched first.
     """
 
     base: str
-    values: Mapping[str, Any]
-    changes: Mapping[str, Any]
+    file: Document
+    changes: Document
     common: Protocol
     beside: Path | None
 
@@ -74,25 +93,26 @@ class ProtocolRequest:
             StudyError: A value is refused, or ``per_model`` is no mapping of models to datasets to values.
         """
         if self.base == NATIVE:
-            paper = _read_resolved("paper", self.beside).values
-            words = {"name": NATIVE, "description": "", "source": ""}
-            return {"": _validate(merge(merge({**paper, **words}, recipe), self.changes))}
-        if (tuned := self.values.get(_PER_MODEL)) is None:
+            words = Document({"name": NATIVE, "description": "", "source": ""}, {}, "")
+            own = Document(dict(recipe), {}, f"native recipe of {model}")
+            paper = _read_resolved("paper", self.beside)
+            return {"": validate(Protocol, self.changes.over(own.over(words.over(paper))))}
+        if (tuned := self.file.values.get(_PER_MODEL)) is None:
             return {"": self.common}
-        own = tuned.get(model, {}) if isinstance(tuned, dict) else None
-        if not isinstance(own, dict) or not all(isinstance(one, dict) for one in own.values()):
+        found = tuned.get(model, {}) if isinstance(tuned, dict) else None
+        if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
             raise StudyError(
                 f"Protocol '{self.base}': '{_PER_MODEL}' must say which values each dataset has for each model.",
                 hint="Write the file with `harness tune`.",
             )
-        changes = dict(self.changes)
-        title = f"{changes.pop('name', self.base)}{' (modified)' if changes else ''}"
-        facts = self.values.get(_TUNING, {})
+        changes = self.changes.without("name")
+        title = f"{self.changes.values.get('name', self.base)}{' (modified)' if changes.values else ''}"
+        facts = self.file.values.get(_TUNING, {})
         trials = facts.get("trials", "?") if isinstance(facts, dict) else "?"
-        names = dict.fromkeys(own, f"{title}, tuned by {trials} trials") | {"": f"{title}, not tuned"}
-        shared = _common(self.values)
+        names = dict.fromkeys(found, f"{title}, tuned by {trials} trials") | {"": f"{title}, not tuned"}
+        shared = _common(self.file)
         return {
-            dataset: _validate({**merge(merge(shared, own.get(dataset, {})), changes), "name": name}, self.base)
+            dataset: _named(name, changes.over(self.file.section((_PER_MODEL, model, dataset)).over(shared)))
             for dataset, name in names.items()
         }
 
@@ -102,25 +122,30 @@ def protocol_names(beside: Path | None = None) -> list[str]:
     return sorted({path.stem for folder in _folders(beside) for path in folder.glob("*.yaml")})
 
 
-def resolve_protocol(request: str | dict[str, Any], beside: Path | None = None) -> ProtocolRequest:
+def resolve_protocol(
+    request: str | dict[str, Any], beside: Path | None = None, written: Document | None = None
+) -> ProtocolRequest:
     """Reads and validates what a study says under ``protocol``.
 
     Args:
         request: A name, or a mapping with ``base`` and what differs.
         beside: Folder of the study file; its ``protocols/`` is searched first.
+        written: The mapping with the places of its keys, for messages.
 
     Raises:
         StudyError: The name is unknown, a base refers to itself, or a value is refused.
     """
-    changes = dict(request) if isinstance(request, dict) else {"base": request}
-    base = changes.pop("base", None)
+    given = dict(request) if isinstance(request, dict) else {"base": request}
+    base = given.pop("base", None)
+    places, source = (written.places, written.source) if written is not None else ({}, "protocol")
+    changes = Document(given, places, source)
     file = Document({}, {}, "") if base is None else _read_resolved(str(base), beside)
-    values = _common(merge(file.values, changes))
-    if changes or base is None:
-        common = _validate({"name": f"{base or 'custom'} (modified)", **values})
+    changed = _common(changes.over(file))
+    if given or base is None:
+        common = validate(Protocol, changed.over(Document({"name": f"{base or 'custom'} (modified)"}, {}, "")))
     else:
-        common = validate(Protocol, Document({**values, "name": str(base)}, file.lines, file.source))
-    return ProtocolRequest(str(base or ""), file.values, changes, common, beside)
+        common = _named(str(base), changed)
+    return ProtocolRequest(str(base or ""), file, changes, common, beside)
 
 
 def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> Protocol:
@@ -141,8 +166,8 @@ def is_native(request: str | dict[str, Any]) -> bool:
     return (request.get("base") if isinstance(request, dict) else request) == NATIVE
 
 
-def _validate(values: dict[str, Any], source: str = "protocol") -> Protocol:
-    return validate(Protocol, Document(values, {}, source))
+def _named(name: str, document: Document) -> Protocol:
+    return validate(Protocol, Document({"name": name}, {}, document.source).over(document))
 
 
 def _read_resolved(name: str, beside: Path | None, seen: tuple[str, ...] = ()) -> Document:
@@ -150,16 +175,14 @@ def _read_resolved(name: str, beside: Path | None, seen: tuple[str, ...] = ()) -
     if name in seen:
         raise StudyError(f"Protocol '{seen[0]}' builds on itself through {' -> '.join([*seen, name])}.")
     document = _read(name, beside)
-    values = dict(document.values)
-    base = values.pop("base", None)
-    if base is not None:
-        values = merge(_read_resolved(str(base), beside, (*seen, name)).values, values)
-    return Document(values, document.lines, document.source)
+    base = document.values.get("base")
+    own = document.without("base")
+    return own if base is None else own.over(_read_resolved(str(base), beside, (*seen, name)))
 
 
-def _common(values: Mapping[str, Any]) -> dict[str, Any]:
+def _common(document: Document) -> Document:
     """Returns what a protocol says for all networks."""
-    return {key: value for key, value in values.items() if key not in {_PER_MODEL, _TUNING}}
+    return document.without(_PER_MODEL, _TUNING)
 
 
 def _read(name: str, beside: Path | None) -> Document:

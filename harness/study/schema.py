@@ -29,6 +29,23 @@ def _name_only(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _one_or_several(value: object) -> object:
+    """Returns a list also where one name or number stands for itself: ``leading: all``."""
+    return [value] if isinstance(value, str | int) else value
+
+
+def _can_be_shown(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a label cannot be blank")
+    if not text.isprintable():
+        raise ValueError("a label cannot hold line breaks or control characters")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_can_be_shown)]
+_SEVERAL = BeforeValidator(_one_or_several)
+
+
 class DatasetEntry(Settings):
     """A registered dataset, and where its folder is if that is not the usual place; or a folder of the user's own."""
 
@@ -80,7 +97,7 @@ class ModelEntry(Settings):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
-    label: str | None = Field(None, description="What tables call this variant; default: the title and its options.")
+    label: Label | None = Field(None, description="What tables call this variant; default: the title and its options.")
     preset: str | None = Field(None, description="A named set of options of the segmenter.")
     weights: Path | None = Field(
         None,
@@ -98,8 +115,10 @@ class ModelEntry(Settings):
         return {"preset": self.preset, **given} if self.preset is not None else given
 
 
-Datasets = Annotated[list[Annotated[DatasetEntry, BeforeValidator(_name_only)]], Field(min_length=1)]
-Models = Annotated[list[Annotated[ModelEntry, BeforeValidator(_name_only)]], Field(min_length=1)]
+_Fold = Annotated[int, Field(ge=0, le=10_000)]
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Datasets = Annotated[list[Annotated[DatasetEntry, BeforeValidator(_name_only)]], _SEVERAL, Field(min_length=1)]
+Models = Annotated[list[Annotated[ModelEntry, BeforeValidator(_name_only)]], _SEVERAL, Field(min_length=1)]
 
 
 class Matrix(Settings):
@@ -107,19 +126,17 @@ class Matrix(Settings):
 
     dataset: Datasets
     model: Models
-    leading: Annotated[list[str], Field(min_length=1)] = Field(
+    leading: Annotated[list[str], _SEVERAL, Field(min_length=1)] = Field(
         ["default"],
         description="Modality names, 'default' (the dataset's), 'all' (each in turn) or 'none' (no discrimination).",
     )
-    protocol: dict[str, dict[str, Any]] = Field(
+    protocol: dict[Label, dict[str, Any]] = Field(
         default_factory=dict,
         description="Words to what differs from the study's protocol: every model is trained in each of these ways, "
         "and its label says which. Default: one way, the protocol's.",
     )
-    fold: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field([0], description="Fold indices.")
-    seed: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = Field(
-        [0], description="Training seeds."
-    )
+    fold: Annotated[list[_Fold], _SEVERAL, Field(min_length=1)] = Field([0], description="Fold indices.")
+    seed: Annotated[list[_Seed], _SEVERAL, Field(min_length=1)] = Field([0], description="Training seeds.")
 
 
 class ReportSettings(Settings):

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from harness.settings import Settings
 
-Bounds = tuple[float, float]
+#: Values of any key of a protocol; the protocol has the bounds of each.
+_Value = Annotated[float, Field(ge=-1e12, le=1e12)]
+Bounds = tuple[_Value, _Value]
 
 
 class Range(Settings):
@@ -18,7 +20,7 @@ class Range(Settings):
     factor: Bounds | None = Field(None, description="Smallest and largest factor on the protocol's own value.")
     choices: Annotated[list[Any], Field(min_length=2)] | None = Field(None, description="The values themselves.")
     log: bool = Field(False, description="Draw the logarithm uniformly.")
-    most: float | None = Field(None, description="Largest value after a factor, e.g. 1 for probabilities.")
+    most: _Value | None = Field(None, description="Largest value after a factor, e.g. 1 for probabilities.")
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Range:
@@ -47,15 +49,17 @@ def _default_space() -> dict[str, Range]:
 class TuningSettings(Settings):
     """The search for a protocol of each network on each dataset: the same for all of them."""
 
-    trials: int = Field(20, ge=1, description="Trainings for each network on each dataset; the first is the protocol.")
-    epochs: int | None = Field(None, ge=1, description="Epochs of a trial; default: the protocol's.")
+    trials: int = Field(
+        20, ge=1, le=100_000, description="Trainings for each network on each dataset; the first is the protocol."
+    )
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Epochs of a trial; default: the protocol's.")
     validate_every: int | None = Field(
-        None, ge=1, description="Epochs between validations of a trial; default: a tenth of its epochs."
+        None, ge=1, le=1_000_000, description="Epochs between validations of a trial; default: a tenth of its epochs."
     )
     pruner: Literal["median", "halving", "none"] = Field(
         "median", description="Which trials end early: worse than the median so far, successive halving, or none."
     )
-    warmup_epochs: int = Field(0, ge=0, description="Epochs before a trial may end early (median).")
+    warmup_epochs: int = Field(0, ge=0, le=1_000_000, description="Epochs before a trial may end early (median).")
     seed: int = Field(0, ge=0, lt=2**32, description="Of the search.")
     space: Annotated[dict[str, Range], Field(min_length=1)] = Field(
         default_factory=_default_space,

@@ -1,6 +1,7 @@
 """The variants of a study: networks with their switches set, and how each is trained."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from harness.segmenters import SEGMENTERS, Segmenter
 from harness.study.document import Document
 from harness.study.protocol import Protocol, ProtocolRequest
 from harness.study.schema import ModelEntry, Study
+
+#: Combinations of options that one sweep may have.
+MOST_VARIANTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def _variants_of(
         raise StudyError(f"there are no weights at {weights}.", hint=hint)
     weights_hash = hash_of_file(weights) if weights is not None else ""
     protocols = request.for_network(segmenter.name, segmenter.native_recipe)
+    if (count := math.prod(map(len, entry.sweep.values()))) > MOST_VARIANTS:
+        raise StudyError(f"the sweep has {count:,} combinations; at most {MOST_VARIANTS:,} are allowed.")
     for values in itertools.product(*entry.sweep.values()):
         chosen = dict(zip(entry.sweep, values, strict=True))
         parsed = segmenter.parse_options({**shared, **entry.options, **chosen})

@@ -49,8 +49,9 @@ def study_file() -> str:
         "TuningSettings": "`tuning`",
         "Range": "A range in `tuning.space`",
     }
-    for name, part in schema["$defs"].items():
-        parts += [f"## {titles.get(name, name)}", part.get("description", "").replace("``", "`"), _table(part)]
+    for name, title in titles.items():  # the settings of a protocol have a page of their own
+        part = schema["$defs"][name]
+        parts += [f"## {title}", part.get("description", "").replace("``", "`"), _table(part)]
     return "\n\n".join(parts) + "\n"
 
 

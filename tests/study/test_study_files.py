@@ -220,7 +220,7 @@ def test_a_value_tuned_for_a_network_is_refused_with_the_networks_line(study, pr
     (project / "protocols").mkdir()
     per_model = "per_model: {toy: {cortex: {training: {optimiser: {lr: -1}}}}}"
     (project / "protocols" / "tuned.yaml").write_text(f"base: demo\n{per_model}\n")
-    with pytest.raises(StudyError, match=r"study\.yaml:7: tuned: 'training\.optimiser\.lr'"):
+    with pytest.raises(StudyError, match=r"study\.yaml:7: tuned\.yaml:2: 'training\.optimiser\.lr'"):
         load_study(study(GOOD.replace("protocol: demo", "protocol: tuned")))
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
-from annotated_types import Ge
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from harness.bounds import bounds_of
 from harness.cli.shared.formatting import parse_duration
 from harness.errors import HarnessError
 from harness.execution.engines import ENGINES, EngineContext, EngineKind, EngineSettings
@@ -178,12 +178,10 @@ def _options(without: Collection[str]) -> Iterator[inspect.Parameter]:
 
 
 def _option(key: str, field: FieldInfo) -> Any:
-
     flag = next((one for one in field.metadata if isinstance(one, Flag)), Flag())
-    lowest: Ge | None = next((one for one in field.metadata if isinstance(one, Ge)), None)
+    bounds = bounds_of(field.metadata)
     names = [_flag(key), *([flag.short] if flag.short else [])]
-    bound: Any = lowest.ge if lowest else None
-    return typer.Option(*names, metavar=flag.metavar, min=bound, help=field.description)
+    return typer.Option(*names, metavar=flag.metavar, min=bounds.low, max=bounds.high, help=field.description)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

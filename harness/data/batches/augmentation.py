@@ -151,5 +151,8 @@ def _gamma(settings: AugmentationSettings, invert: int) -> GammaTransform:
 
 
 def _within(interval: tuple[float, float]) -> RandomScalar:
-    """nnU-Net draws below and above 1 equally often; BGContrast does that for an interval around 1."""
-    return BGContrast(interval)
+    """nnU-Net draws below and above 1 equally often; BGContrast does that for an interval around 1.
+
+    Of one that ends below 1 it would draw half of the values between its end and 1, so that one is drawn evenly.
+    """
+    return interval if interval[1] < 1 else BGContrast(interval)

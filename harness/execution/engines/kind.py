@@ -31,14 +31,20 @@ class Flag:
 
 
 Workers = Annotated[
-    int | None, Flag("-w"), Field(ge=1, description="Cells that run at a time; default: one per GPU, or one per core.")
+    int | None,
+    Flag("-w"),
+    Field(ge=1, le=65536, description="Cells that run at a time; default: one per GPU, or one per core."),
 ]
 Threads = Annotated[
     int | None,
-    Field(ge=1, description="CPU threads per cell; default: one on a CPU, an equal share of the cores beside GPUs."),
+    Field(
+        ge=1,
+        le=65536,
+        description="CPU threads per cell; default: one on a CPU, an equal share of the cores beside GPUs.",
+    ),
 ]
 Cpu = Annotated[bool, Field(description="Use no GPU.")]
-GpusPerCell = Annotated[int, Field(ge=1, description="GPUs that train one cell together.")]
+GpusPerCell = Annotated[int, Field(ge=1, le=1024, description="GPUs that train one cell together.")]
 
 
 class EngineSettings(Settings):

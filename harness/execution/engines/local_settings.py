@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -30,8 +31,9 @@ class LocalSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _check(self) -> LocalSettings:
-        if self.cells_per_gpu != "auto" and (not self.cells_per_gpu.isdecimal() or int(self.cells_per_gpu) < 1):
-            raise HarnessError(f"--cells-per-gpu {self.cells_per_gpu}: neither a number nor auto.", hint="Try auto.")
+        if re.fullmatch(r"auto|[1-9]\d{0,3}", self.cells_per_gpu, re.ASCII) is None:
+            text = f"--cells-per-gpu {self.cells_per_gpu}: neither a number nor auto."
+            raise HarnessError(text, hint="Give auto, or 1 to 9999.")
         if self.cells_sharing != 1 and (self.gpus_per_cell > 1 or self.workers is not None):
             other = "--gpus-per-cell" if self.gpus_per_cell > 1 else "--workers"
             raise HarnessError(f"--cells-per-gpu and {other} contradict each other.", hint="Give one of them.")

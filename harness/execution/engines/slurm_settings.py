@@ -14,25 +14,32 @@ from harness.errors import HarnessError, did_you_mean
 from harness.execution.engines.kind import EngineKind, EngineSettings, Flag, Threads
 from harness.settings import Settings, parse_key_values
 
+_Number = Annotated[int, Field(ge=-(10**12), le=10**12)]
+
 
 class SlurmResources(Settings):
     """Resources of one cell, which is one task of a job array."""
 
     time: int = Field(
-        1440, ge=1, description="Minutes, or HH:MM:SS or D-HH:MM:SS, as sbatch reads it; then it is requeued."
+        1440,
+        ge=1,
+        le=10_000_000,
+        description="Minutes, or HH:MM:SS or D-HH:MM:SS, as sbatch reads it; then it is requeued.",
     )
-    gpus: int = Field(1, ge=0, description="GPUs a task.")
-    cpus: int = Field(8, ge=1, description="CPU cores a task.")
-    memory_gb: float = Field(32, gt=0, description="Memory a task.")
+    gpus: int = Field(1, ge=0, le=1024, description="GPUs a task.")
+    cpus: int = Field(8, ge=1, le=65536, description="CPU cores a task.")
+    memory_gb: float = Field(32, gt=0, le=1e6, description="Memory a task.")
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    parallel: int = Field(64, ge=1, description="Tasks of an array that run at a time.")
-    requeues: int = Field(20, ge=0, description="How often a cell that reached its time limit goes on.")
-    signal_seconds: int = Field(300, ge=30, description="Time before the limit at which the checkpoint is written.")
+    parallel: int = Field(64, ge=1, le=100_000, description="Tasks of an array that run at a time.")
+    requeues: int = Field(20, ge=0, le=100_000, description="How often a cell that reached its time limit goes on.")
+    signal_seconds: int = Field(
+        300, ge=30, le=86_400, description="Time before the limit at which the checkpoint is written."
+    )
     setup: tuple[str, ...] = Field((), description="Shell lines before the cell starts, e.g. module load cuda.")
-    sbatch: dict[str, str | int | bool] = Field({}, description="Any other options of sbatch.")
+    sbatch: dict[str, str | _Number | bool] = Field({}, description="Any other options of sbatch.")
     cluster: Literal["slurm", "local", "debug"] = Field(
         "slurm", description="submitit's executor; others are for tests."
     )
