@@ -84,5 +84,4 @@ def _best_of(order: Sequence[str], stage: Scores, methods: Sequence[str], draws:
 def _shares(count: int, resamples: int, random: np.random.Generator) -> NDArray[np.float64]:
     """Resamples x units, rows that sum to 1."""
     drawn = max(1, count - 1)
-    shares: NDArray[np.float64] = random.multinomial(drawn, np.full(count, 1 / count), size=resamples) / drawn
-    return shares
+    return random.multinomial(drawn, np.full(count, 1 / count), size=resamples) / drawn

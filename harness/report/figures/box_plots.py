@@ -130,8 +130,7 @@ def _box(cases: NDArray[np.float64]) -> dict[str, Any]:
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
     numbers = np.asarray(values, np.float64)
-    finite: NDArray[np.float64] = numbers[np.isfinite(numbers)]
-    return finite
+    return numbers[np.isfinite(numbers)]
 
 
 def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, most: int) -> None:

@@ -124,5 +124,4 @@ class BratsReader(Reader):
         table = np.zeros(max(self._layout.labels) + 1, np.uint8)
         for in_file, value in self._layout.labels.items():
             table[in_file] = value
-        mapped: NDArray[np.uint8] = table[label]
-        return mapped
+        return table[label]

@@ -158,8 +158,7 @@ def _pixels(path: Path, one: pydicom.Dataset) -> NDArray[np.float32]:
         raise DataError(f"The pixels of {path} cannot be read: {error}", hint=_AGAIN) from error
     if plane.ndim != 2:
         raise DataError(f"{path} has shape {plane.shape}; one slice is expected.", hint=_AGAIN)
-    made: NDArray[np.float32] = np.asarray(plane, np.float32)
-    return made
+    return np.asarray(plane, np.float32)
 
 
 def _directions(path: Path, one: pydicom.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,17 +4,16 @@ The organisers' recipe (voreille/hecktor, ``src/resampling``): the first voxel's
 are interpolated by cubic splines, masks by the nearest neighbour. NIfTI affines are in RAS, boxes and SimpleITK in LPS.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from harness.data.datasets.hecktor21.boxes import SIDE_MM, Box
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
+#: The official grid: voxels of 1 mm.
+_SHAPE = (SIDE_MM,) * 3
 
 #: RAS millimetres to LPS millimetres, and back.
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -39,37 +38,25 @@ def covered(shape: tuple[int, ...], affine: NDArray[np.float64], box: Box) -> fl
 
 def to_box(image: NDArray[np.float32], affine: NDArray[np.float64], box: Box) -> NDArray[np.float32]:
     """Resamples an image (X, Y, Z) to the box's grid by cubic splines; beyond its edge its last voxels go on."""
-    import SimpleITK as sitk
-
     first, last = _voxels(affine, box)
     start = np.clip(np.floor(first).astype(int) - _MARGIN, 0, np.array(image.shape) - 1)
     stop = np.clip(np.ceil(last).astype(int) + _MARGIN, start + 1, image.shape)
     part = image[tuple(slice(low, high) for low, high in zip(start, stop, strict=True))]
     offset = np.eye(4)
     offset[:3, 3] = start
-    filtered = _resampler(box_affine(box), (SIDE_MM,) * 3, sitk.sitkBSpline)
-    filtered.SetUseNearestNeighborExtrapolator(True)
-    return _array(filtered.Execute(_image(part, affine @ offset))).astype(np.float32)
+    return _resample(part, affine @ offset, box_affine(box), _SHAPE, sitk.sitkBSpline).astype(np.float32)
 
 
 def label_to_box(label: NDArray[np.uint8], affine: NDArray[np.float64], box: Box) -> NDArray[np.uint8]:
     """Resamples a label map (X, Y, Z) to the box's grid by the nearest neighbour."""
-    return _nearest(label, affine, box_affine(box), (SIDE_MM,) * 3)
+    return _resample(label, affine, box_affine(box), _SHAPE, sitk.sitkNearestNeighbor).astype(np.uint8)
 
 
 def label_to_files(
     label: NDArray[np.uint8], box: Box, affine: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.uint8]:
     """Resamples a label map on the box's grid to that of a file by the nearest neighbour; 0 outside the box."""
-    return _nearest(label, box_affine(box), affine, shape)
-
-
-def _nearest(
-    label: NDArray[np.uint8], source: NDArray[np.float64], target: NDArray[np.float64], shape: tuple[int, ...]
-) -> NDArray[np.uint8]:
-    import SimpleITK as sitk
-
-    return _array(_resampler(target, shape, sitk.sitkNearestNeighbor).Execute(_image(label, source))).astype(np.uint8)
+    return _resample(label, box_affine(box), affine, shape, sitk.sitkNearestNeighbor).astype(np.uint8)
 
 
 def _voxels(affine: NDArray[np.float64], box: Box) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -80,34 +67,30 @@ def _voxels(affine: NDArray[np.float64], box: Box) -> tuple[NDArray[np.float64],
     return places.min(axis=1), places.max(axis=1)
 
 
-def _resampler(affine: NDArray[np.float64], shape: tuple[int, ...], kind: int) -> sitk.ResampleImageFilter:
-    import SimpleITK as sitk
-
-    spacing, direction, origin = _itk(affine)
-    made = sitk.ResampleImageFilter()
-    made.SetOutputSpacing(spacing)
-    made.SetOutputDirection(direction)
-    made.SetOutputOrigin(origin)
-    made.SetSize([int(extent) for extent in shape])
-    made.SetInterpolator(kind)
-    return made
-
-
-def _image(volume: NDArray[Any], affine: NDArray[np.float64]) -> sitk.Image:
-    import SimpleITK as sitk
-
+def _resample(
+    volume: NDArray[Any],
+    source: NDArray[np.float64],
+    target: NDArray[np.float64],
+    shape: tuple[int, ...],
+    interpolator: int,
+) -> NDArray[Any]:
+    """Returns a volume on another grid; splines go on beyond its edge, labels are 0 there."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.T))
-    spacing, direction, origin = _itk(affine)
+    spacing, direction, origin = _itk(source)
     image.SetSpacing(spacing)
     image.SetDirection(direction)
     image.SetOrigin(origin)
-    return image
-
-
-def _array(image: sitk.Image) -> NDArray[Any]:
-    import SimpleITK as sitk
-
-    return np.ascontiguousarray(sitk.GetArrayFromImage(image).T)
+    spacing, direction, origin = _itk(target)
+    resampled = sitk.Resample(
+        image,
+        size=[int(extent) for extent in shape],
+        interpolator=interpolator,
+        outputOrigin=origin,
+        outputSpacing=spacing,
+        outputDirection=direction,
+        useNearestNeighborExtrapolator=interpolator == sitk.sitkBSpline,
+    )
+    return np.ascontiguousarray(sitk.GetArrayFromImage(resampled).T)
 
 
 def _itk(affine: NDArray[np.float64]) -> tuple[list[float], list[float], list[float]]:

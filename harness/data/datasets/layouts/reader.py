@@ -123,8 +123,7 @@ class ListedReader(Reader):
         check_same_grid(files.label, in_file.shape, own, reference, shape, affine)
         table = np.zeros(max(self._values) + 1, np.uint8)
         table[list(self._values)] = range(len(self._values))
-        label: NDArray[np.uint8] = table[in_file]
-        return label
+        return table[in_file]
 
 
 def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]:

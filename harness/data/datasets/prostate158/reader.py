@@ -109,5 +109,4 @@ class Prostate158Reader(Reader):
         label, own = read_label(row.label, frozenset(range(len(self._zones))))
         # An empty mask (the release's empty.nii.gz) may carry any affine: only its shape says that it belongs here.
         check_same_grid(row.label, label.shape, own if label.any() else affine, row.images[0], shape, affine)
-        zones: NDArray[np.uint8] = self._zones[label]
-        return zones
+        return self._zones[label]

@@ -6,7 +6,6 @@ several voxel sizes divides millimetres by its voxel size first.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,7 @@ def _spread(extent: int, sigma: float) -> NDArray[np.float32]:
     beyond = _REACH * sigma
     nodes = np.arange(math.ceil((extent - 1 + 2 * beyond) / step) + 1) * step - beyond
     distance = (np.arange(extent)[:, None] - nodes) / sigma
-    weights: NDArray[np.float32] = np.exp(-0.5 * distance**2).astype(np.float32)
-    return weights
+    return np.exp(-0.5 * distance**2).astype(np.float32)
 
 
 def random_displacement(
@@ -66,22 +64,6 @@ def random_displacement(
     longest = math.sqrt(float((displacement**2).sum(axis=0).max()))
     displacement *= max_voxels / longest
     return displacement
-
-
-def warp(volume: NDArray[Any], displacement: NDArray[np.float32], order: int) -> NDArray[Any]:
-    """Returns ``volume`` (X, Y, Z) read at every voxel's position plus its displacement; 0 outside.
-
-    Args:
-        volume: Intensities, or labels with ``order`` 0.
-        displacement: (3, X, Y, Z) in voxels.
-        order: Degree of the spline: 0 nearest, 1 linear, 3 cubic.
-
-    Returns:
-        The same shape and type.
-    """
-    positions = displacement + np.indices(volume.shape, dtype=np.float32)
-    warped: NDArray[Any] = ndimage.map_coordinates(volume, positions, order=order, mode="constant", cval=0)
-    return warped
 
 
 def blob(
@@ -111,7 +93,7 @@ def blob(
     if irregularity > 0:
         lumps = smooth_field(distance.shape, max(1.0, 0.4 * sum(radii) / len(radii)), rng)
         distance -= irregularity * lumps.clip(-_MAX_DEVIATION, _MAX_DEVIATION)
-    drawn = _largest(distance < 1)
+    drawn = largest_part(distance < 1)
     inner, outer = [], []
     for start, stop, extent in zip(starts, stops, shape, strict=True):
         first, last = max(start, 0), min(stop, extent)
@@ -123,7 +105,8 @@ def blob(
     return mask
 
 
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns the largest connected part of a mask."""
     parts, count = ndimage.label(mask)
     if count <= 1:
         return mask

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.data.synthetic.phantoms.fields import blob, smooth_field
+from harness.data.synthetic.phantoms.fields import blob, largest_part, smooth_field
 
 _Mask = NDArray[np.bool_]
 _Place = NDArray[np.float64]
@@ -120,10 +120,7 @@ def _tumour(
     side = rng.choice([-1, 1])
     radii = rng.uniform(9, 17) * rng.uniform(0.8, 1.25, 3)
     wall = _beside(throat, side * (9 + 0.6 * radii[0]), rng.uniform(-6, 10), rng.uniform(-18, 22))
-    grown = draw.ellipsoid(wall, radii, 0.14) & allowed & ~airway
-    parts, count = ndimage.label(grown)
-    if count > 1:
-        grown = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+    grown = largest_part(draw.ellipsoid(wall, radii, 0.14) & allowed & ~airway)
     centre = np.argwhere(grown).mean(axis=0) * draw.voxel_mm
     return grown, centre
 
@@ -156,8 +153,7 @@ class _Drawing:
         outer = self.ellipsoid(_beside(throat, 0, 24, 16), np.array([48, 54, 14]) * size, 0.02)
         inner = self.ellipsoid(_beside(throat, 0, 20, 16), np.array([38, 44, 30]) * size, 0.0)
         front: _Mask = np.arange(self.shape[1])[None, :, None] * self.voxel_mm > throat[1] + 8
-        jaw: _Mask = outer & ~inner & front
-        return jaw
+        return outer & ~inner & front
 
     def nodes(self, throat: _Place, sides: Sequence[int], rng: np.random.Generator) -> _Mask:
         """Lymph nodes beside the great vessels."""
