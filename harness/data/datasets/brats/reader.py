@@ -3,14 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.data.contract import Case, Reader, Split
+from harness.data.contract import Case
+from harness.data.datasets.archive import ArchiveReader, read_images, read_mapped_label
 from harness.data.datasets.brats.layout import OFFICIAL_SHAPES, SEGMENTATION, CaseFolder, Layout, find_cases
-from harness.data.reading.files import NIFTI_ENDINGS, files_hash, nifti_file, visible
-from harness.data.reading.grids import check_same_grid
-from harness.data.reading.nifti import read_image, read_label
-from harness.data.splits import standard_split
+from harness.data.reading.files import NIFTI_ENDINGS, nifti_file, visible
 from harness.data.synthetic.generated import is_generated
 from harness.errors import DataError
 
@@ -18,7 +15,7 @@ from harness.errors import DataError
 _OUTSIDE = 0.02
 
 
-class BratsReader(Reader):
+class BratsReader(ArchiveReader):
     """Reader of one release.
 
     Args:
@@ -30,57 +27,29 @@ class BratsReader(Reader):
     """
 
     def __init__(self, root: Path, layout: Layout) -> None:
-        self._root = root
         self._layout = layout
         self._cases = find_cases(root, layout)
+        super().__init__(root, {name: case.labelled for name, case in self._cases.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of all image files; one that a link leads out of the folder is refused when it is loaded."""
-        root = self._root.resolve()
-        files = [
-            file
-            for case in self._cases.values()
-            for file in visible(case.path)
-            if file.name.endswith(NIFTI_ENDINGS) and file.resolve().is_relative_to(root)
-        ]
-        return files_hash(self._root, files)
-
-    def cases(self) -> tuple[str, ...]:
-        """Returns every case outside the validation folders."""
-        return tuple(name for name, case in self._cases.items() if case.labelled)
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns the cases of the validation folders."""
-        return tuple(name for name, case in self._cases.items() if not case.labelled)
+        return self._hash(
+            file for case in self._cases.values() for file in visible(case.path) if file.name.endswith(NIFTI_ENDINGS)
+        )
 
     def patient(self, case: str) -> str:
         """Returns the patient: the case's name without the timepoint."""
         return self._layout.patient(case)
 
-    def split(self, fold: int) -> Split:
-        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
-        return standard_split({case: self.patient(case) for case in self.cases()}, fold)
-
     def load(self, case: str) -> Case:
         """Reads the modalities and the segmentation of a case, its values mapped to the harness's."""
         folder = self._folder(case)
-        images: list[NDArray[np.float32]] = []
-        reference, affine = self._file(folder, case, self._layout.modalities[0]), np.eye(4)
-        for modality in self._layout.modalities:
-            path = self._file(folder, case, modality)
-            image, own = read_image(path)
-            if images:
-                check_same_grid(path, image.shape, own, reference, images[0].shape, affine)
-            else:
-                affine = own
-                self._refuse_another_release(path, image.shape)
-            images.append(image)
+        paths = [self._file(folder, case, modality) for modality in self._layout.modalities]
+        images, affine = read_images(paths, self._refuse_another_release)
         if not folder.labelled:
-            return Case(np.stack(images), np.zeros(images[0].shape, np.uint8), affine)
+            return Case(images, np.zeros(images.shape[1:], np.uint8), affine)
         path = self._file(folder, case, SEGMENTATION)
-        label, own = read_label(path, frozenset(self._layout.labels))
-        check_same_grid(path, label.shape, own, reference, images[0].shape, affine)
-        return Case(np.stack(images), self._to_harness(label), affine)
+        return Case(images, read_mapped_label(path, self._layout.labels, paths[0], images.shape[1:], affine), affine)
 
     def warnings(self, case: str, content: Case) -> list[str]:
         """Warns of a shape that is not the release's and of a segmentation that is empty or outside the brain."""
@@ -119,9 +88,3 @@ class BratsReader(Reader):
 
     def _file(self, folder: CaseFolder, case: str, what: str) -> Path:
         return nifti_file(self._root, folder.path / f"{case}{self._layout.separator}{what}")
-
-    def _to_harness(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        table = np.zeros(max(self._layout.labels) + 1, np.uint8)
-        for in_file, value in self._layout.labels.items():
-            table[in_file] = value
-        return table[label]

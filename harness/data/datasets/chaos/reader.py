@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.data.contract import Case, Reader, Split
+from harness.data.contract import Case
+from harness.data.datasets.archive import ArchiveReader
 from harness.data.datasets.chaos.series import number_of, read_drawing, read_positions, read_series, slice_files
-from harness.data.reading.files import by_name, files_hash, inside, levels, visible
+from harness.data.reading.files import by_name, inside, levels, visible
 from harness.data.reading.grids import centre, check_same_grid
-from harness.data.splits import standard_split
 from harness.errors import DataError
 
 _IN, _OUT, _GROUND = Path("T1DUAL/DICOM_anon/InPhase"), Path("T1DUAL/DICOM_anon/OutPhase"), Path("T1DUAL/Ground")
@@ -37,7 +37,7 @@ def open_t1_and_t2(root: Path) -> ChaosReader:
     return ChaosReader(root, with_t2=True)
 
 
-class ChaosReader(Reader):
+class ChaosReader(ArchiveReader):
     """Reader of CHAOS MR.
 
     Args:
@@ -49,30 +49,15 @@ class ChaosReader(Reader):
     """
 
     def __init__(self, root: Path, with_t2: bool) -> None:
-        self._root = root
         self._with_t2 = with_t2
         self._patients = _patients(root)
-        self._drawn = {case for case, folder in self._patients.items() if _is_drawn(root, folder)}
+        super().__init__(root, {case: _is_drawn(root, folder) for case, folder in self._patients.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of all files that are read; one that a link leads out of the folder is refused later."""
-        root = self._root.resolve()
         kinds = (_IN, _OUT, _GROUND, *((_T2,) if self._with_t2 else ()))
         folders = [patient / kind for patient in self._patients.values() for kind in kinds]
-        files = [file for folder in folders if folder.is_dir() for file in visible(folder) if file.is_file()]
-        return files_hash(self._root, [file for file in files if file.resolve().is_relative_to(root)])
-
-    def cases(self) -> tuple[str, ...]:
-        """Returns the patients with drawn organs: all outside ``Test_Sets``."""
-        return tuple(case for case in self._patients if case in self._drawn)
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns the patients without: the official test set."""
-        return tuple(case for case in self._patients if case not in self._drawn)
-
-    def split(self, fold: int) -> Split:
-        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5)."""
-        return standard_split({case: case for case in self.cases()}, fold)
+        return self._hash(file for folder in folders if folder.is_dir() for file in visible(folder) if file.is_file())
 
     def load(self, case: str) -> Case:
         """Reads T1 in phase, T1 out of phase, T2-SPIR if the dataset has it, and the organs drawn on T1."""
@@ -85,7 +70,7 @@ class ChaosReader(Reader):
         images = [first, second]
         if self._with_t2:
             images.append(_onto(*read_series(self._slices(folder / _T2)), affine, first.shape))
-        drawn = case in self._drawn
+        drawn = self._labelled[case]
         label = self._drawing(folder, in_phase, first.shape) if drawn else np.zeros(first.shape, np.uint8)
         return Case(np.stack(images), label, affine)
 
@@ -95,7 +80,7 @@ class ChaosReader(Reader):
         warnings = _spacing_warnings("T1 in phase", read_positions(self._slices(folder / _IN)))
         if self._with_t2:
             warnings += _spacing_warnings("T2-SPIR", read_positions(self._slices(folder / _T2)))
-        if case in self._drawn:
+        if self._labelled[case]:
             warnings += _anatomy_warnings(content)
         return warnings
 

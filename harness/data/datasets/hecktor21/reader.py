@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Reader, Split
+from harness.data.contract import Case
+from harness.data.datasets.archive import ArchiveReader
 from harness.data.datasets.hecktor21.boxes import SIDE_MM, Box, read_boxes
 from harness.data.datasets.hecktor21.grid import box_affine, covered, label_to_box, label_to_files, to_box
-from harness.data.reading.files import files_hash, levels, nifti_file, visible
+from harness.data.reading.files import levels, nifti_file, visible
 from harness.data.reading.grids import check_same_grid
 from harness.data.reading.nifti import read_image, read_label
-from harness.data.splits import standard_split
 from harness.errors import DataError
 
 _IMAGES = "hecktor_nii"
@@ -47,7 +47,7 @@ class _Part:
     labelled: bool
 
 
-class HecktorReader(Reader):
+class HecktorReader(ArchiveReader):
     """Reader of the dataset.
 
     Args:
@@ -59,7 +59,6 @@ class HecktorReader(Reader):
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         self._cases: dict[str, _Part] = {}
         for table in _tables(root):
             images = table.parent / _IMAGES
@@ -74,26 +73,14 @@ class HecktorReader(Reader):
                 f"{root} holds no patient of HECKTOR 2021.",
                 hint=f"Patients are files like CHGJ007_ct.nii.gz in {_IMAGES}; other years have other names.",
             )
+        super().__init__(root, {name: part.labelled for name, part in self._cases.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of all images and boxes; a link out of the folder is refused when its case is loaded."""
-        root = self._root.resolve()
         files = {part.table for part in self._cases.values()}
         for folder in {part.images for part in self._cases.values()}:
             files |= {file for file in visible(folder) if _FILE.fullmatch(file.name)}
-        return files_hash(self._root, [file for file in files if file.resolve().is_relative_to(root)])
-
-    def cases(self) -> tuple[str, ...]:
-        """Returns the patients of the training data."""
-        return tuple(sorted(name for name, part in self._cases.items() if part.labelled))
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns the patients of the test data."""
-        return tuple(sorted(name for name, part in self._cases.items() if not part.labelled))
-
-    def split(self, fold: int) -> Split:
-        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5)."""
-        return standard_split({case: case for case in self.cases()}, fold)
+        return self._hash(files)
 
     def load(self, case: str) -> Case:
         """Reads CT, PET and tumour of a patient on the grid of 1 mm in the official box."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Reader, Split
+from harness.data.contract import Case
+from harness.data.datasets.archive import ArchiveReader, read_mapped_label
 from harness.data.datasets.layouts.document import FILE
-from harness.data.reading.files import files_hash, inside
+from harness.data.reading.files import inside
 from harness.data.reading.grids import check_same_grid
-from harness.data.reading.nifti import read_channels, read_label
-from harness.data.splits import standard_split
+from harness.data.reading.nifti import read_channels
 from harness.errors import DataError
 from harness.files import read_json
 
@@ -40,7 +40,7 @@ class CaseFiles:
     label: Path | None
 
 
-class ListedReader(Reader):
+class ListedReader(ArchiveReader):
     """Reader of a folder in some layout.
 
     Args:
@@ -57,8 +57,9 @@ class ListedReader(Reader):
     def __init__(
         self, root: Path, cases: Mapping[str, CaseFiles], channels: tuple[str, ...], values: tuple[int, ...]
     ) -> None:
-        self._root, self._channels, self._values = root, channels, values
+        self._channels, self._values = channels, values
         self._cases = dict(sorted(cases.items()))
+        super().__init__(root, {name: case.label is not None for name, case in cases.items()})
         # Files are written by these names.
         if unfit := [name for name in self._cases if not name.strip(".") or Path(name).name != name]:
             raise DataError(
@@ -71,27 +72,13 @@ class ListedReader(Reader):
 
     def fingerprint(self) -> str:
         """Returns a hash of all files, ``dataset.json`` and ``patients.json`` included."""
-        root = self._root.resolve()
         listed = [file for case in self._cases.values() for file in (*case.images, case.label) if file is not None]
         listed += [self._root / FILE, self._root / PATIENTS]
-        present = {file for file in listed if file.is_file() and file.resolve().is_relative_to(root)}
-        return files_hash(self._root, present)
-
-    def cases(self) -> tuple[str, ...]:
-        """Returns the labelled cases."""
-        return tuple(name for name, case in self._cases.items() if case.label is not None)
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns the cases that can only be predicted."""
-        return tuple(name for name, case in self._cases.items() if case.label is None)
+        return self._hash({file for file in listed if file.is_file()})
 
     def patient(self, case: str) -> str:
         """Returns the patient that ``patients.json`` names; without that file each case is a patient."""
         return self._patients.get(case, case)
-
-    def split(self, fold: int) -> Split:
-        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
-        return standard_split({case: self.patient(case) for case in self.cases()}, fold)
 
     def load(self, case: str) -> Case:
         """Reads all channels and the label of a case."""
@@ -119,11 +106,8 @@ class ListedReader(Reader):
     ) -> NDArray[np.uint8]:
         if files.label is None:
             return np.zeros(shape, np.uint8)
-        in_file, own = read_label(inside(self._root, files.label), frozenset(self._values))
-        check_same_grid(files.label, in_file.shape, own, reference, shape, affine)
-        table = np.zeros(max(self._values) + 1, np.uint8)
-        table[list(self._values)] = range(len(self._values))
-        return table[in_file]
+        ours = {value: number for number, value in enumerate(self._values)}
+        return read_mapped_label(inside(self._root, files.label), ours, reference, shape, affine)
 
 
 def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]:

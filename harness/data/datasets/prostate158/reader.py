@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Case, Reader, Split
+from harness.data.contract import Case, Split
+from harness.data.datasets.archive import ArchiveReader, read_images
 from harness.data.datasets.prostate158.tables import Row, read_tables
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import centre, check_same_grid
-from harness.data.reading.nifti import read_image, read_label
-from harness.data.splits import make_split, standard_split
+from harness.data.reading.nifti import read_label
+from harness.data.splits import make_split
 from harness.errors import DataError
 
 _TZ, _PZ = 1, 2
@@ -31,7 +32,7 @@ def open_pz_first(root: Path) -> Prostate158Reader:
     return Prostate158Reader(root, (0, _PZ, _TZ), "prostate158")
 
 
-class Prostate158Reader(Reader):
+class Prostate158Reader(ArchiveReader):
     """Reader of Prostate158.
 
     Args:
@@ -44,43 +45,28 @@ class Prostate158Reader(Reader):
     """
 
     def __init__(self, root: Path, zones: tuple[int, int, int], other: str) -> None:
-        self._root = root
         self._zones = np.array(zones, np.uint8)
         self._other = other
         self._tables = read_tables(root)
         self._rows = self._tables.rows
+        super().__init__(root, {case: row.label is not None for case, row in self._rows.items()})
 
     def fingerprint(self) -> str:
         """Returns a hash of the tables and of the files they name; a missing one is refused when its case is read."""
         files = {file for row in self._rows.values() for file in (*row.images, row.label) if file is not None}
         return files_hash(self._root, [*self._tables.files, *(file for file in files if file.is_file())])
 
-    def cases(self) -> tuple[str, ...]:
-        """Returns all patients whose zones were drawn: of training, validation and test."""
-        return tuple(case for case, row in self._rows.items() if row.label is not None)
-
-    def unlabelled(self) -> tuple[str, ...]:
-        """Returns the patients without drawn zones; the official release has none."""
-        return tuple(case for case, row in self._rows.items() if row.label is None)
-
     def split(self, fold: int) -> Split:
         """Returns the official lists (fold 0), or a split of all patients: seeded 80:20 (1), cross-validation (2-6)."""
-        patients = {case: case for case in self.cases()}
-        if fold == 0:
-            return make_split(patients, test=self._tables.test, validation=self._tables.valid)
-        return standard_split(patients, fold - 1)
+        if fold > 0:
+            return super().split(fold - 1)
+        return make_split({case: case for case in self.cases()}, self._tables.test, self._tables.valid)
 
     def load(self, case: str) -> Case:
         """Reads T2, ADC, DWI and the zones."""
         row = self._row(case)
-        reference, *others = row.images
-        t2, affine = read_image(reference)
-        images = [t2]
-        for path in others:
-            image, own = read_image(path)
-            check_same_grid(path, image.shape, own, reference, t2.shape, affine)
-            images.append(image)
-        return Case(np.stack(images), self._label(row, t2.shape, affine), affine)
+        images, affine = read_images(row.images)
+        return Case(images, self._label(row, images.shape[1:], affine), affine)
 
     def warnings(self, case: str, content: Case) -> list[str]:
         """Warns of a missing zone, and of a transition zone that is not anterior to the peripheral zone."""
