@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from harness.cli import main
 from harness.data.datasets.layouts import find_dataset
+from harness.data.datasets.layouts.document import distinct
 from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError, StudyError
 from harness.study.cell import CellSpec
@@ -94,6 +99,10 @@ def test_values_with_gaps_become_consecutive(raw):
         ({"labels": {"organ": 1}}, "background: 0"),
         ({"regions_class_order": [1]}, "regions_class_order"),
         ({"file_ending": ".png"}, "`file_ending` is '.png'"),
+        ({"file_ending": ".jpg"}, "`file_ending` is '.jpg'"),
+        ({"dataset": ["case0"]}, "`dataset` must map each case"),
+        ({"regions_class_order": [[1], 2]}, "regions_class_order"),
+        ({"channel_names": {"0": " "}}, "channels must have names"),
         ({"channel_names": {"1": "T1"}}, "numbered 0, 1"),
         ({"labels": {"background": 0, "organ": "x"}}, "label 'organ' must be a number"),
     ],
@@ -111,19 +120,156 @@ def test_a_missing_modality_is_named(raw):
         find_dataset("nnunet_raw", raw).open(raw).load("case2")
 
 
-def test_a_listed_file_outside_the_folder_is_refused(raw):
-    listed = {
-        f"case{n}": {"images": [f"imagesTr/case{n}_000{c}.nii.gz" for c in (0, 1)], "label": f"labelsTr/case{n}.nii.gz"}
+def pointing_at(raw, prefix):
+    """Returns a folder that holds nothing but a dataset.json whose `dataset` names the files of another one."""
+    pointing = raw.parent / "Dataset502_Pointing"
+    pointing.mkdir()
+    shutil.copy(raw / "dataset.json", pointing)
+    write(pointing, dataset=listing(prefix))
+    return pointing
+
+
+def listing(prefix):
+    return {
+        f"case{n}": {
+            "images": [f"{prefix}imagesTr/case{n}_000{c}.nii.gz" for c in (0, 1)],
+            "label": f"{prefix}labelsTr/case{n}.nii.gz",
+        }
         for n in range(6)
     }
-    listed["case0"]["images"][0] = "../outside.nii.gz"
-    save(raw.parent / "outside.nii.gz", image_of(0))
-    write(raw, dataset=listed)
-    with pytest.raises(DataError, match="leads out"):
-        find_dataset("nnunet_raw", raw).open(raw).load("case0")
 
 
-@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", "", "/root"])
+@pytest.mark.parametrize("how", ["relative", "absolute", "variable"])
+def test_listed_files_that_lie_elsewhere_are_read_as_nnunet_reads_them(raw, how, monkeypatch):
+    monkeypatch.setenv("MY_ARCHIVE", str(raw.parent))
+    prefix = {"relative": f"../{raw.name}", "absolute": str(raw), "variable": f"${{MY_ARCHIVE}}/{raw.name}"}[how]
+    pointing = pointing_at(raw, f"{prefix}/")
+    reader = find_dataset("nnunet_raw", pointing).open(pointing)
+    assert np.array_equal(reader.load("case3").images, find_dataset("nnunet_raw", raw).open(raw).load("case3").images)
+    before = reader.fingerprint()
+    save(raw / "imagesTr/case3_0000.nii.gz", image_of(77))
+    assert reader.fingerprint() != before, "what lies elsewhere is part of the data's identity"
+
+
+def test_a_variable_that_is_not_set_is_named(raw):
+    pointing = pointing_at(raw, "$NOT_SET_ANYWHERE/x/")
+    with pytest.raises(DataError, match="NOT_SET_ANYWHERE is not set"):
+        find_dataset("nnunet_raw", pointing)
+
+
+def test_links_are_followed(raw):
+    store = raw.parent / "store"
+    store.mkdir()
+    before = find_dataset("nnunet_raw", raw).open(raw)
+    images, fingerprint = before.load("case2").images, before.fingerprint()
+    for path in [*(raw / "imagesTr").iterdir(), *(raw / "labelsTr").iterdir()]:
+        path.rename(store / path.name)
+        path.symlink_to(store / path.name)
+    linked = find_dataset("nnunet_raw", raw).open(raw)
+    assert np.array_equal(linked.load("case2").images, images)
+    assert linked.fingerprint() == fingerprint
+    (store / "case2_0001.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"case2_0001\.nii\.gz is a link to .*store"):
+        linked.load("case2")
+
+
+def test_the_fingerprint_of_a_folder_is_that_of_release_0_2_0(raw, monkeypatch):
+    write(raw, dataset=listing(""))
+    folders = [raw / name for name in ("imagesTr", "imagesTs", "labelsTr")]
+    files = sorted([raw / "dataset.json", *(path for folder in folders for path in folder.iterdir())])
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(raw).as_posix().encode() + path.read_bytes())
+    monkeypatch.chdir(raw.parent)
+    for root in (raw, Path(raw.name)):
+        assert find_dataset("nnunet_raw", root).open(root).fingerprint() == digest.hexdigest()[:16]
+
+
+def test_equal_channel_names_are_numbered(raw):
+    write(raw, channel_names={"0": "CT", "1": "CT"})
+    dataset = find_dataset("nnunet_raw", raw)
+    assert dataset.modalities == ("CT_1", "CT_2")
+    assert dataset.normalisations == ("ct", "ct")
+    assert any("2 channels are called 'CT'" in note for note in dataset.notes)
+    assert dataset.open(raw).load("case0").images.shape[0] == 2
+    assert distinct(("a", "a_1", "a", "b")) == ("a_2", "a_1", "a_3", "b")
+
+
+def test_a_missing_file_ending_is_guessed_from_what_is_there(raw):
+    content = json.loads((raw / "dataset.json").read_text())
+    del content["file_ending"]
+    (raw / "dataset.json").write_text(json.dumps(content))
+    dataset = find_dataset("nnunet_raw", raw)
+    assert len(dataset.open(raw).cases()) == 6
+    assert any("the files end with .nii.gz" in note for note in dataset.notes)
+    (raw / "imagesTr/case0_0000.nii.gz").rename(raw / "imagesTr/case0_0000.mha")
+    with pytest.raises(DataError, match=r"\.mha and \.nii\.gz") as caught:
+        find_dataset("nnunet_raw", raw)
+    assert "file_ending" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", [".mha", ".nrrd", ".tif"])
+def test_other_formats_are_read_through_simpleitk(raw, ending):
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        for path in list((raw / folder).iterdir()):
+            sitk.WriteImage(sitk.ReadImage(str(path)), str(path).replace(".nii.gz", ending))
+            path.unlink()
+    write(raw, file_ending=ending)
+    dataset = find_dataset("nnunet_raw", raw)
+    case = dataset.open(raw).load("case1")
+    assert np.allclose(case.images[1], image_of(11))
+    assert np.array_equal(case.label, label_of(1))
+    assert case.spacing == ((1, 1, 1) if ending == ".tif" else (1, 1, 4))
+    assert any("1 mm is assumed" in note for note in dataset.notes) == (ending == ".tif")
+
+
+def test_a_picture_in_colours_holds_all_channels(tmp_path):
+    root = tmp_path / "Dataset120_Roads"
+    for place in ("imagesTr", "labelsTr"):
+        (root / place).mkdir(parents=True)
+    for n in range(6):
+        colours = np.random.default_rng(n).integers(0, 255, (9, 8, 3)).astype(np.uint8)
+        road = (colours[..., 0] > 99).astype(np.uint8)
+        sitk.WriteImage(sitk.GetImageFromArray(colours, isVector=True), str(root / f"imagesTr/road{n}_0000.png"))
+        sitk.WriteImage(sitk.GetImageFromArray(road), str(root / f"labelsTr/road{n}.png"))
+    write(root, channel_names={"0": "R", "1": "G", "2": "B"}, labels={"background": 0, "road": 1}, file_ending=".png")
+    dataset = find_dataset("nnunet_raw", root)
+    case = dataset.open(root).load("road1")
+    assert case.images.shape == (3, 8, 9, 1)
+    assert np.array_equal(case.label, (case.images[0] > 99).astype(np.uint8))
+
+
+def test_labels_with_an_idle_axis_are_read(raw):
+    for path in (raw / "labelsTr").iterdir():
+        save(path, np.asanyarray(nib.load(path).dataobj)[..., None])
+    assert np.array_equal(find_dataset("nnunet_raw", raw).open(raw).load("case1").label, label_of(1))
+
+
+def test_transforms_that_disagree_are_said_with_every_result(raw):
+    image = nib.Nifti1Image(image_of(0), AFFINE)
+    shifted = AFFINE.copy()
+    shifted[0, 3] = 30
+    image.set_qform(shifted, code=1)
+    nib.save(image, raw / "imagesTr/case0_0000.nii.gz")
+    (note,) = [note for note in find_dataset("nnunet_raw", raw).notes if "disagree" in note]
+    assert note.startswith("Of 7 images, 1 file: sform and qform disagree")
+
+
+def test_a_file_name_that_is_not_utf8_is_refused_in_ascii(raw):
+    (raw / "labelsTr/case0.nii.gz").rename(os.fsdecode(os.fsencode(raw / "labelsTr") + b"/caf\xe9.nii.gz"))
+    with pytest.raises(DataError, match=r"'caf\\udce9', which cannot be the name of a file"):
+        find_dataset("nnunet_raw", raw).open(raw)
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "patients.json"])
+def test_a_pipe_in_place_of_a_document_is_refused_before_it_blocks(raw, name):
+    (raw / name).unlink(missing_ok=True)
+    os.mkfifo(raw / name)
+    with pytest.raises(DataError, match=f"{name} is a pipe"):
+        find_dataset("nnunet_raw", raw).open(raw)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", "", "/root", "a\0b", "a\x1b[2J"])
 def test_a_case_whose_name_leads_elsewhere_is_refused(raw, name):
     """Cache entries and predictions are written by the names of cases."""
     images = [f"imagesTr/case0_000{channel}.nii.gz" for channel in (0, 1)]

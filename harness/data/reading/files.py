@@ -1,6 +1,7 @@
 """Shared by readers: finding folders and files inside the dataset's folder, and hashing their content quickly."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def files_hash(root: Path, files: Iterable[Path]) -> str:
-    """Returns a hash of names and contents that needs no reading of gigabytes.
+    """Returns a hash of names and contents that needs no reading of gigabytes; outside ``root`` the name is the file's.
 
     Small files are hashed whole; of a ``.gz`` the size and the trailer enter, which holds the checksum of the
     uncompressed content; of other large files the size and three blocks. How transforms that disagree are read enters.
@@ -138,8 +139,9 @@ def files_hash(root: Path, files: Iterable[Path]) -> str:
         DataError: A file cannot be read.
     """
     digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.relative_to(root).as_posix().encode())
+    named = [(path.relative_to(root) if path.is_relative_to(root) else Path(path.name), path) for path in files]
+    for name, path in sorted(named):
+        digest.update(os.fsencode(name.as_posix()))
         try:
             digest.update(_content(path))
             digest.update(_reading_of(path))

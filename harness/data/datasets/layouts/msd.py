@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contract import Dataset
-from harness.data.datasets.layouts.document import Facts, document_error, facts_to_dataset, read_document
+from harness.data.datasets.layouts.document import Facts, distinct, document_error, facts_to_dataset, read_document
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
+from harness.data.reading.nifti import IMAGE_ENDINGS
 
 
 def describe(root: Path) -> Dataset:
@@ -31,7 +32,7 @@ def open_folder(root: Path) -> ListedReader:
     """
     content = read_document(root)
     facts = _facts(root, content)
-    return ListedReader(root, _cases(root, content), facts.channels, facts.values)
+    return ListedReader(root, _cases(root, content), distinct(facts.channels), facts.values)
 
 
 def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
@@ -81,4 +82,5 @@ def _list(root: Path, content: Mapping[str, Any], key: str) -> Iterable[object]:
 
 
 def _name(image: str) -> str:
-    return Path(image).name.removesuffix(".gz").removesuffix(".nii")
+    name = Path(image).name
+    return name.removesuffix(max((ending for ending in IMAGE_ENDINGS if name.endswith(ending)), key=len, default=""))

@@ -3,6 +3,7 @@
 Source of the format: ``documentation/dataset_format.md`` and ``region_based_training.md`` of MIC-DKFZ/nnUNet.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contract import Dataset
-from harness.data.datasets.layouts.document import Facts, document_error, facts_to_dataset, read_document
+from harness.data.datasets.layouts.document import Facts, distinct, document_error, facts_to_dataset, read_document
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
-from harness.data.reading.files import NIFTI_ENDINGS, visible
+from harness.data.reading.files import visible
+from harness.data.reading.itk_files import FLAT_ENDINGS
+from harness.data.reading.nifti import IMAGE_ENDINGS
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
@@ -25,8 +28,10 @@ def describe(root: Path) -> Dataset:
     """
     content = read_document(root)
     facts = _facts(root, content)
+    ending = _ending(root, content)
     cases = _cases(root, content, len(facts.channels))
-    facts = replace(facts, notes=(*facts.notes, *_namesake_notes(root, content["file_ending"], cases)))
+    guessed = () if "file_ending" in content else (f"`file_ending` is not stated: the files end with {ending}.",)
+    facts = replace(facts, notes=(*facts.notes, *guessed, *_namesake_notes(root, ending, cases)))
     return facts_to_dataset(
         root, facts, [case.images[0] for case in cases.values()], "harness.data.datasets.layouts.nnunet_raw:open_folder"
     )
@@ -40,7 +45,7 @@ def open_folder(root: Path) -> ListedReader:
     """
     content = read_document(root)
     facts = _facts(root, content)
-    return ListedReader(root, _cases(root, content, len(facts.channels)), facts.channels, facts.values)
+    return ListedReader(root, _cases(root, content, len(facts.channels)), distinct(facts.channels), facts.values)
 
 
 def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
@@ -73,7 +78,7 @@ def _facts(root: Path, content: Mapping[str, Any]) -> Facts:
         regions=held,
         licence=str(content.get("licence") or content.get("license") or ""),
         description=str(content.get("description") or ""),
-        notes=(*patient_notes(root), *_normalisation_notes(channels)),
+        notes=(*patient_notes(root), *_normalisation_notes(channels), *_repeated_notes(channels)),
     )
 
 
@@ -93,7 +98,7 @@ def _values(root: Path, name: object, value: object) -> tuple[int, ...]:
 
 def _check_order(root: Path, order: object, regions: Mapping[str, tuple[int, ...]], names: Mapping[int, str]) -> None:
     """Regions need ``regions_class_order``: the value that each is written with, in the order of ``labels``."""
-    if not isinstance(order, list) or len(order) != len(regions) or not set(order) <= set(names):
+    if not isinstance(order, list) or len(order) != len(regions) or not all(value in tuple(names) for value in order):
         raise document_error(
             root,
             f"regions need `regions_class_order`, one value for each of {', '.join(regions)}; it is {order!r}.",
@@ -109,6 +114,12 @@ def _namesake_notes(root: Path, ending: str, cases: Mapping[str, CaseFiles]) -> 
     return (f"imagesTs/{namesakes[0]} is left out, as a labelled case is called so ({len(namesakes)} such names).",)
 
 
+def _repeated_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [str(name) for name in channels.values()]
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    return tuple(f"{names.count(name)} channels are called '{name}': they are numbered from 1." for name in repeated)
+
+
 def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         f"Channel '{name}' is normalised by its mean and SD, not as nnU-Net would by its name."
@@ -118,14 +129,10 @@ def _normalisation_notes(channels: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _cases(root: Path, content: Mapping[str, Any], channels: int) -> dict[str, CaseFiles]:
-    ending = content.get("file_ending")
-    if ending not in NIFTI_ENDINGS:
-        raise document_error(
-            root,
-            f"`file_ending` is {ending!r}; {' and '.join(NIFTI_ENDINGS)} can be read.",
-            "Convert the files to NIfTI.",
-        )
+    ending = _ending(root, content)
     listed = content.get("dataset")
+    if listed is not None and not isinstance(listed, dict):
+        raise document_error(root, "`dataset` must map each case to its `images` and its `label`.")
     if isinstance(listed, dict):
         cases = {str(name): _listed(root, str(name), entry) for name, entry in listed.items()}
     else:
@@ -144,11 +151,49 @@ def _listed(root: Path, name: str, entry: object) -> CaseFiles:
     label = entry.get("label") if isinstance(entry, dict) else None
     if not isinstance(images, list) or not images or not isinstance(label, str):
         raise document_error(root, f"`dataset` must give case '{name}' `images` (a list) and a `label`.")
-    return CaseFiles(tuple(root / str(image) for image in images), root / label)
+    return CaseFiles(tuple(_listed_file(root, str(image)) for image in images), _listed_file(root, label))
+
+
+def _listed_file(root: Path, entry: str) -> Path:
+    """Returns where an entry leads, as nnU-Net follows it: variables expanded, then below ``root`` unless absolute."""
+    expanded = os.path.expandvars(entry)
+    missing = re.search(r"\$(\w+|\{\w+\})", expanded)
+    if missing and not (root / expanded).exists():
+        raise document_error(
+            root, f"`dataset` names {entry}, but the environment variable {missing[1]} is not set.", "Set it."
+        )
+    return root / expanded
 
 
 def _images(root: Path, folder: str, name: str, channels: int, ending: str) -> tuple[Path, ...]:
-    return tuple(root / folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))
+    files = tuple(root / folder / f"{name}_{channel:04d}{ending}" for channel in range(channels))
+    # A picture in colours holds all channels.
+    return files[:1] if ending in FLAT_ENDINGS and not any(file.exists() for file in files[1:]) else files
+
+
+def _ending(root: Path, content: Mapping[str, Any]) -> str:
+    """Returns what the names of the files end with: as stated, or as the files that are there end."""
+    known = " ".join(IMAGE_ENDINGS)
+    stated = content.get("file_ending")
+    if stated is not None and stated not in IMAGE_ENDINGS:
+        raise document_error(
+            root, f"`file_ending` is {stated!r}; files can be read that end with {known}.", "Convert them to NIfTI."
+        )
+    names = [path.name for path in visible(root / "imagesTr")] if (root / "imagesTr").is_dir() else []
+    listed = content.get("dataset")
+    entries = listed.values() if isinstance(listed, dict) else ()
+    names += [str(entry["label"]) for entry in entries if isinstance(entry, dict) and "label" in entry]
+    endings = sorted({max(fits, key=len) for name in names if (fits := [e for e in IMAGE_ENDINGS if name.endswith(e)])})
+    if stated is not None:
+        if endings and stated not in endings:
+            raise document_error(root, f"`file_ending` is {stated!r}, but the files end with {' and '.join(endings)}.")
+        return str(stated)
+    if len(endings) != 1:
+        there = f"the files end with {' and '.join(endings)}" if endings else f"no file ends with one of {known}"
+        raise document_error(
+            root, f"`file_ending` is missing, and {there}.", 'Write it, for example "file_ending": ".nii.gz".'
+        )
+    return endings[0]
 
 
 def _names(folder: Path, ending: str, with_channel: bool) -> set[str]:

@@ -1,5 +1,6 @@
 """Reads cases whose files are listed: the reader of every layout."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from harness.data.contract import Case
 from harness.data.datasets.archive import ArchiveReader, read_mapped_label
 from harness.data.datasets.layouts.document import FILE
-from harness.data.reading.files import inside
+from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
+from harness.data.reading.headers import refuse_special
 from harness.data.reading.nifti import read_channels
 from harness.errors import DataError
 from harness.files import read_json
@@ -61,9 +63,9 @@ class ListedReader(ArchiveReader):
         self._cases = dict(sorted(cases.items()))
         super().__init__(root, {name: case.label is not None for name, case in cases.items()})
         # Files are written by these names.
-        if unfit := [name for name in self._cases if not name.strip(".") or Path(name).name != name]:
+        if unfit := [name for name in self._cases if not _is_file_name(name)]:
             raise DataError(
-                f"{root / FILE} calls a case '{unfit[0]}', which cannot be the name of a file.",
+                f"{root} has a case called {unfit[0]!a}, which cannot be the name of a file.",
                 hint="Name cases by letters, digits, '-', '_' and '.'.",
             )
         self._patients = _read_patients(root, self._cases)
@@ -74,7 +76,7 @@ class ListedReader(ArchiveReader):
         """Returns a hash of all files, ``dataset.json`` and ``patients.json`` included."""
         listed = [file for case in self._cases.values() for file in (*case.images, case.label) if file is not None]
         listed += [self._root / FILE, self._root / PATIENTS]
-        return self._hash({file for file in listed if file.is_file()})
+        return files_hash(self._root, {file for file in listed if file.is_file()})
 
     def patient(self, case: str) -> str:
         """Returns the patient that ``patients.json`` names; without that file each case is a patient."""
@@ -85,11 +87,11 @@ class ListedReader(ArchiveReader):
         if case not in self._cases:
             raise DataError(f"{self._root} holds no case '{case}'.", hint="`harness data check` lists what is there.")
         files = self._cases[case]
-        reference = inside(self._root, files.images[0])
+        reference = files.images[0]  # links and entries of dataset.json may lead anywhere: the user named this folder
         first, affine = read_channels(reference)
         parts = [first]
         for path in files.images[1:]:
-            more, own = read_channels(inside(self._root, path))
+            more, own = read_channels(path)
             check_same_grid(path, more.shape[1:], own, reference, first.shape[1:], affine)
             parts.append(more)
         images = np.concatenate(parts)
@@ -107,17 +109,27 @@ class ListedReader(ArchiveReader):
         if files.label is None:
             return np.zeros(shape, np.uint8)
         ours = {value: number for number, value in enumerate(self._values)}
-        return read_mapped_label(inside(self._root, files.label), ours, reference, shape, affine)
+        return read_mapped_label(files.label, ours, reference, shape, affine)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether files can be written by a name: one part of a path, in UTF-8, without control characters."""
+    return bool(name.strip(".")) and Path(name).name == name and not any(map(_is_control, name))
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs")
 
 
 def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]:
     path = root / PATIENTS
-    if not path.is_file():
+    if not path.exists():
         return {}
+    refuse_special(path)
     hint = 'It must read {"CASE": "PATIENT", ...}, with every labelled case.'
     try:
         content = read_json(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
     if not isinstance(content, dict) or not all(isinstance(patient, str) for patient in content.values()):
         raise DataError(f"{path} does not map cases to patients.", hint=hint)
