@@ -51,7 +51,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name[:_LONGEST_WORD], known, n=1, cutoff=0.5)
     if near:
-        return f"Did you mean '{near[0]}'?{_look_alikes(name, near[0])} Known: {', '.join(known)}."
+        return f"Did you mean '{near[0]}'?{look_alikes(name, near[0])} Known: {', '.join(known)}."
     return f"Known: {', '.join(known)}." if known else "None is installed."
 
 
@@ -62,8 +62,13 @@ def shorten(text: str, longest: int) -> str:
     return f"{text[: longest // 2]}... ({len(text):,} characters) ...{text[-longest // 4 :]}"
 
 
-def _look_alikes(name: str, near: str) -> str:
-    """Says which letters of a name are from another script than they look like."""
+def look_alikes(name: str, near: str) -> str:
+    """Returns a remark on a letter of a name that is from another script than it looks like; empty where there is none.
+
+    Args:
+        name: Name that was given.
+        near: Name that was probably meant.
+    """
     foreign = sorted({letter for letter in name if not letter.isascii() and letter not in near})
     if not foreign:
         return ""
@@ -71,5 +76,12 @@ def _look_alikes(name: str, near: str) -> str:
 
 
 def _for_a_screen(text: str) -> str:
-    text = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: shorten(word[0], _LONGEST_WORD // 4), text)
-    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
+    text = re.sub(
+        rf"'[^'\n]{{{_LONGEST_WORD},}}'|\S{{{_LONGEST_WORD},}}", lambda word: shorten(word[0], _LONGEST_WORD // 4), text
+    )
+    return "".join(repr(one)[1:-1] if _is_control(one) else one for one in text)
+
+
+def _is_control(letter: str) -> bool:
+    """Returns whether a letter acts on a terminal, turns the direction of reading, or cannot be encoded."""
+    return not letter.isprintable() and letter not in "\n\t" and unicodedata.category(letter) in {"Cc", "Cf", "Cs"}

@@ -4,12 +4,16 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from harness.errors import HarnessError
 
 
 def hash_of_file(path: Path) -> str:
@@ -68,19 +72,80 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no JSON.
+        OSError: It cannot be read.
+        ValueError: It is no JSON, or :func:`read_text` refuses it.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file of a size that somebody may have written; never waits for a pipe or a device.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is no regular file, is too large, or is not UTF-8.
     """
     for _ in range(_TRIES - 1):
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return _read_text(path)
         except OSError as error:
             if error.errno != errno.ESTALE:
                 raise
-    return json.loads(path.read_text(encoding="utf-8"))
+    return _read_text(path)
+
+
+def resolve_path(path: Path, beside: Path) -> Path:
+    """Returns a path that a user named, absolute and with links followed; a link that leads to itself stays.
+
+    Args:
+        path: The path; ``~`` stands for a home.
+        beside: Folder that a relative path is relative to.
+
+    Raises:
+        HarnessError: It cannot be a path: a NUL, or the home of an unknown user.
+    """
+    try:
+        check_path(path)
+        return Path(os.path.realpath(beside / path.expanduser()))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise HarnessError(f"'{path}' is not a valid path: {error}.") from error
+
+
+def check_path(path: Path) -> None:
+    """Refuses what no file system takes for a path.
+
+    Raises:
+        ValueError: It holds control characters, or names that are too long.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", str(path)):
+        raise ValueError("a path cannot hold control characters")
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise ValueError(f"a name in a path has at most {_LONGEST_NAME} bytes")
+
+
+def _read_text(path: Path) -> str:
+    facts = path.stat()
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "It is a folder", str(path))
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError("it is no regular file")
+    if facts.st_size > _MOST_BYTES:
+        raise ValueError(f"it has {facts.st_size:,} bytes, more than {_MOST_BYTES:,}")
+    return path.read_text(encoding="utf-8")
 
 
 #: How often a file is opened which another machine replaces while it is read: NFS calls that stale.
 _TRIES = 3
+
+#: Bytes of one name in a path, on every file system that training runs on.
+_LONGEST_NAME = 255
+
+#: Size of a text that is read into memory: no study, table of folds or record comes near it.
+_MOST_BYTES = 1 << 28
 
 
 def _flush(path: Path) -> None:

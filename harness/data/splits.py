@@ -154,7 +154,7 @@ def read_splits(path: Path) -> tuple[Split, ...]:
         splits = [(Split(tuple(f["train"]), tuple(f["val"]), tuple(f["test"])), f.get("hash")) for f in folds]
     except FileNotFoundError as error:
         raise DataError(f"The split file {path} does not exist.", hint="Correct `splits` in the study.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} is not a valid split file: {error!r}",
             hint='It must read {"folds": [{"train": [...], "val": [...], "test": [...]}]}.',

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.errors import HarnessError, StudyError, did_you_mean
+from harness.files import resolve_path
 from harness.registry import resolve
 from harness.settings import Settings
 
@@ -243,7 +244,7 @@ class Segmenter:
         named = getattr(options, self.pretrained_option) if self.pretrained_option else "none"
         if named == "none":
             return None
-        path = (beside / Path(named).expanduser()).resolve()
+        path = resolve_path(Path(named), beside)
         if path.is_file():
             return path
         if self.pretrained_finder:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.bounds import bounds_at
-from harness.errors import HarnessError, StudyError, did_you_mean, shorten
+from harness.errors import HarnessError, StudyError, did_you_mean, look_alikes, shorten
+from harness.files import read_text
 from harness.yaml_text import Key, parse
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -86,11 +87,11 @@ def read_document(path: Path) -> Document:
         StudyError: The file is missing, is no YAML, is no mapping, or repeats a key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
         raise StudyError(f"There is no file {path}.", hint=near) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"{path} cannot be read: {error}") from error
     values, lines = parse(text, path.name)
     if not isinstance(values, dict):
@@ -138,7 +139,7 @@ def _missing(model: type[BaseModel], document: Document, path: Key) -> StudyErro
     unknown = [key for key in map(str, above) if key not in _fields_at(model, path[:-1])]
     near = difflib.get_close_matches(str(path[-1]), unknown, n=1, cutoff=0.5)
     where = (*path[:-1], near[0]) if near else path
-    hint = f"Did you mean '{path[-1]}' by '{near[0]}'?" if near else ""
+    hint = f"Did you mean '{path[-1]}' by '{near[0]}'?{look_alikes(near[0], str(path[-1]))}" if near else ""
     return document.error(where, f"'{'.'.join(map(str, path))}' is missing.", hint)
 
 

@@ -15,6 +15,7 @@ from harness.data.datasets.layouts import find_dataset
 from harness.data.spacing import resolve_spacing
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
+from harness.files import resolve_path
 from harness.segmenters import Task
 from harness.study.cell import NO_LEADING, CellSpec
 from harness.study.document import Document, read_document, validate
@@ -185,7 +186,7 @@ def _open_dataset(
     with document.naming_line(where):
         dataset, root, reader = _find(entry, beside, assume_absent)
         data = reader.fingerprint()
-        file = (beside / entry.splits).resolve() if entry.splits is not None else None
+        file = resolve_path(entry.splits, beside) if entry.splits is not None else None
         folds = choose_splits(dataset, reader, file)
     if entry.leading is not None and entry.leading not in dataset.modalities:
         message = f"{dataset.name} has no modality '{entry.leading}'."

@@ -187,8 +187,7 @@ def _common(document: Document) -> Document:
 
 def _read(name: str, beside: Path | None) -> Document:
     for folder in _folders(beside):
-        path = folder / f"{name}.yaml"
-        if path.is_file() and path.parent == folder:
+        if (path := {one.stem: one for one in folder.glob("*.yaml")}.get(name)) is not None:
             return read_document(path)
     raise StudyError(f"Unknown protocol '{name}'.", hint=did_you_mean(name, protocol_names(beside)))
 

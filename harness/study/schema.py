@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from harness.errors import did_you_mean
 from harness.evaluation import METRICS
+from harness.files import check_path
 from harness.settings import Settings
 from harness.study.tuning import TuningSettings
 
@@ -34,15 +36,26 @@ def _one_or_several(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-def _can_be_shown(text: str) -> str:
-    if not text.strip():
-        raise ValueError("a label cannot be blank")
-    if not text.isprintable():
-        raise ValueError("a label cannot hold line breaks or control characters")
+def _is_text(text: str) -> str:
+    if any(unicodedata.category(one) in {"Cc", "Cs"} and one not in "\n\t" for one in text):
+        raise ValueError("a text cannot hold control characters")
     return text
 
 
-Label = Annotated[str, AfterValidator(_can_be_shown)]
+def _is_label(text: str) -> str:
+    if not text.strip() or "\n" in text or "\t" in text:
+        raise ValueError("a label is one line, and not blank")
+    return _is_text(text)
+
+
+def _is_path(path: Path) -> Path:
+    check_path(path)
+    return path
+
+
+Place = Annotated[Path, AfterValidator(_is_path)]
+Text = Annotated[str, AfterValidator(_is_text)]
+Label = Annotated[str, AfterValidator(_is_label)]
 _SEVERAL = BeforeValidator(_one_or_several)
 
 
@@ -50,21 +63,21 @@ class DatasetEntry(Settings):
     """A registered dataset, and where its folder is if that is not the usual place; or a folder of the user's own."""
 
     name: str = Field("", description="Registered name; of a folder of your own, what to call it.")
-    nnunet_raw: Path | None = Field(
+    nnunet_raw: Place | None = Field(
         None,
         description="In place of a registered dataset: a folder of your own in nnU-Net v2's raw format (dataset.json, "
         "imagesTr, labelsTr); relative to the study file.",
     )
-    msd: Path | None = Field(
+    msd: Place | None = Field(
         None, description="Likewise: a folder in the format of the Medical Segmentation Decathlon (4D images)."
     )
     leading: str | None = Field(
         None, description="Modality that 'default' in `leading` stands for; default: the dataset's."
     )
-    root: Path | None = Field(
+    root: Place | None = Field(
         None, description="Folder as unpacked; relative to the study file. Not part of a cell's identity."
     )
-    splits: Path | None = Field(
+    splits: Place | None = Field(
         None,
         description="File of folds in place of the dataset's own, as `harness data splits` writes it; relative to the "
         "study file. Its content is part of a cell's identity.",
@@ -99,7 +112,7 @@ class ModelEntry(Settings):
     name: str
     label: Label | None = Field(None, description="What tables call this variant; default: the title and its options.")
     preset: str | None = Field(None, description="A named set of options of the segmenter.")
-    weights: Path | None = Field(
+    weights: Place | None = Field(
         None,
         description="Weights to test as they are, without training: a .safetensors file of ours, or one written by "
         "`harness import-checkpoint`; relative to the study file.",
@@ -150,8 +163,8 @@ class Study(Settings):
     """A study: a question and the matrix of cells that answers it."""
 
     name: str = Field(description="Letters, digits, '_' and '-'; names the experiment and the folders.")
-    question: str = Field("", description="What the study asks, in one sentence.")
-    answers: str = Field("", description="What of a publication it answers, e.g. Table I of the paper.")
+    question: Text = Field("", description="What the study asks, in one sentence.")
+    answers: Text = Field("", description="What of a publication it answers, e.g. Table I of the paper.")
     protocol: str | dict[str, Any] = Field(description="Name of a protocol, or {base: NAME, ...} with what differs.")
     matrix: Matrix
     options: dict[str, dict[str, Any]] = Field(

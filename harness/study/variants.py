@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StudyError, did_you_mean
-from harness.files import hash_of_file
+from harness.files import hash_of_file, resolve_path
 from harness.segmenters import SEGMENTERS, Segmenter
 from harness.study.document import Document
 from harness.study.protocol import Protocol, ProtocolRequest
@@ -88,7 +88,7 @@ def _variants_of(
 ) -> Iterator[Variant]:
     """Yields one entry's network with every combination of its switches, trained in one way."""
     segmenter = SEGMENTERS.get(entry.name)
-    weights = (beside / entry.weights).resolve() if entry.weights is not None else None
+    weights = resolve_path(entry.weights, beside) if entry.weights is not None else None
     if weights is not None and not weights.is_file():
         hint = "Write them with `harness import-checkpoint`, or correct the path."
         raise StudyError(f"there are no weights at {weights}.", hint=hint)
