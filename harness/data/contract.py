@@ -87,7 +87,8 @@ Floor = TrivialPrediction
 class Reader(Protocol):
     """Reads one dataset folder.
 
-    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``affine``, ``warnings`` and ``trivial_baselines``.
+    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``affine``, ``transform_codes``, ``warnings`` and
+    ``trivial_baselines``.
     """
 
     def fingerprint(self) -> str:
@@ -125,6 +126,11 @@ class Reader(Protocol):
         """Returns the (4, 4) affine that :meth:`load` gives; a reader that knows it without the images is faster."""
         return self.load(case).affine
 
+    def transform_codes(self, case: str) -> tuple[int, int]:
+        """Returns the codes of qform and sform that predictions of a case carry; by default 1, the scanner's space."""
+        del case
+        return 1, 1
+
     def warnings(self, case: str, content: Case) -> list[str]:
         """Returns warnings about a case that could be read, e.g. an impossible orientation; by default none."""
         del case, content
@@ -148,6 +154,12 @@ def case_warnings(reader: Reader, case: str, content: Case) -> list[str]:
     """Returns the warnings of a reader about a case, under whichever name the reader implements them."""
     warnings: list[str] = _method(reader, "warnings", "concerns")(case, content)
     return warnings
+
+
+def transform_codes(reader: Reader, case: str) -> tuple[int, int]:
+    """Returns the codes of qform and sform of a case, also from a reader that does not inherit from Reader."""
+    codes: tuple[int, int] = getattr(reader, "transform_codes", lambda _: (1, 1))(case)
+    return codes
 
 
 def trivial_predictions(reader: Reader, fold: int, case: str) -> list[TrivialPrediction]:

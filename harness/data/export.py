@@ -13,13 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Dataset, OfficialGrid, Reader
+from harness.data.contract import Dataset, OfficialGrid, Reader, transform_codes
+from harness.data.reading.grids import same_grid
 from harness.data.reading.nifti import read_label, write_label
 from harness.errors import DataError
 from harness.files import atomic_path
 from harness.registry import resolve
-
-_SAME_MM = 1e-3
 
 
 class Exporter(Protocol):
@@ -76,7 +75,7 @@ class NiftiFiles:
         """Writes the file."""
         path = folder / self.files(reader, case)[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_label(path, label, affine)
+        write_label(path, label, affine, transform_codes(reader, case))
 
     def problems(
         self,
@@ -95,7 +94,7 @@ class NiftiFiles:
         shape, expected = grid
         if label.shape != shape:
             return [f"{path.name} has shape {label.shape}, its case {shape}."]
-        if not np.allclose(affine, expected, atol=_SAME_MM):
+        if not same_grid(shape, affine, expected):
             return [f"{path.name} lies elsewhere than its case: affine {affine.round(3).tolist()}."]
         return []
 

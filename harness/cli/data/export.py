@@ -26,7 +26,7 @@ def export(
     """
     from harness.cli.shared.progress import task_bars
     from harness.data.datasets.layouts import find_dataset
-    from harness.data.datasets.layouts.write_nnunet_raw import write_nnunet_raw
+    from harness.data.datasets.layouts.write_nnunet_raw import NNUNET_SPLITS, write_nnunet_raw
     from harness.data.reading.assumptions import collect_assumptions, sum_up
 
     console = Console()
@@ -38,6 +38,12 @@ def export(
     console.print(
         f"Written: {nnunet_raw}, {len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases.",
         soft_wrap=True,
+    )
+    console.print(
+        f"Folds that keep patients together in nnU-Net: after `nnUNetv2_plan_and_preprocess`, copy "
+        f"{nnunet_raw / NNUNET_SPLITS} to $nnUNet_preprocessed/{nnunet_raw.resolve().name}/.",
+        soft_wrap=True,
+        markup=False,
     )
     for sentence in sum_up(noted):
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from harness.data.contract import Reader, Split
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
-from harness.data.reading.nifti import read_image, read_label
+from harness.data.reading.nifti import read_image, read_label, read_placement
 from harness.data.splits import standard_split
 
 
@@ -35,6 +35,16 @@ class ArchiveReader(Reader):
     def split(self, fold: int) -> Split:
         """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
         return standard_split({case: self.patient(case) for case in self.cases()}, fold)
+
+    def transform_codes(self, case: str) -> tuple[int, int]:
+        """Returns the codes of the image on whose grid a case lies."""
+        reference = self._reference(case)
+        return (1, 1) if reference is None else read_placement(reference).codes
+
+    def _reference(self, case: str) -> Path | None:
+        """Returns the image on whose grid a case lies; none where that is no NIfTI file."""
+        del case
+        return None
 
     def _hash(self, files: Iterable[Path]) -> str:
         """Hashes files; one that a link leads out of the folder is left out, and refused when it is read."""

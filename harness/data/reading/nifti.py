@@ -12,7 +12,7 @@ from harness.data.reading.files import NIFTI_ENDINGS
 from harness.data.reading.headers import fits_memory, read_header, read_volume
 from harness.data.reading.itk_files import ITK_ENDINGS, read_voxels
 from harness.data.reading.itk_files import read_placement as read_itk_placement
-from harness.data.reading.transforms import Placement, place
+from harness.data.reading.transforms import Placement, is_oblique, place
 from harness.errors import DataError
 
 #: What the name of an image that can be read may end with.
@@ -22,6 +22,9 @@ IMAGE_ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 _NEARLY = 0.1
 
 _VOLUME = 3
+
+#: Code of a transform to the scanner's space, and the greatest there is.
+_SCANNER, _MOST_CODE = 1, 5
 
 
 def read_placement(path: Path) -> Placement:
@@ -110,11 +113,32 @@ def _values(voxels: NDArray[Any]) -> set[int | float]:
     return set(np.unique(voxels).tolist())
 
 
-def write_label(path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64]) -> None:
-    """Writes a label map (X, Y, Z) as NIfTI."""
-    image = nib.Nifti1Image(label, affine)
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
+def write_label(
+    path: Path, label: NDArray[np.uint8], affine: NDArray[np.float64], codes: tuple[int, int] = (_SCANNER, _SCANNER)
+) -> None:
+    """Writes a label map (X, Y, Z) as NIfTI, see :func:`write_volume`."""
+    write_volume(path, label, affine, codes)
+
+
+def write_volume(path: Path, voxels: NDArray[Any], affine: NDArray[np.float64], codes: tuple[int, int]) -> None:
+    """Writes voxels (X, Y, Z) as NIfTI in mm, qform and sform equal.
+
+    Args:
+        path: The file.
+        voxels: Image or label map.
+        affine: (4, 4) voxel index to RAS mm.
+        codes: Codes of qform and sform, those of the original; where it has none, both are 1. Axes that are not
+            perpendicular have no qform.
+    """
+    qform, sform = (code if code in range(_MOST_CODE + 1) else _SCANNER for code in codes)
+    if is_oblique(affine):
+        qform, sform = 0, sform or _SCANNER
+    elif not qform and not sform:
+        qform, sform = _SCANNER, _SCANNER
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_sform(affine, code=sform)
+    image.set_qform(affine, code=qform)
+    image.header.set_xyzt_units("mm")
     nib.save(image, path)
 
 

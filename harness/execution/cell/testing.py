@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import Dataset
-from harness.data.contract import Case, trivial_predictions
+from harness.data.contract import Case, transform_codes, trivial_predictions
 from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
@@ -47,7 +47,8 @@ def test_cases(
         began = time.monotonic()
         prediction = predict(name, case)
         seconds.append(time.monotonic() - began)
-        write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine)
+        codes = transform_codes(problem.reader, name)
+        write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine, codes)
         scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
         for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
             scored = score_prediction(dataset, trivial.prediction, case.label, case.spacing)

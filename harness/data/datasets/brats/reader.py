@@ -69,6 +69,9 @@ class BratsReader(ArchiveReader):
             warnings.append(f"{outside:.0%} of the segmentation lies outside the brain: is it that of another case?")
         return warnings
 
+    def _reference(self, case: str) -> Path:
+        return self._file(self._folder(case), case, self._layout.modalities[0])
+
     def _refuse_another_release(self, path: Path, shape: tuple[int, ...]) -> None:
         """Cases of 2023 and 2024 are named alike, and the labels of 2023 are labels of 2024, too."""
         if shape in OFFICIAL_SHAPES and shape != self._layout.shape:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.contract import Case, Reader, Split, TrivialPrediction
+from harness.data.reading.grids import same_grid
 from harness.data.reading.nifti import read_image, read_label
 from harness.errors import DataError
 
@@ -115,7 +116,7 @@ class CortexReader(Reader):
         epi, epi_affine = read_image(self._root / "epi.nii.gz")
         label, label_affine = read_label(self._root / "label.nii.gz", frozenset({0, 1, 2}))
         for name, shape, other in (("epi", epi.shape, epi_affine), ("label", label.shape, label_affine)):
-            if shape != t1.shape or not np.allclose(other, affine, atol=1e-3):
+            if shape != t1.shape or not same_grid(shape, other, affine):
                 raise DataError(
                     f"{self._root / name}.nii.gz is not on the grid of t1.nii.gz: shape {shape} against {t1.shape}.",
                     hint="The three images must share shape and affine; rebuild them with scripts/rebuild_cortex.py.",

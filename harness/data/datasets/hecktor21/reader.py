@@ -123,6 +123,9 @@ class HecktorReader(ArchiveReader):
             return ["the official box contains no tumour"]
         return []
 
+    def _reference(self, case: str) -> Path:
+        return self._file(self._part(case), case, "ct")
+
     def _add(self, case: str, part: _Part) -> None:
         other = self._cases.setdefault(case, part)
         if other is not part:

@@ -103,6 +103,9 @@ class ListedReader(ArchiveReader):
             )
         return Case(images, self._label(files, reference, images.shape[1:], affine), affine)
 
+    def _reference(self, case: str) -> Path:
+        return self._cases[case].images[0]
+
     def _label(
         self, files: CaseFiles, reference: Path, shape: tuple[int, ...], affine: NDArray[np.float64]
     ) -> NDArray[np.uint8]:

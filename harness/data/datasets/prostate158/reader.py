@@ -84,6 +84,9 @@ class Prostate158Reader(ArchiveReader):
             f"`{self._other}`), or the image is upside down"
         ]
 
+    def _reference(self, case: str) -> Path:
+        return self._row(case).images[0]
+
     def _row(self, case: str) -> Row:
         if case not in self._rows:
             raise DataError(f"{self._root} holds no case '{case}' of Prostate158.", hint="Cases are named like 024.")
