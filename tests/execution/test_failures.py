@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -143,11 +144,68 @@ def test_signals_without_a_name_have_a_number():
     assert signal_name(-40) == "signal 40"
 
 
-@pytest.mark.parametrize(("status", "state"), [(0, "done"), (4, "busy"), (130, "stopped"), (7, "failed")])
-def test_exit_statuses_are_told_apart(monkeypatch, tmp_path, status, state):
-    cell, process = start(monkeypatch, tmp_path, f"raise SystemExit({status})")
-    assert process.wait().state == state
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(0, "failed"), (1, "failed"), (3, "failed"), (4, "lost"), (5, "failed"), (7, "failed"), (130, "stopped")],
+)
+@pytest.mark.parametrize("code", ["raise SystemExit({})", "import os; os._exit({})"])
+def test_a_process_that_ends_by_itself_is_never_taken_for_done(monkeypatch, tmp_path, code, status, state):
+    cell, process = start(monkeypatch, tmp_path, code.format(status))
+    ending = process.wait()
+    assert ending.state == state
     assert (cell.failure() is not None) == (state == "failed")
+    said = cell.failure().reason if state == "failed" else ending.detail
+    assert state == "stopped" or f"ended with status {status} and no result" in said
+
+
+def test_a_cell_that_another_process_computes_is_busy(monkeypatch, tmp_path):
+    cell, process = start(monkeypatch, tmp_path, "raise SystemExit(4)")
+    with cell.lease():
+        assert process.wait().state == "busy"
+
+
+class ExitsForEver:
+    """An engine whose attempts end at once, with a status that means something else."""
+
+    parallel = 1
+
+    def __init__(self, monkeypatch, tmp_path, status):
+        self.start = lambda: start(monkeypatch, tmp_path, f"import os; os._exit({status})")[1]
+        self.started = 0
+
+    def free_slots(self):
+        return 1
+
+    def submit(self, attempts):
+        self.started += 1
+        process = self.start()
+        return [SimpleNamespace(attempt=attempts[0], poll=process.poll, stop=process.stop, kill=process.kill)]
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(0, 1), (4, 4), (130, 4)])
+def test_a_network_that_ends_its_process_is_not_started_for_ever(monkeypatch, tmp_path, status, attempts):
+    cell = Store(tmp_path).cell("cell")
+    cell.write_spec(cell_record())
+    engine = ExitsForEver(monkeypatch, tmp_path, status)
+    policy = Policy(poll_seconds=0.01, other_runs_seconds=0)
+    run_attempts(engine, [Attempt(cell, tmp_path)], policy, lambda: None)
+    assert engine.started == attempts
+    assert cell.status() == "failed"
+    assert status == 130 or f"status {status} and no result" in cell.failure().reason
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit("bye\nbye"), KeyboardInterrupt(), GeneratorExit()])
+def test_whatever_code_of_others_raises_is_written_down(cell, tmp_path, monkeypatch, error):
+    def leave(*_):
+        raise error
+
+    monkeypatch.setattr(stop_request.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(worker, "_run", leave)
+    assert work(cell, tmp_path) == worker.FAILED
+    failure = cell.failure()
+    assert failure.kind == "exception"
+    assert "leave" in failure.traceback
+    assert "\n" not in failure.reason
 
 
 def test_an_old_failure_is_not_taken_for_a_new_one(monkeypatch, tmp_path):
@@ -231,12 +289,18 @@ def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp
     other.write_spec(cell_record())
     other.reserve_disk_space()
     monkeypatch.setattr(module, "_arguments", lambda attempt, slot: [])
-    monkeypatch.setattr(module, "_start", lambda attempt, slot, fork: module._Fresh(["/bin/true"]))
+    started = []
+
+    def begin(attempt, slot, fork):
+        started.append(attempt.cell)
+        return module._Fresh(["/bin/true"])
+
+    monkeypatch.setattr(module, "_start", begin)
     FullDisk(monkeypatch)
     attempts = [Attempt(one, tmp_path) for one in (cell, other)]
     run_attempts(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), attempts, Policy(), print)
     assert cell.failure().kind == "disk_full"
-    assert other.failure() is None
+    assert started == [other]
 
 
 def test_a_worker_that_could_write_nothing_is_spoken_for(monkeypatch, tmp_path):

@@ -121,8 +121,9 @@ class _WorkerGroup:
         deadline = time.monotonic() + wait
         while True:
             for rank, process in self._processes.items():
-                if (status := process.poll()) not in (None, 0):
-                    return self._reason(rank, int(status or 0))
+                status = process.poll()
+                if status is not None and not (status == 0 and _done_file(self._shared, rank).is_file()):
+                    return self._reason(rank, status)
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.05)
@@ -183,12 +184,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with join(given.rank, given.ranks, device, given.rendezvous_file) as ranks:
             train_rank(folder.spec(), folder, given.cache, device, ranks, given.accumulate, should_stop)
-    except Interrupted:
-        return 0  # the main process wrote the checkpoint
-    except Exception as error:
+    except Interrupted:  # the main process wrote the checkpoint
+        pass
+    except BaseException as error:
         print(without_secrets(traceback.format_exc()), file=sys.stderr, flush=True)  # into the log
         write_json(_reason_file(given.rendezvous_file.parent, given.rank), asdict(explain(error, folder.log)))
         return FAILED
+    _done_file(given.rendezvous_file.parent, given.rank).touch()
     return 0
 
 
@@ -197,6 +199,11 @@ def _end_with_main(stop_request: StopRequest) -> None:
     while not stop_request.orphaned:
         time.sleep(_POLL)
     os._exit(STOPPED)
+
+
+def _done_file(shared: Path, rank: int) -> Path:
+    """Returns the file that tells an end in order from an `exit` of somebody's code."""
+    return shared / f"done-{rank}"
 
 
 def _reason_file(shared: Path, rank: int) -> Path:

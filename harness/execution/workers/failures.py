@@ -64,6 +64,9 @@ def explain(error: BaseException, log: Path) -> Reason:
         return Reason("out_of_memory", "Out of memory.", "Run fewer cells at once: --workers.")
     if _is_full_disk(error):
         return Reason("disk_full", f"The disk is full. {first_line}", "Make room (`harness clean`), then run again.")
+    if isinstance(error, SystemExit):
+        text = f"The process ended with status {error.code or 0} and no result: something called `exit`."
+        return Reason("exception", text.partition("\n")[0], f"The whole log: {log}")
     return Reason("exception", f"{type(error).__name__}: {first_line}", f"The whole log: {log}")
 
 

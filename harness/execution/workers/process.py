@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.exit_status import (
     BUSY,
-    DONE,
     FAILED,
     STOPPED,
     UNWRITTEN,
@@ -121,10 +120,11 @@ class WorkerProcess:
 
     def _end(self, code: int) -> Ending:
         folder = self.attempt.folder
-        if code == DONE or self.attempt.is_done():
+        if self.attempt.is_done():
             return Ending("done")
-        if code == BUSY:
-            return Ending("busy")
+        if code == BUSY:  # with this status a network may have ended the process as well; then nobody is at work
+            text = f"It ended with status {code} and no result."
+            return Ending("busy") if folder.owner() is not None else Ending("lost", text)
         if self._timed_out:
             limit = self.attempt.timeout or 0
             text = f"It was stopped after {limit:.0f} s (--timeout)."
@@ -133,12 +133,12 @@ class WorkerProcess:
             return Ending("stopped")
         if folder.failures() > self._failures or (code == FAILED and folder.failure() is not None):
             return Ending("failed")
+        ended = f"The process ended with status {code} and no result"
         if code == UNWRITTEN:
-            text = "The disk is full, and not even the reason of a failure could be written."
+            text = f"{ended}: the disk is full, and not even the reason of a failure could be written."
             return self._fail("disk_full", text, "Make room (`harness clean`), then run again.")
-        if code >= 0:
-            text = f"No result: the process ended with status {code}."
-            return self._fail("exception", text, f"The whole log: {folder.log}")
+        if code >= 0:  # also 0: something has called `exit`
+            return self._fail("exception", f"{ended}.", f"The whole log: {folder.log}")
         return self._fail(*self._explain_signal(signal_name(code)))
 
     def _explain_signal(self, name: str) -> tuple[str, str, str]:

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
                 _run(attempt, given.device, given.ranks, lambda: should_stop() or lease.lost)
             except Interrupted:
                 return STOPPED
-            except Exception as error:  # failure is data: whatever happens here must reach the table
+            except BaseException as error:  # failure is data: whatever happens here, be it `exit`, must reach the table
                 return _record(attempt, error)
     except LeaseHeldError as error:
         print(error.message, file=sys.stderr)
@@ -100,7 +100,7 @@ def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable
         run_trial(spec, cell, cache, device, should_stop, accumulate)
 
 
-def _record(attempt: Attempt, error: Exception) -> int:
+def _record(attempt: Attempt, error: BaseException) -> int:
     """Records why the attempt failed; returns the exit status."""
     trace = "".join(traceback.format_exception(error))
     try:
