@@ -175,9 +175,10 @@ def test_cells_on_gpus_start_from_nothing(monkeypatch, tmp_path):
         raise AssertionError("not forked")
 
     monkeypatch.setattr(starting, "shared_fork_server", refuse)
-    monkeypatch.setattr(starting, "_command", lambda attempt, slot: [sys.executable, "-c", "pass"])
+    monkeypatch.setattr(starting, "_command", lambda attempt, slot: [sys.executable, "-c", "exit(9)"])
     cell = Store(tmp_path).cell("cell")
     cell.write_spec({})
-    assert WorkerProcess(Attempt(cell, tmp_path), Slot("cuda:0", "0", 1), fork=True).wait().state == "done"
+    WorkerProcess(Attempt(cell, tmp_path), Slot("cuda:0", "0", 1), fork=True).wait()
+    assert "status 9" in cell.failure().reason
     with pytest.raises(AssertionError, match="not forked"):
         WorkerProcess(Attempt(cell, tmp_path), Slot("cpu", None, 1), fork=True)
