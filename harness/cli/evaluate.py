@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from harness.data.reading.assumptions import Assumption
+    from harness.data.assumptions import Assumption
     from harness.evaluation.scoring import Score
 
 
@@ -54,7 +54,7 @@ def evaluate(
     from rich.console import Console
     from rich.progress import track
 
-    from harness.data.reading.assumptions import sum_up
+    from harness.data.assumptions import sum_up
     from harness.errors import DataError
     from harness.evaluation.folder import convention_of, pair_files, parse_regions, summarise, to_rows
     from harness.evaluation.folder import evaluate as score

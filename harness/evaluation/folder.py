@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import DATASETS
-from harness.data.reading.assumptions import Assumption, collect_assumptions
+from harness.data.assumptions import Assumption, collect_assumptions
 from harness.data.reading.files import NIFTI_ENDINGS
 from harness.data.reading.grids import distance_off_grid
 from harness.data.reading.nifti import IMAGE_ENDINGS, read_label
@@ -190,12 +190,21 @@ def _label_files(folder: Path) -> dict[str, Path]:
     marked = [(_TRUTH.sub("", name), path) for name, path in named if _TRUTH.search(name)]
     files: dict[str, Path] = {}
     for name, path in marked or named:
+        if not _is_text(name):
+            raise DataError(
+                f"{folder} holds a file called {path.name!a}, which is not UTF-8.", hint="Give the file another name."
+            )
         if name in files:
             raise DataError(
                 f"Case '{name}' is there twice: {files[name]} and {path}", hint="Keep one file for every case."
             )
         files[name] = path
     return files
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be shown and written: of bytes that are not UTF-8 Python makes lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def evaluate(

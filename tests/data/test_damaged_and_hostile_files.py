@@ -16,6 +16,7 @@ import SimpleITK as sitk
 import torch
 
 from harness.cli import main
+from harness.data import DATASETS
 from harness.data.batches.batches import stream
 from harness.data.datasets.layouts import find_dataset
 from harness.data.preparation.prepare import prepare
@@ -199,8 +200,6 @@ class Raising:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_a_reader_raises_in_a_process_is_what_is_raised_here(tmp_path, workers):
-    from harness.data import DATASETS
-
     dataset = DATASETS.get("brats2023")
     with pytest.raises(KeyError, match="no series in a") as caught:
         prepare(dataset, Raising(), ["a", "b"], PreparationSettings(), (16, 16), tmp_path, workers=workers)
@@ -260,3 +259,67 @@ def test_an_empty_file_is_named_by_check_and_by_a_run(tmp_path, capsys, monkeypa
         prepare(
             dataset, dataset.open(root), ["case0", "case1"], PreparationSettings(), (16, 16), tmp_path / "c", workers=2
         )
+
+
+def read_all(reader):
+    for case in (*reader.cases(), *reader.unlabelled()):
+        reader.load(case)
+
+
+@pytest.mark.parametrize("name", ["brats2023", "hecktor21", "chaos"])
+def test_a_pipe_among_the_files_of_an_archive_is_refused_before_it_blocks(copied, name):
+    root = copied(name)
+    ending = ".dcm" if name == "chaos" else ".nii.gz"
+    path = next(path for path in sorted(root.rglob(f"*{ending}")) if not path.name.startswith("."))
+    path.unlink()
+    os.mkfifo(path)
+    reader = DATASETS.get(name).open(root)
+    with pytest.raises(DataError, match="is a pipe"):
+        read_all(reader)
+    if name != "chaos":  # its fingerprint leaves out what is no file
+        with pytest.raises(DataError, match="is a pipe"):
+            reader.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["hecktor21", "chaos", "prostate158"])
+def test_an_empty_file_of_an_archive_is_named(copied, name):
+    root = copied(name)
+    paths = [
+        path for path in sorted(root.rglob("*.*")) if path.suffix in (".gz", ".dcm", ".nii") and path.name[0] != "."
+    ]
+    paths[0].write_bytes(b"")
+    reader = DATASETS.get(name).open(root)
+    assert reader.fingerprint()
+    with pytest.raises(DataError, match=f"{paths[0].name} cannot be read: .*0 bytes"):
+        read_all(reader)
+
+
+def test_names_that_are_not_utf8_are_refused_by_evaluate(tmp_path, capsys):
+    for folder in ("truth", "found"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / os.fsdecode(b"caf\xe9.nii.gz")
+        nib.save(nib.Nifti1Image(VOXELS.astype(np.uint8) % 2, np.eye(4)), path)
+    arguments = ["--predictions", str(tmp_path / "found"), "--reference", str(tmp_path / "truth"), "--regions", "a=1"]
+    assert main(["evaluate", *arguments]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_a_run_says_once_what_was_assumed(tmp_path, caplog):
+    root = tmp_path / "Dataset001_A"
+    shifted = np.eye(4)
+    shifted[0, 3] = 50
+    for name in [f"case{n}" for n in range(3)]:
+        for place in (f"imagesTr/{name}_0000", f"labelsTr/{name}"):
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            image = nib.Nifti1Image((VOXELS % 2).astype(np.uint8), np.eye(4))
+            image.set_qform(shifted, code=1)
+            nib.save(image, root / f"{place}.nii.gz")
+    (root / "dataset.json").write_text(
+        '{"channel_names": {"0": "T1"}, "labels": {"background": 0, "x": 1}, "file_ending": ".nii.gz"}'
+    )
+    dataset = find_dataset("nnunet_raw", root)
+    for workers in (2, 0):  # the second time from the cache: nothing is read
+        cases = ["case0", "case1", "case2"]
+        prepare(dataset, dataset.open(root), cases, PreparationSettings(), (16, 16), tmp_path / "c", workers=workers)
+    (record,) = caplog.records
+    assert "6 files: sform and qform disagree" in record.getMessage()

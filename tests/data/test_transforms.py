@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from harness.cli import main
-from harness.data.reading.assumptions import collect_assumptions, sum_up
+from harness.data.assumptions import collect_assumptions, sum_up
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
 from harness.data.reading.nifti import read_image, read_label

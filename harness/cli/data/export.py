@@ -25,9 +25,9 @@ def export(
     The folder can be planned by nnU-Net, or named in a study as `{nnunet_raw: FOLDER, splits: FOLDER/splits.json}`.
     """
     from harness.cli.shared.progress import task_bars
+    from harness.data.assumptions import collect_assumptions, sum_up
     from harness.data.datasets.layouts import find_dataset
     from harness.data.datasets.layouts.write_nnunet_raw import NNUNET_SPLITS, write_nnunet_raw
-    from harness.data.reading.assumptions import collect_assumptions, sum_up
 
     console = Console()
     dataset = find_dataset(name, root)

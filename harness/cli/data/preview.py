@@ -24,8 +24,8 @@ def preview(
     ] = 4,
 ) -> None:
     """Draw all modalities of several cases with coloured labels, in the slice with the most labelled voxels."""
+    from harness.data.assumptions import collect_assumptions, sum_up
     from harness.data.datasets.layouts import find_dataset
-    from harness.data.reading.assumptions import collect_assumptions, sum_up
     from harness.data.reading.preview import draw_preview
 
     dataset = find_dataset(name, path)

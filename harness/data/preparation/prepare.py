@@ -9,6 +9,7 @@ written atomically, processes share the work instead of doing it twice, and rema
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from harness.cores import cores
+from harness.data.assumptions import Assumption, collect_assumptions, sum_up
 from harness.data.contract import Case, Dataset, Reader
 from harness.data.preparation.cache import PreparedCase, open_entry, write_entry
 from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
@@ -32,6 +34,11 @@ from harness.files import atomic_folder
 from harness.loader_errors import LoaderError, attempt, unwrap
 
 _Entry = TypeVar("_Entry")
+
+#: Outcome of preparing a case, see :meth:`_Job.run`.
+_Outcome = list[Assumption] | HarnessError | None
+
+_LOG = logging.getLogger(__name__)
 
 #: Raised whenever the prepared arrays change for the same settings.
 _REVISION = 3
@@ -72,17 +79,22 @@ def prepare(
     done = len(entries) - len(missing)
     report(done, len(entries))
     failures: dict[str, HarnessError] = {}
+    noted: list[Assumption] = []
     # Cases that another process is preparing are left to it; we wait for them at the end.
     busy: list[str] = []
     for wait, names in ((False, missing), (True, busy)):
         for name, outcome in zip(names, _outcomes(job, names, wait, workers), strict=True):
-            if outcome == "busy":
+            if outcome is None:
                 busy.append(name)
                 continue
             if isinstance(outcome, HarnessError):
                 failures[name] = outcome
+            else:
+                noted += outcome
             done += 1
             report(done, len(entries))
+    for sentence in sum_up(noted):
+        _LOG.warning("%s: %s", dataset.title, sentence)
     if failures:
         raise _joined(failures, len(entries))
     made = dict(zip(missing, _read(job.reopen, missing), strict=True))
@@ -141,21 +153,24 @@ class _Job:
             )
         return prepared
 
-    def run(self, name: str, wait: bool) -> str | HarnessError:
+    def run(self, name: str, wait: bool) -> _Outcome:
         """Prepares one case unless it is there.
 
         Returns:
-            ``done``, ``busy`` where another process is preparing it and ``wait`` is false, or the error.
+            What was assumed of its files; none where another process is preparing it and ``wait`` is false; or the
+            error.
         """
+        noted: list[Assumption] = []
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The system releases the lock when a process ends, however it ends.
             with FileLock(self.folder / f".{name}.lock", blocking=wait):
                 if self.open(name) is None:
                     self._remove_remains(name)
-                    self._prepare(name)
+                    with collect_assumptions() as noted:
+                        self._prepare(name)
         except Timeout:
-            return "busy"
+            return None
         except HarnessError as error:
             return error
         except (OSError, NotImplementedError) as error:  # NotImplementedError: the file system has no locks
@@ -163,7 +178,7 @@ class _Job:
                 f"The cache entry {self.folder / name} cannot be written: {error}",
                 hint="Make room on the disk, or name another folder by --cache or HARNESS_CACHE.",
             )
-        return "done"
+        return noted
 
     def _remove_remains(self, name: str) -> None:
         """Removes a damaged entry and unfinished entries of killed processes."""
@@ -197,7 +212,7 @@ class _Job:
             )
 
 
-class _Outcomes(TorchDataset[str | HarnessError | LoaderError]):
+class _Outcomes(TorchDataset[_Outcome | LoaderError]):
     """Prepares case number n when outcome number n is read."""
 
     def __init__(self, job: _Job, names: Sequence[str], wait: bool) -> None:
@@ -206,11 +221,11 @@ class _Outcomes(TorchDataset[str | HarnessError | LoaderError]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> str | HarnessError | LoaderError:
+    def __getitem__(self, index: int) -> _Outcome | LoaderError:
         return attempt(lambda: self._job.run(self._names[index], self._wait))
 
 
-def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iterator[str | HarnessError]:
+def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iterator[_Outcome]:
     """Prepares cases and yields their outcomes, in order.
 
     The processes are torch's: they end when this one ends, however it ends.

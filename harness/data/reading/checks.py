@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cores import cores
+from harness.data.assumptions import collect_assumptions
 from harness.data.contract import Case, Dataset, Reader, case_warnings
-from harness.data.reading.assumptions import collect_assumptions
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from harness.data.reading.headers import read_header
+from harness.data.reading.headers import read_header, refuse_special
 from harness.data.reading.transforms import place
 from harness.errors import DataError
 
@@ -164,6 +164,8 @@ def _reading_of(path: Path) -> bytes:
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        refuse_special(path)  # a pipe would be waited for
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= _SMALL:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.reading.assumptions import note_assumptions
+from harness.data.assumptions import note_assumptions
 from harness.data.reading.nifti import IMAGE_ENDINGS, read_placement
 from harness.data.reading.transforms import corner_distance
 from harness.errors import DataError

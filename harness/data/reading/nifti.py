@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.reading.assumptions import note_assumptions
+from harness.data.assumptions import note_assumptions
 from harness.data.reading.files import NIFTI_ENDINGS
 from harness.data.reading.headers import fits_memory, read_header, read_volume
 from harness.data.reading.itk_files import ITK_ENDINGS, read_voxels

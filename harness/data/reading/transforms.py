@@ -35,6 +35,9 @@ _PERPENDICULAR = 1e-4
 #: Units of length (bits 0 to 2 of ``xyzt_units``) that are not taken for mm: name and mm.
 _UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
 
+#: What is assumed of axes that are not perpendicular.
+SHEARED = "the axes are not perpendicular (sheared): distances are computed as if they were"
+
 _NO_CODE = "neither sform nor qform has a code: the axes are taken to run to the left, to the back and upwards"
 
 #: Code of a transform to the scanner's coordinates.
@@ -127,7 +130,7 @@ def _choose(
         return _resized(np.diag([-1.0, -1.0, 1.0, 1.0]), sizes), [_NO_CODE]
     if is_oblique(sform):
         if qform is None:
-            return sform, ["the axes are not perpendicular (sheared): distances are computed as if they were"]
+            return sform, [SHEARED]
         return qform, ["the axes of the sform are not perpendicular: the qform is read, as by SimpleITK"]
     resized = _resized(sform, sizes)
     words: list[str] = []

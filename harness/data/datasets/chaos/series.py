@@ -15,11 +15,16 @@ from PIL import Image, UnidentifiedImageError
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut
 
+from harness.data.assumptions import note_assumptions
 from harness.data.reading.files import visible
+from harness.data.reading.headers import fits_memory, refuse_special
+from harness.data.reading.transforms import SHEARED, is_oblique, one_voxel_words
 from harness.errors import DataError
 
 #: Official grey values: label here to the interval (low, high] that the evaluation accepts.
 GREY = {1: (55, 70), 2: (110, 135), 3: (175, 200), 4: (240, 255)}
+
+_BYTES = 16  # that reading a pixel takes
 
 _NAME = re.compile(r"IMG-\d+-(\d+)")
 _AGAIN = "Unpack the official archive again; nothing may be renamed."
@@ -68,7 +73,10 @@ def read_series(files: list[Path]) -> tuple[NDArray[np.float32], NDArray[np.floa
         if planes and plane.shape != planes[0].shape:
             raise DataError(f"{path} has shape {plane.shape}, the first slice {planes[0].shape}.", hint=_AGAIN)
         planes.append(plane)
-    return np.stack([plane.T for plane in planes], axis=-1), series_affine(files, slices)
+    affine = series_affine(files, slices)
+    words = (SHEARED,) if is_oblique(affine) else ()
+    note_assumptions(files[0].parent, (*words, *one_voxel_words((*planes[0].T.shape, len(planes)))))
+    return np.stack([plane.T for plane in planes], axis=-1), affine
 
 
 def read_positions(files: list[Path]) -> NDArray[np.float64]:
@@ -142,8 +150,7 @@ def read_drawing(files: list[Path], shape: tuple[int, ...]) -> NDArray[np.uint8]
 
 
 def _read(path: Path, pixels: bool = True) -> pydicom.Dataset:
-    if not path.is_file():
-        raise DataError(f"Missing file: {path}", hint=_AGAIN)
+    refuse_special(path)
     try:
         return pydicom.dcmread(path, stop_before_pixels=not pixels)
     except (InvalidDicomError, OSError, EOFError, ValueError) as error:
@@ -153,8 +160,9 @@ def _read(path: Path, pixels: bool = True) -> pydicom.Dataset:
 def _pixels(path: Path, one: pydicom.Dataset) -> NDArray[np.float32]:
     """Returns the intensities (rows, columns)."""
     try:
-        plane = apply_modality_lut(one.pixel_array, one)
-    except (AttributeError, ValueError, RuntimeError, EOFError) as error:
+        with fits_memory(path, _BYTES * int(one.Rows) * int(one.Columns) * int(one.get("NumberOfFrames") or 1)):
+            plane = apply_modality_lut(one.pixel_array, one)
+    except (AttributeError, TypeError, ValueError, RuntimeError, EOFError) as error:
         raise DataError(f"The pixels of {path} cannot be read: {error}", hint=_AGAIN) from error
     if plane.ndim != 2:
         raise DataError(f"{path} has shape {plane.shape}; one slice is expected.", hint=_AGAIN)
@@ -168,17 +176,19 @@ def _directions(path: Path, one: pydicom.Dataset) -> tuple[NDArray[np.float64], 
 
 def _numbers(path: Path, one: pydicom.Dataset, name: str, count: int) -> NDArray[np.float64]:
     value: Any = one.get(name)
-    values = np.array([] if value is None else [float(number) for number in value])
+    try:
+        values = np.array([] if value is None else value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        values = np.array([])
     if len(values) != count or not np.isfinite(values).all():
         raise DataError(f"{path}: the attribute {name} does not hold {count} finite numbers.", hint=_AGAIN)
     return values
 
 
 def _read_png(path: Path) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise DataError(f"Missing file: {path}", hint=_AGAIN)
+    refuse_special(path)
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return np.asarray(image.convert("L"), np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as PNG: {error}", hint=_AGAIN) from error

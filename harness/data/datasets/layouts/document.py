@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.assumptions import Assumption, sum_up
 from harness.data.contract import FOLD_NAMES, Dataset, Normalisation
 from harness.data.preparation.geometry import orientation_of
-from harness.data.reading.assumptions import Assumption, sum_up
 from harness.data.reading.headers import refuse_special
 from harness.data.reading.nifti import read_placement
 from harness.errors import DataError
@@ -145,7 +145,7 @@ def _grid(root: Path, images: list[Path]) -> tuple[int, tuple[float, float, floa
         except DataError:
             continue  # reading the case says what is wrong with it; the others tell the voxel size
         affine = placement.affine
-        noted += [(path, words) for words in placement.assumed]
+        noted += [Assumption(path, words) for words in placement.assumed]
         if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]):
             turned = [0.0, 0.0, 0.0]
             for size, (axis, _) in zip(np.linalg.norm(affine[:3, :3], axis=0), orientation_of(affine), strict=True):

@@ -5,9 +5,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
 
-#: A file, and what was assumed of it in words that fit any file.
-Assumption = tuple[Path, str]
+
+class Assumption(NamedTuple):
+    """A file, and what was assumed of it in words that fit any file."""
+
+    file: Path
+    words: str
+
 
 _NOTED: ContextVar[list[Assumption] | None] = ContextVar("noted", default=None)
 
@@ -27,10 +33,10 @@ def note_assumptions(path: Path, words: Iterable[str]) -> None:
     """Notes what was assumed of a file, where somebody collects it."""
     noted = _NOTED.get()
     if noted is not None:
-        noted += [(path, one) for one in words]
+        noted += [Assumption(path, one) for one in words]
 
 
 def sum_up(noted: Iterable[Assumption]) -> list[str]:
     """Returns a sentence for each thing that was assumed, the most frequent first, with the number of files."""
-    counts = Counter(words for _, words in set(noted))
+    counts = Counter(one.words for one in set(noted))
     return [f"{count} {'file' if count == 1 else 'files'}: {words}." for words, count in counts.most_common()]
