@@ -175,7 +175,8 @@ def analyse(
     found = patient_table(grid, region, regions=regions, unfinished=unfinished)
     few = few_patients(len(found.values))
     caveats = [*found.caveats, *([few] if few else []), *(unlike if allow_mixed else [])]
-    means = _bootstrap(found, resamples)
+    values = found.values.to_numpy(dtype=float)
+    means = bootstrap_means(values, resamples=resamples) if len(values) > 1 else None
     base = Analysis(
         grid.dataset,
         grid.metric,
@@ -265,10 +266,6 @@ def _summary(
 def _sd(values: NDArray[np.floating[Any]]) -> float:
     """NaN for one value, and beside an infinite one."""
     return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else np.nan
-
-
-def _bootstrap(found: Patients, resamples: int) -> NDArray[np.float64] | None:
-    return bootstrap_means(found.values.to_numpy(dtype=float), resamples=resamples) if len(found.values) > 1 else None
 
 
 def _compared(base: Analysis, references: Mapping[str, str], means: NDArray[np.float64] | None) -> Analysis:

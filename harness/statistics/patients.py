@@ -320,10 +320,7 @@ def _codes(column: pd.Series) -> tuple[list[Any], NDArray[np.intp]]:
     """Sorted distinct names and, for each row, its place among them."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
-        names = column.cat.categories.to_numpy()
-        order = np.argsort(names, kind="stable")
-        place = np.empty(len(names), dtype=np.intp)
-        place[order] = np.arange(len(names))
-        return list(names[order]), place[column.cat.codes.to_numpy()]
+        column = column.cat.reorder_categories(sorted(column.cat.categories))
+        return list(column.cat.categories), np.asarray(column.cat.codes, dtype=np.intp)
     codes, found = pd.factorize(column, sort=True)
     return list(found), np.asarray(codes, dtype=np.intp)

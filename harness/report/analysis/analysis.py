@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from harness.evaluation import METRICS
-from harness.report.analysis.comparability import Comparability
 from harness.report.analysis.data_summary import DataSummary, summarise_data
 from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
 from harness.report.analysis.variants import (
@@ -89,6 +88,33 @@ class DatasetView:
         """Variants that may be compared with each other in a metric."""
         analysis = self.analyses.get((metric, self.main))
         return [] if analysis is None else [variant for variant, name in self.names.items() if name in analysis.table]
+
+
+@dataclass(frozen=True)
+class Comparability:
+    """Why methods are not comparable, and whether they are ranked all the same.
+
+    Attributes:
+        reasons: Reasons by dataset; none where its methods are comparable. See
+            :func:`harness.statistics.comparability.why_not_comparable`.
+        allowed: Ranked in spite of them, because the user asked for it.
+    """
+
+    reasons: Mapping[str, tuple[str, ...]]
+    allowed: bool = False
+
+    def allows_ranking(self, dataset: str) -> bool:
+        """Whether methods are ranked on the dataset."""
+        return self.allowed or not self.reasons.get(dataset)
+
+    def sentence(self, dataset: str) -> str:
+        """What every table of the dataset says about it; ``''`` where there is nothing to say."""
+        reasons = "; ".join(reason.rstrip(".") for reason in self.reasons.get(dataset, ()))
+        if not reasons:
+            return ""
+        if self.allowed:
+            return f"Mixed on request (--allow-mixed), so ranks compare unlike conditions: {reasons}."
+        return f"Methods are not ranked or tested against each other (--allow-mixed would): {reasons}."
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ from harness.report.analysis.variants import Variant
 from harness.results.schema import DatasetFacts, StudyResults
 from harness.statistics.patients import MEAN_REGION
 
-#: How data is named that no clinic recorded for this purpose.
-_KINDS: Mapping[str, str] = {"real": "", "embedded": "embedded data", "generated": "generated data"}
-
 
 @dataclass(frozen=True)
 class DataSummary:
@@ -54,7 +51,7 @@ def listed(values: Iterable[object]) -> str:
 
 def kind_words(facts: DatasetFacts) -> str:
     """``embedded data`` or ``generated data``; ``''`` for real data."""
-    return _KINDS.get(facts.kind, f"{facts.kind} data")
+    return "" if facts.kind == "real" else f"{facts.kind} data"
 
 
 def data_name(facts: DatasetFacts) -> str:
@@ -105,8 +102,8 @@ def summarise_data(
     )
 
 
-def _state(status: object) -> str:
-    return {"failed": "failed", "new": "not started", "running": "still running"}.get(str(status), str(status))
+#: States that are told in other words.
+_STATES = {"new": "not started", "running": "still running"}
 
 
 def _failures(cells: pd.DataFrame, names: Mapping[Variant, str]) -> tuple[str, ...]:
@@ -115,8 +112,9 @@ def _failures(cells: pd.DataFrame, names: Mapping[Variant, str]) -> tuple[str, .
     for row in cells[cells["status"] != "done"].to_dict("records"):
         variant = Variant(str(row["label"]), str(row["leading"]))
         reason = f": {row['reason']}" if row["reason"] and not pd.isna(row["reason"]) else ""
+        state = _STATES.get(row["status"], row["status"])
         name = f"{names[variant]}, fold {row['fold']}, seed {row['seed']}"
-        rows.append((variants.index(variant), row["fold"], row["seed"], f"{name} – {_state(row['status'])}{reason}"))
+        rows.append((variants.index(variant), row["fold"], row["seed"], f"{name} – {state}{reason}"))
     return tuple(text for *_, text in sorted(rows))
 
 

@@ -216,9 +216,8 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
 
 
 def _label(axes: Axes, metric: Metric, regions: Sequence[str], per_row: int) -> None:
-    axes.set_ylabel(metric.pointed)
     # A last row of fewer regions keeps the width of the boxes.
-    axes.set_xlim(-0.5, per_row - 0.5)
+    axes.set(ylabel=metric.pointed, xlim=(-0.5, per_row - 0.5))
     axes.set_xticks(
         range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
     )
@@ -230,11 +229,11 @@ def _handles(view: DatasetView, drawn: Sequence[Variant], floors: Sequence[str])
     handles: list[Artist] = []
     for variant, name in view.names.items():
         if variant in drawn:
-            patch = Patch(facecolor=colours[variant], hatch=_hatch(view, variant), edgecolor=INK, linewidth=0.7)
-            patch.set_label(name)
+            hatch = _hatch(view, variant)
+            patch = Patch(facecolor=colours[variant], hatch=hatch, edgecolor=INK, linewidth=0.7, label=name)
         else:
-            patch = Patch(facecolor="white", edgecolor=INK, linewidth=0.7, linestyle=":")
-            patch.set_label(f"{name} ({view.status[variant]})")
+            label = f"{name} ({view.status[variant]})"
+            patch = Patch(facecolor="white", edgecolor=INK, linewidth=0.7, linestyle=":", label=label)
         handles.append(patch)
     for number, name in enumerate(floors):
         label = f"{name} (floor, {_triangles(number)[1]})"

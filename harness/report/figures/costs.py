@@ -1,6 +1,5 @@
 """Accuracy against what it costs: the mean score over parameters and over GFLOPs, one point per variant."""
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -38,7 +37,7 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                 for variant in shown:
                     summary = view.summary(variant, metric, view.main)
                     if summary is not None:
-                        cost = _cost(sizes, view.names[variant], column) * scale
+                        cost = float(sizes[column].to_dict()[view.names[variant]]) * scale
                         _point(axes, cost, summary, colours[variant], marks[variant])
             row[0].set_ylabel(METRICS.get(metric).pointed)
         for axes, (*_, title) in zip(grid[-1], _COSTS, strict=True):
@@ -54,10 +53,6 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         f"{f' Without a mean or a known cost: {absent}.' if absent else ''}"
     )
     return Drawing(f"costs_{view.name}", f"Accuracy and cost: {view.title}", caption, figure)
-
-
-def _cost(sizes: pd.DataFrame, name: str, column: str) -> float:
-    return float(sizes[column].to_dict()[name])
 
 
 def _point(axes: Axes, cost: float, summary: Summary, colour: tuple[float, float, float], mark: str) -> None:
@@ -83,6 +78,4 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _handle(name: str, colour: tuple[float, float, float], mark: str) -> Line2D:
-    line = Line2D([], [], color=colour, marker=mark, linestyle="", markeredgecolor=INK, markeredgewidth=0.6)
-    line.set_label(name)
-    return line
+    return Line2D([], [], color=colour, marker=mark, linestyle="", markeredgecolor=INK, markeredgewidth=0.6, label=name)

@@ -46,9 +46,9 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
             text_h_margin=margin,
         )
         axes.spines["top"].set_visible(True)
-        axes.set_xlabel("mean rank over patients (1 is best)")
+        ends = (float(ranks.min()) - margin, float(ranks.max()) + margin)
+        axes.set(xlabel="mean rank over patients (1 is best)", xlim=ends)
         axes.xaxis.set_label_position("top")
-        axes.set_xlim(float(ranks.min()) - margin, float(ranks.max()) + margin)
         headline(figure, f"{title}: {metric.pointed}")
     omnibus = analysis.omnibus
     test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."

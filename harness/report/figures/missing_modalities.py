@@ -33,6 +33,7 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         )
         panels = figure.subplots(len(groups), 1, squeeze=False)[:, 0]
         for axes, group, values in zip(panels, groups, means, strict=True):
+            names = [network.name for network in group.tested]
             words = [[_word(network) for network in group.tested] for _ in group.subsets]
             heat_map(
                 axes,
@@ -40,16 +41,12 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                 words,
                 metric,
                 rows=["all" if present == group.modalities else " + ".join(present) for present in group.subsets],
-                columns=[network.name for network in group.tested],
+                columns=names,
                 limits=(low, high if high > low else low + 1),
             )
             axes.set_title(f"In training {group.dropout}: {metric.pointed}", loc="left")
-            aslant = any(len(network.name) > _LEVEL for network in group.tested)
-            if aslant:
-                axes.tick_params(axis="x", labelrotation=35)
-                for label in axes.get_xticklabels():
-                    label.set_horizontalalignment("right")
-                    label.set_rotation_mode("anchor")
+            if any(len(name) > _LEVEL for name in names):
+                axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
             axes.set_ylabel("Present")
         headline(figure, view.title)
     caption = (

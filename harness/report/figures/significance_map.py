@@ -21,6 +21,7 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
     """
     if analysis.directed is None or analysis.ranking is None:
         return None
+    metric = METRICS.get(analysis.metric)
     names = list(analysis.ranking.mean_ranks.sort_values(kind="stable").index)
     matrix = analysis.directed.loc[names, names].to_numpy()
     side = 0.34 * len(names)
@@ -32,23 +33,21 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
             for column in range(len(names)):
                 better = matrix[row, column] < ALPHA
                 colour = _SELF if row == column else _BETTER if better else _OPEN
-                axes.add_patch(_square(column, row, colour))
+                corner = (column - 0.5, row - 0.5)
+                axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="#9aa0ad", linewidth=0.5))
                 if row != column:
                     text = _p(float(matrix[row, column]))
                     ink = "white" if better else INK
                     axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=5.5)
-        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+        ends = (-0.5, len(names) - 0.5)
+        axes.set(xlim=ends, ylim=ends[::-1], aspect="equal", xlabel="… than", ylabel="is better …")
         labels = [wrapped(name, _LABEL_WIDTH) for name in names]
         # Upright names keep to their own column, however many lines they have.
         axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)), labels, fontsize=7)
         axes.tick_params(length=0)
-        axes.set_ylabel("is better …")
-        axes.set_xlabel("… than")
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        headline(figure, f"{title}: {METRICS.get(analysis.metric).heading}")
-    metric = METRICS.get(analysis.metric)
+        axes.spines[:].set_visible(False)
+        headline(figure, f"{title}: {metric.heading}")
     return Drawing(
         f"significance_map_{analysis.dataset}_{analysis.metric}",
         f"Significance map, {metric.title}: {title}",
@@ -57,10 +56,6 @@ def significance_map(analysis: Analysis, title: str) -> Drawing | None:
         f"pairs; dark where p < {ALPHA}. Methods in the order of their mean rank.",
         figure,
     )
-
-
-def _square(x: float, y: float, colour: str) -> Rectangle:
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#9aa0ad", linewidth=0.5)
 
 
 def _p(value: float) -> str:

@@ -40,6 +40,7 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
     ]
     _refuse_other_cases(rows, path, beside)
     rows = rows.assign(study=path.stem, profile="imported", model=rows["method"], implementation=f"as in {path.name}")
+    columns = beside.cells.columns  # `start` and costs only where the study has them
     return StudyResults(
         study=path.stem,
         profile="imported",
@@ -48,7 +49,7 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
         metrics=beside.metrics,
         labels=tuple(dict.fromkeys(rows["label"])),
         cases=rows[list(CASE_COLUMNS)],
-        cells=pd.DataFrame([_cell(row) for row in _first_rows(rows)], columns=_cell_columns(beside)),
+        cells=pd.DataFrame([_cell(row) for row in rows.drop_duplicates("cell").to_dict("records")], columns=columns),
         history=pd.DataFrame(columns=list(HISTORY_COLUMNS)),
         floors=pd.DataFrame(columns=list(FLOOR_COLUMNS)),
         datasets=beside.datasets,
@@ -144,12 +145,7 @@ def _refuse(wrong: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str,
         raise DataError(f"{path}, row {place + 2}: {column} '{rows[column].loc[place]}' is refused.", hint=hint)
 
 
-def _first_rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    records = rows.drop_duplicates("cell").to_dict("records")
-    return [{str(name): value for name, value in record.items()} for record in records]
-
-
-def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
+def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
     copied = ("study", "profile", "cell", "dataset", "model", "label", "leading", "fold", "seed")
     return {
         **dict.fromkeys(CELL_COLUMNS, ""),
@@ -159,8 +155,3 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": "done",
         "options": "{}",
     }
-
-
-def _cell_columns(beside: StudyResults) -> list[str]:
-    """The columns of this version; ``start`` and costs only where the study has them."""
-    return [str(name) for name in beside.cells.columns]

@@ -1,6 +1,6 @@
 """Several studies, and results of other groups, as one: what a report across studies is made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -30,13 +30,6 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
             f"The studies {', '.join(study.study for study in named)} have no metric in common.",
             hint="Report them one by one, or name a common metric under `report: metrics:` in the study files.",
         )
-    cells = pd.concat([study.cells for study in named], ignore_index=True)
-    cells = cells.drop_duplicates(["cell", "label"], ignore_index=True)
-    cases = pd.concat([study.cases for study in named], ignore_index=True)
-    cases = cases.drop_duplicates(["cell", "label", "case", "region", "metric"], ignore_index=True)
-    floors = pd.concat([study.floors for study in named], ignore_index=True)
-    history = pd.concat([study.history for study in named], ignore_index=True)
-    subsets = pd.concat([study.subsets for study in named], ignore_index=True)
     return StudyResults(
         study=" + ".join(dict.fromkeys(study.study for study in named)),
         profile=", ".join(dict.fromkeys(study.profile for study in named)),
@@ -44,18 +37,23 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
         reference=first.reference,
         metrics=metrics,
         labels=tuple(dict.fromkeys(label for study in named for label in study.labels)),
-        cases=cases,
-        cells=cells,
-        history=history.drop_duplicates(["cell", "epoch"], ignore_index=True),
-        floors=floors.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True),
+        cases=_joined((study.cases for study in named), "cell", "label", "case", "region", "metric"),
+        cells=_joined((study.cells for study in named), "cell", "label"),
+        history=_joined((study.history for study in named), "cell", "epoch"),
+        floors=_joined((study.floors for study in named), "dataset", "fold", "floor", "case", "region", "metric"),
         datasets=_datasets(named),
         overlays={cell: path for study in named for cell, path in study.overlays.items()},
-        subsets=subsets.drop_duplicates(
-            ["cell", "label", "present", "fill", "case", "region", "metric"], ignore_index=True
+        subsets=_joined(
+            (study.subsets for study in named), "cell", "label", "present", "fill", "case", "region", "metric"
         ),
         subset_failures={cell: reason for study in named for cell, reason in study.subset_failures.items()},
         answers="; ".join(dict.fromkeys(study.answers for study in named if study.answers)),
     )
+
+
+def _joined(tables: Iterable[pd.DataFrame], *key: str) -> pd.DataFrame:
+    """Tables one under the other; rows of the same key are counted once."""
+    return pd.concat(tables, ignore_index=True).drop_duplicates(list(key), ignore_index=True)
 
 
 def _renamed(studies: Sequence[StudyResults]) -> list[StudyResults]:

@@ -1,7 +1,5 @@
 """All tables of a report, in the order they are read: a new table is its own module and a line here."""
 
-from collections.abc import Iterator
-
 from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.tables.ablation import ABLATION
 from harness.report.tables.across_datasets import across_tables
@@ -11,7 +9,7 @@ from harness.report.tables.leading import LEADING
 from harness.report.tables.means import MEANS, MEDIANS
 from harness.report.tables.missing_modalities import MISSING
 from harness.report.tables.published import PUBLISHED
-from harness.report.tables.table import CsvFile, Table, TableKind
+from harness.report.tables.table import Table, TableKind
 
 #: Kinds of table of each dataset.
 TABLES: tuple[TableKind, ...] = (
@@ -33,8 +31,3 @@ def build_tables(study: StudyAnalysis) -> list[Table]:
         *(table for view in study.views.values() for kind in TABLES for table in kind.build(study, view)),
         *across_tables(study),
     ]
-
-
-def csv_declarations() -> Iterator[CsvFile]:
-    """The csv files of all kinds of table."""
-    return (file for kind in TABLES for file in kind.csv)

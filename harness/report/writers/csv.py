@@ -11,7 +11,7 @@ import pyarrow.csv
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.analysis.data_summary import kind_words
-from harness.report.tables.build import csv_declarations
+from harness.report.tables import build
 
 _CASE_COLUMNS = (
     *("study", "profile", "dataset", "data_kind", "label", "leading"),
@@ -25,7 +25,7 @@ def csv_files(study: StudyAnalysis) -> Iterator[tuple[str, bytes]]:
     The rows of ``cases`` and ``cells`` carry the kind of data; the others also why a test or a ranking was refused: a
     row of a csv file travels without its caption.
     """
-    for file in csv_declarations():
+    for file in (file for kind in build.TABLES for file in kind.csv):
         table = pd.DataFrame(list(file.rows(study)), columns=list(file.columns))
         if len(table) or not file.optional:
             yield f"{file.name}.csv", _encode(_with_context(table, study))

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 import pandas as pd
@@ -14,14 +13,6 @@ from harness.report.figures.figure import Drawing
 from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
 from harness.report.writers.case_gallery import case_gallery
-
-
-@dataclass(frozen=True)
-class _Picture:
-    title: str
-    caption: str
-    png: str
-    width: int
 
 
 def html_page(
@@ -42,15 +33,6 @@ def html_page(
         png: PNG file of each figure, by its name.
         remark: Reason why there are no figures.
     """
-    figures = [
-        _Picture(
-            title=drawing.title,
-            caption=drawing.caption,
-            png=base64.b64encode(png[drawing.name]).decode("ascii"),
-            width=round(drawing.figure.get_figwidth() * 130),
-        )
-        for drawing in drawings
-    ]
     results = study.results
     script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
@@ -62,7 +44,8 @@ def html_page(
             answers=answers,
             failures=_failures(study),
             tables=list(_with_repeated_notes(tables)),
-            figures=figures,
+            drawings=drawings,
+            png={name: base64.b64encode(content).decode("ascii") for name, content in png.items()},
             remark=remark,
             provenance=provenance_of(study),
             differences=cell_differences(study),

@@ -68,13 +68,12 @@ def _part(table: Table, number: int, of: int, columns: Sequence[int], rows: Sequ
         kind=table.kind if number == 1 else f"{table.kind}-{number}",
         caption=(*(table.caption if number == 1 else table.caption[:1]), f"Part {number} of {of}."),
         columns=tuple(table.columns[place] for place in columns),
-        rows=tuple(_only(table.rows[place], columns) for place in rows),
+        rows=tuple(
+            replace(table.rows[place], cells=tuple(table.rows[place].cells[column] for column in columns))
+            for place in rows
+        ),
         notes=table.notes if number == of else (),
     )
-
-
-def _only(row: Row, columns: Sequence[int]) -> Row:
-    return replace(row, cells=tuple(row.cells[place] for place in columns))
 
 
 def _widths(table: Table) -> list[float]:

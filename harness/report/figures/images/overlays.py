@@ -38,15 +38,14 @@ def overlay_figure(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     panels = [_Panel(name, image) for name, image in zip(first.modalities, first.images, strict=True)]
     panels.append(_Panel("Truth", first.images[0], first.truth))
     panels += [_prediction(variant, view.names[variant], mine, first) for variant, mine in slices.items()]
-    title = view.title
     with styled():
-        figure = _draw(panels, first, f"{title}: {first.name}")
+        figure = _draw(panels, first, f"{view.title}: {first.name}")
     absent = ", ".join(name for variant, name in view.names.items() if variant not in slices)
     caption = (
-        f"{title}: {first.name}, fold {fold}, seed {seed}. Dice is of this slice alone, mean over the "
+        f"{view.title}: {first.name}, fold {fold}, seed {seed}. Dice is of this slice alone, mean over the "
         f"labels in truth or prediction.{f' No prediction to show: {absent}.' if absent else ''}"
     )
-    return Drawing(f"overlay_{view.name}", f"One slice: {title}", caption, figure)
+    return Drawing(f"overlay_{view.name}", f"One slice: {view.title}", caption, figure)
 
 
 def _first(study: StudyAnalysis, view: DatasetView) -> tuple[int, int, dict[Variant, Overlay]]:

@@ -63,15 +63,14 @@ def qualitative_grid(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             fontsize=6.5,
         )
         headline(figure, view.title)
-    title = view.title
     where = "; ".join(f"{place}: {next(iter(slices.values())).name}" for place, _, slices in rows)
     absent = ", ".join(view.names[each] for each in left)
     caption = (
-        f"{title}: {SELECTION_RULE} ({where}). The slice is the one with most foreground in the truth. Above: the "
+        f"{view.title}: {SELECTION_RULE} ({where}). The slice is the one with most foreground in the truth. Above: the "
         "prediction in colour, the outline of the truth in white, Dice of the slice; below: its errors. The first fold "
         f"and seed of each variant.{f' Not drawn for want of room: {absent}.' if left else ''}"
     )
-    return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {title}", caption, figure)
+    return Drawing(f"qualitative_{view.name}", f"Worst, median and best case: {view.title}", caption, figure)
 
 
 def _title(text: str, size: float) -> str:
@@ -90,11 +89,9 @@ def _case_rows(
     image, truth = first.images[0][window], first.truth[window]
     aspect = first.spacing[0] / first.spacing[1]
     for axes in grid.flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
-        for side in axes.spines.values():
-            side.set_visible(False)
+        axes.spines[:].set_visible(False)
     show_grey(grid[0, 0], image, aspect)
     grid[0, 0].imshow(tint(truth, _OPACITY), aspect=aspect, interpolation="nearest")
     grid[0, 0].set_ylabel(place, fontsize=7)

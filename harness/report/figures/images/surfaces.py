@@ -51,17 +51,16 @@ def surface_view(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     if box is None:
         return None
     panels = {"Truth": truth[box], **{view.names[each]: volume[box] for each, volume in volumes.items()}}
-    title = view.title
     with styled():
         figure = draw_surfaces(panels, spacing, labels)
-        headline(figure, f"{title}: case {case}")
+        headline(figure, f"{view.title}: case {case}")
     absent = ", ".join(name for variant, name in view.names.items() if variant not in volumes)
     caption = (
-        f"{title}: surfaces of case {case}, the middle one of the test cases in the order of the split, seen from the "
-        f"same point; the outer of nested labels are seen through."
+        f"{view.title}: surfaces of case {case}, the middle one of the test cases in the order of the split, seen "
+        f"from the same point; the outer of nested labels are seen through."
         f"{f' No prediction to show: {absent}.' if absent else ''}"
     )
-    return Drawing(f"surfaces_{view.name}", f"Surfaces: {title}", caption, figure)
+    return Drawing(f"surfaces_{view.name}", f"Surfaces: {view.title}", caption, figure)
 
 
 def _volume(path: Path) -> tuple[NDArray[np.uint8], tuple[float, ...]]:
