@@ -52,28 +52,28 @@ def _global(
     del version, debug  # --debug is read by harness.cli.main before anything can fail
 
 
-app.command(epilog="Example: harness plan studies/ablation_tcfaf.yaml --profile demo")(plan)
-app.command(epilog="Example: harness run studies/ablation_tcfaf.yaml --profile demo")(run)
-app.command(epilog="Example: harness tune studies/tune_baselines.yaml --profile demo")(tune)
-app.command(epilog="Example: harness lead cortex --preset tiny --protocol demo --epochs 8 --seeds 2 --cpu")(lead)
-app.command(epilog="Example: harness status ablation_tcfaf")(status)
-app.command(epilog="Example: harness logs 5c2c7c36c274 --follow")(logs)
-app.command(epilog="Example: harness retry ablation_tcfaf --retries 2")(retry)
-app.command(epilog="Example: harness clean --failed")(clean)
-app.command(epilog="Example: harness report ablation_tcfaf --format latex")(report)
-app.command(epilog="Example: harness missing missing_modality --profile demo")(missing)
-app.command(epilog="Example: harness predict my_study --export brats2023 --input ~/validation --out to_hand_in")(
-    predict
+#: Verbs in the order of the help, each with an example.
+_VERBS = (
+    (plan, "plan studies/ablation_tcfaf.yaml --profile demo"),
+    (run, "run studies/ablation_tcfaf.yaml --profile demo"),
+    (tune, "tune studies/tune_baselines.yaml --profile demo"),
+    (lead, "lead cortex --preset tiny --protocol demo --epochs 8 --seeds 2 --cpu"),
+    (status, "status ablation_tcfaf"),
+    (logs, "logs 5c2c7c36c274 --follow"),
+    (retry, "retry ablation_tcfaf --retries 2"),
+    (clean, "clean --failed"),
+    (report, "report ablation_tcfaf --format latex"),
+    (missing, "missing missing_modality --profile demo"),
+    (predict, "predict my_study --export brats2023 --input ~/validation --out to_hand_in"),
+    (evaluate, "evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv"),
+    (check, "check aahn"),
+    (doctor, "doctor"),
+    (bench, "bench aahn unetr nnunet --batch 4"),
+    (import_checkpoint, "import-checkpoint aahn model_final_checkpoint.model"),
 )
-app.command(
-    epilog="Example: harness evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv"
-)(evaluate)
-app.command(epilog="Example: harness check aahn")(check)
-app.command(epilog="Example: harness doctor")(doctor)
-app.command(epilog="Example: harness bench aahn unetr nnunet --batch 4")(bench)
-app.command("import-checkpoint", epilog="Example: harness import-checkpoint aahn model_final_checkpoint.model")(
-    import_checkpoint
-)
+
+for verb, example in _VERBS:
+    app.command(epilog=f"Example: harness {example}")(verb)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
 app.add_typer(mlflow_app, name="mlflow")

@@ -37,27 +37,27 @@ def doctor(
 
 
 def _show(console: Console, report: Report) -> None:
-
-    console.print("[bold]This machine[/]")
-    _show_machine(console, report.machine)
-    console.print("[bold]harness run would use[/]")
     use = report.use
     places = f"{use.slots} cell{'s' * (use.slots > 1)} at a time, {use.threads_a_slot} CPU threads each"
-    _line(console, "device", f"{use.device}, {use.backend}")
-    _line(console, "precision", f"{use.precision} where a protocol says auto")
-    _line(console, "places", places)
-    console.print("[bold]Packages[/]")
-    _line(console, "harness", report.harness)
-    for name, version in report.packages.items():
-        _line(console, name, version)
-    for name, found in report.extras.items():
-        _line(console, f"{name} (extra)", found or "not installed")
-    console.print("[bold]Programs[/]")
-    for name, path in report.programs.items():
-        _line(console, name, path or "not found")
-    console.print("[bold]Data[/]")
-    for name, place in report.datasets.items():
-        _line(console, name, place or "not found")
+    sections = {
+        "This machine": _machine_facts(report.machine),
+        "harness run would use": [
+            ("device", f"{use.device}, {use.backend}"),
+            ("precision", f"{use.precision} where a protocol says auto"),
+            ("places", places),
+        ],
+        "Packages": [
+            ("harness", report.harness),
+            *report.packages.items(),
+            *((f"{name} (extra)", version or "not installed") for name, version in report.extras.items()),
+        ],
+        "Programs": [(name, path or "not found") for name, path in report.programs.items()],
+        "Data": [(name, place or "not found") for name, place in report.datasets.items()],
+    }
+    for title, facts in sections.items():
+        console.print(f"[bold]{title}[/]")
+        for name, value in facts:
+            console.print(f"  {escape(name):<30} {escape(value)}", soft_wrap=True)
     console.print("[bold]Missing[/]" if report.missing else "[bold green]Nothing is missing.[/]")
     for item in report.missing:
         colour = "red" if item.required else "yellow"
@@ -65,23 +65,19 @@ def _show(console: Console, report: Report) -> None:
         console.print(f"      {escape(item.how)}", soft_wrap=True)
 
 
-def _show_machine(console: Console, machine: Machine) -> None:
-    _line(console, "system", f"{machine.system}, Python {machine.python}")
-    _line(console, "cores", str(machine.cores))
-    _line(console, "memory", f"{machine.memory_gb:.1f} GB")
-    _line(console, "disk", f"{machine.disk_free_gb:.1f} GB free where results go")
-    if machine.shared_memory_gb is not None:
-        _line(console, "shared memory", f"{machine.shared_memory_gb:.1f} GB")
-    for gpu in machine.gpus:
-        kind = "bf16" if gpu.bf16 else "fp16"
-        _line(console, "GPU", f"{gpu.name}, {gpu.memory_gb:.0f} GB, compute capability {gpu.capability}, {kind}")
-    if not machine.gpus:
-        _line(console, "GPU", "none that torch can use")
-    if machine.driver is not None:
-        _line(console, "driver", machine.driver)
-    _line(console, "torch built for", f"CUDA {machine.cuda}" if machine.cuda else "CPU only")
-
-
-def _line(console: Console, name: str, value: str) -> None:
-
-    console.print(f"  {escape(name):<30} {escape(value)}", soft_wrap=True)
+def _machine_facts(machine: Machine) -> list[tuple[str, str]]:
+    shared = machine.shared_memory_gb
+    gpus = [
+        f"{gpu.name}, {gpu.memory_gb:.0f} GB, compute capability {gpu.capability}, {'bf16' if gpu.bf16 else 'fp16'}"
+        for gpu in machine.gpus
+    ]
+    return [
+        ("system", f"{machine.system}, Python {machine.python}"),
+        ("cores", str(machine.cores)),
+        ("memory", f"{machine.memory_gb:.1f} GB"),
+        ("disk", f"{machine.disk_free_gb:.1f} GB free where results go"),
+        *([] if shared is None else [("shared memory", f"{shared:.1f} GB")]),
+        *(("GPU", gpu) for gpu in gpus or ["none that torch can use"]),
+        *([] if machine.driver is None else [("driver", machine.driver)]),
+        ("torch built for", f"CUDA {machine.cuda}" if machine.cuda else "CPU only"),
+    ]

@@ -7,13 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.data import DATASETS, Dataset
 from harness.data.datasets.layouts import find_dataset
 from harness.study.protocol import Protocol
+
+#: Packages whose version decides the last bits of a number: networks and training, augmentation, and the losses.
+_NUMERIC = ("torch", "numpy", "scipy", "monai", "batchgeneratorsv2")
 
 #: Raised whenever the harness itself (training, inference, evaluation) changes the numbers it produces.
 NUMERICS = 2
@@ -169,6 +173,12 @@ class CellSpec:
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")
         return spec
+
+
+@cache
+def numeric_packages() -> dict[str, str]:
+    """Returns the installed versions; part of a cell's identity where its protocol promises bitwise equal results."""
+    return {name: version(name) for name in _NUMERIC}
 
 
 def _folder(dataset: str, recorded: Path) -> Path:

@@ -17,9 +17,8 @@ from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
 from harness.files import resolve_path
 from harness.segmenters import Task
-from harness.study.cell import NO_LEADING, CellSpec
+from harness.study.cell import NO_LEADING, CellSpec, numeric_packages
 from harness.study.document import Document, read_document, validate
-from harness.study.packages import numeric_packages
 from harness.study.protocol import Protocol, ProtocolRequest, resolve_protocol
 from harness.study.schema import DatasetEntry, Study
 from harness.study.variants import Variant, find_variants

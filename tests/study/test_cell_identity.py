@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.execution.cell.problem import open_problem
 from harness.files import read_json, write_json
-from harness.study.cell import CellSpec
+from harness.study.cell import CellSpec, numeric_packages
 from harness.study.expansion import load_study
-from harness.study.packages import numeric_packages
 from harness.study.protocol import load_protocol
 
 

@@ -63,8 +63,7 @@ def _fit(batch: int, largest: int) -> str:
 
 
 def _hours(span: Span) -> str:
-    low, usual, high = (f"{seconds / 3600:.1f}" for seconds in (span.low, span.usual, span.high))
-    return f"{usual} ({low} to {high})"
+    return f"{span.usual / 3600:.1f} ({span.low / 3600:.1f} to {span.high / 3600:.1f})"
 
 
 def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:

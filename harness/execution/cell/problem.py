@@ -12,9 +12,8 @@ from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError
 from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
-from harness.study.cell import CellSpec
+from harness.study.cell import CellSpec, numeric_packages
 from harness.study.expansion import make_task
-from harness.study.packages import numeric_packages
 from harness.training.loop import Epoch
 
 

@@ -31,7 +31,7 @@ DATASET = Dataset(
     slice_axis=2,
     reader="harness.data.datasets.chaos.reader:open_t1",
     generator="harness.data.datasets.chaos.generate:generate",
-    exporter="harness.data.datasets.chaos.export:exporter",
+    exporter="harness.data.datasets.chaos.export:ChaosSlices",
     typical_spacing=(1.6, 1.6, 7.8),
     release=Release(cases=20, shape=(256, 256, 36)),
     metrics=("dice", "hd95", "chaos_dice", "chaos_ravd", "chaos_assd", "chaos_mssd", "chaos_score"),

@@ -59,8 +59,3 @@ class ChaosSlices:
             elif surplus := sorted({int(value) for value in np.unique(grey)} - values):
                 problems.append(f"{name} holds greys {surplus[:5]}; the official ones are {sorted(values)}.")
         return problems
-
-
-def exporter() -> ChaosSlices:
-    """Returns the exporter of the dataset."""
-    return ChaosSlices()

@@ -103,8 +103,7 @@ def _write_series(folder: Path, image: NDArray[np.float32], stack: _Stack, numbe
     series = generate_uid(entropy_srcs=[hashlib.sha256(pixels.tobytes()).hexdigest()])[:_UID_LENGTH]
     for position, number in enumerate(numbers):
         name = f"IMG-{stack.series:04d}-{number:05d}"
-        one = _header(series, f"{series}.{number}", stack, position, number)
-        _set_pixels(one, _as_seen(pixels[:, :, position]))
+        one = _dicom(series, stack, position, number, _as_seen(pixels[:, :, position]))
         one.save_as(folder / f"{name}.dcm", enforce_file_format=True)
 
 
@@ -120,25 +119,37 @@ def _as_seen(plane: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.ascontiguousarray(plane[::-1, ::-1].T)
 
 
-def _header(series: str, instance: str, stack: _Stack, position: int, number: int) -> FileDataset:
+def _dicom(series: str, stack: _Stack, position: int, number: int, pixels: NDArray[np.integer]) -> FileDataset:
+    """Returns one slice of a series."""
+    instance = f"{series}.{number}"
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(instance)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     one = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, instance
-    one.SeriesInstanceUID = series
-    one.Modality, one.PatientID, one.PatientName = "MR", "", ""
-    one.SeriesNumber, one.InstanceNumber = stack.series, number
-    one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    one.ImagePositionPatient = [-EXTENT_MM[0] / 2, -EXTENT_MM[1] / 2, round(float(stack.heights[position]), 4)]
-    one.PixelSpacing = [round(stack.pixel[1], 6), round(stack.pixel[0], 6)]
-    one.SliceThickness = round(float(abs(stack.heights[1] - stack.heights[0])), 4)
+    attributes = {
+        "SOPClassUID": MRImageStorage,
+        "SOPInstanceUID": instance,
+        "SeriesInstanceUID": series,
+        "Modality": "MR",
+        "PatientID": "",
+        "PatientName": "",
+        "SeriesNumber": stack.series,
+        "InstanceNumber": number,
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [-EXTENT_MM[0] / 2, -EXTENT_MM[1] / 2, round(float(stack.heights[position]), 4)],
+        "PixelSpacing": [round(stack.pixel[1], 6), round(stack.pixel[0], 6)],
+        "SliceThickness": round(float(abs(stack.heights[1] - stack.heights[0])), 4),
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PixelRepresentation": 0,
+        "PixelData": pixels.astype("<u2").tobytes(),
+    }
+    for name, value in attributes.items():
+        setattr(one, name, value)
     return one
-
-
-def _set_pixels(one: FileDataset, pixels: NDArray[np.integer]) -> None:
-    one.Rows, one.Columns = pixels.shape
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 0
-    one.PixelData = pixels.astype("<u2").tobytes()

@@ -22,6 +22,20 @@ SEQUENCES = ("t1in", "t1out", "t2spir")
 _AIR, _LIVER, _RIGHT_KIDNEY, _LEFT_KIDNEY, _SPLEEN, _FAT, _MUSCLE, _STOMACH, _BONE, _VESSEL = range(10)
 _ORGANS = 4
 
+#: Tissue, centre and half-axes in mm from the middle of the body, and irregularity; a later part covers earlier ones.
+_PARTS = (
+    (_MUSCLE, (-38, -62, -30), (22, 22, 130), 0.05),
+    (_MUSCLE, (38, -62, -30), (22, 22, 130), 0.05),
+    (_BONE, (0, -62, 0), (21, 20, 250), 0.03),
+    (_VESSEL, (-8, -35, 0), (9, 9, 250), 0.03),
+    (_STOMACH, (-40, 40, 30), (42, 30, 38), 0.1),
+    (_STOMACH, (-20, 45, -75), (75, 28, 30), 0.15),
+    (_LIVER, (66, 12, 42), (66, 62, 62), 0.08),
+    (_SPLEEN, (-96, -22, 42), (26, 38, 40), 0.08),
+    (_RIGHT_KIDNEY, (62, -46, -38), (25, 27, 48), 0.05),
+    (_LEFT_KIDNEY, (-62, -46, -28), (25, 27, 48), 0.05),
+)
+
 _MEANS: Mapping[str, tuple[float, ...]] = {
     "t1in": (0, 440, 300, 300, 310, 760, 360, 305, 420, 230),
     "t1out": (0, 410, 290, 290, 300, 620, 350, 415, 260, 220),
@@ -44,10 +58,6 @@ def draw_abdomen(
     middle = (np.array(shape) - 1) / 2 * size + rng.normal(0, 5, 3)
     build = rng.uniform(0.92, 1.08)
 
-    def organ(place: tuple[float, float, float], radii: tuple[float, float, float], lumps: float) -> NDArray[np.bool_]:
-        centre = middle + np.array(place) * build + rng.normal(0, 3, 3)
-        return blob(shape, centre / size, np.array(radii) * build * rng.uniform(0.9, 1.1, 3) / size, lumps, rng)
-
     x, y, _ = np.ogrid[tuple(slice(0, extent) for extent in shape)]
     across = (x * size[0] - middle[0]) / (165 * build), (y * size[1] - middle[1]) / (112 * build)
     reach = across[0] ** 2 + across[1] ** 2 + np.zeros(shape[2])
@@ -55,16 +65,10 @@ def draw_abdomen(
     tissue[reach < 1] = _FAT
     tissue[(reach < 0.8) & (reach > 0.66)] = _MUSCLE
     inside = reach < 0.66
-    for side in (-1, 1):
-        tissue[organ((side * 38, -62, -30), (22, 22, 130), 0.05) & inside] = _MUSCLE
-    tissue[organ((0, -62, 0), (21, 20, 250), 0.03) & inside] = _BONE
-    tissue[organ((-8, -35, 0), (9, 9, 250), 0.03) & inside] = _VESSEL
-    tissue[organ((-40, 40, 30), (42, 30, 38), 0.1) & inside] = _STOMACH
-    tissue[organ((-20, 45, -75), (75, 28, 30), 0.15) & inside] = _STOMACH
-    tissue[organ((66, 12, 42), (66, 62, 62), 0.08) & inside] = _LIVER
-    tissue[organ((-96, -22, 42), (26, 38, 40), 0.08) & inside] = _SPLEEN
-    tissue[organ((62, -46, -38), (25, 27, 48), 0.05) & inside] = _RIGHT_KIDNEY
-    tissue[organ((-62, -46, -28), (25, 27, 48), 0.05) & inside] = _LEFT_KIDNEY
+    for kind, place, radii, lumps in _PARTS:
+        centre = middle + np.array(place) * build + rng.normal(0, 3, 3)
+        extent = np.array(radii) * build * rng.uniform(0.9, 1.1, 3)
+        tissue[blob(shape, centre / size, extent / size, lumps, rng) & inside] = kind
     return tissue
 
 
