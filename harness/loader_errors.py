@@ -3,6 +3,7 @@
 torch raises another exception in their place, whose first line names the process and hides what happened.
 """
 
+import copy
 import pickle
 import traceback
 from collections.abc import Callable
@@ -39,7 +40,8 @@ def unwrap(made: _Made | LoaderError) -> _Made:
 def _survives(error: Exception) -> bool:
     """Whether an error can be handed to another process; it cannot where its class wants other arguments."""
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301
+        pickle.dumps(error)
+        copy.copy(error)  # makes it anew as the other process does
     except Exception:
         return False
     return True
