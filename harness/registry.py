@@ -1,13 +1,21 @@
 """Finds plug-ins (segmenters, datasets, engines) through entry points, ours too, and imports what they name."""
 
 import pkgutil
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Generic, TypeVar
 
+from harness import import_probe
 from harness.errors import HarnessError, did_you_mean
 
 T = TypeVar("T")
+
+#: What the import of somebody's module may raise; a module that ends the process raises ``SystemExit``.
+_RAISED = (Exception, SystemExit)
+
+#: The distribution whose modules are ours.
+_OWN = "aahn-harness"
 
 
 def resolve(place: str, role: str) -> Any:
@@ -22,9 +30,9 @@ def resolve(place: str, role: str) -> Any:
     """
     try:
         return pkgutil.resolve_name(place)
-    except (ImportError, AttributeError, ValueError) as error:  # ValueError: not of the form module:object
+    except _RAISED as error:
         raise HarnessError(
-            f"The {role} ({place}) cannot be imported: {error}",
+            f"The {role} ({place}) cannot be imported: {_said(error)}",
             hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
         ) from error
 
@@ -32,19 +40,22 @@ def resolve(place: str, role: str) -> Any:
 class Registry(Generic[T]):
     """A lazy, collision-checked view of one entry-point group.
 
-    Names are read from package metadata; an object is imported when it is asked for, so that one plug-in with a missing
-    dependency stops nobody else.
+    Names are read from package metadata; an object is imported when it is asked for, so that one plug-in that cannot be
+    imported stops nobody else. A module that is not ours is imported in a process of its own first: it may end the
+    process, or never return.
 
     Args:
         group: The entry-point group, e.g. ``harness.segmenters``.
         kind: The class every object of the group must be an instance of.
         noun: What a member is called in messages.
+        patience: Seconds that an import may take.
     """
 
-    def __init__(self, group: str, kind: type[T], noun: str) -> None:
+    def __init__(self, group: str, kind: type[T], noun: str, patience: float = import_probe.PATIENCE) -> None:
         self._group = group
         self._kind = kind
         self._noun = noun
+        self._patience = patience
 
     def names(self) -> list[str]:
         """Returns every registered name, sorted."""
@@ -60,14 +71,15 @@ class Registry(Generic[T]):
         if name not in points:
             again = "None is registered: install the harness again, e.g. `pip install -e .` in its folder."
             raise HarnessError(f"Unknown {self._noun} '{name}'.", hint=did_you_mean(name, points) if points else again)
-        point = points[name]
+        point = self._only(name, points[name])
+        remedy = f"Install what it needs, or remove the package {_distribution(point)} that registers it."
+        what = f"The {self._noun} '{name}' ({point.value}) cannot be imported"
+        if _is_foreign(point) and (problem := import_probe.problem(point.module, self._patience)):
+            raise HarnessError(f"{what}: {problem}.", hint=remedy)
         try:
             found = point.load()
-        except (ImportError, AttributeError) as error:
-            raise HarnessError(
-                f"The {self._noun} '{name}' ({point.value}) cannot be imported: {error}",
-                hint=f"Install what it needs, or remove the package {_distribution(point)} that registers it.",
-            ) from error
+        except _RAISED as error:
+            raise HarnessError(f"{what}: {_said(error)}", hint=remedy) from error
         if not isinstance(found, self._kind):
             raise HarnessError(
                 f"The {self._noun} '{name}' ({point.value}) is a {type(found).__name__}, not a {self._kind.__name__}.",
@@ -81,28 +93,75 @@ class Registry(Generic[T]):
             )
         return found
 
-    def _points(self) -> dict[str, EntryPoint]:
-        return _scan(self._group, self._noun)
+    def load_all(self) -> tuple[dict[str, T], dict[str, str]]:
+        """Returns all objects that can be loaded, by name, and why the others cannot.
+
+        However many never return, that takes no longer than one of them.
+        """
+        points = (point for found in self._points().values() for point in found)
+        import_probe.try_all({point.module for point in points if _is_foreign(point)}, self._patience)
+        loaded: dict[str, T] = {}
+        broken: dict[str, str] = {}
+        for name in self.names():
+            try:
+                loaded[name] = self.get(name)
+            except HarnessError as error:
+                broken[name] = error.message
+        return loaded, broken
 
     def refresh(self) -> None:
         """Forgets what was scanned; a package was installed while this process runs."""
         _scan.cache_clear()
+        import_probe.forget()
+
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        return _scan(self._group)
+
+    def _only(self, name: str, points: list[EntryPoint]) -> EntryPoint:
+        first, *others = points
+        if others:
+            both = [f"{_distribution(point)} ({point.value})" for point in (first, others[0])]
+            raise HarnessError(
+                f"Two packages register the {self._noun} '{name}': {both[0]} and {both[1]}.",
+                hint="Uninstall one of them, or ask its authors to choose another name.",
+            )
+        return first
 
 
 @cache
-def _scan(group: str, noun: str) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=group):
-        other = found.get(point.name)
+def _scan(group: str) -> dict[str, list[EntryPoint]]:
+    """Returns the entry points of a group by name; several where packages clash."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in _read_points(group):
+        same = found.setdefault(point.name, [])
         # The same distribution can be seen twice (an editable install beside a build folder); two owners are a clash.
-        if other is not None and other.value != point.value:
-            raise HarnessError(
-                f"Two packages register the {noun} '{point.name}': "
-                f"{_distribution(other)} ({other.value}) and {_distribution(point)} ({point.value}).",
-                hint="Uninstall one of them, or ask its authors to choose another name.",
-            )
-        found[point.name] = point
+        if all(other.value != point.value for other in same):
+            same.append(point)
     return found
+
+
+def _read_points(group: str) -> Iterable[EntryPoint]:
+    try:
+        return list(entry_points(group=group))
+    except Exception:  # the metadata of one package is damaged: the others' are read one by one
+        return [point for package in distributions() for point in _points_of(package, group)]
+
+
+def _points_of(package: Distribution, group: str) -> list[EntryPoint]:
+    try:
+        return list(package.entry_points.select(group=group))
+    except Exception:
+        return []
+
+
+def _is_foreign(point: EntryPoint) -> bool:
+    return point.dist is None or point.dist.name != _OWN
+
+
+def _said(error: BaseException) -> str:
+    """Returns the first line of an error; that of an import says what is missing, of others also their kind is told."""
+    text = str(error).strip().partition("\n")[0]
+    return text if isinstance(error, ImportError | AttributeError) and text else f"{type(error).__name__}: {text}"
 
 
 def _distribution(point: EntryPoint) -> str:

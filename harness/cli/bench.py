@@ -38,7 +38,7 @@ def bench(
 
     console = Console()
     setup = Setup(modalities, classes, parse_size(patch), batch, preset, rounds, device, threads)
-    chosen = names or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
+    chosen = names or [name for name, one in SEGMENTERS.load_all()[0].items() if not one.runner]
     chosen = [name for name in chosen if name != reference]
     if reference in SEGMENTERS.names():
         chosen.insert(0, reference)

@@ -47,7 +47,7 @@ def evaluate(
     harness_labels: Annotated[
         bool, typer.Option("--harness-labels", help="The files contain the harness's label values, as in results/.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, at most four per core.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV file with one row per score.")] = None,
 ) -> None:
     """Score label maps against the truth, by case and region. A missing prediction counts as worst and is listed."""

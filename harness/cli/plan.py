@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
 
 if TYPE_CHECKING:
+    from harness.errors import HarnessError
     from harness.execution.costs.time_estimate import Estimate
     from harness.segmenters.size import Size
     from harness.study.expansion import LoadedStudy
@@ -52,14 +54,14 @@ def plan(
         return
     from harness.execution.costs.time_estimate import estimate
     from harness.execution.engines.local import detect_gpus, plan_slots
-    from harness.execution.study import measure_variants
+    from harness.execution.study import try_variants
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
     console = Console()
     loaded = load_study(study, profile)
     store = Store(results)
-    sizes = measure_variants(loaded)
+    sizes, refused = try_variants(loaded)
     slots = plan_slots(detect_gpus(), None, None)
     times = estimate(loaded, sizes, store, slots[0])
 
@@ -70,7 +72,7 @@ def plan(
         listing = _cells(loaded, states, sizes, times, varying, console.width >= _ROOMY)
     else:
         listing = _counts(loaded, states, sizes, times)
-    remaining = sum(times[identity].seconds for identity, state in states.items() if state != "done")
+    remaining = sum(time.seconds for identity, time in times.items() if states[identity] != "done")
     kind = slots[0].device.split(":")[0].upper()
     _head(console, loaded)
     console.print(fixed)
@@ -82,6 +84,7 @@ def plan(
         f"About {duration(remaining / len(slots))} to go with {len(slots)} {kind} worker{'s' * (len(slots) > 1)} here."
     )
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
+    _say_refused(console, refused.values())
 
 
 def _on_gpus(
@@ -107,6 +110,19 @@ def _on_gpus(
         lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
     )
     show(console, plan, models, count)
+    _say_refused(console, plan.refused.values())
+
+
+def _say_refused(console: Console, refused: Collection[HarnessError]) -> None:
+    """Names the networks that cannot be built, after all others were planned.
+
+    Raises:
+        typer.Exit: There is one.
+    """
+    for error in refused:
+        console.print(f"[red]cannot be run:[/] {escape(str(error))}", highlight=False)
+    if refused:
+        raise typer.Exit(2)
 
 
 def _head(console: Console, loaded: LoadedStudy) -> None:
@@ -134,10 +150,10 @@ def _cells(
     listing = table("variant", *varying, "state", "parameters", "GFLOPs", "time", *(["identity"] if roomy else []))
     for cell in loaded.cells:
         spec = cell.spec
-        size, time = sizes[cell.label, spec.dataset], times[spec.id]
-        needed = f"{'~' if time.estimated else ''}{duration(time.seconds)}"
+        size, time = sizes.get((cell.label, spec.dataset)), times.get(spec.id)
+        needed = f"{'~' if time.estimated else ''}{duration(time.seconds)}" if time is not None else "-"
         axes = [str(getattr(spec, axis)) for axis in varying]
-        facts = f"{size.parameters:,}", f"{size.gflops:.2f}", needed
+        facts = *_size(size), needed
         listing.add_row(cell.label, *axes, states[spec.id], *facts, *([spec.hash] if roomy else []))
     return listing
 
@@ -154,8 +170,12 @@ def _counts(
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec.id)
     listing = table("variant", "dataset", "cells", "done", "parameters", "GFLOPs", "time of all")
     for (label, dataset), cells in groups.items():
-        size, done = sizes[label, dataset], sum(states[identity] == "done" for identity in cells)
-        whole = f"~{duration(sum(times[identity].seconds for identity in cells))}"
-        facts = f"{size.parameters:,}", f"{size.gflops:.2f}", whole
+        size, done = sizes.get((label, dataset)), sum(states[identity] == "done" for identity in cells)
+        known = [times[identity].seconds for identity in cells if identity in times]
+        facts = *_size(size), f"~{duration(sum(known))}" if known else "-"
         listing.add_row(label, dataset, str(len(cells)), str(done), *facts)
     return listing
+
+
+def _size(size: Size | None) -> tuple[str, str]:
+    return ("-", "-") if size is None else (f"{size.parameters:,}", f"{size.gflops:.2f}")

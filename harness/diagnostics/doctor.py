@@ -241,6 +241,7 @@ def _missing_programs(programs: dict[str, str | None], slurm: bool) -> Iterator[
 def _datasets() -> tuple[dict[str, str | None], list[MissingItem]]:
     found: dict[str, str | None] = {}
     missing = []
+    DATASETS.load_all()  # those that cannot be loaded are tried at one time
     for name in DATASETS.names():
         title = name
         try:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.cores import processes
 from harness.data import DATASETS
 from harness.data.assumptions import Assumption, collect_assumptions
 from harness.data.reading.files import NIFTI_ENDINGS
@@ -243,7 +244,7 @@ def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_
     if jobs == 1:
         yield from map(score, files)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(processes(jobs, len(files))) as pool:
         yield from pool.map(score, files)
 
 

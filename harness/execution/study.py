@@ -8,7 +8,7 @@ from typing import Protocol
 
 from harness.data import Dataset
 from harness.data.synthetic.generated import kind_of
-from harness.errors import StudyError
+from harness.errors import HarnessError, StudyError
 from harness.execution.engines.engine import Engine
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
@@ -53,17 +53,27 @@ def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
     Raises:
         StudyError: A network cannot be built for its task.
     """
+    sizes, refused = try_variants(loaded)
+    for error in refused.values():
+        raise error
+    return sizes
+
+
+def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict[tuple[str, str], StudyError]]:
+    """Returns parameters and compute by (label, dataset), and why the other networks cannot be built."""
     sizes: dict[tuple[str, str], Size] = {}
+    refused: dict[tuple[str, str], StudyError] = {}
     for cell in loaded.cells:
         key = (cell.label, cell.spec.dataset)
-        if key not in sizes:
-            segmenter = SEGMENTERS.get(cell.spec.model)
-            task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
-            try:
-                sizes[key] = measure(segmenter, task, segmenter.parse_options(cell.spec.options))
-            except StudyError as error:
-                raise StudyError(f"'{cell.label}' on {cell.spec.dataset}: {error.message}", hint=error.hint) from error
-    return sizes
+        if key in sizes or key in refused:
+            continue
+        segmenter = SEGMENTERS.get(cell.spec.model)
+        task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
+        try:
+            sizes[key] = measure(segmenter, task, segmenter.parse_options(cell.spec.options))
+        except HarnessError as error:
+            refused[key] = StudyError(f"'{cell.label}' on {cell.spec.dataset}: {error.message}", hint=error.hint)
+    return sizes, refused
 
 
 def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:

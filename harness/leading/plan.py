@@ -173,7 +173,7 @@ def make_plan(request: Request, folder: Path) -> Plan:
 def _check_model(name: str) -> None:
     segmenter = SEGMENTERS.get(name)
     if not segmenter.uses_leading or segmenter.runner:
-        leading = [one for one in SEGMENTERS.names() if SEGMENTERS.get(one).uses_leading]
+        leading = [other for other, one in SEGMENTERS.load_all()[0].items() if one.uses_leading]
         raise StudyError(f"{name} has no leading modality.", hint=f"Models that have one: {', '.join(leading)}.")
 
 

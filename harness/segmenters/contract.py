@@ -198,14 +198,21 @@ class Segmenter:
             options: Validated options, or a mapping that is validated here.
 
         Raises:
-            StudyError: The task or an option is refused, or the factory finds them incompatible.
+            StudyError: The task or an option is refused, the factory finds them incompatible, or it returns no module.
             HarnessError: The factory cannot be imported.
         """
+        from torch import nn
+
         self.check(task)
         if not isinstance(options, Options):
             options = self.parse_options(options or {})
         factory: Callable[[Task, Options], nn.Module] = self._load(self.factory)
-        return factory(task, options)
+        network = factory(task, options)
+        if not isinstance(network, nn.Module):
+            what = f"returned a {type(network).__name__}, not a torch.nn.Module"
+            hint = f"`harness check {self.name}` says more."
+            raise StudyError(f"The factory of {self.name} ({self.factory}) {what}.", hint=hint)
+        return network
 
     def load_translator(self) -> Translator:
         """Returns the function that maps the authors' released state dict to ours.

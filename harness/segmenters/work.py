@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from harness.segmenters.contract import Options, Segmenter, Task
+from harness.segmenters.size import explained
 
 #: What an operation computes in: 16 bits, float32 in tensor cores (convolutions, torch's default), or float32.
 Rate = Literal["half", "tf32", "fp32"]
@@ -64,8 +65,13 @@ def count(segmenter: Segmenter, task: Task, options: Options, batch: int, mixed:
         mixed: Whether matrix products and convolutions compute in 16 bits.
 
     Raises:
-        StudyError: The network cannot be built for the task.
+        StudyError: The network cannot be built for the task or does not run.
     """
+    with explained(segmenter):
+        return _count(segmenter, task, options, batch, mixed)
+
+
+def _count(segmenter: Segmenter, task: Task, options: Options, batch: int, mixed: bool) -> Work:
     kept: dict[int, int] = {}
     with FakeTensorMode():
         network = segmenter.build(task, options).train()

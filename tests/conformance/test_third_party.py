@@ -60,8 +60,9 @@ def test_uninstalled_it_is_gone() -> None:
 
 def test_a_colliding_name_is_refused_and_names_both_packages(install: Install) -> None:
     install("rival-segmenters", {"unetr": "rival_segmenters:SEGMENTER"})
+    assert SEGMENTERS.get("nnunet").name == "nnunet"
     with pytest.raises(HarnessError) as caught:
-        SEGMENTERS.names()
+        SEGMENTERS.get("unetr")
     for part in (
         "'unetr'",
         "rival-segmenters",

@@ -1,12 +1,17 @@
 """``harness data``: which datasets are registered, what is known of them, and whether they are found."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from harness.cli.shared.formatting import table
+from harness.cli.shared.formatting import say_left_out, table
 from harness.errors import DataError
+
+if TYPE_CHECKING:
+    from harness.data import Dataset
 
 data = typer.Typer(help="List the registered datasets; `show` describes one.", invoke_without_command=True)
 
@@ -18,21 +23,29 @@ def list_datasets(context: typer.Context) -> None:
         return
 
     from harness.data import DATASETS
-    from harness.data.synthetic.generated import kind_of
 
     listing = table("dataset", "title", "kind", "modalities", "regions", "leads", "found")
-    for name in DATASETS.names():
-        one = DATASETS.get(name)
-        kind: str = one.kind
+    loaded, broken = DATASETS.load_all()
+    for name, one in loaded.items():
         try:
-            place = "ships with us" if one.locate() == one.home else str(one.locate())
-            kind = kind_of(one, None)
-        except DataError:
-            place = f"no: set {one.variable}"
-        listing.add_row(
-            name, one.title, kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
-        )
-    Console().print(listing)
+            listing.add_row(*_row(one))
+        except Exception as error:  # a fact that is not what the contract says hides no other dataset
+            broken[name] = f"The facts of '{name}' are not what a dataset declares: {error}"
+    console = Console()
+    console.print(listing)
+    say_left_out(console, broken)
+
+
+def _row(one: Dataset) -> tuple[str, ...]:
+    from harness.data.synthetic.generated import kind_of
+
+    kind: str = one.kind
+    try:
+        place = "ships with us" if one.locate() == one.home else str(one.locate())
+        kind = kind_of(one, None)
+    except DataError:
+        place = f"no: set {one.variable}"
+    return one.name, one.title, kind, ", ".join(one.modalities), ", ".join(one.regions), one.default_leading, place
 
 
 @data.command(epilog="Example: harness data show cortex")

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from harness.cores import cores
+from harness.cores import cores, processes
 from harness.data.assumptions import Assumption, collect_assumptions, sum_up
 from harness.data.contract import Case, Dataset, Reader
 from harness.data.preparation.cache import PreparedCase, open_entry, write_entry
@@ -235,7 +235,7 @@ def _outcomes(job: _Job, names: Sequence[str], wait: bool, workers: int) -> Iter
     loader = DataLoader(
         _Outcomes(job, names, wait),
         batch_size=None,
-        num_workers=min(workers, len(names)) if len(names) > 1 else 0,
+        num_workers=processes(workers, len(names)) if workers and len(names) > 1 else 0,
         generator=torch.Generator(),  # its own, so that no global random number is drawn
     )
     try:

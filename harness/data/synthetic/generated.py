@@ -19,8 +19,7 @@ LEAST_PATIENTS = 5
 
 def generatable() -> list[Dataset]:
     """Returns the datasets a tree can be drawn of; of several readings of the same files, the first."""
-    every = (DATASETS.get(name) for name in DATASETS.names())
-    return [dataset for dataset in every if dataset.generator and not dataset.same_files_as]
+    return [dataset for dataset in DATASETS.load_all()[0].values() if dataset.generator and not dataset.same_files_as]
 
 
 def generate(

@@ -3,10 +3,11 @@
 import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
+from harness.errors import HarnessError, StudyError
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
 from harness.execution.costs.gpus import GpuSpec, gpu_of_device
 from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
@@ -62,11 +63,13 @@ class StudyPlan:
         variants: What is to be computed.
         data: What is to be prepared.
         done: Cells that have a result.
+        refused: Why networks cannot be built, by variant and dataset.
     """
 
     variants: tuple[VariantPlan, ...]
     data: tuple[DataPlan, ...]
     done: int
+    refused: Mapping[tuple[str, str], HarnessError] = field(default_factory=dict)
 
 
 def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], watch: Watch = iter) -> StudyPlan:
@@ -79,7 +82,6 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         watch: Told every variant before it is counted.
 
     Raises:
-        StudyError: A network cannot be built for its task.
         DataError: A dataset's folder is there, but its first training case cannot be read.
     """
     groups: dict[tuple[str, str], list[CellSpec]] = {}
@@ -87,11 +89,15 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec)
     known = _measured(store)
     variants, done = [], 0
+    refused: dict[tuple[str, str], HarnessError] = {}
     for (label, dataset), specs in watch(list(groups.items())):
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
-        variants.append(_variant(label, dataset, specs[0], to_do, gpus, known))
-    return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done)
+        try:
+            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known))
+        except StudyError as error:
+            refused[label, dataset] = error
+    return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done, refused)
 
 
 def wall_seconds(seconds: Sequence[float], places: int) -> float:

@@ -27,7 +27,7 @@ class Estimate:
 def estimate(
     loaded: LoadedStudy, sizes: Mapping[tuple[str, str], Size], store: Store, slot: Slot
 ) -> dict[str, Estimate]:
-    """Returns the time of every cell by its identity."""
+    """Returns the time of every cell by its identity; of networks without a size, that of finished cells alone."""
     found: dict[str, Estimate] = {}
     alike: dict[tuple[str, str], float] = {}
     for cell in loaded.cells:
@@ -42,6 +42,8 @@ def estimate(
             continue
         key = (cell.label, cell.spec.dataset)
         if key not in alike:
+            if key not in sizes:
+                continue
             speed = speed or _gflops_per_second(slot)
             protocol = cell.spec.protocol
             steps = protocol.training.epochs * protocol.training.steps_per_epoch

@@ -22,6 +22,7 @@ from harness.execution.workers.exit_status import (
 from harness.execution.workers.failures import explain
 from harness.execution.workers.fork_server import ForkedProcess, shared_fork_server
 from harness.execution.workers.interpreter import PYTHON
+from harness.import_probe import TRIED
 from harness.redaction import without_tracking_variables
 
 #: Seconds a stopped worker has to finish its step and write its checkpoint.
@@ -221,6 +222,7 @@ def worker_environment(slot: Slot) -> dict[str, str]:
         "MKL_NUM_THREADS": str(slot.threads),
         "OPENBLAS_NUM_THREADS": str(slot.threads),
         "PYTHONUNBUFFERED": "1",
+        TRIED: "1",  # whatever an import does there, its end is seen and recorded
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS is deterministic only with it
     }
     if slot.gpu is not None:

@@ -69,7 +69,7 @@ class Check:
                 self.function(segmenter, task, options)
             except ConformanceError as error:
                 raise ConformanceError(f"{where}: {error.message}", hint=error.hint) from error
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise ConformanceError(f"{where}: {type(error).__name__}: {error}") from error
 
     def __str__(self) -> str:
@@ -200,7 +200,7 @@ def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapp
             build(segmenter, Task(names, 0 if segmenter.uses_leading else None, CLASSES, patch_size), options)
         except StudyError as error:
             refusals.append(f"{'x'.join(map(str, patch_size))}: {error.message}")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConformanceError(f"{segmenter.name} cannot be built: {type(error).__name__}: {error}") from error
         else:
             return patch_size
