@@ -8,12 +8,14 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import HarnessError
+
+_Content = TypeVar("_Content", str, bytes)
 
 
 def hash_of_file(path: Path) -> str:
@@ -89,13 +91,18 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read.
         ValueError: It is no regular file, is too large, or is not UTF-8.
     """
-    for _ in range(_TRIES - 1):
-        try:
-            return _read_text(path)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-    return _read_text(path)
+    return _read(path, lambda: path.read_text(encoding="utf-8"))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a file of a size that somebody may have written; never waits for a pipe or a device.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is no regular file, or is too large.
+    """
+    return _read(path, path.read_bytes)
 
 
 def resolve_path(path: Path, beside: Path) -> Path:
@@ -127,7 +134,19 @@ def check_path(path: Path) -> None:
         raise ValueError(f"a name in a path has at most {_LONGEST_NAME} bytes")
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path, read: Callable[[], _Content]) -> _Content:
+    for _ in range(_TRIES - 1):
+        try:
+            _check_file(path)
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    _check_file(path)
+    return read()
+
+
+def _check_file(path: Path) -> None:
     facts = path.stat()
     if stat.S_ISDIR(facts.st_mode):
         raise IsADirectoryError(errno.EISDIR, "It is a folder", str(path))
@@ -135,7 +154,6 @@ def _read_text(path: Path) -> str:
         raise ValueError("it is no regular file")
     if facts.st_size > _MOST_BYTES:
         raise ValueError(f"it has {facts.st_size:,} bytes, more than {_MOST_BYTES:,}")
-    return path.read_text(encoding="utf-8")
 
 
 #: How often a file is opened which another machine replaces while it is read: NFS calls that stale.

@@ -61,7 +61,7 @@ def report(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
-    from harness.report.inputs.imported_results import read_imported
+    from harness.report.inputs.imported_results import add_imported
     from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report
     from harness.results.reading import load_results
@@ -71,7 +71,7 @@ def report(
     names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
     folders = [store.find_study(name, profile) for name in names]
     ours = combine([load_results(folder, store) for folder in folders])
-    study = combine([ours, *(read_imported(path, ours) for path in imported or [])])
+    study, notes = add_imported(ours, imported or [])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
     made = write_report(study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
@@ -79,7 +79,7 @@ def report(
     console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
     for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)
-    for text in made.warnings:
+    for text in (*notes, *made.warnings):
         console.print(text, style="yellow", markup=False)
     if len(folders) == 1 and not imported and (mlflow or (mlflow is None and _is_tracked())):
         _log(store, folders[0], target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +12,83 @@ import pandas as pd
 
 from harness.errors import DataError, did_you_mean
 from harness.evaluation import METRICS
+from harness.report.inputs.csv_file import parse_numbers, read_table
+from harness.report.inputs.several_studies import combine
 from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
 
-#: Columns the file must have; ``seed``, ``fold``, ``status`` and ``leading`` may be there too.
+#: Columns the file must have.
 NEEDED = ("method", "label", "dataset", "patient", "case", "region", "metric", "value")
 
-_TEXT = ("method", "label", "dataset", "patient", "case", "region", "metric", "status", "leading")
+#: Columns it may have, and what stands for one that it lacks.
+_DEFAULTS = {"seed": "0", "fold": "0", "status": "scored", "leading": "-"}
+_NAME_DATASET = " `harness evaluate --dataset-name` names the dataset of a file that it writes."
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _UNKNOWN = "unknown (imported)"
 
 
-def read_imported(path: Path, beside: StudyResults) -> StudyResults:
+def add_imported(study: StudyResults, paths: Sequence[Path]) -> tuple[StudyResults, tuple[str, ...]]:
+    """Returns a study with the results of others beside its own.
+
+    Args:
+        study: The study.
+        paths: Csv files, see :func:`read_imported`; one that is named twice is read once.
+
+    Returns:
+        All of them as one, and what was assumed or given another name.
+
+    Raises:
+        DataError: As :func:`read_imported`.
+        HarnessError: As :func:`~harness.report.inputs.several_studies.combine`.
+    """
+    files = list(dict.fromkeys(path.resolve() for path in paths))
+    stems = [path.stem for path in files]
+    notes: list[str] = []
+    imported = [
+        read_imported(path, study, path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")), notes)
+        for path in files
+    ]
+    joined = combine([study, *imported])
+    for other in imported:
+        for label in set(other.labels) - set(joined.labels):
+            notes.append(
+                f"'{label}' in {other.study}.csv is called '{label} ({other.study})': another file has it too."
+            )
+    return joined, tuple(notes)
+
+
+def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[str] | None = None) -> StudyResults:
     """Reads a csv file as a study without models, protocol or split.
 
     Args:
-        path: Csv file, UTF-8, with the columns :data:`NEEDED`.
+        path: Csv file as :func:`~harness.report.inputs.csv_file.read_table` reads it, with the columns :data:`NEEDED`.
         beside: Study the file is compared with: its datasets and metrics are the only ones taken.
+        name: What the study is called; default: the file's name. It follows a label that ``beside`` has, too.
+        notes: What was assumed or given another name is added here.
 
     Raises:
         DataError: The file cannot be read, lacks a column, holds a dataset, region, metric, status or value that
-            cannot be (the message names the file and the first such row), or shares no case with the study.
+            cannot be (the message names the file and the first such row), holds one result twice, or shares no case
+            with the study.
     """
-    rows = _with_patients(_checked(_read(path), path, beside), beside)
+    name = name or path.stem
+    table, assumed = read_table(path, NEEDED, tuple(_DEFAULTS))
+    rows = _checked(table.assign(**{key: _DEFAULTS[key] for key in _DEFAULTS if key not in table}), path, beside)
+    rows = _with_patients(rows, beside)
+    _refuse_double(rows, path)
+    _refuse_other_cases(rows, path, beside)
+    clashing = {label: f"{label} ({name})" for label in rows["label"].unique() if label in beside.labels}
+    rows["label"] = rows["label"].replace(clashing)
+    if notes is not None:
+        notes += assumed
+        notes += [f"{path}: '{old}' is called '{new}', the study has the label too." for old, new in clashing.items()]
     rows["cell"] = [
-        f"{path.stem}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
+        f"{name}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
         for row in rows.itertuples(index=False)
     ]
-    _refuse_other_cases(rows, path, beside)
-    rows = rows.assign(study=path.stem, profile="imported", model=rows["method"], implementation=f"as in {path.name}")
+    rows = rows.assign(study=name, profile="imported", model=rows["method"], implementation=f"as in {path.name}")
     columns = beside.cells.columns  # `start` and costs only where the study has them
     return StudyResults(
-        study=path.stem,
+        study=name,
         profile="imported",
         question="",
         reference=None,
@@ -57,58 +103,49 @@ def read_imported(path: Path, beside: StudyResults) -> StudyResults:
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read as csv: {error}", hint="Give a UTF-8 csv file with headings."
-        ) from error
-    absent = [name for name in NEEDED if name not in rows]
-    if absent:
-        raise DataError(
-            f"{path} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}.",
-            hint=f"Needed: {', '.join(NEEDED)}; optional: seed, fold, status, leading.",
-        )
-    if rows.empty:
-        raise DataError(f"{path} has no rows.", hint="One row per case, region and metric.")
-    return rows.assign(
-        **{name: 0 for name in ("seed", "fold") if name not in rows},
-        **{name: default for name, default in (("status", "scored"), ("leading", "-")) if name not in rows},
-    )
-
-
 def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFrame:
-    for column in ("dataset", "metric", "status"):
-        known = {"dataset": beside.datasets, "metric": METRICS.names(), "status": STATUSES}[column]
-        _refuse(~rows[column].isin(list(known)), rows, path, column, did_you_mean("", known))
-    # A file may hold more metrics than the study reports; row numbers in messages stay those of the file.
-    rows = rows[rows["metric"].isin(beside.metrics)]
+    """Returns the rows of the study's metrics, numbers as numbers."""
+    for column, known in (("dataset", beside.datasets), ("metric", METRICS.names()), ("status", STATUSES)):
+        wrong = ~rows[column].isin(list(known))
+        remedy = _NAME_DATASET if column == "dataset" else ""
+        _refuse(wrong, rows, path, column, did_you_mean(rows[column].loc[_first(wrong)], known) + remedy)
+    for column in ("value", "seed", "fold"):
+        rows = rows.assign(**{column: parse_numbers(rows[column], path)}, **{f"{column} in file": rows[column]})
+    for column in ("seed", "fold"):
+        _refuse(~(rows[column] >= 0) | (rows[column] % 1 != 0), rows, path, column, "Give a whole number.")
+    # A file may hold more metrics than the study reports.
+    rows = rows[rows["metric"].isin(beside.metrics)].astype({"seed": int, "fold": int})
     if rows.empty:
         raise DataError(f"{path} has no row of {', '.join(beside.metrics)}.", hint="These are what the study reports.")
     for dataset, group in rows.groupby("dataset"):
         regions = beside.datasets[str(dataset)].regions
         _refuse(~group["region"].isin(regions), group, path, "region", f"Regions of {dataset}: {', '.join(regions)}.")
     for column in ("method", "label", "patient", "case"):
-        _refuse(rows[column].str.strip() == "", rows, path, column, "It may not be empty.")
-    values = pd.to_numeric(rows["value"], errors="coerce").astype(float)
-    _refuse(
-        ~values.between(-np.finfo(float).max, np.finfo(float).max),
-        rows,
-        path,
-        "value",
-        "Give a finite number for every case; a missing one counts as worst.",
-    )
+        _refuse(rows[column] == "", rows, path, column, "It may not be empty.")
+    finite = np.isfinite(rows["value"])
+    _refuse(~finite, rows, path, "value", "Give a finite number for every case; a missing one counts as worst.")
     for metric in map(METRICS.get, beside.metrics):
         to = f"between {metric.lowest:g} and {metric.highest:g}{' (not a percentage)' if metric.highest == 1 else ''}"
         range_of = to if metric.highest < np.inf else f"at {metric.lowest:g} or above"
-        out_of_range = (rows["metric"] == metric.name) & ~values.between(metric.lowest, metric.highest)
+        out_of_range = (rows["metric"] == metric.name) & ~rows["value"].between(metric.lowest, metric.highest)
         _refuse(out_of_range, rows, path, "value", f"{metric.title} lies {range_of}.")
-    for column in ("seed", "fold"):
-        numbers = pd.to_numeric(rows[column], errors="coerce").astype(float)
-        _refuse(~(numbers >= 0) | (numbers % 1 != 0), rows, path, column, "Give a whole number.")
-        rows = rows.assign(**{column: numbers.astype(int)})
-    return rows.assign(value=values)
+    return rows
+
+
+def _refuse_double(rows: pd.DataFrame, path: Path) -> None:
+    """Two values for one thing: whichever was taken, the report would depend on the order of rows."""
+    key = ["label", "dataset", "leading", "fold", "seed", "case", "region", "metric"]
+    double = rows[rows.duplicated(key, keep=False)]
+    if double.empty:
+        return
+    same = double[(double[key] == double[key].iloc[0]).all(axis=1)]
+    one, other = same.iloc[:2].to_dict("records")
+    raise DataError(
+        f"{path}, rows {same.index[0]} and {same.index[1]}: two values of {one['metric']} for '{one['label']}', "
+        f"{one['dataset']}, case '{one['case']}', region '{one['region']}': {one['value in file']} and "
+        f"{other['value in file']}.",
+        hint="Keep one. Columns `seed` and `fold` tell several trainings apart, `label` several methods.",
+    )
 
 
 def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
@@ -140,9 +177,13 @@ def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) ->
 
 def _refuse(wrong: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, hint: str) -> None:
     if wrong.any():
-        place = int(str(wrong.idxmax()))
-        # Row 1 of the file holds the headings.
-        raise DataError(f"{path}, row {place + 2}: {column} '{rows[column].loc[place]}' is refused.", hint=hint)
+        row = _first(wrong)
+        text = rows[f"{column} in file" if f"{column} in file" in rows else column].loc[row]
+        raise DataError(f"{path}, row {row}: {column} '{text}' is refused.", hint=hint)
+
+
+def _first(rows: pd.Series[bool]) -> int:
+    return int(str(rows.idxmax()))
 
 
 def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
