@@ -93,11 +93,9 @@ class Reader(Protocol):
 
     def fingerprint(self) -> str:
         """Returns a hash of the files' content; part of a cell's identity."""
-        ...
 
     def cases(self) -> tuple[str, ...]:
         """Returns every labelled case, sorted."""
-        ...
 
     def unlabelled(self) -> tuple[str, ...]:
         """Returns the cases without a label (a challenge's validation set), sorted; by default none.
@@ -112,7 +110,6 @@ class Reader(Protocol):
 
     def split(self, fold: int) -> Split:
         """Returns the cases of one fold."""
-        ...
 
     def load(self, case: str) -> Case:
         """Reads one case; the label of an unlabelled one is all background.
@@ -120,7 +117,6 @@ class Reader(Protocol):
         Raises:
             DataError: A file is missing, unreadable, mis-shaped, or holds a value the dataset does not declare.
         """
-        ...
 
     def affine(self, case: str) -> NDArray[np.float64]:
         """Returns the (4, 4) affine that :meth:`load` gives; a reader that knows it without the images is faster."""
@@ -197,7 +193,6 @@ class OfficialGrid(Protocol):
         Returns:
             The label map (X, Y, Z), values of the harness, and the affine of the official grid.
         """
-        ...
 
 
 @dataclass(frozen=True)

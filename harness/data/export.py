@@ -26,13 +26,11 @@ class Exporter(Protocol):
 
     def files(self, reader: Reader, case: str) -> tuple[str, ...]:
         """Returns the files of a case, as POSIX paths inside the archive."""
-        ...
 
     def write(
         self, folder: Path, reader: Reader, case: str, label: NDArray[np.uint8], affine: NDArray[np.float64]
     ) -> None:
         """Writes these files below ``folder``."""
-        ...
 
     def problems(
         self,
@@ -51,7 +49,6 @@ class Exporter(Protocol):
             grid: Shape and affine that the label map must have.
             values: Label values that may occur.
         """
-        ...
 
 
 @dataclass(frozen=True)

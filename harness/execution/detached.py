@@ -17,7 +17,6 @@ class DetachedJob(Job, Protocol):
     @property
     def number(self) -> str:
         """What the cluster calls it."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,9 @@ class Observer(Protocol):
 
     def update(self) -> None:
         """Called about twice a second while cells run."""
-        ...
 
     def finish(self) -> None:
         """Called once, after the last cell or when the user stopped."""
-        ...
 
 
 @dataclass(frozen=True)

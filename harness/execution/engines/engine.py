@@ -16,19 +16,15 @@ class Job(Protocol):
     @property
     def attempt(self) -> Attempt:
         """What is tried."""
-        ...
 
     def poll(self) -> Ending | None:
         """Returns how it ended; None while it has not."""
-        ...
 
     def stop(self) -> None:
         """Asks it to write a checkpoint and end; returns at once."""
-        ...
 
     def kill(self) -> None:
         """Ends it now."""
-        ...
 
 
 class Engine(Protocol):
@@ -37,20 +33,15 @@ class Engine(Protocol):
     @property
     def parallel(self) -> int:
         """How many run at a time, for the time to go."""
-        ...
 
     def describe(self) -> str:
         """Returns where cells run, in words."""
-        ...
 
     def free_slots(self) -> int:
         """Returns how many attempts it might take now."""
-        ...
 
     def submit(self, attempts: Sequence[Attempt]) -> Sequence[Job]:
         """Takes those of the attempts it has a slot for now, not necessarily the first ones."""
-        ...
 
     def close(self) -> None:
         """Lets go of what it holds; no job is under way."""
-        ...

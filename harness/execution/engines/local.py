@@ -42,19 +42,15 @@ class Places(Protocol):
     @property
     def count(self) -> int:
         """Cells that can run at a time, at most."""
-        ...
 
     def take(self, cell: CellFolder) -> Slot | None:
         """Returns a slot for the cell, None while there is none."""
-        ...
 
     def give_back(self, cell: CellFolder, slot: Slot) -> None:
         """The cell has ended."""
-        ...
 
     def describe(self) -> str:
         """Returns the places in words."""
-        ...
 
 
 class FixedPlaces:

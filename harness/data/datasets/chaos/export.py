@@ -15,7 +15,6 @@ class _NamesSlices(Reader, Protocol):
 
     def slice_names(self, case: str) -> tuple[str, ...]:
         """Returns the names of the slices of T1 in phase, in order."""
-        ...
 
 
 class ChaosSlices:
