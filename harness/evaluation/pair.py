@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluation.boxes import bounding_box, united
+from harness.boxes import bounding_box, united
 from harness.evaluation.surface_distances import REACH, distances_both_ways
 
 _Mask = NDArray[np.bool_]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluation.boxes import bounding_box, grown, united
+from harness.boxes import bounding_box, grown, united
 from harness.evaluation.lesions import BRATS2023, BRATS2024, LesionRules, LesionScores, lesion_scores
 from harness.evaluation.pair import MaskPair
 

@@ -14,8 +14,8 @@ from medpy.metric import binary
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
+from harness.boxes import bounding_box
 from harness.evaluation import METRICS
-from harness.evaluation.boxes import bounding_box
 from harness.evaluation.chaos import assd_score, dice_score, mean_score, mssd_score, ravd_score
 from harness.evaluation.overlap import precision_of, ravd_of, sensitivity_of
 from harness.evaluation.pair import MaskPair

@@ -131,17 +131,6 @@ def turn_back(volume: NDArray[Any], orientation: Orientation) -> NDArray[Any]:
     return _lead_first(orientations.apply_orientation(_lead_last(volume), back))
 
 
-def nonzero_box(images: NDArray[Any]) -> Box:
-    """Returns first and one past the last voxel along X, Y, Z where any modality of (M, X, Y, Z) is not 0."""
-    inside = (images != 0).any(axis=0)
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        present = np.flatnonzero(inside.any(axis=others))
-        box.append((int(present[0]), int(present[-1]) + 1))
-    return tuple(box)
-
-
 def to_slices(volume: NDArray[Any], axis: int) -> NDArray[Any]:
     """Moves the slice axis of (..., X, Y, Z) to the front of the three: (..., D, H, W)."""
     lead = volume.ndim - 3

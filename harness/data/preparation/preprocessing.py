@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from harness.boxes import bounding_box
 from harness.data.contract import Case, Dataset
 from harness.data.preparation.cache import Moments
 from harness.data.preparation.geometry import (
     AS_IN_FILES,
     Geometry,
-    nonzero_box,
     orientation_of,
     pad_planes,
     resize_label,
@@ -115,8 +115,8 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
     """
     orientation = orientation_of(case.affine) if plan.turn else AS_IN_FILES
     images, label = turn(case.images, orientation), turn(case.label, orientation)
-    box = nonzero_box(images) if plan.crop else tuple((0, extent) for extent in label.shape)
-    kept = tuple(slice(*ends) for ends in box)
+    whole = tuple(slice(0, extent) for extent in label.shape)
+    kept = (bounding_box(np.any(images, axis=0)) if plan.crop else None) or whole
     images, label = images[(slice(None), *kept)], label[kept]
     # Before anything is interpolated: these are the file's intensities, as nnU-Net takes them.
     intensities = _foreground_intensities(images, label, name, plan)
@@ -148,7 +148,7 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
         affine=tuple(tuple(row) for row in case.affine.tolist()),
         shape=case.label.shape,
         orientation=orientation,
-        crop=box,
+        crop=tuple((side.start, side.stop) for side in kept),
         spacing=tuple(spacing),
         resampled=shape,
         slice_axis=plan.slice_axis,

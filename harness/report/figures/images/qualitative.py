@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from harness.boxes import Box
 from harness.data.label_colours import label_colour, tint
-from harness.evaluation.boxes import Box
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.case_selection import SELECTION_RULE, load_slices, select_cases
 from harness.report.analysis.variants import Variant

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from harness.evaluation.boxes import Box, bounding_box, grown
+from harness.boxes import Box, bounding_box, grown
 from harness.results.overlay import Overlay
 
 #: An image darker than this, of 255, shows nothing.

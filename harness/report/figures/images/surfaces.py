@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import marching_cubes
 
+from harness.boxes import bounding_box
 from harness.data.label_colours import label_colour
-from harness.evaluation.boxes import bounding_box
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.case_selection import result_folders
 from harness.report.analysis.variants import Variant
