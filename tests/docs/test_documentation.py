@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from documented import PAGES, ROOT, documented_commands
+from documented import PAGES, ROOT, blocks, documented_commands
 from typer.main import get_command
 
 from harness.cli import main
@@ -74,6 +76,17 @@ def test_the_study_in_the_readme_is_valid(project):
     path.write_text(block)
     loaded = load_study(path, "demo")
     assert len(loaded.cells) == len(yaml.safe_load(block)["matrix"]["model"])
+
+
+def test_the_metric_in_contributing_is_computed(tmp_path, monkeypatch):
+    for block in blocks(ROOT / "CONTRIBUTING.md"):
+        if block.title.startswith("my_metric/"):
+            path = tmp_path / block.title
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    metric = importlib.import_module("my_metric").VOLUME_SIMILARITY
+    assert metric.value(SimpleNamespace(pair=SimpleNamespace(predicted=3, real=5))) == 0.75
 
 
 def test_nothing_names_this_workplace():
