@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ def doctor(
     if as_json:
         import json
 
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        typer.echo(json.dumps(asdict(report), indent=2))
     else:
         _show(Console(highlight=False), report)
     if any(item.required for item in report.missing):

@@ -6,10 +6,9 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -115,10 +114,6 @@ class Report:
     datasets: dict[str, str | None]
     missing: tuple[MissingItem, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns JSON values."""
-        return asdict(self)
-
 
 def examine(results: Path) -> Report:
     """Looks at this machine.
@@ -128,7 +123,9 @@ def examine(results: Path) -> Report:
     """
     machine = _machine(results)
     packages = package_versions()
-    extras = {name: _version_of(package) for name, (package, _) in _EXTRAS.items()}
+    extras = {
+        name: version(package) if importlib.util.find_spec(package) else None for name, (package, _) in _EXTRAS.items()
+    }
     programs = {name: shutil.which(name) for name in _PROGRAMS}
     if programs["chromium"] is None:
         programs["chromium"] = shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -198,10 +195,6 @@ def _use() -> Use:
         threads_a_slot=slots[0].threads,
         backend="CUDA" if device.type == "cuda" else f"CPU ({torch.backends.cpu.get_cpu_capability()})",
     )
-
-
-def _version_of(package: str) -> str | None:
-    return version(package) if importlib.util.find_spec(package) is not None else None
 
 
 def _missing_of_machine(machine: Machine, results: Path, smi: str | None) -> Iterator[MissingItem]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.leading.plan import NONE, Plan
+from harness.leading.plan import NONE
 from harness.leading.race import Rung
 from harness.leading.runs import Trainings
 from harness.statistics.bootstrap import Interval, few_patients
@@ -99,7 +99,8 @@ def find_answer(trainings: Trainings, rungs: Sequence[Rung]) -> Answer:
     """
     plan, draws = trainings.plan, trainings.draws
     stages = [
-        {candidate: trainings.scores(candidate, rung.epoch) for candidate in _start_order(plan, rung)} for rung in rungs
+        {name: trainings.scores(name, rung.epoch) for name in plan.candidates if name in rung.candidates}
+        for rung in rungs
     ]
     chances = chances_of_best(stages, draws)
     reached = {candidate: number for number, rung in enumerate(rungs) for candidate in rung.candidates}
@@ -131,10 +132,6 @@ def find_exhaustive(trainings: Trainings) -> Answer:
     last = plan.rungs[-1]
     ordered = sorted(plan.candidates, key=lambda candidate: -(trainings.score(candidate, last) or 0.0))
     return find_answer(trainings, [Rung(last, tuple(ordered), (ordered[0],))])
-
-
-def _start_order(plan: Plan, rung: Rung) -> list[str]:
-    return [candidate for candidate in plan.candidates if candidate in rung.candidates]
 
 
 def _cost(trainings: Trainings, rungs: Sequence[Rung]) -> Cost:

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from harness.files import atomic_path, write_json
 from harness.leading.answer import Answer
 from harness.leading.plan import Plan
@@ -86,8 +88,6 @@ def write_results(
 
 
 def _write_ranking(path: Path, answer: Answer) -> None:
-    import pandas as pd
-
     rows = [
         {
             "leading": place.candidate,
@@ -106,8 +106,6 @@ def _write_ranking(path: Path, answer: Answer) -> None:
 
 
 def _write_scores(path: Path, trainings: Trainings) -> None:
-    import pandas as pd
-
     plan = trainings.plan
     frames = [
         trainings.rows([candidate], epoch)

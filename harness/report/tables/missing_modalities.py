@@ -19,10 +19,12 @@ from harness.report.tables.table import (
     Table,
     TableCell,
     TableKind,
+    flat_record,
     word_cell,
 )
 from harness.results.subsets import in_words
 from harness.statistics.analysis import Summary
+from harness.statistics.comparisons import Comparison
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.sample_size import ALPHA
 
@@ -304,24 +306,23 @@ def _records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
     for view in study.views.values():
         for group in view.missing:
             for network in group.tested:
-                place = {"dataset": view.name, **network.variant._asdict(), "singled_out": network.leading}
-                place |= {"dropout": group.dropout, "fill": network.fill}
-                place |= {"metric": group.metric, "region": group.region}
+                place = {
+                    **{"dataset": view.name, **network.variant._asdict(), "singled_out": network.leading},
+                    **{"dropout": group.dropout, "fill": network.fill, "metric": group.metric, "region": group.region},
+                }
                 for present in group.subsets:
-                    yield from (place | record for record in _record(group, network, present))
+                    if (summary := network.summary(present)) is not None:
+                        absent = [name for name in group.modalities if name not in present]
+                        words = {"present": in_words(present), "absent": in_words(absent)}
+                        yield place | words | _numbers(summary, network.loss(present))
 
 
-def _record(group: MissingGroup, network: TestedNetwork, present: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    summary, loss = network.summary(present), network.loss(present)
-    if summary is None:
-        return
-    record: dict[str, Any] = {name: getattr(summary, name) for name in ("n_patients", "n_cases", "complete", "mean")}
-    record |= {"present": in_words(present), "absent": in_words([n for n in group.modalities if n not in present])}
-    record["mean_low"], record["mean_high"] = summary.mean_interval or (None, None)
+def _numbers(summary: Summary, loss: Comparison | None) -> dict[str, Any]:
+    names = ("n_patients", "n_cases", "complete", "mean", "mean_interval")
+    record = {name: getattr(summary, name) for name in names}
     if loss is not None:
-        record["difference"], record["p_holm"] = loss.mean_difference, loss.p_holm
-        record["difference_low"], record["difference_high"] = loss.mean_interval or (None, None)
-    yield record
+        record |= {"difference": loss.mean_difference, "p_holm": loss.p_holm, "difference_interval": loss.mean_interval}
+    return flat_record(record)
 
 
 MISSING = TableKind(_missing_tables, csv=(CsvFile("missing", _COLUMNS, _records, optional=True),))
