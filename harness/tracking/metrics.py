@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
+from harness.statistics.means import cell_means
+from harness.statistics.patients import MEAN_REGION
 
 #: Counts the epochs that were logged; a view that starts again goes on from it.
 EPOCH = "train/epoch"
@@ -48,16 +49,8 @@ def epoch_metrics(history: Iterable[Mapping[str, Any]], after: int) -> Iterator[
 
 def score_metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     """Means over patients of each region, and over regions within a case first for the mean: the report's numbers."""
-    for metric, part in rows.assign(method="cell").groupby("metric", observed=True):
-        grid = build_grid(part, "", str(metric))
-        for region in (MEAN_REGION, *grid.regions):
-            try:
-                found = patient_table(grid, region).values
-            except NothingCounts:  # the policy left out every test: there is no mean to show
-                continue
-            name = "mean" if region == MEAN_REGION else region
-            if "cell" in found:
-                yield f"{metric}/{name}", float(found["cell"].mean())
+    for (metric, region), mean in cell_means(rows).items():
+        yield f"{metric}/{'mean' if region == MEAN_REGION else region}", mean
 
 
 def cost_metrics(summary: Mapping[str, Any]) -> dict[str, float]:

@@ -21,10 +21,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from harness.cli.shared.formatting import constant_axes, duration, table
-from harness.results.records import Progress as CellProgress
+from harness.cli.shared.formatting import constant_axes, duration
+from harness.cli.shared.status_table import AXES, progress_note, status_table
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
@@ -145,12 +144,12 @@ class ProgressDisplay:
             self._rates[cell] = seen.seconds_per_step
         if cell not in self._bars:
             self._bars[cell] = self._progress.add_task(escape(name), total=seen.total, note="")
-        note = _progress_note(seen)
+        note = progress_note(seen)
         self._progress.update(self._bars[cell], total=seen.total, completed=seen.step, note=note, visible=True)
 
     def _note(self, cell: str) -> str:
         folder, name = self._cells[cell]
-        return f"{name}: {_progress_note(folder.progress())}"
+        return f"{name}: {progress_note(folder.progress())}"
 
     def _announce(self, cell: str, folder: CellFolder, name: str, state: CellStatus) -> None:
         if state == "done":
@@ -179,65 +178,11 @@ class ProgressDisplay:
         return f", about {duration(left / self._parallel)} to go"
 
 
-def status_table(study: StudyFolder, store: Store) -> Table:
-    """Returns a table with one row per cell of a study: state, score, progress or failure."""
-    import pandas as pd
-
-    cells = store.study_cells(study)
-    records = [cell.record() for _, cell in cells]
-    fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in _AXES} for record in records])
-    listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
-    listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
-    for (label, cell), record in zip(cells, records, strict=True):
-        state, dice, distance, note = cell.status(), "", "", ""
-        if state == "done":
-            rows = pd.read_parquet(cell.result / "cases.parquet")
-            means = rows.groupby(["metric", "case"])["value"].mean().groupby("metric").mean()
-            dice, distance = f"{means['dice']:.3f}", f"{means['hd95']:.2f}"
-            note = f"{duration(cell.summary().train_seconds)} of training"
-        elif state == "running":
-            owner = cell.owner()
-            note = _progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
-        elif state == "interrupted":
-            note = f"continues from step {cell.progress().step or '?'}"
-        elif failure := cell.failure():
-            tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
-            note = f"{failure.reason} {failure.hint}{tried}".strip()
-        axes = [str(getattr(record, axis)) for axis in varying]
-        listing.add_row(escape(label), *axes, _COLOURED[state], dice, distance, escape(note))
-    return listing
-
-
-_AXES = ("dataset", "leading", "fold", "seed")
-
-_COLOURED: dict[CellStatus, str] = {
-    "done": "[green]done[/]",
-    "failed": "[red]failed[/]",
-    "running": "[cyan]running[/]",
-    "interrupted": "[yellow]interrupted[/]",
-    "new": "new",
-}
-
-
 def _named(cells: list[tuple[str, CellFolder]]) -> dict[str, tuple[CellFolder, str]]:
     """Returns each cell and what a person calls it: the label, and fold and seed where there are several."""
     records = {cell.id: cell.record() for _, cell in cells}
-    _, varying = constant_axes([{axis: getattr(record, axis) for axis in _AXES} for record in records.values()])
+    _, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records.values()])
     return {
         cell.id: (cell, ", ".join([label, *(f"{key} {getattr(records[cell.id], key)}" for key in varying)]))
         for label, cell in cells
     }
-
-
-def _progress_note(seen: CellProgress) -> str:
-    if seen.phase != "training" or not seen.total:
-        return seen.phase or "starting"
-    parts = [f"epoch {seen.step * seen.epochs // seen.total}/{seen.epochs}"]
-    if seen.history and (loss := seen.history[-1].loss) is not None:
-        parts.append(f"loss {loss:.3f}")
-    scores = [row.val_dice for row in seen.history if row.val_dice is not None]
-    if scores:
-        parts.append(f"val Dice {scores[-1]:.3f}")
-    if seen.seconds_per_step is not None:
-        parts.append(f"{duration((seen.total - seen.step) * seen.seconds_per_step)} to go")
-    return ", ".join(parts)

@@ -1,0 +1,77 @@
+"""The table of ``harness status``, which also closes ``harness run``: one row per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.markup import escape
+
+from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.statistics.means import cell_means
+from harness.statistics.patients import MEAN_REGION
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.results.records import Progress
+    from harness.results.store import CellStatus, Store, StudyFolder
+
+#: What tells the cells of a study apart, beside the variant.
+AXES = ("dataset", "leading", "fold", "seed")
+
+_COLOURED: dict[CellStatus, str] = {
+    "done": "[green]done[/]",
+    "failed": "[red]failed[/]",
+    "running": "[cyan]running[/]",
+    "interrupted": "[yellow]interrupted[/]",
+    "new": "new",
+}
+
+
+def status_table(study: StudyFolder, store: Store) -> Table:
+    """Returns a table with one row per cell of a study: state, score, progress or failure."""
+    cells = store.study_cells(study)
+    records = [cell.record() for _, cell in cells]
+    fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records])
+    listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
+    listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
+    for (label, cell), record in zip(cells, records, strict=True):
+        state, dice, distance, note = cell.status(), "", "", ""
+        if state == "done":
+            means = cell_means(pd.read_parquet(cell.result / "cases.parquet"))
+            dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
+            note = f"{duration(cell.summary().train_seconds)} of training"
+        elif state == "running":
+            owner = cell.owner()
+            note = progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
+        elif state == "interrupted":
+            note = f"continues from step {cell.progress().step or '?'}"
+        elif failure := cell.failure():
+            tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
+            note = f"{failure.reason} {failure.hint}{tried}".strip()
+        axes = [str(getattr(record, axis)) for axis in varying]
+        listing.add_row(escape(label), *axes, _COLOURED[state], dice, distance, escape(note))
+    return listing
+
+
+def _number(means: Mapping[tuple[str, str], float], metric: str, digits: int) -> str:
+    """Returns the mean over regions and patients; a dash where the policy for empty regions left out every test."""
+    mean = means.get((metric, MEAN_REGION))
+    return "–" if mean is None else f"{mean:.{digits}f}"
+
+
+def progress_note(seen: Progress) -> str:
+    """Returns how far a running cell is, in words."""
+    if seen.phase != "training" or not seen.total:
+        return seen.phase or "starting"
+    parts = [f"epoch {seen.step * seen.epochs // seen.total}/{seen.epochs}"]
+    if seen.history and (loss := seen.history[-1].loss) is not None:
+        parts.append(f"loss {loss:.3f}")
+    scores = [row.val_dice for row in seen.history if row.val_dice is not None]
+    if scores:
+        parts.append(f"val Dice {scores[-1]:.3f}")
+    if seen.seconds_per_step is not None:
+        parts.append(f"{duration((seen.total - seen.step) * seen.seconds_per_step)} to go")
+    return ", ".join(parts)
