@@ -1,5 +1,6 @@
 """Two masks of one region, and what the metrics of the region share, each computed once."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -37,12 +38,16 @@ class MaskPair:
         spacing: Voxel size in mm, one value per axis.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes differ, or the spacing does not fit them.
     """
 
     def __init__(self, prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]) -> None:
         if prediction.shape != truth.shape:
             raise ValueError(f"Metrics need masks of one shape, not {prediction.shape} and {truth.shape}.")
+        if len(spacing) != truth.ndim or not all(0 < size < math.inf for size in spacing):
+            raise ValueError(
+                f"Masks of shape {truth.shape} need {truth.ndim} voxel sizes above 0 mm, not {tuple(spacing)}."
+            )
         self.spacing = tuple(spacing)
         boxes = bounding_box(prediction), bounding_box(truth)
         self.empty = boxes[0] is None, boxes[1] is None

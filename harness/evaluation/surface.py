@@ -28,7 +28,8 @@ def hd95(prediction: NDArray[Any], truth: NDArray[Any], spacing: Sequence[float]
         The distance in mm.
 
     Raises:
-        ValueError: The shapes differ, or a mask is empty: that is for an empty-case policy to decide.
+        ValueError: The shapes differ, the spacing does not fit them, or a mask is empty: that is for an empty-case
+            policy to decide.
     """
     return hd95_of(MaskPair(prediction, truth, spacing))
 

@@ -18,6 +18,10 @@ from harness.evaluation.surface_distances import distances_both_ways
 #: Distance in mm up to which a surface counts as found.
 NSD_TOLERANCE_MM = 1.0
 
+#: Share of a tolerance by which a distance may exceed it and still equal it: five voxels of .2 mm are
+#: 1.0000000000000002 mm, and headers hold voxel sizes in single precision.
+_ROUNDING = 1e-6
+
 
 class Surfels(NamedTuple):
     """Surface elements of one mask: distance in mm to the nearest of the other mask, and area in mm² (length in mm)."""
@@ -37,9 +41,15 @@ def surfels(pair: MaskPair) -> tuple[Surfels, Surfels]:
 
 
 def nsd_of(pair: MaskPair, tolerance: float = NSD_TOLERANCE_MM) -> float:
-    """Returns the normalised surface Dice: the share of both surfaces, by area, within a tolerance of the other one."""
+    """Returns the normalised surface Dice: the share of both surfaces, by area, within a tolerance of the other one.
+
+    Args:
+        pair: Neither mask may be empty.
+        tolerance: In mm; a distance equal to it is within it, whatever the rounding.
+    """
     both = surfels(pair)
-    near = sum(float(side.areas[side.distances <= tolerance].sum()) for side in both)
+    most = tolerance * (1 + _ROUNDING)
+    near = sum(float(side.areas[side.distances <= most].sum()) for side in both)
     return near / sum(float(side.areas.sum()) for side in both)
 
 

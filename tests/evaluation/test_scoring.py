@@ -208,7 +208,7 @@ RECORDED = {
     "lesion_dice_2024": LESIONS.format(year=2024, penalty=337),
     "lesion_hd95_2023": LESIONS.format(year=2023, penalty=374),
     "lesion_hd95_2024": LESIONS.format(year=2024, penalty=337),
-    "nsd": "harness 0.2.0 evaluation.surfels.nsd_of, tolerance 1 mm (areas of surface-distance {surface})",
+    "nsd": "harness 0.3.0 evaluation.surface_dice.nsd_of, tolerance 1 mm (areas of surface-distance {surface})",
     "precision": "harness 0.2.0 evaluation.overlap.precision_of",
     "ravd": "harness 0.2.0 evaluation.overlap.ravd_of",
     "sensitivity": "harness 0.2.0 evaluation.overlap.sensitivity_of",
