@@ -22,6 +22,7 @@ from harness.segmenters.conformance.synthetic import (
     mode_name,
     perturbed,
     predict,
+    require,
     require_finite,
     some,
     target_of,
@@ -40,12 +41,12 @@ def check_facts(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) ->
     """Name, title, summary and paper are given; adapted dimensions are dimensions; every preset is valid."""
     del task, options
     for fact in ("name", "title", "summary"):
-        if not getattr(segmenter, fact):
-            raise ConformanceError(f"its {fact} is empty.")
-    if not segmenter.source.paper:
-        raise ConformanceError("its source names no paper.")
-    if not segmenter.adapted_dims <= segmenter.spatial_dims:
-        raise ConformanceError(f"adapted_dims {set(segmenter.adapted_dims)} are not among its spatial_dims.")
+        require(getattr(segmenter, fact), f"its {fact} is empty.")
+    require(segmenter.source.paper, "its source names no paper.")
+    require(
+        segmenter.adapted_dims <= segmenter.spatial_dims,
+        f"adapted_dims {set(segmenter.adapted_dims)} are not among its spatial_dims.",
+    )
     for preset in segmenter.presets:
         segmenter.parse_options({"preset": preset})
 
@@ -62,11 +63,11 @@ def check_light_import(segmenter: Segmenter, task: Task, options: Mapping[str, A
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode not in (0, IMPORTS_TORCH):
         raise ConformanceError(f"its declaration cannot be imported: {done.stderr.strip().splitlines()[-1]}")
-    if done.returncode == IMPORTS_TORCH:
-        raise ConformanceError(
-            "its declaration imports torch.",
-            hint="Import torch in the module of the factory, not in the declaration's.",
-        )
+    require(
+        done.returncode != IMPORTS_TORCH,
+        "its declaration imports torch.",
+        hint="Import torch in the module of the factory, not in the declaration's.",
+    )
 
 
 def check_official_parameters(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -82,17 +83,18 @@ def check_official_parameters(segmenter: Segmenter, task: Task, options: Mapping
     except RuntimeError:  # it computes with its weights as it is built, which meta tensors refuse
         network = segmenter.build(segmenter.official_task, segmenter.official_options)
     counted = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    if counted != segmenter.official_parameters:
-        raise ConformanceError(
-            f"the official configuration has {counted:,} parameters, not {segmenter.official_parameters:,}."
-        )
+    require(
+        counted == segmenter.official_parameters,
+        f"the official configuration has {counted:,} parameters, not {segmenter.official_parameters:,}.",
+    )
 
 
 def check_size(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """Parameters and GFLOPs can be measured without memory or arithmetic, as ``harness plan`` does before a run."""
     size = measure(segmenter, task, segmenter.parse_options(options))
-    if size.parameters <= 0 or size.gflops <= 0:
-        raise ConformanceError(f"it measures {size.parameters} parameters and {size.gflops} GFLOPs.")
+    require(
+        size.parameters > 0 and size.gflops > 0, f"it measures {size.parameters} parameters and {size.gflops} GFLOPs."
+    )
 
 
 def check_device(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -115,11 +117,11 @@ def check_device(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
                     f"{mode_name(mode)} it reads a value back from its device, which each step waits for: {error}",
                     hint="Compute with the tensor itself, or with sizes.",
                 ) from error
-        if elsewhere.seen:
-            raise ConformanceError(
-                f"{mode_name(mode)} tensors are on another device, in {some(sorted(elsewhere.seen))}.",
-                hint="Register them as buffers, or make them on the device of the input.",
-            )
+        require(
+            not elsewhere.seen,
+            f"{mode_name(mode)} tensors are on another device, in {some(sorted(elsewhere.seen))}.",
+            hint="Register them as buffers, or make them on the device of the input.",
+        )
 
 
 def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -130,15 +132,14 @@ def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
     for mode in (True, False):
         output = network.train(mode)(images)
         finest = output[0] if mode and isinstance(output, list | tuple) else output
-        if not isinstance(finest, Tensor):
-            raise ConformanceError(f"{mode_name(mode)} returns {type(output).__name__}, not a tensor.")
+        require(isinstance(finest, Tensor), f"{mode_name(mode)} returns {type(output).__name__}, not a tensor.")
         expected = (len(images), task.out_channels, *task.patch_size)
-        if tuple(finest.shape) != expected:
-            raise ConformanceError(f"{mode_name(mode)} the output has shape {tuple(finest.shape)}, not {expected}.")
-        if finest.dtype != torch.float32:
-            raise ConformanceError(f"{mode_name(mode)} the output is {finest.dtype}, not torch.float32.")
-        if not torch.equal(images, before):
-            raise ConformanceError(f"{mode_name(mode)} the network writes into its input.")
+        require(
+            tuple(finest.shape) == expected,
+            f"{mode_name(mode)} the output has shape {tuple(finest.shape)}, not {expected}.",
+        )
+        require(finest.dtype == torch.float32, f"{mode_name(mode)} the output is {finest.dtype}, not torch.float32.")
+        require(torch.equal(images, before), f"{mode_name(mode)} the network writes into its input.")
 
 
 def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -146,35 +147,37 @@ def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[st
     network = build(segmenter, task, options)
     images = images_of(task)
     output = network.train()(images)
-    weights = getattr(network, "deep_supervision_weights", None)
+    weights: Any = getattr(network, "deep_supervision_weights", None)
     if isinstance(output, Tensor):
-        if weights is not None:
-            raise ConformanceError("it declares deep_supervision_weights and returns a single tensor in training mode.")
+        require(weights is None, "it declares deep_supervision_weights and returns a single tensor in training mode.")
         return
-    if not isinstance(output, list):
-        raise ConformanceError(
-            f"in training mode it returns {type(output).__name__}, not a tensor or a list of tensors."
-        )
-    if weights is None:
-        raise ConformanceError("it returns a list in training mode and has no attribute deep_supervision_weights.")
-    if len(weights) != len(output):
-        raise ConformanceError(f"it returns {len(output)} outputs and declares {len(weights)} weights.")
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) <= 0:
-        raise ConformanceError(
-            f"its deep_supervision_weights {list(weights)} are not finite, non-negative and some positive."
-        )
+    require(
+        isinstance(output, list),
+        f"in training mode it returns {type(output).__name__}, not a tensor or a list of tensors.",
+    )
+    require(weights is not None, "it returns a list in training mode and has no attribute deep_supervision_weights.")
+    require(len(weights) == len(output), f"it returns {len(output)} outputs and declares {len(weights)} weights.")
+    require(
+        all(math.isfinite(weight) and weight >= 0 for weight in weights) and sum(weights) > 0,
+        f"its deep_supervision_weights {list(weights)} are not finite, non-negative and some positive.",
+    )
     previous = task.patch_size
     for index, logits in enumerate(output):
         size = tuple(logits.shape[2:])
-        if tuple(logits.shape[:2]) != (len(images), task.out_channels) or len(size) != task.spatial_dims:
-            raise ConformanceError(f"output {index} has shape {tuple(logits.shape)}.")
-        if any(now > before for now, before in zip(size, previous, strict=True)):
-            raise ConformanceError(f"output {index} has size {size}, after {previous}: the finest comes first.")
+        require(
+            tuple(logits.shape[:2]) == (len(images), task.out_channels) and len(size) == task.spatial_dims,
+            f"output {index} has shape {tuple(logits.shape)}.",
+        )
+        require(
+            all(now <= before for now, before in zip(size, previous, strict=True)),
+            f"output {index} has size {size}, after {previous}: the finest comes first.",
+        )
         previous = size
-    if tuple(output[0].shape[2:]) != task.patch_size:
-        raise ConformanceError(f"the first output has size {tuple(output[0].shape[2:])}, not {task.patch_size}.")
-    if not isinstance(network.eval()(images), Tensor):
-        raise ConformanceError("it returns a list in eval mode.")
+    require(
+        tuple(output[0].shape[2:]) == task.patch_size,
+        f"the first output has size {tuple(output[0].shape[2:])}, not {task.patch_size}.",
+    )
+    require(isinstance(network.eval()(images), Tensor), "it returns a list in eval mode.")
 
 
 def check_finite(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -215,35 +218,38 @@ def check_determinism(segmenter: Segmenter, task: Task, options: Mapping[str, An
     """One seed gives one network, and in eval mode one input gives one output."""
     first, second = (build(segmenter, task, options).eval() for _ in range(2))
     ours, theirs = first.state_dict(), second.state_dict()
-    if ours.keys() != theirs.keys():
-        raise ConformanceError("built twice from one seed, it has different parameters.")
+    require(ours.keys() == theirs.keys(), "built twice from one seed, it has different parameters.")
     for name, value in ours.items():
-        if not torch.equal(value, theirs[name]):
-            raise ConformanceError(
-                f"built twice from one seed, {name} differs.", hint="Draw from torch's global generator."
-            )
+        require(
+            torch.equal(value, theirs[name]),
+            f"built twice from one seed, {name} differs.",
+            hint="Draw from torch's global generator.",
+        )
     images = images_of(task)
     output = predict(first, images)
-    if not close(output, predict(first, images)):
-        raise ConformanceError("in eval mode it gives two outputs for one input.", hint="Is a dropout always active?")
-    if not close(output, predict(second, images)):
-        raise ConformanceError("built twice from one seed, it gives two outputs for one input.")
+    require(
+        close(output, predict(first, images)),
+        "in eval mode it gives two outputs for one input.",
+        hint="Is a dropout always active?",
+    )
+    require(close(output, predict(second, images)), "built twice from one seed, it gives two outputs for one input.")
 
 
 def check_seeds(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """Another seed gives another network, so that repeated cells are independent."""
     images = images_of(task)
     first, second = (predict(build(segmenter, task, options, seed=seed).eval(), images) for seed in (0, 1))
-    if close(first, second):
-        raise ConformanceError("built from two seeds, it gives one output.", hint="Set no seed in the factory.")
+    require(not close(first, second), "built from two seeds, it gives one output.", hint="Set no seed in the factory.")
 
 
 def check_batch_independence(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """In eval mode an image's output does not depend on the other images of the batch."""
     network = perturbed(build(segmenter, task, options)).eval()
     images = images_of(task)
-    if not close(predict(network, images)[:1], predict(network, images[:1])):
-        raise ConformanceError("in eval mode an image's output depends on the rest of the batch.")
+    require(
+        close(predict(network, images)[:1], predict(network, images[:1])),
+        "in eval mode an image's output depends on the rest of the batch.",
+    )
 
 
 def check_modalities(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -254,10 +260,13 @@ def check_modalities(segmenter: Segmenter, task: Task, options: Mapping[str, Any
     for index, name in enumerate(task.modalities):
         without = images.clone()
         without[:, index] = 0.0
-        if close(output, predict(network, without)):
-            raise ConformanceError(f"channel {index} ({name}) has no influence on the output.")
-    if task.in_channels > 1 and close(output, predict(network, images.flip(1))):
-        raise ConformanceError("the order of the modalities has no influence on the output.")
+        require(
+            not close(output, predict(network, without)), f"channel {index} ({name}) has no influence on the output."
+        )
+    require(
+        task.in_channels == 1 or not close(output, predict(network, images.flip(1))),
+        "the order of the modalities has no influence on the output.",
+    )
 
 
 def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -269,16 +278,19 @@ def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) 
         outputs[leading] = predict(perturbed(build(segmenter, chosen, options)).eval(), images)
     none, first, last = outputs.values()
     if segmenter.uses_leading:
-        if close(first, last):
-            raise ConformanceError(
-                "it declares uses_leading, but its output is the same for the first and the last modality leading."
-            )
-        if close(none, first):
-            raise ConformanceError(
-                "it declares uses_leading, but without a leading modality its output is the same as with the first."
-            )
-    elif not (close(none, first) and close(none, last)):
-        raise ConformanceError("the leading modality changes its output, but it does not declare uses_leading.")
+        require(
+            not close(first, last),
+            "it declares uses_leading, but its output is the same for the first and the last modality leading.",
+        )
+        require(
+            not close(none, first),
+            "it declares uses_leading, but without a leading modality its output is the same as with the first.",
+        )
+    else:
+        require(
+            close(none, first) and close(none, last),
+            "the leading modality changes its output, but it does not declare uses_leading.",
+        )
 
 
 def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -292,10 +304,11 @@ def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any
     file.seek(0)
     loaded = build(segmenter, task, options, seed=1)
     loaded.load_state_dict(torch.load(file, weights_only=True))
-    if not close(predict(saved.eval(), images), predict(loaded.eval(), images)):
-        raise ConformanceError(
-            "after a state dict's round trip the output differs.", hint="Is a buffer not registered?"
-        )
+    require(
+        close(predict(saved.eval(), images), predict(loaded.eval(), images)),
+        "after a state dict's round trip the output differs.",
+        hint="Is a buffer not registered?",
+    )
 
 
 def check_autocast(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -340,7 +353,6 @@ def check_compiles(segmenter: Segmenter, task: Task, options: Mapping[str, Any])
         network.train()
         compiled(images)
         network.eval()
-        if not close(predict(network, images), predict(compiled, images)):
-            raise ConformanceError("compiled, it gives another output.")
+        require(close(predict(network, images), predict(compiled, images)), "compiled, it gives another output.")
     finally:
         torch.compiler.reset()

@@ -111,10 +111,21 @@ def close(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.allclose(one, other, rtol=0.0, atol=tolerance))
 
 
+def require(kept: object, message: str, hint: str = "") -> None:
+    """Raises :class:`ConformanceError` where a promise is not kept.
+
+    Args:
+        kept: Whether the promise is kept, as a truth value.
+        message: What is wrong otherwise.
+        hint: What to do about it.
+    """
+    if not kept:
+        raise ConformanceError(message, hint=hint)
+
+
 def require_finite(what: str, *tensors: Tensor) -> None:
     """Raises :class:`ConformanceError` where a value is not finite."""
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        raise ConformanceError(f"the {what} is not finite.")
+    require(all(bool(tensor.isfinite().all()) for tensor in tensors), f"the {what} is not finite.")
 
 
 def some(names: list[str], most: int = 4) -> str:
