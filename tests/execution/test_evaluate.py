@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,3 +186,47 @@ def test_the_verb_writes_the_table_and_names_what_is_missing(folders, capsys, mo
     assert set(rows["metric"]) == {"dice", "nsd"}
     assert set(rows["method"]) == {"Theirs"}
     assert len(rows) == 6
+
+
+def test_predictions_called_like_nnunets_images_belong_to_their_case(folders):
+    found, truth = folders
+    before = scores(found, truth)
+    for number in range(3):
+        (found / f"case{number}.nii.gz").rename(found / f"case{number}_0000.nii.gz")
+    pd.testing.assert_frame_equal(scores(found, truth), before)
+    write(found / "case1.nii.gz", label_map(11))
+    assert [path.name for path in pair_files(found, truth).extra] == ["case1_0000.nii.gz"]
+
+
+def test_a_folder_without_any_prediction_of_a_case_is_refused(folders):
+    found, truth = folders
+    for number in range(3):
+        (found / f"case{number}.nii.gz").rename(found / f"other{number}.nii.gz")
+    with pytest.raises(DataError, match="no prediction of any case"):
+        pair_files(found, truth)
+
+
+def test_half_a_voxel_is_the_tolerance_here_too(folders):
+    found, truth = folders
+    near, far = np.diag([1.0, 1.0, 2.0, 1.0]), np.diag([1.0, 1.0, 2.0, 1.0])
+    near[0, 3], far[0, 3] = 0.45, 0.55
+    write(found / "case2.nii.gz", label_map(2), near)
+    assert len(scores(found, truth)) == 12
+    write(found / "case2.nii.gz", label_map(2), far)
+    with pytest.raises(DataError, match=r"0\.55 mm apart"):
+        scores(found, truth)
+
+
+def test_axes_of_length_1_and_other_formats_are_read(folders, tmp_path):
+    found, truth = folders
+    before = scores(found, truth)
+    for number in range(3):
+        path = found / f"case{number}.nii.gz"
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj)[..., None], image.affine), path)
+    pd.testing.assert_frame_equal(scores(found, truth), before)
+    (tmp_path / "mha").mkdir()
+    for path in found.iterdir():
+        volume = sitk.ReadImage(str(path))
+        sitk.WriteImage(volume, str(tmp_path / "mha" / path.name.replace(".nii.gz", ".mha")))
+    pd.testing.assert_frame_equal(scores(tmp_path / "mha", truth), before)

@@ -1,4 +1,4 @@
-"""Images in the other formats that nnU-Net reads, through SimpleITK: MetaImage, NRRD, GIPL, TIFF, PNG and BMP."""
+"""Images in the other formats that nnU-Net reads: MetaImage, NRRD, GIPL, PNG and BMP by SimpleITK, TIFF by tifffile."""
 
 from math import prod
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.reading.headers import LONGEST_INFLATION, fits_memory, refuse_special
+from harness.data.reading.tiff_files import read_tiff, tiff_shape
 from harness.data.reading.transforms import Placement, one_voxel_words
 from harness.errors import DataError
 from harness.files import read_json
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 ITK_ENDINGS = (".mha", ".nrrd", ".gipl", ".gipl.gz", ".tif", ".tiff", ".png", ".bmp")
 
 #: Of these, formats that do not tell the voxel size, and those that may hold several channels as colours.
-FLAT_ENDINGS = (".tif", ".tiff", ".png", ".bmp")
+TIFF_ENDINGS = (".tif", ".tiff")
+FLAT_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp")
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HEADER = 1 << 14
 
-#: Lines of headers that name another file for the voxels.
-_ELSEWHERE = {".mha": b"elementdatafile", ".nrrd": b"data file:"}
+_LONGEST_LINE = 1 << 10
+
+#: Fields that hold a number per dimension, and those that hold a square of numbers.
+_VECTORS = ("dimsize", "elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation", "sizes")
+_MATRICES = ("transformmatrix", "rotation", "orientation")
 
 
 def read_placement(path: Path) -> Placement:
@@ -34,6 +39,8 @@ def read_placement(path: Path) -> Placement:
     Raises:
         DataError: The file cannot be read.
     """
+    if path.suffix in TIFF_ENDINGS:
+        return _by_shape(path, tiff_shape(path))
     return _placement(path, _information(path))
 
 
@@ -48,6 +55,8 @@ def read_voxels(path: Path) -> tuple[NDArray[Any], Placement]:
     """
     import SimpleITK as sitk
 
+    if path.suffix in TIFF_ENDINGS:
+        return read_tiff(path), read_placement(path)
     reader = _information(path)
     placement = _placement(path, reader)
     with fits_memory(path):
@@ -69,7 +78,7 @@ def _information(path: Path) -> "sitk.ImageFileReader":
 
     refuse_special(path)
     with path.open("rb") as file:
-        _refuse_detached(path, file.read(_HEADER))
+        _check_header(path, file.read(_HEADER))
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # it writes them past Python
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -84,17 +93,30 @@ def _information(path: Path) -> "sitk.ImageFileReader":
         return reader
 
 
-def _refuse_detached(path: Path, start: bytes) -> None:
-    """Refuses a header whose voxels lie in another file: that may be any file of this machine."""
-    marker = _ELSEWHERE.get(path.suffix, b"")
-    for line in start.split(b"\n") if marker else ():
-        text = line.strip().lower()
-        if text.startswith(marker) and text.rpartition(b"=" if path.suffix == ".mha" else b":")[2].strip() != b"local":
-            raise DataError(
-                f"{path} names another file for its voxels.", hint="Convert it to one file that holds both."
-            )
-        if not text and path.suffix == ".nrrd":
-            return  # voxels follow the first empty line
+def _check_header(path: Path, start: bytes) -> None:
+    """Refuses headers that the libraries behind SimpleITK do not survive, or whose voxels lie in another file."""
+    if path.suffix not in (".mha", ".nrrd"):
+        return
+    separator = "=" if path.suffix == ".mha" else ":"
+    fields: dict[str, list[str]] = {}
+    for line in start.split(b"\n"):
+        key, found, value = line.decode("latin-1").partition(separator)
+        if not line.strip() and path.suffix == ".nrrd":
+            break  # voxels follow the first empty line
+        if found and len(line) < _LONGEST_LINE:
+            fields.setdefault(key.strip().lower(), value.split())
+        if key.strip().lower() == "elementdatafile":
+            break  # voxels follow
+    if fields.get("elementdatafile", ["LOCAL"]) != ["LOCAL"] or "data file" in fields or "datafile" in fields:
+        raise DataError(f"{path} names another file for its voxels.", hint="Convert it to one file that holds both.")
+    dimensions = fields.get("ndims") or fields.get("dimension") or ["none"]
+    if dimensions not in (["2"], ["3"], ["4"]):
+        raise _unreadable(path, ValueError(f"its header declares {' '.join(dimensions)[:20]} dimensions"))
+    count = int(dimensions[0])
+    lengths = {**dict.fromkeys(_VECTORS, count), **dict.fromkeys(_MATRICES, count**2)}
+    for key in sorted(set(fields) & set(lengths)):
+        if len(fields[key]) != lengths[key]:
+            raise _unreadable(path, ValueError(f"{key} has {len(fields[key])} numbers, {lengths[key]} are needed"))
 
 
 def _placement(path: Path, reader: "sitk.ImageFileReader") -> Placement:
@@ -103,13 +125,18 @@ def _placement(path: Path, reader: "sitk.ImageFileReader") -> Placement:
     affine = np.eye(4)
     affine[:dimensions, :dimensions] = directions * reader.GetSpacing()[:dimensions]
     affine[:dimensions, 3] = reader.GetOrigin()[:dimensions]
-    words: tuple[str, ...] = ()
-    if path.suffix in FLAT_ENDINGS:
-        affine = np.eye(4)
-        affine[:3, :3] *= _stated_spacing(path) or 1.0
-        words = () if _stated_spacing(path) else ("the format states no voxel size: 1 mm is assumed",)
     shape = (*reader.GetSize(), 1, 1)[:3]
+    if path.suffix in FLAT_ENDINGS:
+        return _by_shape(path, shape)
     affine = _TO_RAS @ affine
+    return Placement(affine, (affine,), one_voxel_words(shape), (1, 1), is_nibabels=False)
+
+
+def _by_shape(path: Path, shape: tuple[int, ...]) -> Placement:
+    """Returns where a picture lies: its format states no place, and its voxel size at best beside it."""
+    spacing = _stated_spacing(path)
+    affine = _TO_RAS @ np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0])
+    words = () if spacing else ("the format states no voxel size: 1 mm is assumed",)
     return Placement(affine, (affine,), (*words, *one_voxel_words(shape)), (1, 1), is_nibabels=False)
 
 
