@@ -11,7 +11,7 @@ from aahn import SEGMENTER
 from aahn.anatomy import TO_LITE, main, measure_parts, total
 
 
-def test_parts_are_the_whole_network() -> None:
+def test_parts_are_the_whole_network_and_compute_what_the_released_code_does() -> None:
     task = SEGMENTER.official_task
     assert task is not None
     whole = total(measure_parts(task, SEGMENTER.parse_options({})))

@@ -20,10 +20,8 @@ SWITCHES: list[dict[str, Any]] = [
     {},
     *({"tcfaf": value} for value in ("none", "ca", "cma")),
     *({"cmhgf": value} for value in ("concat", "cma", "no_skip", "no_gnn")),
-    {"tcfaf": "none", "cmhgf": "concat"},
     {"auxiliary": "others"},
     {"leading_stem": "single"},
-    {"checkpointing": True},
     {"leading": None},
     {"leading_encoder": "smp/resnet18"},
 ]
@@ -55,7 +53,7 @@ def test_no_dataset_takes_it_over_its_limits(modalities: int) -> None:
     assert flops <= MOST_FLOPS
 
 
-@pytest.mark.parametrize("patch", [(32, 32), (64, 64), (96, 160), (256, 224)])
+@pytest.mark.parametrize("patch", [(32, 32), (256, 224)])
 def test_patch_sides_are_multiples_of_32(patch: tuple[int, int]) -> None:
     parameters, _ = size(4, 1, 4, patch)
     assert parameters <= MOST_PARAMETERS

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from aahn import SEGMENTER
 from aahn.network import AAHN, build, check_patch_size
@@ -42,17 +41,6 @@ def test_parameter_counts() -> None:
 
 def test_defaults_are_the_paper_preset() -> None:
     assert SEGMENTER.parse_options({}) == SEGMENTER.parse_options({"preset": "paper"})
-
-
-def test_compute_of_the_official_configuration_is_the_released_codes() -> None:
-    task = SEGMENTER.official_task
-    assert task is not None
-    with torch.device("meta"):
-        network = SEGMENTER.build(task).eval()
-        x = torch.zeros(1, 4, 128, 128)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(x)
-    assert counter.get_total_flops() == pytest.approx(86.94e9, rel=2e-3)
 
 
 @pytest.mark.parametrize("modalities", range(1, 9))
@@ -130,6 +118,7 @@ def test_memory_layout_does_not_matter(micro: Build) -> None:
     torch.testing.assert_close(network(x.to(memory_format=torch.channels_last)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_graph_for_the_compiler(micro: Build) -> None:
     network = micro(awake=True).eval()
     x = torch.randn(1, 3, SIDE, SIDE)

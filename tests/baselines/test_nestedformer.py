@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import Golden, watch
+from golden import Golden, unfilled, watch
 
 from baselines.nestedformer import SEGMENTER
 from baselines.nestedformer.network import window_for
@@ -45,7 +45,7 @@ def test_parameters_follow_the_patch_size() -> None:
 @pytest.mark.slow
 def test_function_is_the_released_codes() -> None:
     golden = Golden.load("nestedformer")
-    network = SEGMENTER.build(SEGMENTER.official_task).eval()
+    network = unfilled(SEGMENTER, SEGMENTER.official_task)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert report.complete
     assert not report.ignored

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from golden import Golden, watch
+from golden import Golden, unfilled, watch
 from safetensors.torch import save_file
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor
@@ -37,13 +37,14 @@ STAGES = {
     "up": "up",
     "output": "head",
 }
-SWIN_TINY = {"window_size": 8, "img_size": 64, "num_classes": 10}
+NARROW = {"embed_dim": 32, "heads": 2}
+SWIN = {"window_size": 8, "img_size": 64, "num_classes": 10, "embed_dim": 32, "num_heads": (2, 4, 8, 16)}
 
 
 @pytest.mark.parametrize(("golden_name", "task"), [("swinunet", OFFICIAL), ("swinunet_128", SLICES)])
 def test_function_is_the_authors(golden_name: str, task: Task) -> None:
     golden = Golden.load(golden_name)
-    network = SEGMENTER.build(task).eval()
+    network = unfilled(SEGMENTER, task)
     assert import_weights(network, golden.released(), SEGMENTER.load_translator()).complete
     modules = {f"swin_unet.{theirs}": network.get_submodule(ours) for theirs, ours in STAGES.items()}
     with torch.no_grad(), watch(modules) as seen:
@@ -74,8 +75,10 @@ def test_parameters_equal_the_official_ones(task: Task, options: dict[str, int],
 
 def test_buffers_of_a_released_checkpoint_are_ignored() -> None:
     golden = Golden.load("swinunet_128")
-    released = golden.released() | {name: torch.zeros(1) for name in golden.facts["not_filled"]}
-    report = import_weights(SEGMENTER.build(SLICES), released, SEGMENTER.load_translator())
+    released = golden.released_shapes() | {name: torch.zeros(1) for name in golden.facts["not_filled"]}
+    with torch.device("meta"):
+        network = SEGMENTER.build(SLICES)
+    report = import_weights(network, released, SEGMENTER.load_translator())
     assert set(report.ignored) == set(golden.facts["not_filled"])
 
 
@@ -131,10 +134,10 @@ def test_decoder_can_be_as_shallow_as_in_the_paper() -> None:
 
 
 @pytest.fixture(scope="module")
-def swin_tiny() -> dict[str, Tensor]:
-    """A Swin-T of timm with random weights, and six blocks at 1/16."""
+def swin() -> dict[str, Tensor]:
+    """timm's Swin-T, narrower, with random weights, and six blocks at 1/16."""
     torch.manual_seed(3)
-    return dict(timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **SWIN_TINY).state_dict())
+    return dict(timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **SWIN).state_dict())
 
 
 def microsofts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -150,51 +153,53 @@ def microsofts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("source", ["timm", "microsoft"])
 def test_pretrained_weights_start_encoder_and_mirrored_decoder(
-    source: str, swin_tiny: dict[str, Tensor], tmp_path: Path
+    source: str, swin: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "swin.pth"
-    torch.save(swin_tiny if source == "timm" else {"model": microsofts(swin_tiny)}, path)
-    network = SEGMENTER.build(Task(("a", "b", "c"), None, 3, (64, 64)), {"pretrained": str(path)}).state_dict()
+    torch.save(swin if source == "timm" else {"model": microsofts(swin)}, path)
+    network = SEGMENTER.build(
+        Task(("a", "b", "c"), None, 3, (64, 64)), {**NARROW, "pretrained": str(path)}
+    ).state_dict()
     mlp = "blocks.1.mlp.fc1.weight"
     for level, decoder in ((0, 2), (1, 1), (2, 0)):
-        theirs = swin_tiny[f"layers.{level}.{mlp}"]
+        theirs = swin[f"layers.{level}.{mlp}"]
         assert torch.equal(network[f"encoder.{level}.{mlp}"], theirs)
         assert torch.equal(network[f"decoder.{decoder}.{mlp}"], theirs)
-        merging = swin_tiny[f"layers.{level + 1}.downsample.reduction.weight"]
+        merging = swin[f"layers.{level + 1}.downsample.reduction.weight"]
         assert torch.equal(network[f"encoder.{level}.merge.reduction.weight"], merging)
-    assert torch.equal(network["embed.proj.weight"], swin_tiny["patch_embed.proj.weight"])
-    assert torch.equal(network["norm.weight"], swin_tiny["norm.weight"])
+    assert torch.equal(network["embed.proj.weight"], swin["patch_embed.proj.weight"])
+    assert torch.equal(network["norm.weight"], swin["norm.weight"])
 
 
-def test_pretrained_encoder_computes_what_swin_computes(swin_tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_pretrained_encoder_computes_what_swin_computes(swin: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "swin.pth"
-    torch.save(swin_tiny, path)
-    network = SEGMENTER.build(Task(("a", "b", "c"), None, 3, (64, 64)), {"pretrained": str(path)}).eval()
-    swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **SWIN_TINY, depths=(2, 2, 2, 2))
-    swin.load_state_dict(swin_tiny, strict=False)
+    torch.save(swin, path)
+    network = SEGMENTER.build(Task(("a", "b", "c"), None, 3, (64, 64)), {**NARROW, "pretrained": str(path)}).eval()
+    theirs = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **SWIN, depths=(2, 2, 2, 2))
+    theirs.load_state_dict(swin, strict=False)
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad(), watch({"norm": network.norm}) as seen:
         network(image)
-        expected = swin.eval().forward_features(image)
+        expected = theirs.eval().forward_features(image)
     torch.testing.assert_close(seen["norm"], expected, rtol=0, atol=1e-5)
 
 
-def test_pretrained_weights_fit_other_modalities_and_windows(swin_tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_pretrained_weights_fit_other_modalities_and_windows(swin: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "swin.pth"
-    torch.save(swin_tiny, path)
+    torch.save(swin, path)
     task = Task(("a", "b", "c", "d"), None, 3, (96, 64))
-    network = SEGMENTER.build(task, {"pretrained": str(path)}).state_dict()
-    stem, colours = network["embed.proj.weight"], swin_tiny["patch_embed.proj.weight"]
+    network = SEGMENTER.build(task, {**NARROW, "pretrained": str(path)}).state_dict()
+    stem, colours = network["embed.proj.weight"], swin["patch_embed.proj.weight"]
     torch.testing.assert_close(stem[:, :3], colours * 0.75)
     torch.testing.assert_close(stem[:, 3], colours[:, 0] * 0.75)
-    assert network["encoder.0.blocks.0.attn.relative_position_bias_table"].shape == (11 * 15, 3)
+    assert network["encoder.0.blocks.0.attn.relative_position_bias_table"].shape == (11 * 15, 2)
 
 
-def test_pretrained_file_that_does_not_fit_is_refused(swin_tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_pretrained_file_that_does_not_fit_is_refused(swin: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "swin.pth"
-    torch.save(swin_tiny, path)
+    torch.save(swin, path)
     with pytest.raises(StudyError, match="does not hold Swin-T's weights"):
-        SEGMENTER.build(SMALL, {"preset": "tiny", "pretrained": str(path)})
+        SEGMENTER.build(SMALL, {"embed_dim": 48, "pretrained": str(path)})
     path.write_text("text")
     with pytest.raises(StudyError, match="cannot be read"):
         SEGMENTER.build(SMALL, {"pretrained": str(path)})
@@ -203,13 +208,18 @@ def test_pretrained_file_that_does_not_fit_is_refused(swin_tiny: dict[str, Tenso
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_size_of_a_pretrained_network_is_measured(suffix: str, swin_tiny: dict[str, Tensor], tmp_path: Path) -> None:
+def test_size_of_a_pretrained_network_is_measured(suffix: str, swin: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / f"swin{suffix}"
     if suffix == ".pth":
-        torch.save(swin_tiny, path)
+        torch.save(swin, path)
     else:
-        save_file({name: tensor.contiguous() for name, tensor in swin_tiny.items()}, path)
-    size = measure(SEGMENTER, SLICES, SEGMENTER.parse_options({"pretrained": str(path)}))
+        save_file({name: tensor.contiguous() for name, tensor in swin.items()}, path)
+    started = SEGMENTER.parse_options({**NARROW, "pretrained": str(path)})
+    assert measure(SEGMENTER, SMALL, started) == measure(SEGMENTER, SMALL, SEGMENTER.parse_options(NARROW))
+
+
+def test_size_is_the_published_one() -> None:
+    size = measure(SEGMENTER, SLICES, SEGMENTER.parse_options({}))
     assert size.parameters == FACTS["variants"]["common2d"]["params"]
     assert size.gflops == pytest.approx(FACTS["variants"]["common2d"]["gflops"], rel=1e-3)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from golden import Golden, watch
+from golden import Golden, unfilled, watch
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -21,6 +21,7 @@ from harness.segmenters.size import measure
 
 FACTS = json.loads((Path(__file__).parents[1] / "parity" / "baseline_facts.json").read_text())["TransUNet"]
 OFFICIAL = SEGMENTER.official_task
+BLOCKS = {"num_layers": 2}
 COLOUR = ("red", "green", "blue")
 SLICES = Task(COLOUR, None, 4, (128, 128))
 SMALL = Task(("ct", "pet"), None, 3, (64, 64))
@@ -42,7 +43,7 @@ STAGES = {
 @pytest.mark.parametrize(("golden_name", "task"), [("transunet", OFFICIAL), ("transunet_128", SLICES)])
 def test_function_is_the_authors(golden_name: str, task: Task) -> None:
     golden = Golden.load(golden_name)
-    network = SEGMENTER.build(task).eval()
+    network = unfilled(SEGMENTER, task)
     assert import_weights(network, golden.released(), SEGMENTER.load_translator()).complete
     modules = {theirs: network.get_submodule(ours) for theirs, ours in STAGES.items()}
     with torch.no_grad(), watch(modules) as seen:
@@ -77,23 +78,31 @@ def unfused(network: nn.Module) -> list[Tensor]:
     return [part for split in parts for part in split]
 
 
+@pytest.mark.filterwarnings("ignore:for positions")  # they are not copied into a network without values
 def test_positions_of_released_weights_are_interpolated() -> None:
-    released = Golden.load("transunet_128").released()
-    network = SEGMENTER.build(Task(COLOUR, None, 4, (96, 160)))
-    report = import_weights(network, released, SEGMENTER.load_translator())
+    positions = torch.randn(1, 64, 768)
+    released = Golden.load("transunet_128").released_shapes() | {
+        "transformer.embeddings.position_embeddings": positions
+    }
+    with torch.device("meta"):
+        network = SEGMENTER.build(Task(COLOUR, None, 4, (96, 160)))
+    translator = SEGMENTER.load_translator()
+    report = import_weights(network, released, translator)
     assert report.complete
     assert report.resized == ("positions",)
-    ours = network.positions.detach().reshape(6, 10, 768)
-    theirs = released["transformer.embeddings.position_embeddings"].reshape(8, 8, 768)
+    ours = translator(released, network).weights["positions"].reshape(6, 10, 768)
+    theirs = positions.reshape(8, 8, 768)
     for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
         torch.testing.assert_close(ours[corner], theirs[corner])
 
 
 def test_released_weights_without_a_key_projection_are_refused() -> None:
-    released = Golden.load("transunet_128").released()
+    released = Golden.load("transunet_128").released_shapes()
+    with torch.device("meta"):
+        network = SEGMENTER.build(SLICES)
     del released["transformer.encoder.layer.3.attn.key.weight"]
     with pytest.raises(HarnessError, match=r"missing: blocks\.3\.attn\.qkv\.weight"):
-        import_weights(SEGMENTER.build(SLICES), released, SEGMENTER.load_translator())
+        import_weights(network, released, SEGMENTER.load_translator())
 
 
 @pytest.mark.parametrize("patch_size", [(64, 96), (48, 16), (128, 112)])
@@ -121,11 +130,16 @@ def test_dropout_acts_on_tokens_and_mlps_only() -> None:
     assert block.attn.attn_drop.p == block.attn.proj_drop.p == 0.0
 
 
+def r50_vit() -> nn.Module:
+    """timm's R50+ViT-B/16 with the first of its Transformer blocks alone: the others have the same names."""
+    return timm.create_model("vit_base_r50_s16_224", pretrained=False, num_classes=0, depth=BLOCKS["num_layers"])
+
+
 @pytest.fixture(scope="module")
 def hybrid() -> dict[str, Tensor]:
-    """timm's R50+ViT-B/16 with random weights, positions included."""
+    """R50+ViT-B/16 with random weights, positions included."""
     torch.manual_seed(3)
-    model = timm.create_model("vit_base_r50_s16_224", pretrained=False, num_classes=0)
+    model = r50_vit()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
@@ -186,20 +200,21 @@ def googles(weights: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return arrays
 
 
-@pytest.fixture(params=[pytest.param("timm", marks=pytest.mark.slow), "google"])
-def file(request: pytest.FixtureRequest, hybrid: dict[str, Tensor], tmp_path: Path) -> Path:
+@pytest.fixture(scope="module", params=[pytest.param("timm", marks=pytest.mark.slow), "google"])
+def file(request: pytest.FixtureRequest, hybrid: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
     if request.param == "timm":
-        torch.save(hybrid, tmp_path / "r50_vit.pth")
-        return tmp_path / "r50_vit.pth"
-    np.savez(tmp_path / "R50+ViT-B_16.npz", **googles(hybrid))
-    return tmp_path / "R50+ViT-B_16.npz"
+        torch.save(hybrid, folder / "r50_vit.pth")
+        return folder / "r50_vit.pth"
+    np.savez(folder / "R50+ViT-B_16.npz", **googles(hybrid))
+    return folder / "R50+ViT-B_16.npz"
 
 
 def test_pretrained_weights_start_resnet_and_transformer(file: Path, hybrid: dict[str, Tensor]) -> None:
-    ours = SEGMENTER.build(Task(COLOUR, None, 3, (224, 224)), {"pretrained": str(file)})
+    ours = SEGMENTER.build(Task(COLOUR, None, 3, (224, 224)), {**BLOCKS, "pretrained": str(file)})
     state = ours.state_dict()
     assert torch.equal(state["positions"], hybrid["pos_embed"][:, 1:])
-    theirs = timm.create_model("vit_base_r50_s16_224", pretrained=False, num_classes=0)
+    theirs = r50_vit()
     theirs.load_state_dict(checkpoint_filter_fn(hybrid, theirs))
     tokens, image = torch.randn(1, 196, 768), torch.randn(1, 256, 8, 8)
     backbone = theirs.patch_embed.backbone
@@ -217,12 +232,13 @@ def test_pretrained_weights_start_resnet_and_transformer(file: Path, hybrid: dic
 
 def test_pretrained_weights_fit_other_modalities_and_patches(file: Path, hybrid: dict[str, Tensor]) -> None:
     task = Task(("a", "b", "c", "d"), None, 3, (96, 128))
-    state = SEGMENTER.build(task, {"pretrained": str(file)}).state_dict()
+    options = {**BLOCKS, "pretrained": str(file)}
+    state = SEGMENTER.build(task, options).state_dict()
     colours = hybrid["patch_embed.backbone.stem.conv.weight"]
     torch.testing.assert_close(state["resnet.stem.0.weight"][:, 3], colours[:, 0] * 0.75)
     assert state["positions"].shape == (1, 48, 768)
     torch.testing.assert_close(state["positions"][:, 0], hybrid["pos_embed"][:, 1])
-    assert measure(SEGMENTER, task, SEGMENTER.parse_options({"pretrained": str(file)})).gflops > 1
+    assert measure(SEGMENTER, task, SEGMENTER.parse_options(options)).gflops > 1
 
 
 def test_pretrained_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:

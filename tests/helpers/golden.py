@@ -26,6 +26,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from harness.segmenters import Segmenter, Task
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
 
@@ -74,6 +77,11 @@ class Golden:
             for name, shape in self.facts["state_dict"].items()
             if name not in left
         }
+
+    def released_shapes(self) -> dict[str, Tensor]:
+        """Returns the state dict by official names without values, on torch's ``meta`` device."""
+        shapes = self.facts["state_dict"].items()
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes}
 
     @cached_property
     def input(self) -> Tensor:
@@ -126,6 +134,28 @@ class Golden:
     def probes(self) -> list[str]:
         """Module paths that the golden has values of."""
         return list(self.facts["probes"])
+
+
+class _Unfilled(TorchFunctionMode):
+    """Skips the random initialisation of ``torch.nn.init``."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def unfilled(segmenter: Segmenter, task: Task | None, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """Builds a network in eval mode that is given all its weights afterwards: initial ones are not drawn.
+
+    Args:
+        segmenter: Builds it.
+        task: Segmentation task.
+        options: As a study would give them.
+    """
+    assert task is not None
+    with _Unfilled():
+        return segmenter.build(task, options).eval()
 
 
 @contextmanager
