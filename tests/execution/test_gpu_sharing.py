@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stored import summary
+from stored import cell_record, summary
 
 from harness.errors import HarnessError
 from harness.execution.engines.gpu_sharing import Gpu, MeasuredMemory, SharedGpus, parse_gpus, query_gpus
@@ -19,7 +19,7 @@ SMI = "0, GPU-aaaa, 80000, NVIDIA H100\n1, GPU-bbbb, 40000, NVIDIA H100\n"
 
 def make_cell(store, name, model="unet", seed=0, peak=None, device="NVIDIA H100", **facts):
     cell = store.cell(name)
-    cell.write_spec({"dataset": "d", "model": model, "options": {}, "protocol": {"name": "p"}, "seed": seed})
+    cell.write_spec(cell_record(model=model, seed=seed))
     if peak is not None:
         with cell.writing_result() as result:
             summary(device=device, peak_memory_mb=peak, **facts).write(result / "summary.json")
