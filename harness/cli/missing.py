@@ -53,13 +53,13 @@ def missing(
     Nothing is trained. Run the same command again after an interruption: finished subsets are not computed again.
     `harness report` shows the results.
     """
-    from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
+    from harness.execution.missing_modalities import plan_missing, run_missing
     from harness.results.store import Store
 
     console = Console(highlight=False)
     store = Store(results)
     folder = store.find_study(study, profile)
-    works = plan_missing(folder, store, SubsetRequest(subsets, fill), label)
+    works = plan_missing(folder, store, subsets, fill, label)
     total, left = sum(len(work.subsets) for work in works), sum(work.n_remaining for work in works)
     console.print(
         f"[bold]{folder.study}[/] ({folder.profile}): {total} subsets of modalities, {total - left} done before."

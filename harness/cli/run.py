@@ -122,7 +122,7 @@ def _submit(
     arguments: str,
 ) -> None:
     """Submits the cells, and says where to look for what becomes of them."""
-    from harness.execution.detached import submit_study
+    from harness.execution.study import submit_study
 
     found = submit_study(folder, store, engine, cache, policy)
     again = study_arguments(folder.study, folder.profile, store.root)

@@ -16,19 +16,6 @@ from harness.results.subsets import CellSubsets, Subset, choose_subsets
 
 
 @dataclass(frozen=True)
-class SubsetRequest:
-    """What is to be evaluated.
-
-    Attributes:
-        choice: Subsets to evaluate: ``all``, ``leave-one-out`` or ``single``.
-        fill: What stands for absent modalities; None for what each training saw.
-    """
-
-    choice: str = "all"
-    fill: Fill | None = None
-
-
-@dataclass(frozen=True)
 class Work:
     """One cell of the study.
 
@@ -56,13 +43,16 @@ class Work:
         return len(self.subsets) - self.n_remaining
 
 
-def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label: str | None = None) -> list[Work]:
+def plan_missing(
+    study: StudyFolder, store: Store, choice: str = "all", fill: Fill | None = None, label: str | None = None
+) -> list[Work]:
     """Returns what each cell of a study is to be tested with, in the study's order.
 
     Args:
         study: The study, run before.
         store: Store of the study.
-        request: Subsets to evaluate, and what stands for absent modalities.
+        choice: Subsets to evaluate: ``all``, ``leave-one-out`` or ``single``.
+        fill: What stands for absent modalities; None for what each training saw.
         label: Variant to evaluate; default: all.
 
     Raises:
@@ -72,7 +62,7 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
     known = list(dict.fromkeys(name for name, _ in cells))
     if label is not None and label not in known:
         raise HarnessError(f"Study '{study.study}' has no variant '{label}'.", hint=did_you_mean(label, known))
-    works = [_work(cell, name, request) for name, cell in cells if label in (None, name)]
+    works = [_work(cell, name, choice, fill) for name, cell in cells if label in (None, name)]
     if all(work.refusal for work in works):
         first = works[0]
         raise HarnessError(
@@ -83,15 +73,15 @@ def plan_missing(study: StudyFolder, store: Store, request: SubsetRequest, label
     return works
 
 
-def _work(cell: CellFolder, label: str, request: SubsetRequest) -> Work:
-    if refusal := refusal_reason(cell, request.fill):
+def _work(cell: CellFolder, label: str, choice: str, fill: Fill | None) -> Work:
+    if refusal := refusal_reason(cell, fill):
         return Work(cell, label, (), refusal)
     modalities = cell.spec().facts().modalities
     try:
-        kind = request.fill or trained_fill(cell)
+        kind = fill or trained_fill(cell)
     except HarnessError:
         kind = "zeros"  # the weights cannot be read: the cell's process fails and says so
-    return Work(cell, label, tuple(Subset(present, kind) for present in choose_subsets(modalities, request.choice)))
+    return Work(cell, label, tuple(Subset(present, kind) for present in choose_subsets(modalities, choice)))
 
 
 def run_missing(

@@ -1,15 +1,18 @@
-"""Runs a study: registers it in the store, computes the cells that are not done, tells observers."""
+"""Runs a study: registers it in the store, computes the cells that are not done, tells observers.
+
+Or it hands them to a cluster that computes them by itself, and does not wait.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from harness.data import Dataset
 from harness.data.synthetic.generated import kind_of
 from harness.errors import HarnessError, StudyError
-from harness.execution.engines.engine import Engine
+from harness.execution.engines.engine import Engine, Job
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
 from harness.results.store import Store, StudyFolder
@@ -43,6 +46,29 @@ class Outcome:
     skipped: tuple[str, ...]
     failed: tuple[str, ...]
     unwritten: Mapping[str, str]
+
+
+class DetachedJob(Job, Protocol):
+    """A job that goes on without the process that submitted it."""
+
+    @property
+    def number(self) -> str:
+        """What the cluster calls it."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What was handed over.
+
+    Attributes:
+        jobs: What the cluster calls the jobs.
+        cells: Cells in them.
+        skipped: Cells with a result, and cells that somebody computes now.
+    """
+
+    jobs: tuple[str, ...]
+    cells: int
+    skipped: int
 
 
 def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
@@ -140,6 +166,27 @@ def run_study(
             observer.finish()
     done = tuple(identity for identity, cell in cells.items() if cell.status() == "done")
     return Outcome(done, skipped, tuple(identity for identity in cells if identity not in set(done)), unwritten)
+
+
+def submit_study(study: StudyFolder, store: Store, engine: Engine, cache: Path, policy: Policy) -> Submitted:
+    """Submits every cell of a registered study that has no result and that nobody computes.
+
+    A cell that waits in the cluster's queue is submitted again; the task that comes second finds it done, or being
+    computed, and ends at once. The engine's jobs must be :class:`DetachedJob`.
+
+    Raises:
+        HarnessError: sbatch refused.
+    """
+    cells = [cell for _, cell in store.study_cells(study)]
+    attempts = [
+        initial_attempt(cell, cache.resolve(), policy) for cell in cells if cell.status() not in {"done", "running"}
+    ]
+    jobs: list[str] = []
+    size = engine.free_slots()
+    for start in range(0, len(attempts), size):
+        submitted = cast("Sequence[DetachedJob]", engine.submit(attempts[start : start + size]))
+        jobs += dict.fromkeys(job.number for job in submitted)
+    return Submitted(tuple(jobs), len(attempts), len(cells) - len(attempts))
 
 
 def _facts(loaded: LoadedStudy) -> list[DatasetFacts]:

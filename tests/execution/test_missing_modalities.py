@@ -24,7 +24,7 @@ from harness.execution.cell.run import run_cell
 from harness.execution.cell.weights import read_filling
 from harness.execution.engines.slurm import SlurmEngine
 from harness.execution.engines.slurm_settings import SlurmResources
-from harness.execution.missing_modalities import SubsetRequest, plan_missing, run_missing
+from harness.execution.missing_modalities import plan_missing, run_missing
 from harness.execution.schedule import Policy
 from harness.execution.study import register
 from harness.execution.workers import process as starting
@@ -257,7 +257,7 @@ def test_a_cell_that_cannot_be_tested_leaves_its_reason(plain, project, toys, mo
 @pytest.mark.parametrize("cluster", ["local", "debug"])
 def test_tasks_of_a_cluster_give_the_numbers_of_this_process(cells, project, cluster):
     store = Store(project / "results")
-    works = plan_missing(store.find_study("micro"), store, SubsetRequest())
+    works = plan_missing(store.find_study("micro"), store)
     engine = SlurmEngine(SlurmResources(cluster=cluster, gpus=0, time=5), project / "slurm", "micro", None)
     assert run_missing(works, engine, project / "cache", Policy(), lambda: None) == ()
     for cell in cells.values():

@@ -89,7 +89,8 @@ class Reporter:
         """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
         precision = Precision.choose(device, self._training, spatial_dims=2)
         failures = tuple(self._folder.attempts())
-        energy = {"energy_wh": energy_wh} if energy_wh is not None and self._whole() else {}
+        whole = self._first is None or self._first[0] <= 1
+        energy = {"energy_wh": energy_wh} if energy_wh is not None and whole else {}
         Summary(
             cell=self._values["cell"],
             start=self._start,
@@ -113,9 +114,6 @@ class Reporter:
             **_peak_memory(device),
             **energy,
         ).write(result / "summary.json")
-
-    def _whole(self) -> bool:
-        return self._first is None or self._first[0] <= 1
 
     def _write(self) -> None:
         self._written = time.monotonic()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,17 +38,13 @@ def query_gpus(names: Sequence[str]) -> list[Gpu]:
     Raises:
         HarnessError: It cannot be asked.
     """
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        raise HarnessError("--cells-per-gpu auto needs nvidia-smi.", hint="Give a number: --cells-per-gpu 2")
-    command = [program, "--query-gpu=index,uuid,memory.free,name", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free,name", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        text = f"nvidia-smi did not answer within {_PATIENCE:.0f} s."
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        why = (error.stderr + error.stdout).strip() if isinstance(error, subprocess.CalledProcessError) else error
+        text = f"--cells-per-gpu auto: nvidia-smi did not answer: {why}"
         raise HarnessError(text, hint="Give a number: --cells-per-gpu 2") from error
-    if done.returncode:
-        raise HarnessError(f"nvidia-smi failed: {done.stderr.strip()}", hint="Give a number: --cells-per-gpu 2")
     return parse_gpus(done.stdout, names)
 
 

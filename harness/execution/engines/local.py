@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
 
 from harness.cores import cores
 from harness.errors import HarnessError
@@ -34,23 +33,6 @@ def plan_slots(gpus: Sequence[str], workers: int | None, threads: int | None, gp
     count = workers or len(groups)
     share = threads or max(1, cores() // (count * gpus_per_cell))
     return [Slot("cuda:0", groups[index % len(groups)], share, gpus_per_cell) for index in range(count)]
-
-
-class Places(Protocol):
-    """Knows where on this machine a cell may run now."""
-
-    @property
-    def count(self) -> int:
-        """Cells that can run at a time, at most."""
-
-    def take(self, cell: CellFolder) -> Slot | None:
-        """Returns a slot for the cell, None while there is none."""
-
-    def give_back(self, cell: CellFolder, slot: Slot) -> None:
-        """The cell has ended."""
-
-    def describe(self) -> str:
-        """Returns the places in words."""
 
 
 class FixedPlaces:
@@ -99,7 +81,7 @@ class LocalEngine:
         places: Slots of this machine.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: FixedPlaces | SharedGpus) -> None:
         self._places = places
         self._running = 0
 

@@ -42,10 +42,8 @@ class RayEngine:
                 hint="Start one: `ray start --head` here, `ray start --address=HOST:6379` on the other machines.",
             ) from error
         resources: dict[str, float] = self._ray.cluster_resources()
-        self._slot = Slot("cuda:0" if gpus and resources.get("GPU") else "cpu", None, threads, max(1, gpus))
-        if self._slot.device == "cpu":
-            self._slot = Slot("cpu", None, threads)
-        self._gpus = gpus if self._slot.device != "cpu" else 0
+        self._gpus = gpus if resources.get("GPU") else 0
+        self._slot = Slot("cuda:0", None, threads, gpus) if self._gpus else Slot("cpu", None, threads)
         self._limit = workers
         self._running: set[str] = set()
         self._task = self._ray.remote(max_retries=0, num_cpus=threads * self._slot.ranks, num_gpus=self._gpus)(_run)

@@ -85,7 +85,7 @@ class WorkerProcess:
         if self._process is None:
             assert self._refusal is not None
             reason = explain(self._refusal, self.attempt.folder.log)
-            return self._fail(reason.kind, reason.text, reason.hint)
+            return record_failure(self.attempt, reason.kind, reason.text, reason.hint)
         code = self._process.poll()
         if code is not None:
             return self._end(code)
@@ -129,7 +129,9 @@ class WorkerProcess:
         if self._timed_out:
             limit = self.attempt.timeout or 0
             text = f"It was stopped after {limit:.0f} s (--timeout)."
-            return self._fail("timeout", text, _KEEPS if self.attempt.kind == "subsets" else _CONTINUES)
+            return record_failure(
+                self.attempt, "timeout", text, _KEEPS if self.attempt.kind == "subsets" else _CONTINUES
+            )
         if code == STOPPED:
             return Ending("stopped")
         if folder.failures() > self._failures or (code == FAILED and folder.failure() is not None):
@@ -137,10 +139,10 @@ class WorkerProcess:
         ended = f"The process ended with status {code} and no result"
         if code == UNWRITTEN:
             text = f"{ended}: the disk is full, and not even the reason of a failure could be written."
-            return self._fail("disk_full", text, "Make room (`harness clean`), then run again.")
+            return record_failure(self.attempt, "disk_full", text, "Make room (`harness clean`), then run again.")
         if code >= 0:  # also 0: something has called `exit`
-            return self._fail("exception", f"{ended}.", f"The whole log: {folder.log}")
-        return self._fail(*self._explain_signal(signal_name(code)))
+            return record_failure(self.attempt, "exception", f"{ended}.", f"The whole log: {folder.log}")
+        return record_failure(self.attempt, *self._explain_signal(signal_name(code)))
 
     def _explain_signal(self, name: str) -> tuple[str, str, str]:
         continues = _KEEPS if self.attempt.kind == "subsets" else _CONTINUES
@@ -149,10 +151,6 @@ class WorkerProcess:
             return "out_of_memory", text, f"Run fewer cells at once: --workers. {continues}"
         hint = f"Perhaps the machine ran out of memory (try --workers 1). {continues}"
         return "killed", f"The process was killed by {name}.", hint if name == "SIGKILL" else continues
-
-    def _fail(self, kind: str, text: str, hint: str) -> Ending:
-        """A worker that died without a word leaves a failure all the same."""
-        return record_failure(self.attempt, kind, text, hint)
 
 
 def record_failure(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
