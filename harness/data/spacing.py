@@ -7,10 +7,12 @@ from statistics import median
 import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from harness.data.assumed import ASSUMED
 from harness.data.contract import Dataset, Reader
 from harness.data.settings import PreparationSettings
+from harness.errors import DataError
 
 
 def resolve_spacing(settings: PreparationSettings, dataset: Dataset, reader: Reader, root: Path) -> PreparationSettings:
@@ -36,7 +38,13 @@ def resolve_spacing(settings: PreparationSettings, dataset: Dataset, reader: Rea
     spacing = tuple(
         size if wanted == "median" else wanted for wanted, size in zip(settings.spacing, measured, strict=True)
     )
-    return settings.model_copy(update={"spacing": spacing})
+    try:
+        return PreparationSettings.model_validate({**settings.model_dump(), "spacing": spacing})
+    except ValidationError as error:
+        raise DataError(
+            f"The median voxel size of {dataset.name} is {measured} mm, which cannot be.",
+            hint="Correct the voxel size in the files, or give `preparation.spacing` in numbers.",
+        ) from error
 
 
 class _Reader:

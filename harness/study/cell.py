@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.data import DATASETS, Dataset
 from harness.data.datasets.layouts import find_dataset
 from harness.study.protocol import Protocol
@@ -157,14 +159,21 @@ class CellSpec:
         """Reads what :meth:`to_json` wrote.
 
         Raises:
-            ValueError: The identity does not match: the file was changed by hand, or by another version.
+            ValueError: The identity does not match, or a value is refused: the file was changed by hand, or by another
+                version.
         """
+        try:
+            protocol = Protocol.from_stored(values["protocol"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise ValueError(f"cell {values['id']}: this version refuses '{name}': {first['msg']}") from error
         special = {"protocol", "root", "weights_file", "start_file", "splits_file", "identity_options"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
             root=_folder(values["dataset"], Path(values["root"])),
-            protocol=Protocol.from_stored(values["protocol"]),
+            protocol=protocol,
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
             start_file=Path(values["start_file"]) if values["start_file"] else None,
             splits_file=Path(values["splits_file"]) if values["splits_file"] else None,

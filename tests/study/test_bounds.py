@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.bounds import Bounds, numbers
-from harness.errors import StudyError
+from harness.data import DATASETS
+from harness.data.batches.augmentation import Augmenter
+from harness.data.settings import AugmentationSettings, PreparationSettings
+from harness.data.spacing import resolve_spacing
+from harness.errors import DataError, StudyError
 from harness.execution.engines import ENGINES
 from harness.execution.engines.slurm_settings import SlurmResources
 from harness.segmenters import SEGMENTERS, Options
 from harness.settings import Settings
+from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
 from harness.study.json_schema import study_json_schema
 from harness.study.protocol import Protocol, load_protocol, protocol_names
@@ -212,3 +219,28 @@ def test_a_study_without_end_is_refused_before_it_is_written_out(project, toys, 
     Path("study.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(StudyError, match="combinations; at most"):
         load_study(Path("study.yaml").resolve())
+
+
+def test_a_stored_cell_that_today_is_refused_says_why(project, toys, write_study):
+    stored = load_study(write_study()).cells[0].spec.to_json()
+    stored["protocol"]["inference"]["mirror_axes"] = [-1]
+    with pytest.raises(ValueError, match=r"this version refuses 'inference\.mirror_axes\.0'"):
+        CellSpec.from_json(stored)
+
+
+def test_a_median_voxel_size_that_cannot_be_is_refused():
+    reader = SimpleNamespace(
+        fingerprint=lambda: "here", cases=lambda: ["a"], affine=lambda case: np.diag([1, 1, 1e-6, 1])
+    )
+    settings = PreparationSettings(spacing=(None, 1, "median"))
+    with pytest.raises(DataError, match="The median voxel size of cortex"):
+        resolve_spacing(settings, DATASETS.get("cortex"), reader, Path("nowhere"))
+
+
+@pytest.mark.parametrize("interval", [(0.2, 0.4), (0.5, 1.0), (0.8, 1.2), (1.5, 2.0), (0.7, 0.7), (1.0, 1.0)])
+def test_multipliers_are_drawn_within_their_interval(interval):
+    augment = Augmenter(AugmentationSettings(brightness=interval, p_brightness=1), (4, 4))
+    images, label = np.ones((1, 4, 4), np.float32), np.zeros((4, 4), np.uint8)
+    drawn = [float(augment(images.copy(), label, seed)[0].mean()) for seed in range(60)]
+    assert interval[0] - 1e-6 <= min(drawn) <= max(drawn) <= interval[1] + 1e-6
+    assert max(drawn) - min(drawn) >= (interval[1] - interval[0]) / 2

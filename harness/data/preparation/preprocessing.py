@@ -6,6 +6,7 @@ resampling, slicing, padding to squares, in-plane resizing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,10 +30,14 @@ from harness.data.preparation.geometry import (
 )
 from harness.data.preparation.resample import interpolate_inside, new_shape, resample_images, resample_label
 from harness.data.settings import PreparationSettings
+from harness.errors import DataError
 from harness.randomness import generator
 
 #: Foreground voxels whose intensities are kept per case, drawn with replacement: every case weighs the same (nnU-Net).
 _INTENSITIES = 10_000
+
+#: How much finer or coarser resampling may make an axis, and how many voxels it may give.
+_MOST_RESAMPLED, _MOST_VOXELS = 20, 1 << 31
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,9 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
         case: Case as the reader returned it.
         name: Case identifier; seeds the sampling of intensities.
         plan: Steps to apply.
+
+    Raises:
+        DataError: The voxel size that is wanted would leave next to nothing of the case, or more than memory holds.
     """
     orientation = orientation_of(case.affine) if plan.turn else AS_IN_FILES
     images, label = turn(case.images, orientation), turn(case.label, orientation)
@@ -128,6 +136,7 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
     if plan.spacing is not None:
         wanted = [own if size is None else size for own, size in zip(spacing, plan.spacing, strict=True)]
         shape = new_shape(label.shape, spacing, wanted)
+        _check_resampling(name, label.shape, shape, [new / old for old, new in zip(spacing, wanted, strict=True)])
         images = resample_images(images, shape, spacing, wanted, plan.zero_is_outside)
         label = resample_label(label, shape, spacing, wanted, plan.classes)
     images = np.ascontiguousarray(to_slices(images, plan.slice_axis))
@@ -155,6 +164,17 @@ def preprocess(case: Case, name: str, plan: PreprocessingPlan) -> PreprocessedCa
         padded=padded,
     )
     return PreprocessedCase(images, label, intensities, moments, geometry)
+
+
+def _check_resampling(name: str, before: Sequence[int], after: Sequence[int], coarser: Sequence[float]) -> None:
+    """Refuses a voxel size that cannot be meant for a case."""
+    shrinks = any(ratio > _MOST_RESAMPLED and extent > 1 for ratio, extent in zip(coarser, before, strict=True))
+    if shrinks or min(coarser) < 1 / _MOST_RESAMPLED or math.prod(after) > _MOST_VOXELS:
+        sizes = " x ".join(map(str, before)), " x ".join(map(str, after))
+        raise DataError(
+            f"Case '{name}' would have {sizes[1]} voxels after resampling, and has {sizes[0]}.",
+            hint="Give a `preparation.spacing` in mm that is near the voxel size of the images.",
+        )
 
 
 def _numbers(spacing: Sequence[float | str | None] | None) -> tuple[float | None, ...] | None:

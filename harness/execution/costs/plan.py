@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
+from pydantic import ValidationError
+
 from harness.errors import HarnessError, StudyError
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
 from harness.execution.costs.gpus import GpuSpec, gpu_of_device
@@ -143,5 +145,8 @@ def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
 
 def _kind(cell: CellRecord) -> str:
     """Returns what cells that take equally long have in common."""
-    protocol = Protocol.from_stored(cell.protocol).identity()
+    try:
+        protocol = Protocol.from_stored(cell.protocol).identity()
+    except ValidationError:  # of a version that refused less
+        protocol = dict(cell.protocol)
     return json.dumps([cell.dataset, cell.model, cell.options, protocol], sort_keys=True)
