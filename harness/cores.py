@@ -9,5 +9,5 @@ def cores() -> int:
 
 
 def processes(wanted: int, tasks: int) -> int:
-    """Returns how many processes are worth starting: no more than tasks, nor than four for each core."""
-    return max(1, min(wanted, tasks, 4 * cores()))
+    """Returns how many processes are worth starting: no more than tasks, nor than cores."""
+    return max(1, min(wanted, tasks, cores()))

@@ -134,6 +134,26 @@ def check_path(path: Path) -> None:
         raise ValueError(f"a name in a path has at most {_LONGEST_NAME} bytes")
 
 
+def check_writable(path: Path) -> None:
+    """Refuses a file that cannot be written, before there is anything to write; makes the folders around it.
+
+    Raises:
+        HarnessError: It is a folder or a pipe, or it or its folder cannot be written.
+    """
+    try:
+        check_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with atomic_path(path.with_name(".write-probe")) as probe:
+                probe.touch()
+            path.with_name(".write-probe").unlink(missing_ok=True)
+        elif path.is_dir() or path.is_fifo() or not os.access(path, os.W_OK):
+            raise ValueError("it is a folder" if path.is_dir() else "it may not be replaced")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise HarnessError(f"{path} cannot be written: {reason}.", hint="Name another file with --out.") from error
+
+
 def _read(path: Path, read: Callable[[], _Content]) -> _Content:
     for _ in range(_TRIES - 1):
         try:

@@ -34,9 +34,12 @@ def bench(
     """Measure networks in one run: parameters, GFLOPs, time of a forward pass and of a training step, peak memory."""
     from harness.diagnostics.bench import Measured, Setup
     from harness.diagnostics.bench import bench as measure
+    from harness.files import check_writable
     from harness.segmenters import SEGMENTERS
 
     console = Console()
+    if out is not None:
+        check_writable(out)
     setup = Setup(modalities, classes, parse_size(patch), batch, preset, rounds, device, threads)
     chosen = names or [name for name, one in SEGMENTERS.load_all()[0].items() if not one.runner]
     chosen = [name for name in chosen if name != reference]

@@ -24,7 +24,15 @@ def evaluate(
     regions: Annotated[
         list[str] | None,
         typer.Option(
-            help="Instead of a dataset: a region and its labels, e.g. WT=1,2,3; may be repeated.", show_default=False
+            help="Instead of a dataset: a region and its labels, e.g. 'whole tumor=1,2'; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset_name: Annotated[
+        str | None,
+        typer.Option(
+            help="What the CSV file calls the dataset, e.g. as a study calls your own; default: --dataset, or 'files'.",
+            show_default=False,
         ),
     ] = None,
     metric: Annotated[
@@ -54,19 +62,31 @@ def evaluate(
     from rich.console import Console
     from rich.progress import track
 
+    from harness.cores import cores
     from harness.data.assumptions import sum_up
     from harness.errors import DataError
     from harness.evaluation.folder import convention_of, pair_files, parse_regions, summarise, to_rows
     from harness.evaluation.folder import evaluate as score
+    from harness.files import check_writable
 
     console = Console()
     convention = convention_of(
-        dataset, parse_regions(regions or []), metrics=metric or (), policy=empty, harness_labels=harness_labels
+        dataset,
+        parse_regions(regions or []),
+        metrics=metric or (),
+        policy=empty,
+        harness_labels=harness_labels,
+        name=dataset_name,
     )
     pairing = pair_files(predictions, reference)
+    to_rows([(case, ()) for case in pairing.cases], convention, method=method, patient=patient)  # names that do not fit
+    if out is not None:
+        check_writable(out)
     noted: list[Assumption] = []
     scored: list[tuple[str, list[Score]]] = []
     fault: DataError | None = None
+    if jobs > cores():
+        console.print(f"At most {cores()} processes: one per core.", markup=False)
     running = score(pairing, convention, jobs, noted)
     try:
         for one in track(running, "Scoring", total=len(pairing.cases), console=console, transient=True):
@@ -74,19 +94,22 @@ def evaluate(
     except DataError as error:
         fault = error  # of single cases: the others are shown before it is raised
     rows = to_rows(scored, convention, method=method, patient=patient)
-    console.print(_table(summarise(rows)))
+    if scored:
+        console.print(_table(summarise(rows)))
     console.print(f"{len(scored)} cases; policy for empty regions: {convention.policy}", markup=False)
     for sentence in sum_up(noted):
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)
-    if fault is not None:
-        skipped = len(pairing.cases) - len(scored)
-        console.print(f"Not in the table: {skipped} cases that cannot be scored.", style="yellow", markup=False)
-        raise fault
     if pairing.missing:
         console.print(f"Missing, counted as worst: {', '.join(pairing.missing)}", style="yellow", markup=False)
     if pairing.extra:
         names = ", ".join(path.name for path in pairing.extra)
         console.print(f"Without a truth, not scored: {names}", style="yellow", markup=False)
+    if fault is not None:
+        skipped = len(pairing.cases) - len(scored)
+        console.print(f"Not in the table: {skipped} cases that cannot be scored.", style="yellow", markup=False)
+        if out is not None:
+            console.print(f"{out} is not written: it would lack them.", style="yellow", markup=False)
+        raise fault
     if out is not None:
         rows.to_csv(out, index=False)
         console.print(f"Written: {out}. Beside a study: harness report STUDY --with {out}", markup=False)

@@ -42,7 +42,7 @@ def import_checkpoint(
     """
     from safetensors.torch import save_model
 
-    from harness.files import atomic_path
+    from harness.files import atomic_path, check_writable
     from harness.segmenters import SEGMENTERS
     from harness.segmenters.contract import Task
     from harness.segmenters.released import import_weights, read_checkpoint
@@ -58,9 +58,10 @@ def import_checkpoint(
     lead = names.index(leading) if leading is not None else (official.leading if names == official.modalities else 0)
     task = Task(names, lead, classes or official.out_channels, parse_size(patch) if patch else official.patch_size)
     options = {**segmenter.official_options, **parse_yaml(option or (), "--option", "width=32")}
+    target = out or Path(f"{model}.safetensors")
+    check_writable(target)
     network = segmenter.build(task, options)
     report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
-    target = out or Path(f"{model}.safetensors")
     with atomic_path(target) as temporary:
         save_model(network, str(temporary))
     console = Console(highlight=False)

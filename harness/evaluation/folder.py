@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,7 @@ def convention_of(
     metrics: Sequence[str] = (),
     policy: str | None = None,
     harness_labels: bool = False,
+    name: str | None = None,
 ) -> Convention:
     """Returns how to read and score, by a registered dataset or by regions.
 
@@ -100,10 +102,13 @@ def convention_of(
         metrics: What to score; default: Dice, HD95 and the official metrics of the dataset.
         policy: Empty-case policy; default: the dataset's, or ``worst``.
         harness_labels: Whether files hold the harness's label values (as in ``results/``), not the official ones.
+        name: What rows call the dataset; default: its registered name, or ``files``.
 
     Raises:
-        HarnessError: Neither or both are given, or a name is not known.
+        HarnessError: Neither or both are given, or a name is not known or blank.
     """
+    if name is not None and not name.strip():
+        raise HarnessError("The name of the dataset is blank.", hint="Name it as the study does: --dataset-name NAME")
     if (dataset is None) == (not regions):
         raise HarnessError(
             "Either a dataset or regions say what the label values mean.",
@@ -116,11 +121,11 @@ def convention_of(
         chosen = tuple(dict.fromkeys(("dice", "hd95", *facts.metrics)))
         labels = {} if harness_labels else facts.file_labels
         found = Convention(dataset, facts.regions, chosen, facts.empty_policy, labels, tuple(facts.labels))
-    for name in metrics:
-        METRICS.get(name)
+    for metric in metrics:
+        METRICS.get(metric)
     empty_policy(policy or found.policy)
     return Convention(
-        found.name,
+        name or found.name,
         found.regions,
         tuple(dict.fromkeys(metrics)) or found.metrics,
         policy or found.policy,
@@ -130,19 +135,19 @@ def convention_of(
 
 
 def parse_regions(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Reads regions as the command line gives them, e.g. ``WT=1,2,3``.
+    """Reads regions as the command line gives them, e.g. ``WT=1,2,3`` or ``whole tumor=1,2``.
 
     Raises:
         HarnessError: One cannot be read, or is there twice.
     """
     regions: dict[str, tuple[int, ...]] = {}
     for text in texts:
-        match = re.fullmatch(r"\s*([^=\s]+)\s*=\s*(\d+(?:\s*,\s*\d+)*)\s*", text)
+        match = re.fullmatch(r"\s*(\S|\S.*\S)\s*=\s*(\d{1,9}(?:\s*,\s*\d{1,9})*)\s*", text, re.ASCII)
         values = tuple(int(value) for value in match[2].split(",")) if match else ()
         if match is None or match[1] in regions or not all(0 < value < 256 for value in values):
             raise HarnessError(
-                f"Invalid region '{text}': unreadable, or given twice.",
-                hint="Write a name and its label values from 1 to 255: --regions 'WT=1,2,3' --regions 'ET=3'",
+                f"Invalid region '{text}': {'given twice' if match and match[1] in regions else 'unreadable'}.",
+                hint="Write a name and its label values from 1 to 255: --regions 'whole tumor=1,2' --regions 'ET=3'",
             )
         regions[match[1]] = values
     return regions
@@ -216,7 +221,7 @@ def evaluate(
     Args:
         pairing: The files.
         convention: How to read and score them.
-        jobs: Processes; the scores do not depend on it.
+        jobs: Processes, at most one per core; the scores do not depend on it.
         noted: What is assumed of the files is added here.
 
     Yields:
@@ -244,8 +249,13 @@ def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_
     if jobs == 1:
         yield from map(score, files)
         return
-    with ProcessPoolExecutor(processes(jobs, len(files))) as pool:
-        yield from pool.map(score, files)
+    try:
+        with ProcessPoolExecutor(processes(jobs, len(files))) as pool:
+            yield from pool.map(score, files)
+    except BrokenProcessPool as error:
+        raise HarnessError(
+            "A process that scored cases was ended from outside, probably for want of memory.", hint="Use fewer --jobs."
+        ) from error
 
 
 def _attempt(convention: Convention, files: tuple[Path, Path | None]) -> _Outcome:

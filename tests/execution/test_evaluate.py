@@ -156,7 +156,7 @@ def test_an_affine_in_single_precision_is_the_same_grid(folders):
 
 def test_mistakes_are_refused(folders, tmp_path):
     found, truth = folders
-    for wrong in (["WT"], ["WT=0"], ["WT=1,2", "WT=3"], ["WT=300"]):
+    for wrong in (["WT"], ["WT=0"], ["WT=1,2", "WT=3"], ["WT=300"], ["=1"], [" =1"], ["WT=1,"], ["WT=" + "9" * 5000]):
         with pytest.raises(HarnessError, match="Invalid region"):
             parse_regions(wrong)
     with pytest.raises(HarnessError, match="Either a dataset or regions"):
@@ -230,3 +230,77 @@ def test_axes_of_length_1_and_other_formats_are_read(folders, tmp_path):
         volume = sitk.ReadImage(str(path))
         sitk.WriteImage(volume, str(tmp_path / "mha" / path.name.replace(".nii.gz", ".mha")))
     pd.testing.assert_frame_equal(scores(tmp_path / "mha", truth), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("whole tumor=1,2", "whole tumor", (1, 2)),
+        (" GTV (nodes) = 1, 2 ", "GTV (nodes)", (1, 2)),
+        ("ET+TC=3", "ET+TC", (3,)),
+        ("T=2 lesions=4", "T=2 lesions", (4,)),
+        ("Läsion=7", "Läsion", (7,)),
+    ],
+)
+def test_a_region_may_have_any_name(text, name, values):
+    assert parse_regions([text]) == {name: values}
+
+
+def run(folders, *more):
+    found, truth = folders
+    return main(["evaluate", "--predictions", str(found), "--reference", str(truth), *map(str, more)])
+
+
+def test_scores_of_own_data_go_beside_a_study_under_its_names(folders, tmp_path):
+    out = tmp_path / "new" / "scores.csv"
+    named = ["--regions", "whole tumor=1,2", "--dataset-name", "my_data", "--metric", "dice"]
+    assert run(folders, *named, "--out", out) == 0
+    rows = pd.read_csv(out)
+    assert set(rows["dataset"]) == {"my_data"}
+    assert set(rows["region"]) == {"whole tumor"}
+    assert run(folders, "--regions", "a=1", "--dataset-name", " ") == 2
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_scoring(folders, tmp_path, monkeypatch):
+    import harness.evaluation.folder
+
+    monkeypatch.setattr(harness.evaluation.folder, "score_case", lambda *_: pytest.fail("scored"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "file" / "scores.csv", tmp_path / "folder", tmp_path / ("n" * 300)):
+        assert run(folders, "--regions", "a=1", "--out", out) == 2
+    assert run(folders, "--regions", "a=1", "--patient", "(nobody)", "--out", tmp_path / "scores.csv") == 2
+    assert not list(tmp_path.glob("*.csv"))
+    assert not list(tmp_path.glob(".write*"))
+
+
+def test_every_fault_of_a_file_is_listed_with_what_is_missing(folders, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    found, truth = folders
+    write(truth / "case3.nii.gz", label_map(3))
+    (found / "case0.nii.gz").write_bytes(b"")
+    write(found / "case1.nii.gz", np.zeros((9, 10, 7), np.uint8))
+    out = tmp_path / "scores.csv"
+    assert run(folders, "--regions", "a=1", "--metric", "dice", "--out", out) == 2
+    shown = capsys.readouterr()
+    assert "Missing, counted as worst: case3" in shown.out
+    assert "Not in the table: 2 cases" in shown.out
+    assert "2 of 4 cases cannot be scored" in shown.err
+    assert all(name in shown.err for name in ("case0.nii.gz", "case1.nii.gz"))
+    assert not out.exists()
+
+
+def test_no_prediction_that_matches_is_an_error_with_both_names(folders, capsys):
+    found, _ = folders
+    for number in range(3):
+        (found / f"case{number}.nii.gz").rename(found / f"patient_{number}_pred.nii.gz")
+    assert run(folders, "--regions", "a=1") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "'patient_0_pred'" in message
+    assert "'case0'" in message
+    assert "rename" in message
+
+
+def test_jobs_are_capped_at_the_cores(folders, capsys):
+    assert run(folders, "--regions", "a=1", "--metric", "dice", "--jobs", 100_000) == 0
+    assert "one per core" in capsys.readouterr().out

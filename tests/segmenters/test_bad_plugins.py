@@ -173,8 +173,8 @@ def test_plan_names_a_network_that_cannot_be_built_and_plans_the_others(write_st
 
 
 def test_processes_are_no_more_than_tasks_or_four_for_each_core():
-    assert processes(100_000, 100_000) == 4 * cores()
-    assert processes(100_000, 3) == min(3, 4 * cores())
+    assert processes(100_000, 100_000) == cores()
+    assert processes(100_000, 3) == min(3, cores())
     assert processes(1, 0) == 1
     with ThreadPoolExecutor(processes(100_000, 2)) as pool:
         assert list(pool.map(abs, [-1, -2])) == [1, 2]

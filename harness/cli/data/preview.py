@@ -27,7 +27,9 @@ def preview(
     from harness.data.assumptions import collect_assumptions, sum_up
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.preview import draw_preview
+    from harness.files import check_writable
 
+    check_writable(out)
     dataset = find_dataset(name, path)
     reader = dataset.open(path)
     console = Console()
