@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from harness.errors import TrainingError
 from harness.training.settings import DeterminismLevel
@@ -105,7 +106,7 @@ def _noting_owners(network: nn.Module, owners: dict[Any, str]) -> Iterator[None]
     running: list[str] = []
 
     def note(values: Any) -> None:
-        for tensor in _tensors(values):
+        for tensor in (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)):
             for node in _graph(tensor.grad_fn, stop=owners):
                 owners[node] = running[-1] if running else "the loss"
 
@@ -136,11 +137,3 @@ def _graph(start: Any, stop: Any) -> Iterator[Any]:
         seen.add(node)
         waiting += [below for below, _ in node.next_functions]
         yield node
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)

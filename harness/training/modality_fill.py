@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,19 +31,6 @@ class Filling:
     def zeros(cls, modalities: int) -> Filling:
         """Returns zeros: the background of every modality, and the mean of the body by z-score."""
         return cls("zeros", (0.0,) * modalities)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns JSON values; :meth:`from_json` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Filling:
-        """Reads the values of :meth:`to_json`.
-
-        Raises:
-            KeyError: Something is missing.
-        """
-        return cls(values["kind"], tuple(float(value) for value in values["values"]))
 
 
 class FillsAbsent(nn.Module):

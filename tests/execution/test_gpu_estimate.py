@@ -12,7 +12,7 @@ from harness.execution.costs.gpus import GPUS, find_gpu, gpu_of_device
 from harness.execution.costs.memory_and_time import FAST, SLOW, USUAL, Cases, cost, windows
 from harness.execution.costs.plan import wall_seconds
 from harness.segmenters import Options, Segmenter, Source, Task
-from harness.segmenters.work import Operation, Work, count
+from harness.segmenters.size import Operation, Work, count
 from harness.study.protocol import Protocol, load_protocol
 
 BOUND_BY_COMPUTE = Operation(flops=1e13, traffic=1e6, rate="half")

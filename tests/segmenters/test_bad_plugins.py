@@ -15,8 +15,7 @@ from harness.errors import HarnessError, StudyError
 from harness.import_probe import TRIED
 from harness.registry import Registry, resolve
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Source, Task, conformance
-from harness.segmenters.size import measure
-from harness.segmenters.work import count
+from harness.segmenters.size import count, measure
 
 #: Code of a module, and what is said of it.
 MODULES = {

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.segmenters import Options, Segmenter, Source, Task
-from harness.segmenters.size import measure
-from harness.segmenters.work import Operation, count
+from harness.segmenters.size import Operation, count, measure
 
 TASK = Task(("a", "b"), leading=None, out_channels=4, patch_size=(8, 8))
 

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from harness.data.contract import Case
 from harness.errors import HarnessError
-from harness.execution.cell.external_training import train_external
-from harness.execution.cell.problem import Problem, open_problem
+from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.testing import test_cases
 from harness.execution.cell.training import train_for_validation, train_network
 from harness.results.provenance import utc_now
 from harness.results.records import HistoryRow, RungScore, RungScores, TrialSummary
 from harness.results.store import CellFolder
+from harness.segmenters.external import ExternalCase, ExternalEpoch, ExternalProblem
 from harness.segmenters.size import measure
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
@@ -61,7 +62,7 @@ def run_cell(
     meter = EnergyMeter(where)
     problem, reporter = _open(spec, folder, where, accumulate)
     if problem.segmenter.runner:
-        trained = train_external(problem, folder, where, reporter, should_stop)
+        trained = _train_external(problem, folder, where, reporter, should_stop)
     else:
         trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks)
     reporter.say("testing")
@@ -149,6 +150,56 @@ def run_rung(
     losses = tuple(HistoryRow(epoch=one.epoch, loss=one.loss, seconds=one.seconds) for one in history)
     folder.write_rung(RungScores(cell=spec.id, epoch=until, scores=rows, history=losses))
     reporter.say("waiting")
+
+
+def _train_external(
+    problem: Problem, folder: CellFolder, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+) -> Trained:
+    """Lets a framework that trains and predicts by itself train on the cell's split; returns what tests need."""
+    training = problem.spec.protocol.training
+    withheld = frozenset(problem.split.test)
+
+    def load(name: str) -> ExternalCase:
+        case = problem.reader.load(name)
+        return ExternalCase(case.images, None if name in withheld else case.label, case.affine)
+
+    def on_epoch(history: list[ExternalEpoch]) -> None:
+        reporter.on_step(len(history) * training.steps_per_epoch)
+        reporter.on_epoch(_epochs_of(history, training.steps_per_epoch))
+
+    reporter.begin(training.epochs * training.steps_per_epoch)
+    result = problem.segmenter.load_runner()(
+        ExternalProblem(
+            task=problem.task,
+            labels=problem.dataset.labels,
+            slice_axis=problem.dataset.slice_axis,
+            train=problem.split.train,
+            val=problem.split.val,
+            test=problem.split.test,
+            load=load,
+            folder=folder.work / "external",
+            epochs=training.epochs,
+            steps_per_epoch=training.steps_per_epoch,
+            seed=problem.spec.seed,
+            device=device,
+            on_epoch=on_epoch,
+            should_stop=lambda: Interrupted() if should_stop() else None,
+        ),
+        problem.options,
+    )
+
+    weights = {name: tensor.contiguous().clone() for name, tensor in result.weights.items()}
+    history = _epochs_of(list(result.history), training.steps_per_epoch)
+    return Trained(
+        lambda name, _: result.predict(name), lambda path: save_file(weights, path), history, result.parameters
+    )
+
+
+def _epochs_of(history: list[ExternalEpoch], steps: int) -> list[Epoch]:
+    return [
+        Epoch(number, number * steps, one.loss, one.val_dice, one.lr, one.seconds)
+        for number, one in enumerate(history, start=1)
+    ]
 
 
 def _open(spec: CellSpec, folder: CellFolder, device: torch.device, accumulate: int) -> tuple[Problem, Reporter]:

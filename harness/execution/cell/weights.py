@@ -5,10 +5,12 @@ That is how intensities are normalised, and what stood for absent modalities whe
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -29,7 +31,7 @@ def save_weights(network: nn.Module, path: Path, normaliser: Normaliser) -> None
     """
     facts = {_KEY: json.dumps(normaliser.to_json())}
     if isinstance(network, FillsAbsent):
-        facts[_FILLING] = json.dumps(network.filling.to_json())
+        facts[_FILLING] = json.dumps(asdict(network.filling))
         network = network.network
     network.to(memory_format=torch.contiguous_format)
     save_model(network, str(path), facts)
@@ -67,7 +69,7 @@ def read_filling(path: Path) -> Filling | None:
     Raises:
         HarnessError: The file cannot be read.
     """
-    return _read(path, _FILLING, Filling.from_json)
+    return _read(path, _FILLING, TypeAdapter(Filling).validate_python)
 
 
 def _read(path: Path, key: str, parse: Callable[[dict[str, Any]], T]) -> T | None:

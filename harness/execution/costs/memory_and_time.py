@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, STEP_OVER_FORWARD, USABLE_MEMORY
 from harness.execution.costs.gpus import GpuSpec
-from harness.segmenters.work import Work
+from harness.segmenters.size import Work
 from harness.study.protocol import Protocol
 
 

@@ -16,7 +16,7 @@ from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
 from harness.results.records import CellRecord
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
-from harness.segmenters.work import Work, count
+from harness.segmenters.size import Work, count
 from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy, make_task
 from harness.study.protocol import Protocol
