@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding import GUARD, prepare_plans, type_commands, write_placeholder_trees
+from guarding import GUARD, prepare_plans, write_placeholder_trees
+
+from harness.study.expansion import load_study
 
 RECORD: dict[str, Any] = json.loads((GUARD / "identities.json").read_text())
-
-#: `harness plan` ends each row of its list with the hash of the cell.
-_HASH = re.compile(r"\b([0-9a-f]{12})\s*$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str | None], list[str]]:
-    """Hashes of every cell of the recorded plans, in the order of the plan; made by one process."""
+    """Hashes of every cell of the recorded plans, in the order of the plan.
+
+    The versions of the packages that compute are part of some identities, so they are set to those of the record.
+    """
     folder = tmp_path_factory.mktemp("plans")
-    places = write_placeholder_trees(folder)
-    prepare_plans(folder)
-    plans = RECORD["plans"]
-    commands = [
-        ["plan", f"{plan['study']}.yaml", *(["--profile", plan["profile"]] if plan["profile"] else [])]
-        for plan in plans
-    ]
-    answers = type_commands(commands, RECORD["versions"], folder, **places)
-    for answer in answers:
-        assert answer["status"] == 0, answer["output"]
-    return {
-        (plan["study"], plan["profile"]): _HASH.findall(answer["output"])
-        for plan, answer in zip(plans, answers, strict=True)
-    }
+    with pytest.MonkeyPatch.context() as changed:
+        for name, place in write_placeholder_trees(folder).items():
+            changed.setenv(name, place)
+        changed.setattr("harness.study.expansion.numeric_packages", lambda: RECORD["versions"])
+        changed.chdir(folder)
+        prepare_plans(folder)
+        return {
+            (plan["study"], plan["profile"]): [
+                cell.spec.hash for cell in load_study(Path(f"{plan['study']}.yaml"), plan["profile"]).cells
+            ]
+            for plan in RECORD["plans"]
+        }
 
 
 def test_the_record_is_wide_enough():

@@ -1,4 +1,4 @@
-"""What the guard stands on: the command line in processes of its own, and trees that need no images.
+"""What the guard stands on: trees that need no images.
 
 Nothing here imports the harness, so that it works with whatever modules the harness has.
 """
@@ -6,68 +6,15 @@ Nothing here imports the harness, so that it works with whatever modules the har
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
 GUARD = ROOT / "tests" / "guard"
-
-#: Runs several command lines in one process and writes what each printed. The versions of the packages that compute
-#: are part of some identities, so they are set to those of the record.
-_SCRIPT = """
-import contextlib, importlib.metadata, io, json, sys
-from pathlib import Path
-asked = json.loads(sys.stdin.read())
-installed = importlib.metadata.version
-importlib.metadata.version = lambda name: asked["versions"].get(name) or installed(name)
-from harness.cli import main
-answers = []
-for arguments in asked["commands"]:
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        status = main(arguments)
-    answers.append({"status": status, "output": out.getvalue()})
-Path(asked["answers"]).write_text(json.dumps(answers))
-"""
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """Returns variables of this process without any that steer the harness, and with those given."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "MLFLOW_"))}
-    return {**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "250", **variables}
-
-
-def type_commands(
-    commands: Sequence[Sequence[str]], versions: Mapping[str, str], folder: Path, **variables: str
-) -> list[dict[str, Any]]:
-    """Types several commands in one process; returns exit status and output of each.
-
-    Args:
-        commands: Arguments of each.
-        versions: Packages that are taken to be of another version than they are.
-        folder: The working directory.
-        variables: Environment variables.
-    """
-    answers = folder / "answers.json"
-    asked = {"commands": commands, "versions": dict(versions), "answers": str(answers)}
-    done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT],
-        input=json.dumps(asked),
-        cwd=folder,
-        env=environment(**variables),
-        text=True,
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return list(json.loads(answers.read_text()))
 
 
 def write_placeholder_trees(folder: Path) -> dict[str, str]:
