@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from harness.text import printable
+
 #: Words longer than this are shortened in messages; paths are not.
 _LONGEST_WORD = 1000
 
@@ -79,9 +81,4 @@ def _for_a_screen(text: str) -> str:
     text = re.sub(
         rf"'[^'\n]{{{_LONGEST_WORD},}}'|\S{{{_LONGEST_WORD},}}", lambda word: shorten(word[0], _LONGEST_WORD // 4), text
     )
-    return "".join(repr(one)[1:-1] if _is_control(one) else one for one in text)
-
-
-def _is_control(letter: str) -> bool:
-    """Returns whether a letter acts on a terminal, turns the direction of reading, or cannot be encoded."""
-    return not letter.isprintable() and letter not in "\n\t" and unicodedata.category(letter) in {"Cc", "Cf", "Cs"}
+    return printable(text)

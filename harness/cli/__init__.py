@@ -5,11 +5,10 @@ import traceback
 import warnings
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
-
+from harness.cli.shared.console import PlainConsole, styled
 from harness.errors import HarnessError
 from harness.redaction import without_secrets
+from harness.text import printable
 
 __all__ = ["main"]
 
@@ -47,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Shows the traceback of an unexpected error, without secrets that its text may contain."""
-    print(without_secrets("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+    print(printable(without_secrets("".join(traceback.format_exception(kind, error, trace)))), end="", file=sys.stderr)
 
 
 def _print_error(message: str, hint: str) -> None:
-    console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(without_secrets(message))}")
+    console = PlainConsole(stderr=True, highlight=False)
+    console.print(styled("bold red", "error:", f" {without_secrets(message)}"))
     if hint:
-        console.print(f"[bold]what to do:[/] {escape(without_secrets(hint))}")
+        console.print(styled("bold", "what to do:", f" {without_secrets(hint)}"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import parse_size, table
 from harness.errors import HarnessError
 
@@ -37,7 +37,7 @@ def bench(
     from harness.files import check_writable
     from harness.segmenters import SEGMENTERS
 
-    console = Console()
+    console = PlainConsole()
     if out is not None:
         check_writable(out)
     setup = Setup(modalities, classes, parse_size(patch), batch, preset, rounds, device, threads)
@@ -52,7 +52,7 @@ def bench(
             console.print(f"{name}: forward {result.forward_seconds:.3f} s, step {result.step_seconds:.3f} s")
         else:
             failed.append(name)
-            console.print(f"[yellow]{name} is left out:[/] {result}")
+            console.print(styled("yellow", f"{name} is left out:", f" {result}"))
 
     found = measure(chosen, setup, say)
     if found:

@@ -3,9 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import table
 
 
@@ -18,7 +17,7 @@ def check(
     """Run the conformance suite on a registered network and list the checks that fail."""
     from harness.segmenters import SEGMENTERS, conformance
 
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     results = conformance.run(SEGMENTERS.get(name), slow=slow)
     listing = table("check", "cases", "passed", "seconds")
     for check_name in dict.fromkeys(result.check for result in results):
@@ -28,7 +27,7 @@ def check(
     console.print(listing)
     failed = [result for result in results if not result.passed]
     for result in failed:
-        console.print(f"[red]failed[/] {escape(f'{result.check} [{result.case}]: {result.message}')}")
+        console.print(styled("red", "failed", f" {result.check} [{result.case}]: {result.message}"))
     console.print(f"{len(results) - len(failed)} of {len(results)} checks passed.")
     if failed:
         raise typer.Exit(1)

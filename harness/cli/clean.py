@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import CacheOption, ResultsOption
 
 
@@ -33,7 +33,7 @@ def clean(
     from harness.results.cleaning import Removable, find_removable
     from harness.results.store import Store
 
-    console = Console()
+    console = PlainConsole()
     store = Store(results)
     found = find_removable(store, failed, orphans)
     if unused:
@@ -41,7 +41,7 @@ def clean(
 
         entries, unknown = unused_entries(store, cache)
         for name in unknown:
-            console.print(f"[yellow]{name} cannot be opened now:[/] its prepared data is kept.")
+            console.print(styled("yellow", f"{name} cannot be opened now:", " its prepared data is kept."))
         if entries:
             found.append(Removable("prepared data that no cell uses", tuple(entries)))
     if not found:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import ResultsOption
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def doctor(
 
         typer.echo(json.dumps(asdict(report), indent=2))
     else:
-        _show(Console(highlight=False), report)
+        _show(PlainConsole(highlight=False), report)
     if any(item.required for item in report.missing):
         raise typer.Exit(1)
 
@@ -56,14 +56,14 @@ def _show(console: Console, report: Report) -> None:
         "Data": [(name, place or "not found") for name, place in report.datasets.items()],
     }
     for title, facts in sections.items():
-        console.print(f"[bold]{title}[/]")
+        console.print(styled("bold", title))
         for name, value in facts:
-            console.print(f"  {escape(name):<30} {escape(value)}", soft_wrap=True)
-    console.print("[bold]Missing[/]" if report.missing else "[bold green]Nothing is missing.[/]")
+            console.print(f"  {name:<30} {value}", soft_wrap=True)
+    console.print(styled("bold", "Missing") if report.missing else styled("bold green", "Nothing is missing."))
     for item in report.missing:
         colour = "red" if item.required else "yellow"
-        console.print(f"  [{colour}]{escape(item.what)}[/], for {escape(item.needed_for)}", soft_wrap=True)
-        console.print(f"      {escape(item.how)}", soft_wrap=True)
+        console.print(styled(colour, f"  {item.what}", f", for {item.needed_for}"), soft_wrap=True)
+        console.print(f"      {item.how}", soft_wrap=True)
 
 
 def _machine_facts(machine: Machine) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.shared.console import PlainConsole
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
@@ -59,7 +61,6 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV file with one row per score.")] = None,
 ) -> None:
     """Score label maps against the truth, by case and region. A missing prediction counts as worst and is listed."""
-    from rich.console import Console
     from rich.progress import track
 
     from harness.cores import cores
@@ -69,7 +70,7 @@ def evaluate(
     from harness.evaluation.folder import evaluate as score
     from harness.files import check_writable
 
-    console = Console()
+    console = PlainConsole()
     convention = convention_of(
         dataset,
         parse_regions(regions or []),

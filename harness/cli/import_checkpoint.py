@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.formatting import parse_size
 from harness.errors import HarnessError
 from harness.settings import parse_yaml
@@ -64,6 +63,6 @@ def import_checkpoint(
     report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
     with atomic_path(target) as temporary:
         save_model(network, str(temporary))
-    console = Console(highlight=False)
-    console.print(escape(str(report)))
+    console = PlainConsole(highlight=False)
+    console.print(str(report))
     console.print(f"Written: {target}. Test it in a study: - {{name: {model}, weights: {target.name}}}", soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import (
     EngineChoice,
     MlflowOption,
@@ -105,7 +106,7 @@ def lead(
 
     if root is not None and nnunet_raw is not None:
         raise HarnessError("--root and --nnunet-raw name two folders.", hint="Give one of them.")
-    console = Console()
+    console = PlainConsole()
     options = parse_yaml(option or (), "--option", "auxiliary=others")
     if preset is not None:
         options["preset"] = preset
@@ -184,7 +185,9 @@ def _describe(console: Console, plan: Plan, engine: Engine, race: int, everythin
     seeds = plan.request.seeds
     more = " or more" if plan.request.rule.keep_probability < 1 else ""
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
-    console.print(f"[bold]{plan.data}[/]: which of {', '.join(plan.candidates)} should lead {plan.request.model}?")
+    console.print(
+        styled("bold", plan.data, f": which of {', '.join(plan.candidates)} should lead {plan.request.model}?")
+    )
     console.print(
         f"{len(plan.candidates)} x {seeds} seed{'s' * (seeds > 1)}, compared at {marks}: {race} epochs{more}; "
         f"training all of them to the end would take {everything}. {engine.describe()}. "
@@ -216,9 +219,9 @@ def _tell(
     for row in ranking_rows(plan, answer):
         listing.add_row(*row)
     console.print(listing)
-    console.print(f"[bold]{answer.sentence}[/]", highlight=False, soft_wrap=True)
+    console.print(styled("bold", answer.sentence), highlight=False, soft_wrap=True)
     for caution in answer.cautions:
-        console.print(f"[yellow]{caution}[/]", highlight=False, soft_wrap=True)
+        console.print(styled("yellow", caution), highlight=False, soft_wrap=True)
     console.print(f"Cost: {cost_words(plan, answer)}", highlight=False, soft_wrap=True)
     if exhaustive is not None:
         console.print(agreement(answer, exhaustive), highlight=False, soft_wrap=True)

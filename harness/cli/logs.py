@@ -1,5 +1,6 @@
 """``harness logs``: what a cell's process printed."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.shared.options import ResultsOption
+from harness.text import printable
 
 _LOOK_EVERY = 0.5  # seconds
 
@@ -23,7 +25,7 @@ def logs(
     folder = Store(results).find_cell(cell)
     typer.echo(f"{folder.id}: {folder.status()}")
     if text := folder.log_tail(lines):
-        typer.echo(text)
+        typer.echo(printable(text))
     if not follow:
         return
     place = folder.log.stat().st_size if folder.log.is_file() else 0
@@ -34,8 +36,13 @@ def logs(
                 file.seek(place)
                 fresh = file.read()
             place += len(fresh)
-            typer.echo(fresh.decode("utf-8", errors="replace"), nl=False)
+            typer.echo(_lines(fresh), nl=False)
         if not running:
             typer.echo(f"{folder.id}: {folder.status()}")
             return
         time.sleep(_LOOK_EVERY)
+
+
+def _lines(fresh: bytes) -> str:
+    """Returns what may be shown of a log: bars that are drawn anew in place become lines."""
+    return printable(re.sub("\r\n?", "\n", fresh.decode("utf-8", errors="replace")))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import EngineChoice, RetriesOption, TimeoutOption, engine_options, make_policy
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
@@ -56,13 +57,13 @@ def missing(
     from harness.execution.missing_modalities import plan_missing, run_missing
     from harness.results.store import Store
 
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     store = Store(results)
     folder = store.find_study(study, profile)
     works = plan_missing(folder, store, subsets, fill, label)
     total, left = sum(len(work.subsets) for work in works), sum(work.n_remaining for work in works)
     console.print(
-        f"[bold]{folder.study}[/] ({folder.profile}): {total} subsets of modalities, {total - left} done before."
+        styled("bold", folder.study, f" ({folder.profile}): {total} subsets of modalities, {total - left} done before.")
     )
     opened = engine.open(console, results, folder.study)
     policy = make_policy(retries, timeout, fail_fast=False)
@@ -72,7 +73,7 @@ def missing(
     again = study_arguments(folder.study, folder.profile, results)
     console.print(f"Tables and figures:  harness report {again}")
     if lacking:
-        console.print(f"[bold red]{len(lacking)} of {len(works)} cells lack results.[/]")
+        console.print(styled("bold red", f"{len(lacking)} of {len(works)} cells lack results."))
         raise typer.Exit(1)
 
 
@@ -133,12 +134,13 @@ def _table(works: Sequence[Work]) -> Table:
     listing = table("variant", *varying, "filled by", "subsets", "note")
     listing.title, listing.title_justify = fixed, "left"
     for work, spec in zip(works, specs, strict=True):
+        note: str | Text
         note, failure = work.refusal, CellSubsets(work.cell).failure()
         if not note and work.n_remaining and failure:
-            note = f"[red]failed[/] {escape(failure.reason)} {escape(failure.hint)}"
+            note = styled("red", "failed", f" {failure.reason} {failure.hint}")
         elif not note and work.n_remaining:
             note = "another process evaluates it" if CellSubsets(work.cell).owner() else "stopped"
         filled = work.subsets[0].fill if work.subsets else "–"
         counted = f"{work.done}/{len(work.subsets)}" if work.subsets else "–"
-        listing.add_row(escape(work.label), *(spec[axis] for axis in varying), filled, counted, note)
+        listing.add_row(work.label, *(spec[axis] for axis in varying), filled, counted, note)
     return listing

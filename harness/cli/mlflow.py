@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.options import ProfileOption, ResultsOption
 
 mlflow_app = typer.Typer(help="Copy results into MLflow.", no_args_is_help=True)
@@ -36,4 +36,4 @@ def sync(
         report = store.root / "reports" / one.study / one.profile
         if report.is_dir():
             view.log_report(report)
-        Console().print(f"{one.study} ({one.profile}) is in step with {tracking_place()}")
+        PlainConsole().print(f"{one.study} ({one.profile}) is in step with {tracking_place()}")

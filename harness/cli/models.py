@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import say_left_out, table
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def list_models(context: typer.Context) -> None:
             listing.add_row(*_row(one))
         except Exception as error:  # a fact that is not what the contract says hides no other network
             broken[name] = f"The facts of '{name}' are not what a segmenter declares: {error}"
-    console = Console()
+    console = PlainConsole()
     console.print(listing)
     console.print("parameters: in the authors' configuration. *: our adaptation. More: harness models show NAME")
     say_left_out(console, broken)
@@ -49,8 +50,8 @@ def show(name: Annotated[str, typer.Argument(help="Registered network.")]) -> No
     from harness.segmenters import SEGMENTERS
 
     one = SEGMENTERS.get(name)
-    console = Console()
-    console.print(f"[bold]{one.title}[/] ({one.name}): {one.summary}")
+    console = PlainConsole()
+    console.print(styled("bold", one.title, f" ({one.name}): {one.summary}"))
     console.print(f"Paper: {one.source.paper}")
     if one.source.repository:
         console.print(f"Official code: {one.source.repository} ({one.source.licence})")
@@ -67,6 +68,6 @@ def show(name: Annotated[str, typer.Argument(help="Registered network.")]) -> No
     console.print(listing)
     for preset, values in one.presets.items():
         said = ", ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"
-        console.print(f"preset [bold]{preset}[/]: {said}")
+        console.print(Text.assemble("preset ", (preset, "bold"), f": {said}"))
     for note in one.notes:
         console.print(f"- {note}")

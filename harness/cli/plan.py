@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
 
@@ -50,7 +50,7 @@ def plan(
     not be here: the plan assumes the number of cases that the dataset's owners state.
     """
     if gpu_model:
-        _on_gpus(Console(), study, profile, gpu_model, gpus, results)
+        _on_gpus(PlainConsole(), study, profile, gpu_model, gpus, results)
         return
     from harness.execution.costs.time_estimate import estimate
     from harness.execution.engines.local import detect_gpus, plan_slots
@@ -58,7 +58,7 @@ def plan(
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
-    console = Console()
+    console = PlainConsole()
     loaded = load_study(study, profile)
     store = Store(results)
     sizes, refused = try_variants(loaded)
@@ -120,13 +120,13 @@ def _say_refused(console: Console, refused: Collection[HarnessError]) -> None:
         typer.Exit: There is one.
     """
     for error in refused:
-        console.print(f"[red]cannot be run:[/] {escape(str(error))}", highlight=False)
+        console.print(styled("red", "cannot be run:", f" {error}"), highlight=False)
     if refused:
         raise typer.Exit(2)
 
 
 def _head(console: Console, loaded: LoadedStudy) -> None:
-    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    console.print(styled("bold", loaded.study.name, f" ({loaded.profile}): {loaded.study.question}"))
     if loaded.study.answers:
         console.print(f"answers: {loaded.study.answers}")
 

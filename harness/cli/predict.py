@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption
 
 
@@ -45,12 +45,12 @@ def predict(
     from harness.results.store import Store
     from harness.training.device import choose_device
 
-    console = Console()
+    console = PlainConsole()
     cells = find_cells(Store(results), target, profile, export, label)
     device = choose_device("cpu" if cpu else None)
     processes = cores() if workers is None else workers
     for number, cell in enumerate(cells, start=1):
-        console.print(f"[bold]{cell.id}[/] ({number} of {len(cells)}), on {device}")
+        console.print(styled("bold", cell.id, f" ({number} of {len(cells)}), on {device}"))
         with task_bars(console) as progress:
             made = predict_cell(cell, folder, out, cache, device, processes, progress)
         console.print(f"{len(made.cases)} cases in {made.folder}; hand in {made.archive}")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.options import ProfileOption, ResultsOption
 from harness.report import Format
 
@@ -75,7 +75,7 @@ def report(
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
     made = write_report(study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
     for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)

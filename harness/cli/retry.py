@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.cli.run import run_registered
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.engines import (
     EngineChoice,
     FailFastOption,
@@ -36,7 +36,7 @@ def retry(
     """Run the failed cells of a study again, from their last checkpoints; needs no study file."""
     from harness.results.store import Store
 
-    console = Console()
+    console = PlainConsole()
     store = Store(results)
     folder = store.find_study(study, profile)
     cells = [cell for _, cell in store.study_cells(folder)]

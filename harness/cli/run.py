@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import (
     EngineChoice,
     FailFastOption,
@@ -55,7 +55,7 @@ def run(
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
-    console = Console()
+    console = PlainConsole()
     policy = make_policy(retries, timeout, fail_fast)
     loaded = load_study(study, profile)
     if dry_run:
@@ -68,7 +68,7 @@ def run(
     store.create()
     folder = register(loaded, store, study)
     opened = engine.open(console, results, loaded.study.name)
-    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): {loaded.study.question}")
+    console.print(styled("bold", loaded.study.name, f" ({loaded.profile}): {loaded.study.question}"))
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
     if detach:
         _submit(console, folder, store, opened, cache, policy, engine.arguments)
@@ -106,9 +106,11 @@ def run_registered(
     display.print_summary()
     _say_what_next(console, folder.study, folder.profile, store.root, shared)
     for cell, text in outcome.unwritten.items():
-        console.print(f"[red]{cell}[/]: {text}", highlight=False)
+        console.print(styled("red", cell, f": {text}"), highlight=False)
     if outcome.failed:
-        console.print(f"[bold red]{len(outcome.failed)} of {len(outcome.failed) + len(outcome.done)} cells failed.[/]")
+        console.print(
+            styled("bold red", f"{len(outcome.failed)} of {len(outcome.failed) + len(outcome.done)} cells failed.")
+        )
         raise typer.Exit(1)
 
 
@@ -152,5 +154,5 @@ def _say_what_next(console: Console, name: str, profile: str, results: Path, sha
         command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"
         console.print(f"Compare the runs:    {command}   (tracking at {place}, experiment {name})")
     if shared.trouble:
-        console.print(f"[yellow]MLflow is out of step:[/] {escape(shared.trouble)}")
+        console.print(styled("yellow", "MLflow is out of step:", f" {shared.trouble}"))
         console.print(f"The results are safe; mirror them later: harness mlflow sync {again}")

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyName
 
 
@@ -13,4 +12,4 @@ def status(study: StudyName = None, profile: ProfileOption = None, results: Resu
     from harness.results.store import Store
 
     store = Store(results)
-    Console().print(status_table(store.find_study(study, profile), store))
+    PlainConsole().print(status_table(store.find_study(study, profile), store))

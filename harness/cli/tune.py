@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import EngineChoice, MlflowOption, TimeoutOption, engine_options, make_policy
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
@@ -57,7 +58,7 @@ def tune(
     from harness.tuning.results import check_target, protocol_name
     from harness.tuning.search import open_searches
 
-    console = Console()
+    console = PlainConsole()
     loaded = load_study(study, profile)
     if trials is not None:
         loaded = _with_trials(loaded, trials)
@@ -92,7 +93,7 @@ def _with_trials(loaded: LoadedStudy, trials: int) -> LoadedStudy:
 def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search], engine: Engine, taken: int) -> None:
     settings = loaded.study.tuning
     count = len(searches)
-    console.print(f"[bold]{loaded.study.name}[/] ({loaded.profile}): tuning protocol {loaded.protocol.name}")
+    console.print(styled("bold", loaded.study.name, f" ({loaded.profile}): tuning protocol {loaded.protocol.name}"))
     console.print(
         f"{count} search{'es' * (count > 1)} of {settings.trials} trials each over {', '.join(settings.space)}; "
         f"{engine.describe()}. Test cases stay closed.",
@@ -104,8 +105,12 @@ def _describe(console: Console, loaded: LoadedStudy, searches: Sequence[Search],
     first = searches[0].spec
     if len({cell.spec.fold for cell in loaded.cells}) > 1:
         console.print(
-            f"[yellow]Trials use fold {first.fold} only:[/] its validation cases may be test cases of other folds. "
-            f"Compare tuned networks on fold {first.fold}, or tune a study of each fold."
+            styled(
+                "yellow",
+                f"Trials use fold {first.fold} only:",
+                " its validation cases may be test cases of other folds. "
+                f"Compare tuned networks on fold {first.fold}, or tune a study of each fold.",
+            )
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 
 from harness.results.json_record import Record
+from harness.text import printable
 
 
 class CellRecord(Record):
@@ -67,6 +68,12 @@ class FailedAttempt(Record):
     reason: str
     time: str = ""
     accumulate: int = 1
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _printable(cls, value: Any) -> Any:
+        """Messages and logs are anybody's: release 0.2.0 stored them as they were."""
+        return printable(value) if isinstance(value, str) else value
 
 
 class Failure(FailedAttempt):

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import table
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check(
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.checks import check_dataset
 
-    console = Console()
+    console = PlainConsole()
     dataset = find_dataset(name, path)
     folder = dataset.locate(path)
     reader = dataset.open(folder)
@@ -58,8 +59,12 @@ def check(
     shapes = [f"{'x'.join(map(str, shape))} ({count})" for shape, count in checked.shapes.items()]
     more = f" and {len(shapes) - _SHAPES_SHOWN} more" if len(shapes) > _SHAPES_SHOWN else ""
     console.print(
-        f"[bold]{dataset.title}[/] in {folder}: {checked.labelled} labelled and {checked.unlabelled} unlabelled cases, "
-        f"{checked.readable} readable; shapes {', '.join(shapes[:_SHAPES_SHOWN]) or 'none'}{more}.",
+        styled(
+            "bold",
+            dataset.title,
+            f" in {folder}: {checked.labelled} labelled and {checked.unlabelled} unlabelled cases, "
+            f"{checked.readable} readable; shapes {', '.join(shapes[:_SHAPES_SHOWN]) or 'none'}{more}.",
+        ),
         soft_wrap=True,
     )
     if checked.findings:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole
 
 
 @data.command(epilog="Example: harness data export prostate158 --nnunet-raw nnUNet_raw/Dataset158_Prostate")
@@ -29,7 +29,7 @@ def export(
     from harness.data.datasets.layouts import find_dataset
     from harness.data.datasets.layouts.write_nnunet_raw import NNUNET_SPLITS, write_nnunet_raw
 
-    console = Console()
+    console = PlainConsole()
     dataset = find_dataset(name, root)
     folder = dataset.locate(root)
     reader = dataset.open(folder)

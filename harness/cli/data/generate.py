@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import duration
 from harness.errors import HarnessError
 
@@ -50,7 +52,7 @@ def generate(
     from harness.data import DATASETS
     from harness.data.synthetic.generated import describe, generatable
 
-    console = Console()
+    console = PlainConsole()
     if (name is None) == (not every):
         raise HarnessError(
             "Name one dataset, or give --all." if name is None else "Give a dataset's name or --all, not both.",
@@ -89,11 +91,11 @@ def _write(
     from harness.data.synthetic.generated import generate as write
 
     start = time.monotonic()
-    with console.status(f"Drawing {patients} patients of {dataset.title} at scale {scale:g} ..."):
+    with console.status(Text(f"Drawing {patients} patients of {dataset.title} at scale {scale:g} ...")):
         write(dataset, folder, patients, seed, scale, informative)
     reader = dataset.open(folder)
     cases = f"{len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases"
     taken = duration(time.monotonic() - start)
-    console.print(f"[bold]{dataset.title}[/], generated: {cases} in {folder}, {taken}.", soft_wrap=True)
+    console.print(styled("bold", dataset.title, f", generated: {cases} in {folder}, {taken}."), soft_wrap=True)
     if informative is not None:
         console.print(f"{informative} alone shows the tumour; the others hardly do.")

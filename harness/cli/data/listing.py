@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import say_left_out, table
 from harness.errors import DataError
 
@@ -31,7 +31,7 @@ def list_datasets(context: typer.Context) -> None:
             listing.add_row(*_row(one))
         except Exception as error:  # a fact that is not what the contract says hides no other dataset
             broken[name] = f"The facts of '{name}' are not what a dataset declares: {error}"
-    console = Console()
+    console = PlainConsole()
     console.print(listing)
     say_left_out(console, broken)
 
@@ -55,8 +55,8 @@ def show(name: Annotated[str, typer.Argument(help="Registered dataset.")]) -> No
     from harness.data.synthetic.generated import kind_of
 
     one = DATASETS.get(name)
-    console = Console()
-    console.print(f"[bold]{one.title}[/] ({one.name}, {one.kind} data): {one.summary}")
+    console = PlainConsole()
+    console.print(styled("bold", one.title, f" ({one.name}, {one.kind} data): {one.summary}"))
     console.print(f"Modalities: {', '.join(one.modalities)}; leading by default: {one.default_leading}")
     console.print(f"Labels: {', '.join(f'{value} {word}' for value, word in one.labels.items())}")
     console.print(f"Regions scored: {', '.join(f'{key} = labels {value}' for key, value in one.regions.items())}")

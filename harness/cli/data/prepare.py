@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import CacheOption
 
 if TYPE_CHECKING:
@@ -51,17 +52,15 @@ def prepare(
     from harness.data.spacing import resolve_spacing
     from harness.study.protocol import load_protocol
 
-    console = Console()
+    console = PlainConsole()
     dataset, chosen = find_dataset(name, root), load_protocol(protocol)
     reader = dataset.open(root)
     preparation = resolve_spacing(chosen.preparation, dataset, reader, dataset.locate(root))
     everything = _cases(dataset, reader)
     cases = everything[:limit]
     processes = cores() if workers is None else workers
-    console.print(
-        f"[bold]{dataset.title}[/]: {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
-        f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
-    )
+    what = f": {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
+    console.print(styled("bold", dataset.title, f"{what}{max(processes, 1)} process{'es' if processes > 1 else ''}."))
     with task_bars(console, "preparing") as show:
         prepare_cases(
             dataset, reader, cases, preparation, chosen.patch_size, cache, partial(show, "preparing"), processes

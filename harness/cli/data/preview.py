@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole
 
 
 @data.command(epilog="Example: harness data preview chaos ~/CHAOS --out chaos.png")
@@ -32,7 +32,7 @@ def preview(
     check_writable(out)
     dataset = find_dataset(name, path)
     reader = dataset.open(path)
-    console = Console()
+    console = PlainConsole()
     with collect_assumptions() as noted:
         drawn = draw_preview(dataset, reader, out, cases)
     console.print(f"Written: {out} (cases {', '.join(drawn)}).", soft_wrap=True)

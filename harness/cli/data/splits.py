@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.cli.data.listing import data
+from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.formatting import table
 from harness.errors import HarnessError
 
@@ -39,6 +39,6 @@ def splits(
         counts = (str(len(part)) for part in (fold.train, fold.val, fold.test))
         listing.add_row(str(number), what, fold.hash, *counts)
     write_splits(out, folds)
-    console = Console()
+    console = PlainConsole()
     console.print(listing)
     console.print(f"Written: {out}. In a study: `- {{name: {name}, splits: {out}}}`, relative to the study file.")

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from harness.cli.shared.console import styled
 from harness.errors import HarnessError
 
 
 def say_left_out(console: Console, broken: Mapping[str, str]) -> None:
     """Says which plug-ins a list lacks, and why."""
     for message in broken.values():
-        console.print(f"[yellow]left out:[/] {escape(message)}", highlight=False)
+        console.print(styled("yellow", "left out:", f" {message}"), highlight=False)
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
+from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import duration, table
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def show(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec], count: int)
     """
     for gpu in gpus:
         facts = f"{gpu.memory_gb:.0f} GB, {gpu.bandwidth:,.0f} GB/s, {gpu.half:g} TFLOPS in 16 bits"
-        console.print(f"\n[bold]{gpu.name}[/] ({gpu.title}: {facts})")
+        console.print(styled("bold", f"\n{gpu.name}", f" ({gpu.title}: {facts})"))
         console.print(_table(plan.variants, gpu))
         console.print(_sum(plan.variants, gpu, count))
     _say_disk(console, plan)
@@ -56,10 +58,10 @@ def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
     return listing
 
 
-def _fit(batch: int, largest: int) -> str:
+def _fit(batch: int, largest: int) -> str | Text:
     if batch <= largest:
         return f"{batch} fits"
-    return f"[red]{batch} does not fit[/], {largest} would" if largest else f"[red]{batch} does not fit[/]"
+    return styled("red", f"{batch} does not fit", f", {largest} would" if largest else "")
 
 
 def _hours(span: Span) -> str:
@@ -78,7 +80,7 @@ def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:
 
 def _say_disk(console: Console, plan: StudyPlan) -> None:
 
-    console.print("\n[bold]Disk[/]")
+    console.print(styled("bold", "\nDisk"))
     for one in plan.data:
         shape = " x ".join(map(str, one.grid.shape))
         needed = f"{one.cases:,} cases of {decimal(one.grid.size)} ({shape})"

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,9 +21,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import constant_axes, duration
 from harness.cli.shared.status_table import AXES, progress_note, status_table
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
+from harness.text import printable
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 _LOOKING = 0.05  # share of the time that is spent on looking at the cells
@@ -37,7 +38,7 @@ def counting_bar(console: Console, *, disable: bool = False) -> Progress:
         console: Console to draw on.
         disable: Draw nothing.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, TextColumn("to go"), console=console, disable=disable)
 
 
@@ -50,11 +51,11 @@ def task_bars(console: Console, *first: str) -> Iterator[Callable[[str, int, int
         first: Tasks whose bars are shown from the start.
     """
     with counting_bar(console) as bars:
-        tasks = {task: bars.add_task(task, total=None) for task in first}
+        tasks = {task: bars.add_task(printable(task), total=None) for task in first}
 
         def show(task: str, done: int, total: int) -> None:
             if task not in tasks:
-                tasks[task] = bars.add_task(task)
+                tasks[task] = bars.add_task(printable(task))
             bars.update(tasks[task], completed=done, total=total)
 
         yield show
@@ -82,14 +83,14 @@ class ProgressDisplay:
         self._due = 0.0
         self._rates: dict[str, float] = {}
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._overall = self._progress.add_task(f"[bold]{study.study}", total=len(self._cells), note="")
+        self._overall = self._progress.add_task(study.study, total=len(self._cells), note="")
 
     def __enter__(self) -> ProgressDisplay:
         self._progress.start()
@@ -143,7 +144,7 @@ class ProgressDisplay:
         if seen.seconds_per_step is not None:
             self._rates[cell] = seen.seconds_per_step
         if cell not in self._bars:
-            self._bars[cell] = self._progress.add_task(escape(name), total=seen.total, note="")
+            self._bars[cell] = self._progress.add_task(printable(name), total=seen.total, note="")
         note = progress_note(seen)
         self._progress.update(self._bars[cell], total=seen.total, completed=seen.step, note=note, visible=True)
 
@@ -154,12 +155,12 @@ class ProgressDisplay:
     def _announce(self, cell: str, folder: CellFolder, name: str, state: CellStatus) -> None:
         if state == "done":
             self._console.print(
-                f"[green]done[/]    {escape(name)} in {duration(folder.summary().train_seconds)} of training"
+                styled("green", "done", f"    {name} in {duration(folder.summary().train_seconds)} of training")
             )
         elif state == "failed" and (failure := folder.failure()):
-            self._console.print(f"[red]failed[/]  {escape(name)}: {escape(failure.reason)}")
+            self._console.print(styled("red", "failed", f"  {name}: {failure.reason}"))
         elif state == "running" and not self._console.is_terminal:
-            self._console.print(f"started {escape(name)}")
+            self._console.print(f"started {name}")
         if state != "running" and cell in self._bars:
             self._progress.update(self._bars[cell], visible=False)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from rich.markup import escape
+from rich.text import Text
 
+from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.statistics.means import cell_means
 from harness.statistics.patients import MEAN_REGION
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 #: What tells the cells of a study apart, beside the variant.
 AXES = ("dataset", "leading", "fold", "seed")
 
-_COLOURED: dict[CellStatus, str] = {
-    "done": "[green]done[/]",
-    "failed": "[red]failed[/]",
-    "running": "[cyan]running[/]",
-    "interrupted": "[yellow]interrupted[/]",
+_COLOURED: dict[CellStatus, str | Text] = {
+    "done": styled("green", "done"),
+    "failed": styled("red", "failed"),
+    "running": styled("cyan", "running"),
+    "interrupted": styled("yellow", "interrupted"),
     "new": "new",
 }
 
@@ -52,7 +53,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
             tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
             note = f"{failure.reason} {failure.hint}{tried}".strip()
         axes = [str(getattr(record, axis)) for axis in varying]
-        listing.add_row(escape(label), *axes, _COLOURED[state], dice, distance, escape(note))
+        listing.add_row(label, *axes, _COLOURED[state], dice, distance, note)
     return listing
 
 

@@ -62,7 +62,7 @@ class EngineContext:
     Attributes:
         results: Results folder, absolute.
         name: Name of the study, for jobs and logs.
-        say: Shows a line of text to the user; may contain rich markup.
+        say: Shows a line of text to the user as it is.
     """
 
     results: Path

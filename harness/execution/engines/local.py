@@ -173,5 +173,5 @@ def open_engine(settings: LocalSettings, context: EngineContext) -> LocalEngine:
     workers = settings.workers or (len(gpus) * shares if gpus and shares and shares > 1 else None)
     slots = plan_slots(gpus, workers, settings.threads, settings.gpus_per_cell)
     if (needed := sum(slot.threads * slot.ranks for slot in slots)) > cores():
-        context.say(f"[yellow]{needed} threads on {cores()} cores:[/] they will slow each other down.")
+        context.say(f"{needed} threads on {cores()} cores: they will slow each other down.")
     return LocalEngine(FixedPlaces(slots))
