@@ -244,3 +244,11 @@ def test_a_detached_study_is_computed_with_nobody_waiting(write_study, toys, cap
         time.sleep(0.2)
     assert main(["run", str(study), *asked, "--detach"]) == 0
     assert "Submitted 1 cells" in capsys.readouterr().out, "what is done is not submitted again"
+
+
+@pytest.mark.parametrize("text", ["time: !!int x", "qos: 2026-13-45", "a: &a [*a]", "qos: [", "- 1", "gpus: .inf"])
+def test_a_file_of_resources_that_is_no_such_file_is_refused_in_a_line(tmp_path, text):
+    (tmp_path / "slurm.yaml").write_text(text)
+    with pytest.raises(HarnessError) as error:
+        SlurmResources.load(tmp_path / "slurm.yaml")
+    assert "\n" not in error.value.message

@@ -244,3 +244,15 @@ def test_multipliers_are_drawn_within_their_interval(interval):
     drawn = [float(augment(images.copy(), label, seed)[0].mean()) for seed in range(60)]
     assert interval[0] - 1e-6 <= min(drawn) <= max(drawn) <= interval[1] + 1e-6
     assert max(drawn) - min(drawn) >= (interval[1] - interval[0]) / 2
+
+
+OPTIONS = [(kind, path) for kind in every_class() if issubclass(kind, Options) for path, _ in numbers(kind)]
+
+
+@pytest.mark.parametrize(("kind", "path"), OPTIONS, ids=lambda one: getattr(one, "__name__", str(one)))
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1, 10**9])
+def test_no_option_of_our_networks_is_infinite_or_endless(kind, path, value):
+    field = kind.model_fields[path[0]]
+    given = value if len(path) == 1 else [value] * max(len(field.default or ()), 3)
+    with pytest.raises(ValidationError):
+        kind.model_validate({path[0]: given})

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import HarnessError, did_you_mean
 from harness.execution.engines.kind import EngineKind, EngineSettings, Flag, Threads
+from harness.files import read_text
 from harness.settings import Settings, parse_key_values
+from harness.yaml_text import parse
 
 _Number = Annotated[int, Field(ge=-(10**12), le=10**12)]
 
@@ -69,10 +70,10 @@ class SlurmResources(Settings):
         if path is not None:
             try:
                 # YAML would read 12:00:00 as a number to base 60
-                text = re.sub(r"(?m)^time:[ ]*([\d:-]+)", r'time: "\1"', path.read_text(encoding="utf-8"))
-                values = yaml.safe_load(text) or {}
-            except (OSError, yaml.YAMLError) as error:
+                text = re.sub(r"(?m)^time:[ ]*([\d:-]+)", r'time: "\1"', read_text(path))
+            except (OSError, ValueError) as error:
                 raise HarnessError(f"{path} cannot be read: {error}", hint="It must be a YAML file.") from error
+            values = parse(text, str(path))[0] or {}
             if not isinstance(values, dict):
                 raise HarnessError(f"{path} holds no settings.", hint="Write lines like `partition: gpu`.")
             if unknown := set(values) - set(cls.model_fields):
@@ -84,7 +85,7 @@ class SlurmResources(Settings):
             if key in cls.model_fields and key not in {"setup", "sbatch"}:
                 values[key] = value
             else:
-                more[key] = yaml.safe_load(value) if value else True
+                more[key] = parse(value, f"--sbatch {key}={value}")[0] if value else True
         try:
             return cls(**{**values, "sbatch": more})
         except ValidationError as error:
