@@ -83,15 +83,17 @@ def small_cortex(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Pa
 def generated(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Callable[[str], Path]:
     """Returns a function from a dataset's name to a generated tree of it, which nobody may change.
 
-    Six patients at a tenth of the official size: a few seconds for all of them together.
+    Six patients at a tenth of the official size: a few seconds for all of them together. Datasets that read the same
+    files share a tree.
     """
     from harness.data import DATASETS
     from harness.data.synthetic.generated import generate
 
     def tree(name: str) -> Path:
+        drawn = DATASETS.get(DATASETS.get(name).files)
         return made_once(
-            f"generated_{name}",
-            lambda folder: generate(DATASETS.get(name), folder, patients=6, seed=0, scale=0.1),
+            f"generated_{drawn.name}",
+            lambda folder: generate(drawn, folder, patients=6, seed=0, scale=0.1),
         )
 
     return tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from pkgutil import resolve_name
 
 import nibabel as nib
 import numpy as np
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.integration
 GENERATED = [name for name in DATASETS.names() if DATASETS.get(name).generator]
 
 
-def generate(dataset, folder):
-    resolve_name(dataset.generator)(folder, 6, 0, 0.1)
-    return dataset.open(folder)
-
-
 def drawing(dataset, shape):
     """Every label as a slab, so that a value or an axis that is mistaken shows."""
     label = np.zeros(shape, np.uint8)
@@ -37,9 +31,9 @@ def drawing(dataset, shape):
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_our_own_export_is_accepted_and_holds_the_official_values(name, tmp_path):
+def test_our_own_export_is_accepted_and_holds_the_official_values(name, generated, tmp_path):
     dataset = DATASETS.get(name)
-    reader = generate(dataset, tmp_path / "data")
+    reader = dataset.open(generated(name))
     cases = (reader.unlabelled() or reader.cases())[:1]
     for case in cases:
         content = reader.load(case)
@@ -54,8 +48,8 @@ def test_our_own_export_is_accepted_and_holds_the_official_values(name, tmp_path
 
 
 @pytest.fixture(scope="module")
-def brats(tmp_path_factory):
-    return generate(DATASETS.get("brats2019"), tmp_path_factory.mktemp("brats2019"))
+def brats(generated):
+    return DATASETS.get("brats2019").open(generated("brats2019"))
 
 
 @pytest.fixture
@@ -171,15 +165,15 @@ def test_nothing_and_no_archive_are_refused(brats, tmp_path):
         check_export(DATASETS.get("brats2019"), brats, tmp_path / "missing.zip")
 
 
-def test_hecktor_is_handed_in_on_the_ct_grid(tmp_path):
+def test_hecktor_is_handed_in_on_the_ct_grid(generated, tmp_path):
     dataset = DATASETS.get("hecktor21")
-    reader = generate(dataset, tmp_path / "data")
+    reader = dataset.open(generated("hecktor21"))
     assert isinstance(reader, OfficialGrid)
     case = reader.unlabelled()[0]
     content = reader.load(case)
     write_prediction(dataset, reader, case, np.ones(content.label.shape, np.uint8), content.affine, tmp_path / "made")
     image = nib.load(tmp_path / "made" / "predictions" / f"{case}.nii.gz")
-    ct = nib.load(next((tmp_path / "data").rglob(f"{case}_ct.nii*")))
+    ct = nib.load(next(generated("hecktor21").rglob(f"{case}_ct.nii*")))
     assert image.shape == ct.shape
     assert np.allclose(image.affine, ct.affine, atol=1e-4)
     inside = np.asarray(image.dataobj).mean()

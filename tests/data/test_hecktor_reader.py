@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -21,10 +24,10 @@ DATASET = DATASETS.get("hecktor21")
 CORNER = (-65.0390625, -166.9921875, -204.05)  # of CHGJ007 in the official table, LPS
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """One patient whose voxels hold their own position, so that any shift, flip or swap shows."""
-    root = tmp_path / "hecktor2021_train"
+@pytest.fixture(scope="module")
+def positioned(tmp_path_factory):
+    """One patient whose voxels hold their own position, so that any shift, flip or swap shows; nobody may change it."""
+    root = tmp_path_factory.mktemp("positioned") / "hecktor2021_train"
     (root / "hecktor_nii").mkdir(parents=True)
     write_boxes(root, [("CHGJ007", *CORNER)])
     write(root, "CHGJ007_ct", *scan((3.0, 3.0, 4.0), (80, 90, 60)))
@@ -32,6 +35,24 @@ def tree(tmp_path):
     ct_affine, shape = scan((3.0, 3.0, 4.0), (80, 90, 60))[1], (80, 90, 60)
     write(root, "CHGJ007_gtvt", (distance_to_tumour(ct_affine, shape) < 20).astype(np.uint8), ct_affine)
     return root
+
+
+@pytest.fixture
+def tree(positioned, tmp_path):
+    """The same patient, to be changed."""
+    return Path(shutil.copytree(positioned, tmp_path / positioned.name))
+
+
+@pytest.fixture(scope="module")
+def content(positioned):
+    return DATASET.open(positioned).load("CHGJ007")
+
+
+@pytest.fixture(scope="module")
+def drawn(generated):
+    """A generated patient: the reader, the name, and what it loads."""
+    reader = DATASET.open(generated("hecktor21"))
+    return reader, reader.cases()[0], reader.load(reader.cases()[0])
 
 
 def write_boxes(root, rows, name="hecktor2021_bbox_training.csv", side=144.0):
@@ -67,8 +88,8 @@ def scan(spacing, shape, offset=(0, 0, 0), angle=0.0):
     return (x + 2 * y - 3 * z).astype(np.float32), affine
 
 
-def test_every_voxel_of_the_box_shows_what_lies_at_its_place_in_both_images(tree):
-    case = DATASET.open(tree).load("CHGJ007")
+def test_every_voxel_of_the_box_shows_what_lies_at_its_place_in_both_images(content):
+    case = content
     assert case.images.shape == (2, 144, 144, 144)
     assert case.spacing == (1, 1, 1)
     x, y, z = (np.arange(SIDE_MM) + start for start in CORNER)
@@ -89,10 +110,8 @@ def test_an_oblique_ct_is_read_at_the_right_places(tree):
     assert dice(case.label, distance_to_tumour(case.affine, (144,) * 3) < 20) > 0.93
 
 
-def test_images_are_what_simpleitk_makes_of_the_whole_files(generated):
-    reader = DATASET.open(generated("hecktor21"))
-    case = reader.cases()[0]
-    content = reader.load(case)
+def test_images_are_what_simpleitk_makes_of_the_whole_files(drawn, generated):
+    _, case, content = drawn
     (folder,) = (generated("hecktor21") / "hecktor2021_train").glob("hecktor_nii")
     for index, (suffix, kind) in enumerate((("ct", sitk.sitkBSpline), ("pt", sitk.sitkBSpline))):
         (path,) = folder.glob(f"{case}_{suffix}.nii*")
@@ -120,13 +139,12 @@ def dice(first, second):
     return 2 * (first & second).sum() / (first.sum() + second.sum())
 
 
-def test_the_tumour_lies_where_it_was_drawn_and_returns_to_the_ct_grid(tree):
-    reader = DATASET.open(tree)
-    case = reader.load("CHGJ007")
-    assert dice(case.label, distance_to_tumour(case.affine, (144,) * 3) < 20) > 0.93
+def test_the_tumour_lies_where_it_was_drawn_and_returns_to_the_ct_grid(positioned, content):
+    reader = DATASET.open(positioned)
+    assert dice(content.label, distance_to_tumour(content.affine, (144,) * 3) < 20) > 0.93
     assert isinstance(reader, OfficialGrid)
-    label, affine = reader.to_official("CHGJ007", case.label)
-    drawn = nib.load(tree / "hecktor_nii" / "CHGJ007_gtvt.nii.gz")
+    label, affine = reader.to_official("CHGJ007", content.label)
+    drawn = nib.load(positioned / "hecktor_nii" / "CHGJ007_gtvt.nii.gz")
     np.testing.assert_allclose(affine, drawn.affine)
     assert label.shape == drawn.shape
     assert dice(label, np.asarray(drawn.dataobj)) > 0.999
@@ -206,16 +224,16 @@ def test_another_year_s_layout_is_told_apart(tmp_path):
         DATASET.open(tmp_path)
 
 
-def test_the_generated_tree_has_training_and_test_and_its_traps_do_no_harm(generated):
+def test_the_generated_tree_has_training_and_test_and_its_traps_do_no_harm(drawn, generated):
     root = generated("hecktor21")
-    reader = DATASET.open(root)
+    reader, first, labelled = drawn
     assert (len(reader.cases()), len(reader.unlabelled())) == (6, 2)
     assert DATASET.open(root / "hecktor2021_train").cases() == reader.cases()
     assert list(root.rglob("._*"))
     assert list(root.rglob("*_ct.nii"))
     assert "CHUP046" in (root / "hecktor2021_train" / "hecktor2021_bbox_training.csv").read_text()
-    for case in (reader.cases()[-1], reader.unlabelled()[0]):
-        content = reader.load(case)
+    last = reader.unlabelled()[0]
+    for case, content in ((first, labelled), (last, reader.load(last))):
         assert content.label.any() == (case in reader.cases())
         assert reader.warnings(case, content) == []
 
@@ -228,9 +246,8 @@ def test_pet_is_coarser_than_ct_and_lies_elsewhere(generated):
         assert ct.shape != pet.shape
 
 
-def test_a_labelled_patient_without_tumour_is_warned_about(tree):
-    drawn = nib.load(tree / "hecktor_nii" / "CHGJ007_gtvt.nii.gz")
-    write(tree, "CHGJ007_gtvt", np.zeros(drawn.shape, np.uint8), drawn.affine)
-    reader = DATASET.open(tree)
-    assert reader.warnings("CHGJ007", reader.load("CHGJ007"))
-    assert not (tree / MARKER).exists()
+def test_a_labelled_patient_without_tumour_is_warned_about(positioned, content):
+    reader = DATASET.open(positioned)
+    assert reader.warnings("CHGJ007", content) == []
+    assert reader.warnings("CHGJ007", dataclasses.replace(content, label=np.zeros_like(content.label)))
+    assert not (positioned / MARKER).exists()

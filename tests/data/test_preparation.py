@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -268,96 +269,93 @@ def test_integers_are_kept_in_16_bits_and_nothing_is_lost(tmp_path):
     assert np.array_equal(case.images, np.moveaxis(Drawn().load("case").images, 2, 1))
 
 
-_KILLED = """
-import sys, time
-from pathlib import Path
-import numpy as np
+class Slow(Drawn):
+    """Says which case it reads, and takes its time."""
 
-sys.path.insert(0, sys.argv[2])
-from test_preparation import DATASET, Drawn, drawn
-save = np.save
-def slow(path, array, **options):
-    save(path, array, **options)
-    if path.name == "label.npy":
-        print("writing", flush=True)
-        time.sleep(60)
-np.save = slow
-drawn(Path(sys.argv[1]), ["case"])
-"""
+    def __init__(self, said, seconds):
+        self.said, self.seconds = said, seconds
+
+    def load(self, case):
+        self.said.send(case)
+        time.sleep(self.seconds)
+        return super().load(case)
+
+
+def in_a_process(cache, names, seconds, workers=0):
+    """Starts a preparation in a process of its own; returns it and what its reader says."""
+    context = multiprocessing.get_context("fork")
+    heard, said = context.Pipe(duplex=False)
+    given = PreparationSettings(plane="native")
+    child = context.Process(
+        target=prepare, args=(DATASET, Slow(said, seconds), names, given, (16, 16), cache, None, workers)
+    )
+    child.start()
+    said.close()
+    return child, heard
+
+
+def kill(child):
+    child.kill()
+    child.join()
+
+
+def everything(heard):
+    """What is said until nobody can say more."""
+    found = []
+    with suppress(EOFError):
+        while True:
+            found.append(heard.recv())
+    return found
 
 
 @pytest.mark.integration
-def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path):
-    here = str(Path(__file__).parent)
-    child = subprocess.Popen([sys.executable, "-c", _KILLED, str(tmp_path), here], stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout.readline().strip() == "writing"
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path, monkeypatch):
+    save = np.save
+
+    def slow(path, array, **options):
+        save(path, array, **options)
+        if path.name == "label.npy":
+            (tmp_path / "writing").touch()
+            time.sleep(60)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(np, "save", slow)
+        child, _ = in_a_process(tmp_path / "cache", ["case"], 0)
+    while not (tmp_path / "writing").exists():
+        assert child.is_alive()
+        time.sleep(0.01)
+    kill(child)
     assert list(tmp_path.rglob("*.tmp")), "it was killed in the middle"
     assert not list(tmp_path.rglob("entry.json"))
-    case = drawn(tmp_path, ["case"])[0]
+    case = drawn(tmp_path / "cache", ["case"])[0]
     assert np.array_equal(case.images, np.moveaxis(Drawn().load("case").images, 2, 1))
     assert not list(tmp_path.rglob("*.tmp"))
-
-
-_KILLED_WITH_WORKERS = """
-import sys, time
-from pathlib import Path
-
-sys.path.insert(0, sys.argv[2])
-from test_preparation import Drawn, drawn
-load = Drawn.load
-def slow(self, case):
-    print(case, flush=True)
-    time.sleep(0.3)
-    return load(self, case)
-Drawn.load = slow
-drawn(Path(sys.argv[1]), [f"case{'x' * number}" for number in range(30)], workers=2)
-"""
 
 
 @pytest.mark.integration
 def test_a_killed_preparation_takes_its_processes_along_and_is_gone_on_with(tmp_path):
     """SIGKILL hits the parent only; what its processes finished is kept, and nobody holds a lock for ever."""
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", _KILLED_WITH_WORKERS, str(tmp_path), here]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    names = [f"case{'x' * number}" for number in range(30)]
+    child, heard = in_a_process(tmp_path, names, 0.1, workers=2)
     for _ in range(4):
-        assert child.stdout.readline()
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    made = drawn(tmp_path, [f"case{'x' * number}" for number in range(30)])
+        assert heard.recv()
+    kill(child)
+    assert len(everything(heard)) < 26, "its processes are gone: they said no more, long before the last case"
+    made = drawn(tmp_path, names)
     assert [case.images.shape for case in made] == [(2, 22, 20, 18)] * 30
-    child.stdout.close()
     assert not list(tmp_path.rglob("*.tmp"))
-
-
-_ONE_OF_TWO = """
-import sys, time
-from pathlib import Path
-
-sys.path.insert(0, sys.argv[2])
-from test_preparation import Drawn, drawn
-load = Drawn.load
-def slow(self, case):
-    print(case, flush=True)
-    time.sleep(0.15)
-    return load(self, case)
-Drawn.load = slow
-made = drawn(Path(sys.argv[1]), [f"case{'x' * number}" for number in range(8)])
-assert len(made) == 8
-"""
 
 
 @pytest.mark.integration
 def test_two_processes_share_the_cases_and_none_is_prepared_twice(tmp_path):
-    command = [sys.executable, "-c", _ONE_OF_TWO, str(tmp_path), str(Path(__file__).parent)]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    read = [child.communicate(timeout=60)[0].split() for child in children]
-    assert [child.returncode for child in children] == [0, 0]
-    assert sorted(read[0] + read[1]) == [f"case{'x' * number}" for number in range(8)]
+    names = [f"case{'x' * number}" for number in range(8)]
+    started = [in_a_process(tmp_path, names, 0.05) for _ in range(2)]
+    read = [everything(heard) for _, heard in started]
+    for child, _ in started:
+        child.join()
+        assert child.exitcode == 0
+    assert sorted(read[0] + read[1]) == names
+    assert {path.parent.name for path in tmp_path.rglob("entry.json")} == set(names)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
