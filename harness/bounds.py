@@ -87,14 +87,14 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
 
 def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("an axis stands twice")
+        raise ValueError("an axis is repeated")
     return values
 
 
 #: For a pair of numbers: the first is not above the second.
 ORDERED = AfterValidator(_ordered)
 
-#: For axes: each stands once.
+#: For axes: none is repeated.
 DISTINCT = AfterValidator(_distinct)
 
 

@@ -100,7 +100,7 @@ class _Walk:
             key, line = (*path, str(key_node.value)), key_node.start_mark.line + 1
             if key in self.lines:
                 first = self.lines[key]
-                raise self._error(key_node, f"key '{key_node.value}' stands twice (first in line {first})")
+                raise self._error(key_node, f"key '{key_node.value}' is repeated (first in line {first})")
             self.lines[key] = line
             self.visit(value_node, key)
         for value_node in merged:

@@ -1,4 +1,4 @@
-"""``harness predict``: predictions of finished cells as a challenge wants them handed in."""
+"""``harness predict``: predictions of finished cells in the format that a challenge accepts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -53,4 +53,4 @@ def predict(
         console.print(styled("bold", cell.id, f" ({number} of {len(cells)}), on {device}"))
         with task_bars(console) as progress:
             made = predict_cell(cell, folder, out, cache, device, processes, progress)
-        console.print(f"{len(made.cases)} cases in {made.folder}; hand in {made.archive}")
+        console.print(f"{len(made.cases)} cases in {made.folder}; to be submitted: {made.archive}")

@@ -140,7 +140,7 @@ def make_plan(request: Request, folder: Path) -> Plan:
     named = request.nnunet_raw or request.root
     if layout and _NAME.fullmatch(request.dataset) is None:
         raise HarnessError(
-            f"'{request.dataset}' is no valid name.", hint="Use lower-case letters, digits, '_' and '-', at most 64."
+            f"'{request.dataset}' is not a valid name.", hint="Use lower-case letters, digits, '_' and '-', at most 64."
         )
     dataset = find_dataset(request.dataset, named, layout)
     root = dataset.locate(named).resolve()

@@ -136,7 +136,7 @@ def build_grid(rows: pd.DataFrame, dataset: str, metric: str) -> Grid:
     origin[flat] = _origins(rows)
     if (filled := int((origin != _ABSENT).sum())) != len(values):
         raise DataError(
-            f"Dataset '{dataset}': {len(values) - filled} results for '{metric}' stand twice for the same method, "
+            f"Dataset '{dataset}': {len(values) - filled} results for '{metric}' are repeated: the same method, "
             "fold, seed, case and region.",
             hint="Two variants of the study carry the same label: give each its own.",
         )

@@ -1,4 +1,4 @@
-"""Documents that remember where each of their keys stands, so that every refusal names a file and a line."""
+"""Documents that remember the line of each key, so that every error names a file and a line."""
 
 import difflib
 import typing
@@ -20,12 +20,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Document:
-    """A mapping from one file, or laid together from several.
+    """A mapping read from one file, or merged from several.
 
     Attributes:
         values: The content.
-        places: Where every key and list item stands, as ``file:line``, by its path.
-        source: File name, for messages about what has no place.
+        places: Place of every key and list item, as ``file:line``, by its path.
+        source: File name, for messages about keys without a place.
     """
 
     values: dict[str, Any]
@@ -44,7 +44,7 @@ class Document:
         return StudyError(f"{self.at(path)}: {message}", hint=hint)
 
     def section(self, path: Key) -> "Document":
-        """Returns what stands under a path; empty where that is no mapping."""
+        """Returns the mapping at a path; empty where there is none."""
         values: Any = self.values
         for part in path:
             try:
@@ -55,7 +55,7 @@ class Document:
         return Document(dict(values) if isinstance(values, Mapping) else {}, places, self.at(path))
 
     def over(self, base: "Document") -> "Document":
-        """Returns this document laid on another one: mappings are merged, everything else is replaced."""
+        """Returns another document, changed by this one: mappings are merged, everything else is replaced."""
         replaced = set(_leaves(self.values))
         kept = {
             path: place
@@ -84,7 +84,7 @@ def read_document(path: Path) -> Document:
     """Reads a YAML mapping safely.
 
     Raises:
-        StudyError: The file is missing, is no YAML, is no mapping, or repeats a key.
+        StudyError: The file is missing, is not YAML, is not a mapping, or repeats a key.
     """
     try:
         text = read_text(path)
@@ -100,7 +100,7 @@ def read_document(path: Path) -> Document:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns ``base`` with ``over`` laid on it: mappings are merged, everything else is replaced."""
+    """Returns ``base``, changed by ``over``: mappings are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -134,7 +134,7 @@ def validate(model: type[Model], document: Document) -> Model:
 
 
 def _missing(model: type[BaseModel], document: Document, path: Key) -> StudyError:
-    """Returns the error of a required key; one that stands there under a similar name is pointed at."""
+    """Returns the error of a required key; where a key of a similar name is present, the error points at it."""
     above = document.section(path[:-1]).values
     unknown = [key for key in map(str, above) if key not in _fields_at(model, path[:-1])]
     near = difflib.get_close_matches(str(path[-1]), unknown, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""The study file: what may stand in it."""
+"""Contents of a study file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _name_only(value: object) -> object:
 
 
 def _one_or_several(value: object) -> object:
-    """Returns a list also where one name or number stands for itself: ``leading: all``."""
+    """Puts a single name or number into a list: ``leading: all``."""
     return [value] if isinstance(value, str | int) else value
 
 
@@ -100,7 +100,7 @@ class DatasetEntry(Settings):
         if not self.layout and not self.name:
             raise ValueError("name a registered dataset, or a folder of your own by 'nnunet_raw' or 'msd'")
         if self.layout and self.name and _NAME.fullmatch(self.name) is None:
-            raise ValueError(f"'{self.name}' is no valid name: use lower-case letters, digits, '_' and '-'")
+            raise ValueError(f"'{self.name}' is not a valid name: use lower-case letters, digits, '_' and '-'")
         return self
 
 
@@ -180,5 +180,7 @@ class Study(Settings):
     def _names_are_safe(self) -> Study:
         for name in (self.name, *self.profiles):
             if _NAME.fullmatch(name) is None:
-                raise ValueError(f"'{name}' is no valid name: use lower-case letters, digits, '_' and '-', at most 64")
+                raise ValueError(
+                    f"'{name}' is not a valid name: use lower-case letters, digits, '_' and '-', at most 64"
+                )
         return self

@@ -61,7 +61,7 @@ def find_variants(
         beside: Folder of the study file.
 
     Raises:
-        StudyError: A network, an option, a protocol or a file is not there, or a label stands twice.
+        StudyError: A network, an option, a protocol or a file is not there, or a label is used twice.
     """
     found: dict[str, Variant] = {}
     for way, request in ways.items():
@@ -69,7 +69,7 @@ def find_variants(
             with document.naming_line(("matrix", "model", index)):
                 for variant in _variants_of(entry, study.options.get(entry.name, {}), way, request, beside):
                     if variant.label in found:
-                        message = f"the label '{variant.label}' stands twice."
+                        message = f"the label '{variant.label}' is used twice."
                         raise StudyError(message, hint="Give each variant a `label` of its own.")
                     found[variant.label] = variant
     models = {entry.name for entry in study.matrix.model}

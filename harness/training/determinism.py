@@ -1,4 +1,4 @@
-"""Determinism levels, and which operator of which module stands in the way of the strict one.
+"""Determinism levels, and the operator and module that prevent the strict one.
 
 ``strict``: equal seeds give bitwise equal results on the same hardware with the same packages. torch refuses every
 operator that cannot promise that, and the refusal is turned into words a person can act on. ``fast``: cuDNN measures
@@ -41,8 +41,8 @@ def explain_nondeterministic_ops(network: nn.Module, locate: Callable[[], str] |
     """Turns torch's refusal inside the block into an error that names operator and module.
 
     Args:
-        network: Whose modules are named.
-        locate: Returns the module where the traceback does not show it, as in a backward pass.
+        network: Network whose modules the error names.
+        locate: Function that finds the module where the traceback does not show it, as in a backward pass.
 
     Raises:
         TrainingError: An operator has no deterministic form.
@@ -84,8 +84,8 @@ def find_nondeterministic_op(network: nn.Module, loss_of: Callable[[], Tensor]) 
     module each node of the graph comes from, and the backward pass which node it began last.
 
     Args:
-        network: The network; its gradients are of no use afterwards.
-        loss_of: Computes the loss anew.
+        network: Network to observe; its gradients cannot be used afterwards.
+        loss_of: Function that computes the loss again.
     """
     owners: dict[Any, str] = {}
     last: list[Any] = []

@@ -16,9 +16,9 @@ class Precision:
     """Device, precision and memory format of a training run.
 
     Attributes:
-        device: Where tensors live.
+        device: Device of the tensors.
         half: Type of mixed precision, or None for plain float32.
-        memory_format: For inputs and weights.
+        memory_format: Memory format of inputs and weights.
     """
 
     device: torch.device

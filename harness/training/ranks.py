@@ -87,9 +87,9 @@ class JoinedRanks(Ranks):
     """One of several processes, after :func:`join`.
 
     Args:
-        rank: Its number, 0 first.
-        size: How many there are.
-        device: Its device.
+        rank: Number of the process, from 0.
+        size: Number of processes.
+        device: Device of the process.
     """
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
@@ -160,10 +160,10 @@ def join(
 
     Args:
         rank: Number of this process.
-        size: How many there are.
+        size: Number of processes.
         device: Device of this process.
-        rendezvous_file: A file all can reach, which does not exist yet; they find each other through it.
-        check: Called while others are waited for; raises where one of them will not come.
+        rendezvous_file: File through which the processes find each other; all can reach it, and it does not exist yet.
+        check: Function called while the process waits for others; raises where one of them will not come.
 
     Raises:
         TrainingError: Not all came in time.

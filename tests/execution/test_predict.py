@@ -56,7 +56,7 @@ def test_a_validation_set_is_predicted_packed_and_accepted(trained, capsys):
     reader = DATASET.open(trained / "brats")
     assert check_export(DATASET, reader, archive) == []
     assert main(["data", "check", "brats2019", "brats", "--export", str(archive)]) == 0
-    assert "can be handed in" in capsys.readouterr().out
+    assert "can be submitted" in capsys.readouterr().out
     with zipfile.ZipFile(archive) as opened:
         assert opened.namelist() == [f"{case}.nii.gz" for case in reader.unlabelled()]
     for case in reader.unlabelled():

@@ -79,7 +79,7 @@ def test_too_few_validation_patients_are_drawn_anew_and_test_patients_stay_close
         ({"protocol": "paperr"}, StudyError, "paperr"),
         ({"fold": 7}, StudyError, "no fold 7"),
         ({"options": {"widht": 3}}, StudyError, "widht"),
-        ({"dataset": "../mine", "nnunet_raw": Path("nowhere")}, HarnessError, "no valid name"),
+        ({"dataset": "../mine", "nnunet_raw": Path("nowhere")}, HarnessError, "not a valid name"),
         ({"dataset": "mine", "nnunet_raw": Path("nowhere")}, DataError, "nowhere"),
     ],
 )

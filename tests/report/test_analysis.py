@@ -276,7 +276,7 @@ def test_an_absent_value_is_an_error(ablation: StudyResults) -> None:
 
 
 def test_a_row_twice_is_an_error(ablation: StudyResults) -> None:
-    with pytest.raises(DataError, match="stand twice"):
+    with pytest.raises(DataError, match="are repeated"):
         analyse_study(replace(ablation, cases=pd.concat([ablation.cases, ablation.cases.iloc[:1]])))
 
 

@@ -101,7 +101,7 @@ def test_an_infinite_value_stops_the_mean() -> None:
     [
         ([], "no results"),
         ([("A", 0, 0, "p", "c", "WT", np.nan)], "have no value, e.g. case 'c'"),
-        ([("A", 0, 0, "p", "c", "WT", 0.5)] * 2, "stand twice"),
+        ([("A", 0, 0, "p", "c", "WT", 0.5)] * 2, "are repeated"),
         ([("A", 0, 0, "p", "c", MEAN_REGION, 0.5)], "has a region 'Mean'"),
     ],
 )

@@ -113,10 +113,10 @@ matrix:
 REFUSED = [
     ("inference.mirror_axes", [-1], "0 to 2"),
     ("inference.mirror_axes", [2], "axes 0 to 1"),
-    ("inference.mirror_axes", [0, 0], "twice"),
+    ("inference.mirror_axes", [0, 0], "repeated"),
     ("augmentation.mirror_axes", [-3], "0 to 2"),
     ("augmentation.mirror_axes", [7], "0 to 2"),
-    ("augmentation.mirror_axes", [1, 1], "twice"),
+    ("augmentation.mirror_axes", [1, 1], "repeated"),
     ("augmentation.scale", [0, 0], "0.1 to 10"),
     ("augmentation.scale", [-2, -1], "0.1 to 10"),
     ("augmentation.scale", [1.4, 0.7], "must not be above"),

@@ -59,7 +59,7 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         (HEAD + "question: \0\n", "study.yaml", "control characters"),
         (HEAD + 'question: "\\0"\n', "study.yaml:6", "control characters"),
         (HEAD + 'question: "\\e[31m"\n', "study.yaml:6", "control characters"),
-        (HEAD + "name: b\n", "study.yaml:6", "stands twice"),
+        (HEAD + "name: b\n", "study.yaml:6", "is repeated"),
         (HEAD + "x: " + "9" * 6000 + "\n", "study.yaml:6", "not a valid int"),
         ("x" * 5_000_000, "study.yaml", "longer than"),
     ],

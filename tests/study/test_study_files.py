@@ -163,9 +163,9 @@ def test_what_cannot_be_is_refused_with_its_line_and_the_nearest_name(study, old
     [
         ("name: [", "not valid YAML"),
         ("- a\n- b\n", "must hold a mapping"),
-        ("name: a\nname: b\n", "stands twice"),
+        ("name: a\nname: b\n", "is repeated"),
         ("name: a\nprotocol: demo\n", "'matrix' is missing"),
-        (GOOD.replace("name: micro", "name: ../escape"), "no valid name"),
+        (GOOD.replace("name: micro", "name: ../escape"), "not a valid name"),
         (GOOD.replace("model:\n", "model: []\n  other:\n"), "unknown key 'other'|matrix.model"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_mapping_may_take_over_another_and_give_some_keys_itself(study):
     text += "  long: {protocol: {<<: *short, training: {epochs: 4}}}\n"
     assert load_study(study(text), "long").protocol.training.epochs == 4
     assert load_study(study(text)).protocol.training.epochs == 3
-    with pytest.raises(StudyError, match=r"study\.yaml:13: key 'base' stands twice"):
+    with pytest.raises(StudyError, match=r"study\.yaml:13: key 'base' is repeated"):
         load_study(study(text.replace("<<: *short", "<<: *short, base: demo, base: paper")))
 
 

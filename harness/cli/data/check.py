@@ -85,4 +85,4 @@ def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place
         console.print(f"- {problem}", soft_wrap=True, markup=False)
     if problems:
         raise typer.Exit(1)
-    console.print(f"{place} can be handed in.", soft_wrap=True)
+    console.print(f"{place} can be submitted.", soft_wrap=True)

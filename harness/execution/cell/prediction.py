@@ -1,4 +1,4 @@
-"""Predicts cases with the weights of a finished cell and writes them as a challenge wants them handed in."""
+"""Predicts cases with the weights of a finished cell and writes them in the format that a challenge accepts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Predicted:
 
     Attributes:
         folder: Folder with the files of all cases.
-        archive: The same, as it is handed in.
+        archive: Archive of that folder, to be submitted.
         cases: Names of the cases.
     """
 
@@ -91,7 +91,7 @@ def predict_cell(
     Args:
         cell: Finished cell.
         folder: Folder of the cases, in the dataset's official layout; default: the one the cell was trained on.
-        out: Where the folder and the archive, named by the cell, are written.
+        out: Folder of the output: a folder and an archive, named after the cell.
         cache: Folder of prepared data.
         device: Device to compute on.
         workers: Processes that prepare.

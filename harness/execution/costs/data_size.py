@@ -33,10 +33,10 @@ class DataPlan:
     """A dataset as one protocol prepares it.
 
     Attributes:
-        dataset: Its name.
+        dataset: Name of the dataset.
         assumed: Whether it is not there, and this is what its owners state.
         cases: Cases that the study's cells use.
-        grid: Of a case.
+        grid: Size of a prepared case.
     """
 
     dataset: str

@@ -21,7 +21,7 @@ class GpuSpec:
         title: Words for tables.
         device: Pattern of the name that the driver reports.
         memory_gb: Memory.
-        bandwidth: Of the memory, GB/s.
+        bandwidth: Bandwidth of the memory, GB/s.
         fp32: TFLOPS of float32 outside of tensor cores.
         tf32: TFLOPS of float32 in tensor cores; those of ``fp32`` where there is no TF32.
         half: TFLOPS of 16-bit products with float32 accumulation in tensor cores.

@@ -103,10 +103,10 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: Gpu
     """Estimates a cell.
 
     Args:
-        work: Of a forward pass on one batch of the protocol.
-        protocol: How it is trained and tested.
+        work: Work of a forward pass on one batch of the protocol.
+        protocol: Protocol of training and test.
         modalities: Input channels.
-        cases: What it infers on.
+        cases: Cases to predict.
         gpu: GPU model to estimate for.
         trained: False for imported weights, which are only tested.
     """

@@ -35,8 +35,8 @@ class VariantPlan:
     Attributes:
         label: What the study calls it.
         dataset: Name of the dataset.
-        cells: How many of its cells have no result yet.
-        work: Of a forward pass on one batch.
+        cells: Number of cells without a result.
+        work: Work of a forward pass on one batch.
         batch: Patches in it.
         costs: What one cell takes, by GPU model.
         measured: Seconds that training took in finished cells alike, by GPU model; only where there are any.
@@ -79,7 +79,7 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
 
     Args:
         loaded: The study.
-        store: Where finished cells are.
+        store: Store of the finished cells.
         gpus: GPU models to estimate for.
         watch: Told every variant before it is counted.
 

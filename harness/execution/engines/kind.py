@@ -76,7 +76,7 @@ class EngineKind:
 
     Attributes:
         name: Name on the command line, and of the entry point.
-        summary: What it is, in one sentence.
+        summary: Description in one sentence.
         settings: Class of its settings.
         factory: ``module:function`` that takes the settings and an :class:`EngineContext` and returns the engine.
         script: ``module:function`` that takes the settings, an :class:`EngineContext` and a number of cells and returns

@@ -29,7 +29,7 @@ class SlurmEngine:
 
     Args:
         settings: Resources of a task.
-        folder: Where submitit keeps scripts and the tasks' own logs.
+        folder: Folder of submitit's scripts and the tasks' own logs.
         name: Name of the jobs.
         threads: CPU threads a cell; None for the cores of the task on a GPU, one on a CPU.
 

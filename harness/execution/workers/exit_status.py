@@ -22,7 +22,7 @@ def out_of_memory_kills(own: Path = Path("/proc/self/cgroup"), groups: Path = Pa
 
     Args:
         own: Says which groups this process belongs to.
-        groups: Where the kernel shows them.
+        groups: Folder in which the kernel shows the groups.
     """
     for events in _events(own, groups):
         if events.is_file():
