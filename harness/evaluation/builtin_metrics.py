@@ -110,6 +110,7 @@ NSD = Metric(
     "NSD at 1 mm",
     f"{_MODULES}.surface_dice:nsd_of",
     f"harness 0.3.0 evaluation.surface_dice.nsd_of, tolerance 1 mm ({_AREAS})",
+    tolerance_mm=1.0,
 )
 LESION_DICE_2023, LESION_HD95_2023 = _lesion_metrics(2023, penalty_mm=374.0)
 LESION_DICE_2024, LESION_HD95_2024 = _lesion_metrics(2024, penalty_mm=337.0)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.errors import HarnessError
 from harness.registry import resolve
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Metric:
             or ``with truth`` (where the truth is not the empty one).
         takes_region: Whether ``measure`` takes the :class:`~harness.evaluation.region.Region`, with its whole case.
         own_rules: Whether it is measured with empty masks, too, by rules of its own; only a missing prediction is not.
+        tolerance_mm: Tolerance in mm that ``measure`` takes as its second argument, None where it takes none. Title and
+            implementation hold it as e.g. ``1 mm``.
+        policy: Name of the policy that sets its values without masks; empty for the dataset's.
     """
 
     name: str
@@ -74,19 +78,63 @@ class Metric:
     defined_when_one_is_empty: str = "always"
     takes_region: bool = False
     own_rules: bool = False
+    tolerance_mm: float | None = None
+    policy: str = ""
 
     @cached_property
-    def _function(self) -> Callable[[Any], float]:
-        function: Callable[[Any], float] = resolve(self.measure, f"function of the metric '{self.name}'")
+    def function(self) -> Callable[..., float]:
+        """What ``measure`` names.
+
+        Raises:
+            HarnessError: It cannot be imported.
+        """
+        function: Callable[..., float] = resolve(self.measure, f"function of the metric '{self.name}'")
         return function
 
     def value(self, region: Region) -> float:
         """Returns the value of a region whose masks are not empty.
 
         Raises:
-            HarnessError: The function cannot be imported.
+            HarnessError: The function cannot be imported, fails, or gives what is no finite number.
         """
-        return float(self._function(region if self.takes_region else region.pair))
+        function, tolerance = self.function, () if self.tolerance_mm is None else (self.tolerance_mm,)
+        try:
+            value = float(function(region if self.takes_region else region.pair, *tolerance))
+        except HarnessError:
+            raise
+        except Exception as error:  # of another's package
+            what = f"failed: {type(error).__name__}: {error}"
+            raise HarnessError(f"The metric '{self.name}' {what}", hint=f"Correct {self.measure}.") from error
+        if not math.isfinite(value):
+            raise HarnessError(
+                f"The metric '{self.name}' gave {value} for region '{region.name}', whose masks are not empty.",
+                hint=f"Correct {self.measure}: every case needs a finite value.",
+            )
+        return value
+
+    def variant(self, name: str, tolerance_mm: float | None, policy: str) -> Metric:
+        """Returns the metric with another tolerance or a policy of its own, both in title and name.
+
+        Args:
+            name: What it is called.
+            tolerance_mm: Tolerance in mm; None for its own.
+            policy: Name of the policy; empty for the dataset's.
+
+        Raises:
+            HarnessError: It has no tolerance or takes no policy.
+        """
+        changed = replace(self, name=name)
+        if tolerance_mm is not None:
+            if self.tolerance_mm is None:
+                raise HarnessError(f"The metric '{self.name}' has no tolerance.", hint=f"Write '{self.name}'.")
+            old, new = f"{self.tolerance_mm:g} mm", f"{tolerance_mm:g} mm"
+            title, words = (text.replace(old, new) for text in (self.title, self.implementation))
+            changed = replace(changed, title=title, implementation=words, tolerance_mm=tolerance_mm)
+        if policy:
+            if self.own_rules:
+                raise HarnessError(f"The metric '{self.name}' has rules of its own for empty masks.")
+            changed = replace(changed, title=f"{changed.title}, empty: {policy}", policy=policy)
+        return changed
 
     @property
     def recorded_implementation(self) -> str:

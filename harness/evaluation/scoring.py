@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 from harness.evaluation import METRICS
 from harness.evaluation.contract import Metric
-from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus
+from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus, empty_policy
 from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.status import Status
 
@@ -74,6 +74,7 @@ def score_case(
 
 def _score(region: Region, metric: Metric, policy: EmptyPolicy) -> Score:
     status = _status(region)
+    policy = empty_policy(metric.policy) if metric.policy else policy
     rule = "own rules" if metric.own_rules else policy.name
     implementation = f"{metric.recorded_implementation}; empty: {rule}"
     if status == "scored" or (metric.own_rules and status != "missing"):

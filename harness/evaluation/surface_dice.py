@@ -15,9 +15,6 @@ from surface_distance import lookup_tables
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.surface_distances import distances_both_ways
 
-#: Distance in mm up to which a surface counts as found.
-NSD_TOLERANCE_MM = 1.0
-
 #: Share of a tolerance by which a distance may exceed it and still equal it: five voxels of .2 mm are
 #: 1.0000000000000002 mm, and headers hold voxel sizes in single precision.
 _ROUNDING = 1e-6
@@ -40,7 +37,7 @@ def surfels(pair: MaskPair) -> tuple[Surfels, Surfels]:
     return Surfels(there, areas[codes[0].ravel()[at]]), Surfels(back, areas[codes[1].ravel()[back_at]])
 
 
-def nsd_of(pair: MaskPair, tolerance: float = NSD_TOLERANCE_MM) -> float:
+def nsd_of(pair: MaskPair, tolerance: float = 1.0) -> float:
     """Returns the normalised surface Dice: the share of both surfaces, by area, within a tolerance of the other one.
 
     Args:

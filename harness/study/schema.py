@@ -17,8 +17,8 @@ from harness.study.tuning import TuningSettings
 
 
 def _registered(name: str) -> str:
-    """Returns the name of a registered metric; the metric itself is not imported."""
-    if name not in METRICS.names():
+    """Returns the name of a registered metric or its variant; the metric itself is not imported."""
+    if not METRICS.knows(name):
         raise ValueError(f"unknown metric '{name}'. {did_you_mean(name, METRICS.names())}".strip())
     return name
 

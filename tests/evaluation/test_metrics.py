@@ -15,14 +15,16 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from harness.boxes import bounding_box
-from harness.evaluation import METRICS
+from harness.errors import HarnessError
+from harness.evaluation import METRICS, Metric
 from harness.evaluation.chaos import assd_score, dice_score, mean_score, mssd_score, ravd_score
 from harness.evaluation.overlap import precision_of, ravd_of, sensitivity_of
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.policy import POLICIES
+from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.scoring import score_case
 from harness.evaluation.surface import assd_of, hd95, hd_of
-from harness.evaluation.surface_dice import NSD_TOLERANCE_MM, nsd_of, robust_hausdorff
+from harness.evaluation.surface_dice import nsd_of, robust_hausdorff
 
 PLAIN = tuple(name for name in METRICS.names() if not name.startswith("lesion"))
 
@@ -69,8 +71,53 @@ def test_surface_elements_are_those_of_deepminds_package(scene, tolerance):
     assert robust_hausdorff(pair) == pytest.approx(surface_distance.compute_robust_hausdorff(theirs, 95), abs=1e-9)
 
 
-def test_the_tolerance_stands_in_the_implementation():
-    assert f"tolerance {NSD_TOLERANCE_MM:g} mm" in METRICS.get("nsd").implementation
+def test_tolerance_and_policy_stand_in_name_title_and_implementation():
+    nsd = METRICS.get("nsd_0.5mm_brats")
+    assert (nsd.name, nsd.title, nsd.tolerance_mm) == ("nsd_0.5mm_brats", "NSD at 0.5 mm, empty: brats", 0.5)
+    assert "tolerance 0.5 mm" in nsd.implementation
+    assert METRICS.get("nsd").title == "NSD at 1 mm"
+    assert "tolerance 1 mm" in METRICS.get("nsd").implementation
+    assert METRICS.get("hd95_nan_skip").heading == "HD95, empty: nan_skip (mm)"
+
+
+@pytest.mark.parametrize(
+    "name", ["dice_1mm", "lesion_dice_2023_brats", "nsd_1e3mm", "nsd_mm", "nsd_brats_1mm", "nsd_-1mm"]
+)
+def test_a_variant_that_cannot_be_is_refused(name):
+    with pytest.raises(HarnessError):
+        METRICS.get(name)
+
+
+def test_variants_are_scored_beside_each_other():
+    real = np.zeros((20, 8, 8), np.uint8)
+    real[4:10, 2:6, 2:6] = 1
+    found, names = np.roll(real, 2, axis=0), ("nsd", "nsd_1mm", "nsd_2mm", "hd95", "hd95_brats")
+    scores = {one.metric: one for one in score_case(found, real, {"x": (1,)}, (1, 1, 1), POLICIES["worst"], names)}
+    pair = MaskPair(found, real, (1, 1, 1))
+    assert scores["nsd"].value == scores["nsd_1mm"].value == nsd_of(pair)
+    assert scores["nsd_2mm"].value == nsd_of(pair, 2.0) == 1.0
+    assert scores["hd95"].value == scores["hd95_brats"].value
+    empty = score_case(np.zeros_like(real), real, {"x": (1,)}, (1, 1, 1), POLICIES["worst"], names)
+    values = {one.metric: (one.value, one.implementation[-5:]) for one in empty}
+    assert values["hd95_brats"] == (373.12866, "brats")
+    assert values["hd95"] == (pytest.approx(math.hypot(20, 8, 8)), "worst")
+
+
+def _raises(pair):
+    raise ZeroDivisionError("no voxel")
+
+
+def _is_nan(pair):
+    return math.nan
+
+
+@pytest.mark.parametrize(("function", "said"), [(_raises, "ZeroDivisionError: no voxel"), (_is_nan, "gave nan")])
+def test_a_metric_that_fails_is_named(function, said):
+    metric = Metric("theirs", "Theirs", f"{__name__}:{function.__name__}", "theirs 1")
+    metric.__dict__["function"] = function
+    region = Region("x", CaseMasks(block(), block(), {"x": (1,)}, SPACING))
+    with pytest.raises(HarnessError, match=rf"'theirs'.*{said}"):
+        metric.value(region)
 
 
 def chaos_by_hand(found, real, spacing):

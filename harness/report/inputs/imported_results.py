@@ -105,7 +105,8 @@ def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[
 
 def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFrame:
     """Returns the rows of the study's metrics, numbers as numbers."""
-    for column, known in (("dataset", beside.datasets), ("metric", METRICS.names()), ("status", STATUSES)):
+    metrics = [*METRICS.names(), *(name for name in rows["metric"].unique() if METRICS.knows(name))]
+    for column, known in (("dataset", beside.datasets), ("metric", metrics), ("status", STATUSES)):
         wrong = ~rows[column].isin(list(known))
         remedy = _NAME_DATASET if column == "dataset" else ""
         _refuse(wrong, rows, path, column, did_you_mean(rows[column].loc[_first(wrong)], known) + remedy)
