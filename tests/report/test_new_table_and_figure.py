@@ -42,15 +42,18 @@ def toy_figure(study: StudyAnalysis, view: DatasetView) -> Drawing:
     return Drawing(f"toy_{view.name}", "A toy figure", "A toy figure's caption.", figure)
 
 
-@pytest.fixture
-def folder(ablation: StudyResults, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(ablation: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report with both added, written once."""
     kind = TableKind(toy_tables, csv=(CsvFile("toy", ("dataset", "metric", "toy_number"), toy_records),))
-    monkeypatch.setattr(tables, "TABLES", (*tables.TABLES, kind))
-    monkeypatch.setattr(figures, "DATASET_FIGURES", (toy_figure,))
-    monkeypatch.setattr(figures, "METRIC_FIGURES", ())
-    monkeypatch.setattr(figures, "CASE_FIGURES", ())
-    write_report(ablation, tmp_path)
-    return tmp_path
+    made = tmp_path_factory.mktemp("new")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "TABLES", (*tables.TABLES, kind))
+        patch.setattr(figures, "DATASET_FIGURES", (toy_figure,))
+        patch.setattr(figures, "METRIC_FIGURES", ())
+        patch.setattr(figures, "CASE_FIGURES", ())
+        write_report(ablation, made)
+    return made
 
 
 def test_a_listed_table_stands_in_every_format(folder: Path) -> None:
