@@ -63,6 +63,16 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     return made
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_fork_servers() -> None:
+    """Lets the fork servers of this process be forked from one that has imported everything, once for all of them."""
+    from forked_worker import ForkedForkServer
+
+    from harness.execution.workers import fork_server
+
+    fork_server.ForkServer = ForkedForkServer  # type: ignore[misc]
+
+
 @pytest.fixture(scope="session")
 def small_cortex(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The embedded person at 2 mm: the same files on an eighth of the voxels."""

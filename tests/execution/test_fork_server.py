@@ -53,7 +53,7 @@ def server(tmp_path):
         "import harness.execution.cell, harness.execution.workers\n"
         f"worker = types.ModuleType('harness.execution.workers.worker'); exec({WORKER!r}, worker.__dict__)\n"
         "harness.execution.workers.worker = sys.modules['harness.execution.workers.worker'] = worker\n"
-        f"sys.modules.update(dict.fromkeys({['torch', *module._PRELOADED]!r}, worker))\n"
+        f"sys.modules.update(dict.fromkeys({['torch', *module.PRELOADED]!r}, worker))\n"
     )
     made = ForkServer({**os.environ, "PYTHONPATH": str(tmp_path)})
     yield made
@@ -117,7 +117,7 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
         def start(self):
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(module, "_PRELOADED", ())
+    monkeypatch.setattr(module, "PRELOADED", ())
     monkeypatch.setattr(module, "Connection", lambda _: theirs)
     monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Refused))
     monkeypatch.setattr(module.os, "_exit", sys.exit)
@@ -158,7 +158,7 @@ def test_one_server_forks_all_cells_alike_and_is_replaced_when_it_is_gone(monkey
 def test_a_fork_server_has_one_thread_and_has_not_touched_cuda(tmp_path):
     """Otherwise it must not fork."""
     environment = worker_environment(Slot("cpu", None, 1))
-    server = module.shared_fork_server(environment)
+    server = ForkServer(environment)
     worker = server.fork(["--help"], environment, tmp_path / "log.txt")
     wait_for(worker.has_ended, 120)
     assert "Runs one cell" in (tmp_path / "log.txt").read_text()
@@ -168,6 +168,7 @@ def test_a_fork_server_has_one_thread_and_has_not_touched_cuda(tmp_path):
     assert "libtorch_cpu" in maps, "it has imported torch"
     assert "libcuda.so" not in maps, "the driver is not loaded"
     assert not [link for link in (process / "fd").iterdir() if "/dev/nvidia" in str(link.readlink())]
+    server.close()
 
 
 def test_cells_on_gpus_start_from_nothing(monkeypatch, tmp_path):

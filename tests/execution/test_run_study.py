@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked_worker import Forked, start_harness
 from safetensors.torch import load_file
 
 import harness.results
@@ -168,20 +167,10 @@ def wait_for_step(store: Store, step: int) -> Progress:
     raise AssertionError(f"step {step} was not reached: {progress(store)}")
 
 
-def start(study: Path, results: str) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "run",
-        str(study),
-        "--workers",
-        "1",
-        "--no-mlflow",
-        "--results",
-        results,
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(study: Path, results: str) -> Forked:
+    """Runs a study in a process of its own; what it prints goes into `printed.txt`."""
+    arguments = ["run", str(study), "--workers", "1", "--no-mlflow", "--results", results]
+    return start_harness(arguments, Path("printed.txt").resolve())
 
 
 @pytest.mark.parametrize("victim", [pytest.param("worker", marks=pytest.mark.slow), "run"])
@@ -192,10 +181,10 @@ def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, vic
     try:
         seen = wait_for_step(store, 9)
         os.kill(seen.pid if victim == "worker" else process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
+        status = process.wait(60)
     finally:
         process.kill()
-    assert process.returncode == (1 if victim == "worker" else -signal.SIGKILL)
+    assert status == (1 if victim == "worker" else -signal.SIGKILL)
     cell = store.cell(next((store.root / "cells").iterdir()).name)
     assert cell.status() != "done"
 
@@ -219,11 +208,12 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
     process = start(study, "results")
     try:
         wait_for_step(Store(Path("results")), 6)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        os.kill(process.pid, signal.SIGINT)
+        status = process.wait(60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    output = Path("printed.txt").read_text()
+    assert status == 130
     assert "Stopping: " in output
     assert "Nothing is lost" in output
     assert "Traceback" not in output
@@ -242,10 +232,10 @@ def test_two_runs_share_one_study_and_compute_no_cell_twice(write_study, capsys)
         assert main(["status", "micro"]) == 0
         assert "running" in capsys.readouterr().out
         assert run(study) == 0
-        process.communicate(timeout=120)
+        status = process.wait(120)
     finally:
         process.kill()
-    assert process.returncode == 0
+    assert status == 0
     logs = [(folder / "work/log.txt").read_text() for folder in cell_folders()]
     assert len(logs) == 2
     for folder in cell_folders():

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -69,11 +70,10 @@ def launch_ranks(
         return
     with tempfile.TemporaryDirectory(prefix="harness-ranks-") as shared:
         rendezvous_file = Path(shared) / "rendezvous"
-        command = [*PYTHON, "-m", "harness.execution.workers.distributed", str(folder.path), "--cache", str(cache)]
-        command += ["--parent", str(os.getpid()), "--ranks", str(count), "--rendezvous-file", str(rendezvous_file)]
-        command += ["--device", device.type, "--threads", str(torch.get_num_threads())]
-        command += ["--accumulate", str(accumulate)]
-        group = _WorkerGroup(command, count, Path(shared), folder, accumulate)
+        arguments = [str(folder.path), "--cache", str(cache), "--device", device.type]
+        arguments += ["--parent", str(os.getpid()), "--ranks", str(count), "--rendezvous-file", str(rendezvous_file)]
+        arguments += ["--threads", str(torch.get_num_threads()), "--accumulate", str(accumulate)]
+        group = _WorkerGroup(arguments, count, Path(shared), folder, accumulate)
 
         def check() -> None:
             if should_stop():
@@ -98,6 +98,29 @@ def launch_ranks(
             group.end()
 
 
+class RankProcess(Protocol):
+    """What is asked of the process of a rank."""
+
+    def poll(self) -> int | None:
+        """Returns the exit status, minus the signal that ended it; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Returns the exit status, when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: It has not ended after these seconds.
+        """
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+
+
+def start_rank(arguments: list[str]) -> RankProcess:
+    """Starts the process of a rank, with arguments of :func:`main`."""
+    command = [*PYTHON, "-m", "harness.execution.workers.distributed", *arguments]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module, no shell
+
+
 class _WorkerGroup:
     """The other ranks, seen from the main process.
 
@@ -105,15 +128,12 @@ class _WorkerGroup:
     written down, where the death was not noticed otherwise.
     """
 
-    def __init__(self, command: list[str], count: int, shared: Path, folder: CellFolder, accumulate: int) -> None:
+    def __init__(self, arguments: list[str], count: int, shared: Path, folder: CellFolder, accumulate: int) -> None:
         self._shared = shared
         self._folder = folder
         self._accumulate = accumulate
         self._over = threading.Event()
-        self._processes = {
-            rank: subprocess.Popen([*command, "--rank", str(rank)], stdin=subprocess.DEVNULL)  # noqa: S603 - our own
-            for rank in range(1, count)
-        }
+        self._processes = {rank: start_rank([*arguments, "--rank", str(rank)]) for rank in range(1, count)}
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
 
     def failure(self, wait: float = 0.0) -> Reason | None:

@@ -25,12 +25,12 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.execution.workers.interpreter import PYTHON
 
 #: What cells need before their first step; torch imports its compiler at the first step of any optimiser.
-_PRELOADED = (
+PRELOADED = (
     "harness.execution.cell.missing_modalities",
     "harness.execution.workers.distributed",
     "harness.execution.cell.run",
@@ -48,7 +48,7 @@ _UNKNOWN = 130
 _NOT_STARTED = 126
 
 #: pyarrow would start a thread when it is loaded; a process that forks must have one only.
-_ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 #: Beginnings of variables that libraries read when they are loaded, and never again.
 _READ_AT_IMPORT = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD_")
@@ -66,6 +66,20 @@ def shared_fork_server(environment: Mapping[str, str]) -> ForkServer:
     return _shared[key]
 
 
+class ServerProcess(Protocol):
+    """What is asked of the process of a server."""
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+    def wait(self) -> int:
+        """Returns the exit status, when it has ended."""
+
+
 class ForkServer:
     """Starts the server and asks it for workers.
 
@@ -75,19 +89,23 @@ class ForkServer:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._connection, theirs = multiprocessing.Pipe()
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*PYTHON, "-m", __name__, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**environment, **_ONE_THREAD},
-            start_new_session=True,  # Ctrl-C reaches this process only
-        )
+        self._process = self.start(theirs, {**environment, **ONE_THREAD})
         theirs.close()
         self._count = 0
         self._ended: dict[int, int] = {}
         self._is_gone = False
+
+    def start(self, connection: Connection, environment: Mapping[str, str]) -> ServerProcess:
+        """Starts the process that serves the other end of the socket, in a session of its own."""
+        return subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [*PYTHON, "-m", __name__, str(connection.fileno())],
+            pass_fds=[connection.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches this process only
+        )
 
     @property
     def pid(self) -> int:
@@ -169,7 +187,7 @@ class ForkedProcess:
 def main(descriptor: int) -> None:
     """Forks a worker for each request until the client is gone."""
     connection = Connection(descriptor)
-    for name in _PRELOADED:
+    for name in PRELOADED:
         with suppress(Exception):  # a worker that cannot import says so itself, in the failure of its cell
             importlib.import_module(name)
     context = multiprocessing.get_context("fork")
