@@ -10,8 +10,7 @@ from harness.segmenters.conformance import CHECKS, Case, Check, ConformanceError
 
 #: Numbers of modalities on which checks run by default; the others run on two.
 MODALITIES = {
-    "output": ("fewest", "two"),  # networks for several modalities break most often where there is one
-    "gradients": ("fewest", "two"),
+    "gradients": ("fewest", "two"),  # networks for several modalities break most often where there is one
     "modalities": ("most",),  # a modality can be left out that is neither the first nor the last
     "size": ("fewest",),  # the same operations, whatever the number of modalities
     "overfits": ("fewest",),
@@ -19,7 +18,7 @@ MODALITIES = {
 #: One process can tell for all networks, see :func:`test_declarations_import_no_torch`.
 TOGETHER = {"light_import"}
 #: What can differ between the dimensions of one network: by default, the other checks run in the first one.
-IN_EVERY_DIMENSION = {"device", "output", "deep_supervision", "gradients"}
+IN_EVERY_DIMENSION = {"device", "output", "gradients"}
 
 
 def selected(segmenter: Segmenter) -> list[tuple[Check, Case]]:

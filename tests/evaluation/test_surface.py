@@ -43,7 +43,7 @@ whole_image = (box((5, 6, 7), (0, 5), (0, 6), (0, 7)), box((5, 6, 7), (1, 4), (1
 hole = (box((11, 11), (1, 10), (1, 10)) & ~box((11, 11), (4, 6), (4, 6)), box((11, 11), (2, 11), (0, 8)), (1.0, 1.5))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(scenes())
 @example(one_voxel)
 @example(disjoint)

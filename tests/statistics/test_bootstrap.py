@@ -59,7 +59,7 @@ def test_the_median_s_distribution_by_enumeration() -> None:
     values = np.arange(6.0)
     medians = np.sort([np.median(each) for each in itertools.product(values, repeat=6)])
     exact = np.quantile(medians, [0.025, 0.975])
-    (found,) = median_intervals(values[:, None], resamples=100_000)
+    (found,) = median_intervals(values[:, None], resamples=20_000)
     assert found == pytest.approx(tuple(exact))
 
 

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
+from harness.statistics.bootstrap import bootstrap_means
 from harness.statistics.comparisons import directed_p, one_sided_p
 from harness.statistics.rankings import AGGREGATE, RANK, TEST, rank
-from harness.statistics.stability import STABILITY_RESAMPLES, stability
+from harness.statistics.stability import stability
 
 
 def test_mean_and_mean_rank_can_disagree_by_hand() -> None:
@@ -38,19 +39,21 @@ def test_wins_are_counted_where_tested(scores: pd.DataFrame) -> None:
 
 
 def test_stability_by_counting_resamples(scores: pd.DataFrame) -> None:
-    found = stability(scores, higher_is_better=True)
+    resamples = 100
+    means = bootstrap_means(scores.to_numpy(), resamples=resamples)
+    found = stability(scores, higher_is_better=True, means=means)
     random = np.random.default_rng(0)
     counts = pd.DataFrame(0, index=scores.columns, columns=range(1, 6))
     taus = []
     whole = scores.mean().rank(ascending=False)
-    for _ in range(STABILITY_RESAMPLES):
+    for _ in range(resamples):
         ranks = scores.iloc[random.integers(0, len(scores), len(scores))].mean().rank(ascending=False, method="min")
         for name, place in ranks.items():
             counts.loc[name, int(place)] += 1
         taus.append(kendalltau(ranks, whole).statistic)
     pd.testing.assert_frame_equal(found.counts, counts, check_dtype=False)
     assert found.taus == pytest.approx(tuple(np.quantile(taus, [0.025, 0.5, 0.975])))
-    assert found.first.to_dict() == pytest.approx((counts[1] / STABILITY_RESAMPLES).to_dict())
+    assert found.first.to_dict() == pytest.approx((counts[1] / resamples).to_dict())
 
 
 def test_equal_methods_share_every_rank() -> None:
