@@ -186,7 +186,7 @@ def test_a_training_folder_that_is_called_validation_is_refused_not_left_out(cop
     """Else all its cases would be predicted only, and nobody would know why there are none to train on."""
     root = copied("brats2019")
     root = root.rename(root.with_name("cross_validation"))
-    with pytest.raises(DataError, match="'cross_validation' is read as the challenge's validation set") as caught:
+    with pytest.raises(DataError, match="'cross_validation'") as caught:
         opened("brats2019", root)
     assert "_seg.nii" in caught.value.message
 

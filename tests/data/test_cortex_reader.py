@@ -121,7 +121,7 @@ def replace_image(folder, name, array, affine=None):
 
 def test_a_misshaped_image_is_named_with_both_shapes(copy):
     replace_image(copy, "epi", np.ones((160, 184, 100), np.uint8))
-    with pytest.raises(DataError, match=r"epi.nii.gz is not on the grid of t1.nii.gz: shape \(160, 184, 100\)"):
+    with pytest.raises(DataError, match=r"epi\.nii\.gz .*t1\.nii\.gz.*\(160, 184, 100\)"):
         DATASET.open(copy).split(0)
 
 
@@ -135,7 +135,7 @@ def test_an_undeclared_label_is_named(copy):
     label = np.asarray(nib.load(copy / "label.nii.gz").dataobj).copy()
     label[0, 0, 0] = 7
     replace_image(copy, "label", label)
-    with pytest.raises(DataError, match=r"holds label values \[7\], but the dataset declares \[0, 1, 2\]"):
+    with pytest.raises(DataError, match=r"\[7\].*\[0, 1, 2\]"):
         DATASET.open(copy).split(0)
 
 

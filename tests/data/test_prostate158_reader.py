@@ -90,7 +90,7 @@ def test_an_empty_mask_may_have_any_affine_but_not_any_shape(tree):
     assert not reader.load("024").label.any()
     assert reader.warnings("024", reader.load("024")) == ["the transition zone and the peripheral zone is empty"]
     replace(path, lambda voxels: voxels[:-1])
-    with pytest.raises(DataError, match=r"t2_anatomy_reader1.nii.gz is not on the grid of t2.nii.gz: shape"):
+    with pytest.raises(DataError, match=r"t2_anatomy_reader1\.nii\.gz .*t2\.nii\.gz.*shape"):
         reader.load("024")
 
 
@@ -99,7 +99,7 @@ def test_an_image_elsewhere_in_space_is_refused(tree):
     moved = nib.load(path).affine.copy()
     moved[0, 3] += 20
     replace(path, affine=moved)
-    with pytest.raises(DataError, match=r"adc.nii.gz is not on the grid of t2.nii.gz: its corners lie up to 20.00 mm"):
+    with pytest.raises(DataError, match=r"adc\.nii\.gz .*t2\.nii\.gz.*20\.00 mm"):
         DATASET.open(tree).load("024")
 
 
