@@ -79,6 +79,11 @@ class SamplingSettings(Settings):
     foreground: Probability = Field(
         1 / 3, description="Share of a batch that is forced to show foreground (nnU-Net: one third)."
     )
+    cases: Annotated[Literal["training", "training_and_validation"], Added("0.3", was="training")] = Field(
+        "training",
+        description="Cases that patches are drawn from; with 'training_and_validation' (nnU-Net's `-f all`) nothing is "
+        "validated, so nothing may be chosen or restarted by a validation.",
+    )
     workers: Annotated[int | None, CHANGES_NO_NUMBER] = Field(
         None,
         ge=0,

@@ -58,6 +58,18 @@ class Protocol(Settings):
             raise refuse(type(self), ("augmentation", "low_resolution"), message, list(augmentation.low_resolution))
         return self
 
+    @model_validator(mode="after")
+    def _validates_what_it_chooses_by(self) -> Self:
+        training = self.training
+        chooses = training.checkpoint.select != "final" or training.restart_if_dead_at is not None
+        if self.sampling.cases == "training_and_validation" and chooses:
+            message = (
+                "nothing is left to validate on: write `training: {checkpoint: {select: final}, restart_if_dead_at: "
+                "null}` beside it"
+            )
+            raise refuse(type(self), ("sampling", "cases"), message, self.sampling.cases)
+        return self
+
 
 @dataclass(frozen=True)
 class ProtocolRequest:

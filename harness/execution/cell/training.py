@@ -17,6 +17,7 @@ from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings
+from harness.errors import HarnessError
 from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
@@ -117,6 +118,11 @@ def train_for_validation(
         HarnessError: Something the user can put right.
         Interrupted: ``should_stop`` said so.
     """
+    if problem.spec.protocol.sampling.cases == "training_and_validation":
+        raise HarnessError(
+            "The protocol trains on the validation cases, so nothing can be chosen by them.",
+            hint="Set `sampling: {cases: training}` for tuning and for choosing the leading modality.",
+        )
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say, ("train", "val"))
     network = _build(problem, data, "init").to(device)
@@ -172,6 +178,8 @@ def _hooks(
 def _validation(problem: Problem, data: _Data, device: torch.device) -> Callable[[nn.Module, int], Validation]:
     """Returns the validation that the protocol asks for, of the network after an epoch (1-based)."""
     protocol, seed = problem.spec.protocol, derive(problem.spec.seed, "validation")
+    if protocol.sampling.cases == "training_and_validation":
+        return lambda _network, _epoch: Validation(math.nan, dead=False)
     if protocol.training.validate_on == "cases":
         return lambda network, _: validation_of(_validate(problem, data, network, device))
     count = protocol.training.validation_batches
@@ -218,6 +226,8 @@ def _load(
     )
     by_name = {case.name: case for case in cases}
     prepared = {part: [by_name[name] for name in names] for part, names in parts.items()}
+    if protocol.sampling.cases == "training_and_validation":
+        prepared["train"] = [*prepared["train"], *prepared["val"]]
     return _Data(
         prepared,
         Normaliser.fit(problem.dataset.normalisations, prepared["train"], protocol.preparation.normalisation_mask),
