@@ -4,7 +4,7 @@ A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses
 declares that it splits within a patient; every report of its numbers then says so.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ _CV_FOLDS = 5
 _VALIDATION_SHARE = 0.1
 
 
-def standard_split(patients: Mapping[str, str], fold: int) -> Split:
+def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str], str] = str) -> Split:
     """Returns fold 0, the 80:20 split of the authors' code, or fold 1 to 5 of a cross-validation.
 
     The draws are those of nnU-Net v1 (``RandomState(12345).choice`` without replacement; ``KFold(shuffle=True,
@@ -29,6 +29,7 @@ def standard_split(patients: Mapping[str, str], fold: int) -> Split:
     Args:
         patients: Patient of each case.
         fold: 0 to 5, as in :data:`FOLD_NAMES`.
+        named: The name by which the authors' code knows a patient; the draw of fold 0 goes by the order of these names.
 
     Raises:
         DataError: There are too few patients.
@@ -44,6 +45,7 @@ def standard_split(patients: Mapping[str, str], fold: int) -> Split:
             f"{len(names)} patients cannot be split: {_CV_FOLDS} are needed.", hint="Is the folder complete?"
         )
     if fold == 0:
+        names.sort(key=named)
         random = np.random.RandomState(_SEED)
         chosen = {names[index] for index in random.choice(len(names), int(len(names) * 0.8), replace=False)}
         test = [name for name in names if name not in chosen]

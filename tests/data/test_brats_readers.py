@@ -64,6 +64,17 @@ def test_folds_never_share_a_patient(name, generated):
         assert sorted((*split.train, *split.val, *split.test)) == list(reader.cases())
 
 
+def test_brats_2019_is_drawn_with_the_grade_before_the_name(generated):
+    root = generated("brats2019")
+    reader = opened("brats2019", root)
+    named = sorted(
+        f"{path.parent.name}__{path.name}" for path in root.rglob("BraTS19_*") if path.parent.name in ("HGG", "LGG")
+    )
+    trained = np.random.RandomState(12345).choice(len(named), int(len(named) * 0.8), replace=False)
+    tested = {name.split("__")[1] for index, name in enumerate(named) if index not in trained}
+    assert set(reader.split(0).test) == tested
+
+
 @pytest.mark.parametrize("name", ["brats2023", "brats2024"])
 def test_two_timepoints_are_two_cases_of_one_patient(name, generated):
     reader = opened(name, generated(name))

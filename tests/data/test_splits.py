@@ -56,6 +56,18 @@ def test_fold_0_is_the_draw_of_the_authors_code():
     assert set(standard_split(cases, 0).test) == set(names) - set(trained)
 
 
+def test_fold_0_goes_by_the_order_of_the_authors_names():
+    grades = {f"p{number:03d}": "LGG" if number % 3 else "HGG" for number in range(53)}
+    named = {name: f"{grade}__{name}" for name, grade in grades.items()}
+    keys = np.array(sorted(named.values()))
+    trained = keys[np.random.RandomState(12345).choice(len(keys), int(len(keys) * 0.8), replace=False)]
+    split = standard_split({name: name for name in grades}, 0, named.__getitem__)
+    assert {named[name] for name in split.test} == set(keys) - set(trained)
+    assert set(split.test) != set(standard_split({name: name for name in grades}, 0).test)
+    again = standard_split({name: name for name in grades}, 2, named.__getitem__)
+    assert again == standard_split({name: name for name in grades}, 2)
+
+
 def test_folds_1_to_5_are_nnunets_and_test_every_patient_once():
     cases = {f"p{number:03d}": f"p{number:03d}" for number in range(23)}
     names = np.array(sorted(cases))

@@ -41,6 +41,11 @@ class ArchiveReader(Reader):
         reference = self._reference(case)
         return (1, 1) if reference is None else read_placement(reference).codes
 
+    def affine(self, case: str) -> NDArray[np.float64]:
+        """Returns the (4, 4) affine of a case, from the header of one file where that is NIfTI."""
+        reference = self._reference(case)
+        return super().affine(case) if reference is None else read_placement(reference).affine
+
     def _reference(self, case: str) -> Path | None:
         """Returns the image on whose grid a case lies; none where that is no NIfTI file."""
         del case

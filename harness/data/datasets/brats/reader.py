@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.contract import Case
+from harness.data.contract import Case, Split
 from harness.data.datasets.archive import ArchiveReader, read_images, read_mapped_label
 from harness.data.datasets.brats.layout import OFFICIAL_SHAPES, SEGMENTATION, CaseFolder, Layout, find_cases
 from harness.data.reading.files import NIFTI_ENDINGS, nifti_file, visible
+from harness.data.splits import standard_split
 from harness.data.synthetic.generated import is_generated
 from harness.errors import DataError
 
@@ -40,6 +41,12 @@ class BratsReader(ArchiveReader):
     def patient(self, case: str) -> str:
         """Returns the patient: the case's name without the timepoint."""
         return self._layout.patient(case)
+
+    def split(self, fold: int) -> Split:
+        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
+        patients = {case: self.patient(case) for case in self.cases()}
+        graded = {patient: _graded(case, self._cases[case].path) for case, patient in patients.items()}
+        return standard_split(patients, fold, graded.__getitem__)
 
     def load(self, case: str) -> Case:
         """Reads the modalities and the segmentation of a case, its values mapped to the harness's."""
@@ -91,3 +98,9 @@ class BratsReader(ArchiveReader):
 
     def _file(self, folder: CaseFolder, case: str, what: str) -> Path:
         return nifti_file(self._root, folder.path / f"{case}{self._layout.separator}{what}")
+
+
+def _graded(case: str, folder: Path) -> str:
+    """Returns the name of a case in the authors' code: of the release of 2019, whose folders say it, with the grade."""
+    grade = next((part for part in reversed(folder.parts) if part in ("HGG", "LGG")), "")
+    return f"{grade}__{case}" if grade else case

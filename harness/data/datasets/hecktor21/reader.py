@@ -123,6 +123,10 @@ class HecktorReader(ArchiveReader):
             return ["the official box contains no tumour"]
         return []
 
+    def affine(self, case: str) -> NDArray[np.float64]:
+        """Returns the (4, 4) affine of the box of 1 mm voxels, which is not that of the files."""
+        return self.load(case).affine
+
     def _reference(self, case: str) -> Path:
         return self._file(self._part(case), case, "ct")
 
