@@ -32,9 +32,9 @@ def resolve_spacing(settings: PreparationSettings, dataset: Dataset, reader: Rea
     if settings.spacing is None or "median" not in settings.spacing:
         return settings
     if reader.fingerprint() == ASSUMED:  # for plans: what the owners state
-        stated = dataset.spacing or dataset.typical_spacing or (None, None, None)
-        return settings.model_copy(update={"spacing": stated})
-    measured = _medians(dataset.name, root, reader.fingerprint(), _Reader(reader))
+        measured = dataset.spacing or dataset.typical_spacing or (None, None, None)
+    else:
+        measured = _medians(dataset.name, root, reader.fingerprint(), _Reader(reader))
     spacing = tuple(
         size if wanted == "median" else wanted for wanted, size in zip(settings.spacing, measured, strict=True)
     )
