@@ -261,9 +261,11 @@ def test_an_empty_file_is_named_by_check_and_by_a_run(tmp_path, capsys, monkeypa
         )
 
 
-def read_all(reader):
-    for case in (*reader.cases(), *reader.unlabelled()):
-        reader.load(case)
+def read_case_of(reader, path):
+    """Reads the case that a file belongs to: reading all of them takes long."""
+    cases = (*reader.cases(), *reader.unlabelled())
+    (case,) = (case for case in cases if case in path.parts or path.name.startswith(case))
+    reader.load(case)
 
 
 @pytest.mark.parametrize("name", ["brats2023", "hecktor21", "chaos"])
@@ -275,7 +277,7 @@ def test_a_pipe_among_the_files_of_an_archive_is_refused_before_it_blocks(copied
     os.mkfifo(path)
     reader = DATASETS.get(name).open(root)
     with pytest.raises(DataError, match="is a pipe"):
-        read_all(reader)
+        read_case_of(reader, path)
     if name != "chaos":  # its fingerprint leaves out what is no file
         with pytest.raises(DataError, match="is a pipe"):
             reader.fingerprint()
@@ -291,7 +293,7 @@ def test_an_empty_file_of_an_archive_is_named(copied, name):
     reader = DATASETS.get(name).open(root)
     assert reader.fingerprint()
     with pytest.raises(DataError, match=f"{paths[0].name} cannot be read: .*0 bytes"):
-        read_all(reader)
+        read_case_of(reader, paths[0])
 
 
 def test_names_that_are_not_utf8_are_refused_by_evaluate(tmp_path, capsys):
