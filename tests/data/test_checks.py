@@ -105,7 +105,7 @@ def test_a_preview_is_a_picture_of_the_cases_asked_for(made, tmp_path, capsys):
     out = tmp_path / "sheet.png"
     assert main(["data", "preview", "prostate158", str(made), "--out", str(out), "--cases", "2"]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
-    assert main(["data", "preview", "prostate158", str(made), "--out", str(tmp_path / "no/sheet.png")]) == 2
+    assert main(["data", "preview", "prostate158", str(made), "--out", str(out / "sheet.png")]) == 2
 
 
 def test_a_folder_without_labels_has_a_preview_too(generated, tmp_path):
