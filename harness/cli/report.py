@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.shared.console import PlainConsole
-from harness.cli.shared.options import ProfileOption, ResultsOption
+from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
 from harness.report import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.results.schema import StudyResults
     from harness.results.store import Store, StudyFolder
 
 
@@ -40,6 +44,10 @@ def report(
             show_default=False,
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric to show; may be repeated. Default: those of the study.", show_default=False),
+    ] = None,
     allow_mixed: Annotated[
         bool,
         typer.Option(
@@ -61,6 +69,7 @@ def report(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
+    from harness.evaluation import METRICS
     from harness.report.inputs.imported_results import add_imported
     from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report
@@ -70,7 +79,11 @@ def report(
     store = Store(results)
     names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
     folders = [store.find_study(name, profile) for name in names]
-    ours = combine([load_results(folder, store) for folder in folders])
+    loaded = [load_results(folder, store) for folder in folders]
+    if metric:
+        metrics = tuple(METRICS.get(name).name for name in dict.fromkeys(metric))
+        loaded = [replace(found, metrics=metrics) for found in loaded]
+    ours = combine(loaded)
     study, notes = add_imported(ours, imported or [])
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
@@ -79,6 +92,8 @@ def report(
     console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
     for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)
+    for found in loaded:
+        notes += tuple(_unscored(found, results))
     for text in (*notes, *made.warnings):
         console.print(text, style="yellow", markup=False)
     if len(folders) == 1 and not imported and (mlflow or (mlflow is None and _is_tracked())):
@@ -88,6 +103,18 @@ def report(
         console.print(
             "Only a report of one study and nothing else has a run in MLflow; this one is not logged.", style="yellow"
         )
+
+
+def _unscored(found: StudyResults, results: Path) -> Iterator[str]:
+    """Says which metrics finished cells were not scored by, and the command that does it."""
+    done = set(found.cells.loc[found.cells["status"] == "done", "cell"])
+    for metric in found.metrics:
+        if lacking := len(done - set(found.cases.loc[found.cases["metric"] == metric, "cell"])):
+            again = study_arguments(found.study, found.profile, results)
+            yield (
+                f"{lacking} of {len(done)} finished cells were not scored by '{metric}'. From their predictions: "
+                f"harness evaluate {again} --metric {metric}"
+            )
 
 
 def _is_tracked() -> bool:

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.cores import processes
+from harness.cores import map_in_processes
 from harness.data import DATASETS
 from harness.data.assumptions import Assumption, collect_assumptions
 from harness.data.reading.files import NIFTI_ENDINGS
 from harness.data.reading.grids import distance_off_grid
 from harness.data.reading.nifti import IMAGE_ENDINGS, read_label
 from harness.errors import DataError, HarnessError
-from harness.evaluation import METRICS
+from harness.evaluation import METRICS, every_metric
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, score_case
 
@@ -118,9 +116,10 @@ def convention_of(
         found = Convention("files", regions, ("dice", "hd95"), "worst")
     else:
         facts = DATASETS.get(dataset)
-        chosen = tuple(dict.fromkeys(("dice", "hd95", *facts.metrics)))
         labels = {} if harness_labels else facts.file_labels
-        found = Convention(dataset, facts.regions, chosen, facts.empty_policy, labels, tuple(facts.labels))
+        found = Convention(
+            dataset, facts.regions, every_metric(facts.metrics), facts.empty_policy, labels, tuple(facts.labels)
+        )
     for metric in metrics:
         METRICS.get(metric)
     empty_policy(policy or found.policy)
@@ -244,18 +243,7 @@ def evaluate(
 
 
 def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_Outcome]:
-    score = partial(_attempt, convention)
-    files = list(pairing.cases.values())
-    if jobs == 1:
-        yield from map(score, files)
-        return
-    try:
-        with ProcessPoolExecutor(processes(jobs, len(files))) as pool:
-            yield from pool.map(score, files)
-    except BrokenProcessPool as error:
-        raise HarnessError(
-            "A process that scored cases was ended from outside, probably for want of memory.", hint="Use fewer --jobs."
-        ) from error
+    return map_in_processes(partial(_attempt, convention), list(pairing.cases.values()), jobs)
 
 
 def _attempt(convention: Convention, files: tuple[Path, Path | None]) -> _Outcome:

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from harness.data import Dataset
 from harness.data.synthetic.generated import kind_of
 from harness.errors import HarnessError, StudyError
+from harness.evaluation import METRICS, every_metric
 from harness.execution.engines.engine import Engine, Job
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
@@ -103,8 +104,12 @@ def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict
 def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
     """Writes the study and the specs of its cells into the store."""
     folder = store.study(loaded.study.name, loaded.profile)
+    wanted = [name for name in loaded.study.report.metrics if METRICS.get(name).name not in every_metric(())]
     for cell in loaded.cells:
-        store.cell(cell.spec.id).write_spec(cell.spec.to_json())
+        place = store.cell(cell.spec.id)
+        place.write_spec(cell.spec.to_json())
+        if wanted and place.status() != "done":
+            place.want_metrics(wanted)
     folder.write_manifest(
         Manifest(
             name=loaded.study.name,

@@ -97,7 +97,7 @@ def _checkpoints(cell: CellFolder) -> Iterator[Path]:
 
 
 def _halves(cell: CellFolder) -> Iterator[Path]:
-    for folder in ("", "work", "leases", "rungs", "subsets"):
+    for folder in ("", "work", "leases", "rungs", "subsets", "result/scores"):
         yield from (cell.path / folder).glob(".*.tmp")
 
 

@@ -20,6 +20,7 @@ from harness.results.schema import (
     SUBSET_COLUMNS,
     StudyResults,
 )
+from harness.results.scores import score_files
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 
@@ -109,7 +110,8 @@ def _joined(tables: list[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _cases(folder: StudyFolder, label: str, cell: CellFolder) -> pa.Table:
     known = {"study": folder.study, "profile": folder.profile, "label": label, "cell": cell.id}
-    return _named(cell.result / "cases.parquet", known, CASE_COLUMNS)
+    tables = [_named(path, known, CASE_COLUMNS) for path in score_files(cell)]
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _subsets(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.DataFrame:

@@ -54,6 +54,20 @@ class CellRecord(Record):
     numerics: int = 0
 
 
+class MetricRequest(Record):
+    """What studies want a cell to be scored by, beside Dice, HD95 and its dataset's metrics: ``metrics.json``.
+
+    It is read when the cell is tested, and changes none of its other numbers.
+
+    Attributes:
+        metrics: Names of the metrics.
+    """
+
+    remedy = "Remove the file, then run the study again: it writes the file anew."
+
+    metrics: tuple[str, ...]
+
+
 class FailedAttempt(Record):
     """An attempt that failed: an entry of ``attempts.json``.
 

@@ -5,13 +5,15 @@
     results/
       store.json                     format of the store
       cells/CELL/cell.json           what the cell is
+      cells/CELL/metrics.json        what studies want it to be scored by, beside what every cell of its dataset is
       cells/CELL/work/               progress, log, checkpoints, reserved space; disposable once there is a result
       cells/CELL/leases/             who computes it now
       cells/CELL/failure.json        why the last attempt failed
       cells/CELL/attempts.json       every attempt that failed
       cells/CELL/rungs/              validation scores at some epochs, of cells trained by `harness lead`
       cells/CELL/result/             appears whole: summary.json, cases.parquet, history.parquet, floors.parquet,
-                                     overlay.npz, overlay.png, weights.safetensors
+                                     overlay.npz, overlay.png, weights.safetensors, predictions/;
+                                     scores/ holds what `harness evaluate STUDY` adds
       cells/CELL/subsets/            results with fewer modalities; see :mod:`harness.results.subsets`
       studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them
       reports/STUDY/PROFILE/         what `harness report` wrote
@@ -19,7 +21,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.lease import Lease
-from harness.results.records import CellRecord, Manifest, RungScores, Summary, Timing, TrialSummary
+from harness.results.records import CellRecord, Manifest, MetricRequest, RungScores, Summary, Timing, TrialSummary
 from harness.study.cell import CellSpec
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
@@ -91,6 +93,24 @@ class CellFolder(AttemptFolder):
         """Writes what the cell is; once."""
         if not (self.path / "cell.json").is_file():
             write_json(self.path / "cell.json", values)
+
+    def wanted_metrics(self) -> tuple[str, ...]:
+        """Returns what studies want the cell to be scored by, beside what every cell of its dataset is.
+
+        Raises:
+            DamagedRecordError: It cannot be read.
+        """
+        try:
+            return MetricRequest.read(self.path / "metrics.json").metrics
+        except FileNotFoundError:
+            return ()
+
+    def want_metrics(self, metrics: Sequence[str]) -> None:
+        """Adds to what the cell is scored by when it is tested; to one that is done, `harness evaluate` adds them."""
+        known = self.wanted_metrics()
+        if not set(metrics) <= set(known):
+            request = MetricRequest(metrics=tuple(dict.fromkeys((*known, *metrics))))
+            request.write(self.path / "metrics.json")
 
     def summary(self) -> Summary:
         """Returns the facts of the finished cell.

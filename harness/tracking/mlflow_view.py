@@ -21,6 +21,7 @@ from harness.errors import HarnessError
 from harness.redaction import without_secrets
 from harness.results.overlay import draw
 from harness.results.records import Progress
+from harness.results.scores import read_scores
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.tracking.experiment import open_experiment
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
@@ -251,7 +252,7 @@ class MlflowView:
     def _log_result(self, mirror: _Mirror, times: Span) -> None:
         assert mirror.run is not None
         cell, summary = mirror.cell, mirror.cell.summary()
-        rows = pd.read_parquet(cell.result / "cases.parquet")
+        rows = read_scores(cell)
         metrics = dict(score_metrics(rows)) | cost_metrics(summary.model_dump())
         tags = {"git.commit": summary.commit, "device": summary.device}
         self._client.log_batch(

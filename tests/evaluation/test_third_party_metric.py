@@ -53,6 +53,13 @@ def test_it_goes_through_study_report_and_mlflow(project, write_study):
     assert any("volume_similarity/mean" in metrics for metrics in shown)
 
 
+@pytest.mark.usefixtures("toy_metric")
+def test_it_is_added_to_cells_of_a_dataset_that_does_not_declare_it(finished_study):
+    assert main(["evaluate", "micro", "--metric", "volume_similarity"]) == 0
+    rows = harness.results.load("micro")
+    assert {"dice", "volume_similarity"} <= set(rows["metric"])
+
+
 def test_ours_are_registered_under_their_names():
     assert set(METRICS.names()) >= OURS
     assert {METRICS.get(name).name for name in OURS} == OURS

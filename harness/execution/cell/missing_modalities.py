@@ -120,7 +120,7 @@ class Evaluation:
         """
         spec, weights = cell.spec(), cell.result / "weights.safetensors"
         set_determinism(spec.protocol.training.determinism, device)
-        problem = open_problem(spec)
+        problem = open_problem(spec).scored_by(cell.wanted_metrics())
         precision = Precision.choose(device, spec.protocol.training, problem.task.spatial_dims)
         normaliser = read_normaliser(weights)
         training = None
@@ -156,8 +156,8 @@ class Evaluation:
         Returns:
             Rows as in the cell's own result.
         """
-        protocol, dataset = self.problem.spec.protocol, self.problem.dataset
-        absent = [channel for channel, name in enumerate(dataset.modalities) if name not in present]
+        protocol, modalities = self.problem.spec.protocol, self.problem.dataset.modalities
+        absent = [channel for channel, name in enumerate(modalities) if name not in present]
         rows: list[dict[str, object]] = []
         for number, (name, prepared) in enumerate(self.tests.items()):
             on_case(number)
@@ -171,7 +171,7 @@ class Evaluation:
                     self.device,
                     absent,
                 )
-            scores = score_prediction(dataset, prediction, *self.references.read(name))
+            scores = score_prediction(self.problem, prediction, *self.references.read(name))
             rows += score_rows(self.problem, name, scores)
         on_case(len(self.tests))
         return pd.DataFrame(rows)

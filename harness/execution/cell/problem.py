@@ -1,7 +1,8 @@
 """What a cell works on: data, split and task, checked against what was planned."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from harness.data import Dataset, Reader, Split
 from harness.data.contract import Case
 from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError
+from harness.evaluation import METRICS, every_metric
 from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec, numeric_packages
@@ -30,6 +32,7 @@ class Problem:
         segmenter: The network.
         options: Options of the network.
         task: Modalities, classes and image size.
+        metrics: What its test cases are scored by.
     """
 
     spec: CellSpec
@@ -40,6 +43,17 @@ class Problem:
     segmenter: Segmenter
     options: Options
     task: Task
+    metrics: tuple[str, ...]
+
+    def scored_by(self, wanted: Sequence[str]) -> Self:
+        """Returns the problem with further metrics.
+
+        Raises:
+            HarnessError: One cannot be imported, which shall be known before the training.
+        """
+        for name in wanted:
+            _ = METRICS.get(name).function
+        return replace(self, metrics=every_metric(self.metrics, wanted))
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,8 @@ def open_problem(spec: CellSpec) -> Problem:
     own = spec.fold < dataset.folds and reader.split(spec.fold) == split
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)
-    return Problem(
-        spec, dataset, reader, split, own, segmenter, segmenter.parse_options(spec.options, stored=True), task
-    )
+    options = segmenter.parse_options(spec.options, stored=True)
+    return Problem(spec, dataset, reader, split, own, segmenter, options, task, every_metric(dataset.metrics))
 
 
 def _check_start(spec: CellSpec) -> None:

@@ -204,7 +204,7 @@ def _epochs_of(history: list[ExternalEpoch], steps: int) -> list[Epoch]:
 
 def _open(spec: CellSpec, folder: CellFolder, device: torch.device, accumulate: int) -> tuple[Problem, Reporter]:
     set_determinism(spec.protocol.training.determinism, device)
-    return open_problem(spec), Reporter(folder, spec, accumulate)
+    return open_problem(spec).scored_by(folder.wanted_metrics()), Reporter(folder, spec, accumulate)
 
 
 def _write_tables(result: Path, history: Sequence[Epoch], scores: pd.DataFrame, floors: pd.DataFrame) -> None:

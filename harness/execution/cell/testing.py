@@ -19,9 +19,6 @@ from harness.execution.cell.problem import Problem
 from harness.results.overlay import Overlay, choose_slice, write_slices
 from harness.results.records import Timing
 
-#: What every cell is scored by, whatever the dataset is; comparisons across datasets need it.
-_ALWAYS = ("dice", "hd95")
-
 
 def test_cases(
     problem: Problem, predict: Callable[[str, Case], NDArray[np.uint8]], result: Path
@@ -49,9 +46,9 @@ def test_cases(
         seconds.append(time.monotonic() - began)
         codes = transform_codes(problem.reader, name)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine, codes)
-        scores += score_rows(problem, name, score_prediction(dataset, prediction, case.label, case.spacing))
+        scores += score_rows(problem, name, score_prediction(problem, prediction, case.label, case.spacing))
         for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
-            scored = score_prediction(dataset, trivial.prediction, case.label, case.spacing)
+            scored = score_prediction(problem, trivial.prediction, case.label, case.spacing)
             floors += [{**row, "floor": trivial.name} for row in score_rows(problem, name, scored)]
         overlay = _overlay(dataset, case, prediction, name)
         slices[name] = overlay.only(problem.spec.leading)
@@ -64,18 +61,19 @@ def test_cases(
 
 
 def score_prediction(
-    dataset: Dataset, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], spacing: Sequence[float]
+    problem: Problem, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], spacing: Sequence[float]
 ) -> list[Score]:
-    """Returns the scores of a prediction in every region and metric of the dataset.
+    """Returns the scores of a prediction in every region and metric.
 
     Args:
-        dataset: Regions, metrics and the policy for empty regions.
+        problem: Metrics, and the dataset with its regions and its policy for empty ones.
         prediction: (X, Y, Z) label map.
         truth: (X, Y, Z) label map.
         spacing: Voxel size in mm along X, Y, Z.
     """
-    metrics = tuple(dict.fromkeys((*_ALWAYS, *dataset.metrics)))
-    return score_case(prediction, truth, dataset.regions, spacing, empty_policy(dataset.empty_policy), metrics)
+    dataset = problem.dataset
+    policy = empty_policy(dataset.empty_policy)
+    return score_case(prediction, truth, dataset.regions, spacing, policy, problem.metrics)
 
 
 def score_rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[str, object]]:
