@@ -133,6 +133,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cortex: Path)
     return tmp_path
 
 
+@pytest.fixture
+def tracking_database(made_once: Callable[[str, Callable[[Path], None]], Path], project: Path) -> Path:
+    """An empty database of MLflow where the harness looks for it; MLflow takes seconds to make one."""
+
+    def make(folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        folder.mkdir()
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+
+    return Path(shutil.copy(made_once("tracking", make) / "mlflow.db", project))
+
+
 MICRO_PROTOCOL: dict[str, Any] = {
     "base": "demo",
     "patch_size": [64, 64],

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("toys")
 
 
 @pytest.fixture
-def client(project, monkeypatch):
+def client(tracking_database):
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{project}/mlflow.db")  # the default, made explicit for this long-lived process
+    mlflow.set_tracking_uri(f"sqlite:///{tracking_database}")  # the default, made explicit for this long-lived process
     yield MlflowClient()
     mlflow.set_tracking_uri(None)
 
