@@ -1,7 +1,6 @@
 """The number that ``median`` stands for in a protocol's voxel size."""
 
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from statistics import median
 
 import numpy as np
@@ -14,27 +13,25 @@ from harness.data.contract import Dataset, Reader
 from harness.data.settings import PreparationSettings
 from harness.errors import DataError
 
+Sizes = tuple[float | None, float | None, float | None]
 
-def resolve_spacing(settings: PreparationSettings, dataset: Dataset, reader: Reader, root: Path) -> PreparationSettings:
-    """Returns the settings with the median of the dataset's labelled cases in place of every ``median``.
 
-    As in nnU-Net's plans these are all labelled cases, of every fold; only their voxel sizes are looked at.
+def resolve_spacing(
+    settings: PreparationSettings, dataset: Dataset, measure: Callable[[], Sizes]
+) -> PreparationSettings:
+    """Returns the settings with the median voxel size of a dataset in place of every ``median``.
 
     Args:
         settings: Preparation settings of a protocol.
         dataset: Facts of the dataset.
-        reader: Reader of its folder.
-        root: The folder; with the reader's fingerprint it says what was measured before.
+        measure: Called where a ``median`` stands, for :func:`median_spacing`.
 
     Raises:
-        DataError: A case cannot be read.
+        DataError: A case cannot be read, or the median is no size that voxels can have.
     """
     if settings.spacing is None or "median" not in settings.spacing:
         return settings
-    if reader.fingerprint() == ASSUMED:  # for plans: what the owners state
-        measured = dataset.spacing or dataset.typical_spacing or (None, None, None)
-    else:
-        measured = _medians(dataset.name, root, reader.fingerprint(), _Reader(reader))
+    measured = measure()
     spacing = tuple(
         size if wanted == "median" else wanted for wanted, size in zip(settings.spacing, measured, strict=True)
     )
@@ -47,24 +44,17 @@ def resolve_spacing(settings: PreparationSettings, dataset: Dataset, reader: Rea
         ) from error
 
 
-class _Reader:
-    """A reader that equals any other: what it reads is named by the arguments beside it."""
+def median_spacing(dataset: Dataset, reader: Reader) -> Sizes:
+    """Returns the median voxel size in mm (right, anterior, superior) of the labelled cases.
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+    As in nnU-Net's plans these are the cases of every fold; only their voxel sizes are looked at. For data that is
+    assumed to be there it is what the owners state.
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reader)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@cache
-def _medians(name: str, root: Path, fingerprint: str, kept: _Reader) -> tuple[float, float, float]:
-    """Returns the median voxel size in mm (right, anterior, superior)."""
-    del name, root, fingerprint
-    reader = kept.reader
+    Raises:
+        DataError: A case cannot be read.
+    """
+    if reader.fingerprint() == ASSUMED:
+        return dataset.spacing or dataset.typical_spacing or (None, None, None)
     affine = getattr(reader, "affine", lambda case: reader.load(case).affine)  # a reader need not inherit from Reader
     sizes = [_turned(affine(case)) for case in reader.cases()]
     right, anterior, superior = (round(median(along), 6) for along in zip(*sizes, strict=True))

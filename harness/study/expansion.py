@@ -7,12 +7,13 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from harness.data import Dataset, Reader
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
-from harness.data.spacing import resolve_spacing
+from harness.data.spacing import Sizes, median_spacing, resolve_spacing
 from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
 from harness.files import resolve_path
@@ -81,6 +82,11 @@ class _OpenDataset:
     splits_file: Path | None
     splits: Mapping[int, str]
     leading: tuple[str, ...]
+
+    @cached_property
+    def voxel_size(self) -> Sizes:
+        """Median voxel size of the labelled cases, measured once."""
+        return median_spacing(self.facts, self.reader)
 
 
 def load_study(path: Path, profile: str | None = None, assume_absent: bool = False) -> LoadedStudy:
@@ -244,7 +250,7 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
 
 def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed: int) -> CellSpec:
     protocol, segmenter = variant.protocol_on(dataset.facts.name), variant.segmenter
-    preparation = resolve_spacing(protocol.preparation, dataset.facts, dataset.reader, dataset.root)
+    preparation = resolve_spacing(protocol.preparation, dataset.facts, lambda: dataset.voxel_size)
     protocol = protocol.model_copy(update={"preparation": preparation})
     return CellSpec(
         dataset=dataset.facts.name,

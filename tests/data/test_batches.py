@@ -133,3 +133,17 @@ def test_rotation_moves_image_and_label_together():
         made, turned = augment(image, label, seed)
         assert np.mean((made[0].numpy() > 0.5) != (turned.numpy() > 0)) < 0.03
         assert not np.array_equal(turned.numpy(), label)
+
+
+def test_a_batch_keeps_the_outside_of_the_body_zero_where_the_protocol_masks_it(cases):
+    noisy = AugmentationSettings(p_noise=1, noise_variance=(0.1, 0.1))
+    free, masked = (
+        batches(cases, augmentation=noisy.model_copy(update={"mask_outside": mask}))[0] for mask in (False, True)
+    )
+    plain = batches(cases, augmentation=AugmentationSettings())[0]
+    outside = ((plain.images == 0).all(dim=1) & (plain.labels == 0))[:, None].expand_as(plain.images)
+    assert outside.any()
+    assert free.images[outside].abs().max() > 0
+    assert not masked.images[outside].any()
+    assert torch.equal(free.images[~outside], masked.images[~outside])
+    assert torch.equal(masked.labels, plain.labels)

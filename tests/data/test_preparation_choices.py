@@ -14,7 +14,7 @@ from harness.data import DATASETS
 from harness.data.contract import Case
 from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.settings import PreparationSettings
-from harness.data.spacing import resolve_spacing
+from harness.data.spacing import median_spacing, resolve_spacing
 from harness.inference.native_grid import restore
 
 BRATS = replace(DATASETS.get("brats2023"), modalities=("a",), labels={0: "background", 1: "ball"})
@@ -87,25 +87,29 @@ def test_an_axis_may_keep_each_cases_own_voxel_size():
     assert made.label.shape == (12, 20, 14)
 
 
+def resolved(settings, found):
+    return resolve_spacing(settings, BRATS, lambda: median_spacing(BRATS, found))
+
+
 def reader(*affines):
     cases = {f"case{n}": np.array(affine) for n, affine in enumerate(affines)}
     return SimpleNamespace(cases=lambda: tuple(cases), affine=cases.get, fingerprint=lambda: str(len(affines)))
 
 
-def test_median_is_the_median_of_all_cases_along_the_turned_axes(tmp_path):
+def test_median_is_the_median_of_all_cases_along_the_turned_axes():
     # The second case is stored with its axes permuted: its 3 mm lie along the anterior axis.
     permuted = [[0, 2, 0, 0], [3, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 1]]
     found = reader(np.diag([1, 1.2, 5, 1]), permuted, np.diag([4.0, 1.4, 6, 1]))
     wanted = PreparationSettings(spacing=("median", "median", None))
-    assert resolve_spacing(wanted, BRATS, found, tmp_path).spacing == (2.0, 1.4, None)
+    assert resolved(wanted, found).spacing == (2.0, 1.4, None)
     fixed = PreparationSettings(spacing=(1, 1, 1))
-    assert resolve_spacing(fixed, BRATS, found, tmp_path) is fixed
+    assert resolved(fixed, found) is fixed
 
 
-def test_a_reader_that_does_not_inherit_from_ours_is_asked_for_the_case(tmp_path):
+def test_a_reader_that_does_not_inherit_from_ours_is_asked_for_the_case():
     other = SimpleNamespace(cases=lambda: ("x",), load=lambda _: ball(), fingerprint=lambda: "other")
     wanted = PreparationSettings(spacing=("median", None, "median"))
-    assert resolve_spacing(wanted, BRATS, other, tmp_path).spacing == (1.0, None, 2.0)
+    assert resolved(wanted, other).spacing == (1.0, None, 2.0)
 
 
 def test_what_a_plan_measured_is_needed_before_anything_is_prepared():

@@ -16,7 +16,7 @@ from harness.bounds import Bounds, numbers
 from harness.data import DATASETS
 from harness.data.batches.augmentation import Augmenter
 from harness.data.settings import AugmentationSettings, PreparationSettings
-from harness.data.spacing import resolve_spacing
+from harness.data.spacing import median_spacing, resolve_spacing
 from harness.errors import DataError, StudyError
 from harness.execution.engines import ENGINES
 from harness.execution.engines.slurm_settings import SlurmResources
@@ -234,7 +234,7 @@ def test_a_median_voxel_size_that_cannot_be_is_refused():
     )
     settings = PreparationSettings(spacing=(None, 1, "median"))
     with pytest.raises(DataError, match="The median voxel size of cortex"):
-        resolve_spacing(settings, DATASETS.get("cortex"), reader, Path("nowhere"))
+        resolve_spacing(settings, DATASETS.get("cortex"), lambda: median_spacing(DATASETS.get("cortex"), reader))
 
 
 @pytest.mark.parametrize("interval", [(0.2, 0.4), (0.5, 1.0), (0.8, 1.2), (1.5, 2.0), (0.7, 0.7), (1.0, 1.0)])

@@ -49,13 +49,13 @@ def prepare(
     from harness.data.datasets.layouts import find_dataset
     from harness.data.preparation.prepare import entry_folder
     from harness.data.preparation.prepare import prepare as prepare_cases
-    from harness.data.spacing import resolve_spacing
+    from harness.data.spacing import median_spacing, resolve_spacing
     from harness.study.protocol import load_protocol
 
     console = PlainConsole()
     dataset, chosen = find_dataset(name, root), load_protocol(protocol)
     reader = dataset.open(root)
-    preparation = resolve_spacing(chosen.preparation, dataset, reader, dataset.locate(root))
+    preparation = resolve_spacing(chosen.preparation, dataset, lambda: median_spacing(dataset, reader))
     everything = _cases(dataset, reader)
     cases = everything[:limit]
     processes = cores() if workers is None else workers

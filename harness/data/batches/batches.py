@@ -54,7 +54,8 @@ class TrainingBatches(TorchDataset[Batch]):
         self._cases = cases
         self._normaliser = normaliser
         region = tuple(int(size * augmentation.cutout) for size in patch_size)
-        self._placing = Placing(patch_size, region, sampling.foreground_by)
+        marks_body = augmentation.mask_outside and bool(normaliser.masked)
+        self._placing = Placing(patch_size, region, sampling.foreground_by, marks_body)
         self._part = range(sampling.batch_size) if part is None else part
         # As nnU-Net: the last third of the batch, rounded, but at least one patch, shows foreground.
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0

@@ -19,11 +19,13 @@ class Placing:
         patch_size: Size of a patch: two numbers for slices, three for volumes.
         region: Size of the region that is read around it.
         foreground_by: What is drawn first of a class: a voxel, or a slice that shows it.
+        marks_body: Whether patches say what is inside the body.
     """
 
     patch_size: tuple[int, ...]
     region: tuple[int, ...]
     foreground_by: Literal["voxel", "slice"] = "voxel"
+    marks_body: bool = False
 
 
 class Patch(NamedTuple):
@@ -32,12 +34,13 @@ class Patch(NamedTuple):
     Attributes:
         images: (M, *region), normalised; what lies outside the volume is 0.
         label: (*region); what lies outside the volume is 0.
-        inside: (*region) whether a voxel is inside the body: not 0 in some modality, or labelled.
+        inside: (*region) whether a voxel is inside the body: not 0 in some modality, or labelled. None where that is
+            not asked for.
     """
 
     images: NDArray[np.float32]
     label: NDArray[np.uint8]
-    inside: NDArray[np.bool_]
+    inside: NDArray[np.bool_] | None
 
 
 def draw_patch(
@@ -70,8 +73,12 @@ def draw_patch(
     ]
     # Normalised before it is padded: 0 is what lies outside for a network, but 0 HU is water.
     raw, shown = _inside(images, start, region), _inside(label, start, region)
-    body = (raw != 0).any(axis=0) | (shown > 0)
-    return Patch(*(_pad(one, label.shape, start, region) for one in (normaliser(raw, case), shown, body)))
+    body = (raw != 0).any(axis=0) | (shown > 0) if placing.marks_body else None
+
+    def padded(part: NDArray[Any]) -> NDArray[Any]:
+        return _pad(part, label.shape, start, region)
+
+    return Patch(padded(normaliser(raw, case)), padded(shown), None if body is None else padded(body))
 
 
 def _aim(case: PreparedCase, by: Literal["voxel", "slice"], rng: np.random.Generator) -> NDArray[np.int32] | None:
