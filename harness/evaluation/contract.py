@@ -152,7 +152,7 @@ class Metric:
         return "↑" if self.higher_is_better else "↓"
 
     @property
-    def pointed(self) -> str:
+    def heading_with_arrow(self) -> str:
         """Heading with its arrow, e.g. ``HD95 (mm) ↓``."""
         return f"{self.heading} {self.arrow}"
 

@@ -158,7 +158,7 @@ def analyse(
         regions: Regions of the mean; all by default.
         unfinished: Methods with a cell that failed or has not finished.
         unlike: Why the methods may not be ranked together, see
-            :func:`harness.statistics.comparability.why_not_comparable`.
+            :func:`harness.statistics.comparability.reasons_not_comparable`.
         allow_mixed: Rank them all the same; the reasons become caveats.
         resamples: Bootstrap resamples of the intervals.
 

@@ -12,7 +12,7 @@ _CONDITIONS = (
 )
 
 
-def why_not_comparable(cells: pd.DataFrame) -> list[str]:
+def reasons_not_comparable(cells: pd.DataFrame) -> list[str]:
     """Reasons not to rank the methods of one dataset together; none where they are comparable.
 
     Args:

@@ -71,7 +71,7 @@ def texts(results: StudyResults, tmp_path_factory: pytest.TempPathFactory) -> di
 def test_every_format_names_the_metric_with_its_unit_and_direction(texts: dict[str, str], name: str) -> None:
     metric = METRICS.get(name)
     assert f"{metric.heading} WT {metric.arrow}" in texts["tables.md"]
-    assert f'<th scope="colgroup" colspan="2">{metric.pointed}</th>' in texts["report.html"]
+    assert f'<th scope="colgroup" colspan="2">{metric.heading_with_arrow}</th>' in texts["report.html"]
     arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
     assert f"{metric.heading} {arrow}" in texts["latex/means-invented.tex"]
     means = pd.read_csv(pd.io.common.StringIO(texts["csv/means.csv"])).query(f"metric == '{name}'")

@@ -7,7 +7,7 @@ from scipy.stats import wilcoxon
 
 from harness.errors import DataError
 from harness.statistics.analysis import Analysis, across_datasets, analyse
-from harness.statistics.comparability import why_not_comparable
+from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.patients import build_grid
 from harness.statistics.sample_size import least_p, patients_needed, refusal
 
@@ -111,7 +111,7 @@ def cells(**changes: list[str]) -> pd.DataFrame:
 
 
 def test_like_conditions_are_comparable() -> None:
-    assert why_not_comparable(cells()) == []
+    assert reasons_not_comparable(cells()) == []
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_like_conditions_are_comparable() -> None:
     ],
 )
 def test_unlike_conditions_are_named_with_their_methods(changes: dict[str, list[str]], said: str) -> None:
-    assert why_not_comparable(cells(**changes)) == [said]
-    assert why_not_comparable(cells(**changes).iloc[::-1]) == [said]
+    assert reasons_not_comparable(cells(**changes)) == [said]
+    assert reasons_not_comparable(cells(**changes).iloc[::-1]) == [said]
 
 
 def test_folds_have_splits_of_their_own() -> None:
-    assert why_not_comparable(cells(fold=[0, 1], split=["s", "t"])) == []  # type: ignore[arg-type]
-    assert why_not_comparable(cells(start=["imported:1", "imported:2"])) == []
+    assert reasons_not_comparable(cells(fold=[0, 1], split=["s", "t"])) == []  # type: ignore[arg-type]
+    assert reasons_not_comparable(cells(start=["imported:1", "imported:2"])) == []

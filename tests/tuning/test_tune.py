@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.data.datasets.cortex import DATASET
 from harness.execution.cell.run import run_trial
 from harness.results.store import CellFolder
-from harness.statistics.comparability import why_not_comparable
+from harness.statistics.comparability import reasons_not_comparable
 from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
 
@@ -82,8 +82,8 @@ def test_each_network_gets_equal_trials_and_a_protocol_that_a_study_names(projec
     assert protocols["toy_slow"].sampling.foreground == 0.3333
     assert protocols["toy"].name == protocols["toy_group"].name == "tuned_micro, tuned by 2 trials"
     rows = [{"method": label, "protocol": one.name} for label, one in protocols.items()]
-    assert why_not_comparable(pd.DataFrame(rows[:2])) == []
-    assert "different training protocols" in why_not_comparable(pd.DataFrame(rows))[0]
+    assert reasons_not_comparable(pd.DataFrame(rows[:2])) == []
+    assert "different training protocols" in reasons_not_comparable(pd.DataFrame(rows))[0]
 
 
 @pytest.fixture

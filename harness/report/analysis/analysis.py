@@ -24,7 +24,7 @@ from harness.report.analysis.variants import (
 )
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
-from harness.statistics.comparability import why_not_comparable
+from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
 _ROW = ["label", "leading", "fold", "seed", "patient", "case", "region", "value", "status"]
@@ -96,7 +96,7 @@ class Comparability:
 
     Attributes:
         reasons: Reasons by dataset; none where its methods are comparable. See
-            :func:`harness.statistics.comparability.why_not_comparable`.
+            :func:`harness.statistics.comparability.reasons_not_comparable`.
         allowed: Ranked in spite of them, because the user asked for it.
     """
 
@@ -158,7 +158,9 @@ def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyA
     }
     datasets = datasets_of(results)
     cells = {dataset: _named(results, dataset) for dataset in datasets}
-    comparability = Comparability({name: tuple(why_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed)
+    comparability = Comparability(
+        {name: tuple(reasons_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed
+    )
     views = {}
     for dataset in datasets:
         mine = {metric: groups[dataset, metric] for metric in results.metrics if (dataset, metric) in groups}

@@ -17,7 +17,7 @@ from harness.results.schema import StudyResults
 from harness.results.subsets import in_words
 from harness.statistics.analysis import Analysis, Summary, analyse
 from harness.statistics.bootstrap import Interval, mean_intervals
-from harness.statistics.comparability import why_not_comparable
+from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.comparisons import Comparison
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid
 
@@ -274,7 +274,7 @@ class _Study:
             pairs,
             {},
             unfinished=[network.name for network in tested if network.status != "complete"],
-            unlike=why_not_comparable(self.cells[self.cells["label"].isin(labels)]),
+            unlike=reasons_not_comparable(self.cells[self.cells["label"].isin(labels)]),
             allow_mixed=allow_mixed,
         )
         if over is None:

@@ -217,7 +217,7 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
 
 def _label(axes: Axes, metric: Metric, regions: Sequence[str], per_row: int) -> None:
     # A last row of fewer regions keeps the width of the boxes.
-    axes.set(ylabel=metric.pointed, xlim=(-0.5, per_row - 0.5))
+    axes.set(ylabel=metric.heading_with_arrow, xlim=(-0.5, per_row - 0.5))
     axes.set_xticks(
         range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
     )

@@ -39,7 +39,7 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                     if summary is not None:
                         cost = float(sizes[column].to_dict()[view.names[variant]]) * scale
                         _point(axes, cost, summary, colours[variant], marks[variant])
-            row[0].set_ylabel(METRICS.get(metric).pointed)
+            row[0].set_ylabel(METRICS.get(metric).heading_with_arrow)
         for axes, (*_, title) in zip(grid[-1], _COSTS, strict=True):
             _logarithmic(axes)
             axes.set_xlabel(title)

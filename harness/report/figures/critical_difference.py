@@ -49,7 +49,7 @@ def critical_difference(analysis: Analysis, title: str) -> Drawing | None:
         ends = (float(ranks.min()) - margin, float(ranks.max()) + margin)
         axes.set(xlabel="mean rank over patients (1 is best)", xlim=ends)
         axes.xaxis.set_label_position("top")
-        headline(figure, f"{title}: {metric.pointed}")
+        headline(figure, f"{title}: {metric.heading_with_arrow}")
     omnibus = analysis.omnibus
     test = "" if omnibus is None else f" Friedman χ² = {omnibus.statistic:.1f}, p = {omnibus.p:.2g}."
     return Drawing(

@@ -39,7 +39,7 @@ def leading_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                 words = [[_word(view, each)] * len(shown) for each in variants]
                 names = ["none" if variant.leading == "-" else variant.leading for variant in variants]
                 heat_map(axes, means, words, metric, rows=names, columns=labels)
-                axes.set_title(wrapped(f"{label}: {metric.pointed}", 44), loc="left")
+                axes.set_title(wrapped(f"{label}: {metric.heading_with_arrow}", 44), loc="left")
             for row in panels:
                 row[0].set_ylabel("Leading modality")
         headline(figure, view.title)

@@ -44,7 +44,7 @@ def missing_map(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
                 columns=names,
                 limits=(low, high if high > low else low + 1),
             )
-            axes.set_title(f"In training {group.dropout}: {metric.pointed}", loc="left")
+            axes.set_title(f"In training {group.dropout}: {metric.heading_with_arrow}", loc="left")
             if any(len(name) > _LEVEL for name in names):
                 axes.set_xticks(axes.get_xticks(), names, rotation=35, ha="right", rotation_mode="anchor")
             axes.set_ylabel("Present")

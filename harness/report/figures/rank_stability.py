@@ -56,7 +56,7 @@ def rank_stability(analysis: Analysis, title: str) -> Drawing | None:
         axes.tick_params(axis="y", length=0)
         axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0.4, len(names) + 0.6), xlabel="rank (1 is best)")
         axes.set_xticks(range(1, len(names) + 1))
-        headline(figure, f"{title}: {metric.pointed}")
+        headline(figure, f"{title}: {metric.heading_with_arrow}")
     taus = stability.taus
     first = str(stability.first.idxmax())
     return Drawing(

@@ -56,7 +56,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
     costs = [cost for cost in COSTS if cost in recorded or cost is _ENERGY]
     over = ", mean over regions" if view.main == MEAN_REGION else ""
     scores = [
-        Column("Score", each.pointed, each.name, view.main, f"{each.pointed}{over}")
+        Column("Score", each.heading_with_arrow, each.name, view.main, f"{each.heading_with_arrow}{over}")
         for each in map(METRICS.get, study.results.metrics)
     ]
     row_header, headers = row_headers(view)

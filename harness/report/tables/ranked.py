@@ -48,13 +48,19 @@ def score_columns(study: StudyAnalysis, view: DatasetView) -> tuple[Column, ...]
     """Regions of each metric, then the means; a dataset with one region has nothing to average."""
     metrics = [METRICS.get(name) for name in study.results.metrics]
     columns = [
-        Column(metric.pointed, region, metric.name, region, f"{metric.heading} {region} {metric.arrow}")
+        Column(metric.heading_with_arrow, region, metric.name, region, f"{metric.heading} {region} {metric.arrow}")
         for metric in metrics
         for region in view.regions
     ]
     if len(view.regions) > 1:
         columns += [
-            Column("Mean over regions", metric.pointed, metric.name, MEAN_REGION, f"Mean {metric.pointed}")
+            Column(
+                "Mean over regions",
+                metric.heading_with_arrow,
+                metric.name,
+                MEAN_REGION,
+                f"Mean {metric.heading_with_arrow}",
+            )
             for metric in metrics
         ]
     return tuple(columns)
