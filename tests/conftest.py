@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,11 @@ _INTEGRATION_FOLDERS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that ``make test-fast`` leaves out."""
+    """Marks the tests that ``make test-fast`` leaves out, and skips those that need Linux elsewhere."""
     for item in items:
+        linux = item.get_closest_marker("linux")
+        if linux is not None and sys.platform != "linux":
+            item.add_marker(pytest.mark.skip(reason=f"needs Linux: {linux.args[0]}"))
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in _INTEGRATION_FOLDERS or _INTEGRATION_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)

@@ -239,6 +239,7 @@ def test_pool_of_one_is_this_process() -> None:
         assert module.multiprocessing is multiprocessing
 
 
+@pytest.mark.linux("forks this process")
 def test_forked_process_ends_although_this_one_only_takes_note(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:

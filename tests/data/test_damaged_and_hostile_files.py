@@ -118,6 +118,7 @@ def test_what_is_inflated_beyond_the_header_is_bounded(path):
         tracemalloc.stop()
 
 
+@pytest.mark.linux("limits this process's address space")
 def test_a_volume_that_memory_does_not_hold_is_refused(path):
     """A gigabyte of zeros that its header declares truly, in a megabyte."""
     declare(path, 1024, 1024, 1024)

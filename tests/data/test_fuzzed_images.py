@@ -18,6 +18,8 @@ import SimpleITK as sitk
 from harness.data.reading.nifti import read_channels, read_label, read_placement
 from harness.errors import DataError
 
+pytestmark = pytest.mark.linux("limits this process's address space")
+
 VOXELS = (np.arange(120) % 3).astype(np.uint8).reshape(4, 5, 6)
 ENDINGS = (".nii", ".nii.gz", ".mha", ".nrrd", ".gipl", ".tif", ".png", ".bmp")
 _NUMBERS = (np.float32("nan"), np.float32("inf"), np.float32(1e30), np.int16(-1), np.int16(32767), np.int64(2**62))

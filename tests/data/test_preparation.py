@@ -222,6 +222,7 @@ def test_cases_that_cannot_be_read_are_all_named_and_the_others_kept(tmp_path, w
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.linux("processes inherit what is patched: they are forked")
 def test_a_mistake_in_a_process_is_not_said_to_be_lack_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(Drawn, "load", lambda *_: (_ for _ in ()).throw(RuntimeError("a mistake of ours")))
     with pytest.raises(RuntimeError, match="a mistake of ours"):
@@ -229,6 +230,7 @@ def test_a_mistake_in_a_process_is_not_said_to_be_lack_of_memory(tmp_path, monke
 
 
 @pytest.mark.integration
+@pytest.mark.linux("processes inherit what is patched: they are forked")
 def test_a_process_that_is_killed_is_said_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setattr(Drawn, "load", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(DataError, match="was killed") as error:
@@ -309,6 +311,7 @@ def everything(heard):
 
 
 @pytest.mark.integration
+@pytest.mark.linux("processes inherit what is patched: they are forked")
 def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path, monkeypatch):
     save = np.save
 
@@ -333,6 +336,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_is_used(tmp_path, 
 
 
 @pytest.mark.integration
+@pytest.mark.linux("processes inherit what is patched: they are forked")
 def test_a_killed_preparation_takes_its_processes_along_and_is_gone_on_with(tmp_path):
     """SIGKILL hits the parent only; what its processes finished is kept, and nobody holds a lock for ever."""
     names = [f"case{'x' * number}" for number in range(30)]
@@ -347,6 +351,7 @@ def test_a_killed_preparation_takes_its_processes_along_and_is_gone_on_with(tmp_
 
 
 @pytest.mark.integration
+@pytest.mark.linux("processes inherit what is patched: they are forked")
 def test_two_processes_share_the_cases_and_none_is_prepared_twice(tmp_path):
     names = [f"case{'x' * number}" for number in range(8)]
     started = [in_a_process(tmp_path, names, 0.05) for _ in range(2)]
@@ -359,6 +364,7 @@ def test_two_processes_share_the_cases_and_none_is_prepared_twice(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.linux("counts open files in /proc")
 def test_many_cases_hold_no_open_files(tmp_path):
     cases = drawn(tmp_path, [f"case{'x' * number}" for number in range(40)])
     before = len(list(Path("/proc/self/fd").iterdir()))

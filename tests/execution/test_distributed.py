@@ -61,6 +61,7 @@ def together_on(cell, project, ranks=2, accumulate=1):
 
 
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.linux("forks processes that have imported torch")
 def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project, monkeypatch, accumulate):
     """Also where each batch is cut into parts for want of GPU memory: the parts, too, are those of one process."""
     if accumulate > 1:  # the slow one starts it from nothing
@@ -82,6 +83,7 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(cell, project,
 
 
 @pytest.mark.slow
+@pytest.mark.linux("forks processes that have imported torch")
 def test_processes_that_are_stopped_continue_together_from_one_checkpoint(cell, project):
     spec, folder = cell
     whole, parts = folder("whole"), folder("parts")
@@ -132,6 +134,7 @@ def test_a_batch_that_cannot_be_divided_is_refused():
         ranks.local_batch_indices(6)
 
 
+@pytest.mark.linux("forks processes that have imported torch")
 def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "start_rank", lambda _: Forked(server().Process(target=sys.exit, args=(1,))))
     with pytest.raises(RankFailedError) as error, launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1):
@@ -146,6 +149,7 @@ def test_a_stop_while_others_start_is_heard(tmp_path, monkeypatch):
         raise AssertionError("training has begun")
 
 
+@pytest.mark.linux("forks processes that have imported torch")
 def test_one_process_that_wants_to_stop_stops_all(tmp_path):
     """Slurm signals every process of a task; each hears it at a moment of its own."""
 
@@ -190,6 +194,7 @@ def children(parent):
     return found
 
 
+@pytest.mark.linux("finds processes in /proc")
 def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
     cell, process, (other,) = joint
     os.kill(other, signal.SIGUSR2)
@@ -201,6 +206,7 @@ def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
 
 
 @pytest.mark.slow
+@pytest.mark.linux("finds processes in /proc")
 def test_a_process_that_is_killed_midway_is_a_failure_within_seconds(joint):
     cell, process, (other,) = joint
     began = time.monotonic()

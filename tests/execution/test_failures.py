@@ -48,6 +48,7 @@ def test_every_error_has_a_kind_a_reason_and_a_remedy(error, kind, said):
     assert reason.hint or kind == "not_finite"
 
 
+@pytest.mark.linux("writes to /dev/full")
 def test_a_checkpoint_on_a_full_disk_is_told_as_such():
     with pytest.raises((RuntimeError, OSError)) as error:
         torch.save({"weights": torch.zeros(100_000)}, "/dev/full")
@@ -86,6 +87,7 @@ def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("fork", [False, True])
+@pytest.mark.linux("reads /proc")
 def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fork):
     code = "import os,subprocess,time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     cell, process = start(monkeypatch, tmp_path, code)

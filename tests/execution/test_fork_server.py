@@ -23,6 +23,8 @@ from harness.execution.workers.fork_server import ForkServer
 from harness.execution.workers.process import Slot, WorkerProcess, worker_environment
 from harness.results.store import Store
 
+pytestmark = pytest.mark.linux("forks processes that have imported torch")
+
 #: Stands for the worker: does what its first argument says.
 WORKER = """
 import os, signal, sys, time

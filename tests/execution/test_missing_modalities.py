@@ -190,6 +190,7 @@ def test_a_process_that_is_killed_is_explained_and_the_cell_stays_as_it_is(plain
 
 
 @pytest.mark.slow
+@pytest.mark.linux("the lease of a killed process ends at once only where /proc is read")
 def test_a_killed_process_loses_only_the_subset_under_way(plain, project):
     command = [sys.executable, "-m", "harness.execution.workers.worker", *arguments(plain, project)]
     store = CellSubsets(plain)

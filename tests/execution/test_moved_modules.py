@@ -124,6 +124,7 @@ def test_a_job_pickled_by_the_last_release_loads(trial: int, until: bytes, kind:
 
 
 @pytest.mark.usefixtures("toys", "project")
+@pytest.mark.linux("forks processes that have imported torch")
 def test_a_job_pickled_by_the_last_release_runs(write_study: Callable[..., Path]) -> None:
     (planned,) = load_study(write_study()).cells
     cell = CellFolder(Path("cells") / planned.spec.id)

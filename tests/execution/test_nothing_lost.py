@@ -23,7 +23,7 @@ from harness.results.store import Store
 from harness.study.expansion import load_study
 from harness.training.loop import Interrupted, Trainer
 
-pytestmark = pytest.mark.usefixtures("toys")
+pytestmark = [pytest.mark.usefixtures("toys"), pytest.mark.linux("forks processes that have imported torch")]
 
 
 def protocol(epochs):

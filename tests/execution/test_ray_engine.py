@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.execution.engines.ray import RayEngine
 from harness.results.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toys")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toys"), pytest.mark.linux("finds processes in /proc")]
 
 PROTOCOL = {
     "base": "demo",

@@ -174,6 +174,7 @@ def start(study: Path, results: str) -> Forked:
 
 
 @pytest.mark.parametrize("victim", [pytest.param("worker", marks=pytest.mark.slow), "run"])
+@pytest.mark.linux("forks processes that have imported torch")
 def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, victim):
     study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     process = start(study, "killed")
@@ -203,6 +204,7 @@ def test_a_study_killed_with_sigkill_ends_with_the_same_numbers(write_study, vic
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
+@pytest.mark.linux("forks processes that have imported torch")
 def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
     study = write_study(protocol=LONG_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     process = start(study, "results")
@@ -224,6 +226,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(write_study):
     assert run(study) == 0
 
 
+@pytest.mark.linux("forks processes that have imported torch")
 def test_two_runs_share_one_study_and_compute_no_cell_twice(write_study, capsys):
     study = write_study(protocol=SLOW_PROTOCOL, matrix={"dataset": ["cortex"], "model": ["toy_slow"], "seed": [0, 1]})
     process = start(study, "results")
@@ -262,6 +265,7 @@ def test_results_of_another_version_are_refused(write_study, capsys):
 
 
 @pytest.mark.parametrize("place", ["file/inside", "/sys/harness-results"])
+@pytest.mark.linux("/sys takes no folder of a user's")
 def test_a_folder_that_cannot_be_written_is_refused(write_study, capsys, place):
     Path("file").write_text("")
     assert run(write_study(), "--results", place) == 2

@@ -190,6 +190,7 @@ SLOW = {
 
 
 @pytest.mark.slow
+@pytest.mark.linux("finds processes in /proc")
 def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_with_the_same_numbers(write_study, toys):
     """The signal that Slurm sends before the limit goes to the task of submitit's local executor."""
     study = write_study(protocol=SLOW, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})

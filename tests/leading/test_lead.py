@@ -110,6 +110,7 @@ def test_a_model_without_a_leading_modality_is_refused(project, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.linux("the lease of a killed process ends at once only where /proc is read")
 def test_an_interrupted_race_goes_on_from_its_checkpoints_to_the_same_answer(project, how):
     path = project / "protocols" / "micro.yaml"
     slow = yaml.safe_load(path.read_text())

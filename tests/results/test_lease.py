@@ -52,6 +52,7 @@ def test_a_claim_of_another_machine_lives_as_long_as_its_heart_beats(tmp_path):
     assert not path.exists(), "the dead claim is gone"
 
 
+@pytest.mark.linux("reads /proc: elsewhere heartbeats alone decide")
 def test_a_process_that_died_here_leaves_at_once(tmp_path):
     folder = tmp_path / "leases"
     code = "import sys,time; from pathlib import Path; from harness.results.lease import Lease\n"
@@ -70,6 +71,7 @@ def test_a_process_that_died_here_leaves_at_once(tmp_path):
         process.wait()
 
 
+@pytest.mark.linux("reads /proc: elsewhere heartbeats alone decide")
 def test_another_users_process_that_is_hidden_lives_as_long_as_its_heart_beats(tmp_path, monkeypatch):
     def forbidden(pid, number):
         raise PermissionError
@@ -85,6 +87,7 @@ def test_another_users_process_that_is_hidden_lives_as_long_as_its_heart_beats(t
     assert holder(folder) is None
 
 
+@pytest.mark.linux("reads /proc: elsewhere heartbeats alone decide")
 def test_a_process_number_that_was_used_again_is_not_the_holder(tmp_path):
     folder = tmp_path / "leases"
     write_claim(folder, replace(Claim.own(), born=1))
@@ -144,6 +147,7 @@ def _contend(folder, log, rounds):
             mine.release()
 
 
+@pytest.mark.linux("forks this process")
 def test_contenders_never_hold_it_together(tmp_path):
     folder, log = tmp_path / "leases", tmp_path / "log"
     context = multiprocessing.get_context("fork")

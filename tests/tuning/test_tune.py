@@ -127,6 +127,7 @@ def test_the_guard_of_the_test_above_bites(project, write_study, closed_tests):
 
 
 @pytest.mark.slow
+@pytest.mark.linux("the lease of a killed process ends at once only where /proc is read")
 def test_a_trial_that_was_killed_with_its_conductor_is_taken_up_from_its_checkpoint(project, write_study):
     slow = {
         "base": "demo",
