@@ -1,6 +1,7 @@
 """How fast networks are, side by side: every network in a fresh process of its own, on the same task, in one run."""
 
 import gc
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -12,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
+from harness.data.batches.batches import Batch
 from harness.errors import HarnessError, StudyError
 from harness.execution.workers.process import CPU_ALLOCATOR
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.segmenters.size import measure
 from harness.training.device import Precision, choose_device, describe_device
-from harness.training.loss import SegmentationLoss
-from harness.training.optimiser import make_optimiser
 from harness.training.settings import TrainingSettings
+from harness.training.step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[fl
     images = torch.randn(setup.batch_size, setup.modalities, *setup.patch_size, device=device)
     images = images.contiguous(memory_format=precision.memory_format)
     labels = torch.randint(0, setup.classes, (setup.batch_size, *setup.patch_size), device=device)
-    step = _Step(network, settings, precision, images, labels)
+    step, seeds = TrainingStep(network, settings, precision), itertools.count()
     _reset_peak(device)
     network.train()
-    trained = _median(step, setup.rounds, device)
+    trained = _median(lambda: step(Batch(images, labels), settings.optimiser.lr, next(seeds)), setup.rounds, device)
     network.eval()
 
     @torch.inference_mode()
@@ -174,28 +174,6 @@ def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[fl
             network(images)
 
     return _median(forward, setup.rounds, device), trained
-
-
-class _Step:
-    """One training step, as the training loop takes it."""
-
-    def __init__(
-        self, network: nn.Module, settings: TrainingSettings, precision: Precision, images: Tensor, labels: Tensor
-    ) -> None:
-        self._network, self._precision, self._images, self._labels = network, precision, images, labels
-        self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
-        self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._optimiser = make_optimiser(self._parameters, settings.optimiser)
-        self._clip = settings.optimiser.clip_norm
-
-    def __call__(self) -> None:
-        self._optimiser.zero_grad(set_to_none=True)
-        with self._precision.autocast():
-            output = self._network(self._images)
-        self._loss(output, self._labels).backward()
-        if self._clip is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        self._optimiser.step()
 
 
 def _median(action: Callable[[], None], rounds: int, device: torch.device) -> float:

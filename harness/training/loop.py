@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,20 +20,17 @@ from harness.data.batches.batches import Batch, TrainingBatches, stream
 from harness.errors import NotFiniteError, TrainingError
 from harness.randomness import derive
 from harness.training.checkpoint import Checkpoints
-from harness.training.determinism import explain_nondeterministic_ops, find_nondeterministic_op
+from harness.training.determinism import explain_nondeterministic_ops
 from harness.training.device import Precision
-from harness.training.loss import SegmentationLoss
-from harness.training.optimiser import learning_rate, make_optimiser, renew_convolution
+from harness.training.optimiser import learning_rate
 from harness.training.ranks import Ranks
-from harness.training.settings import CompileMode, TrainingSettings
+from harness.training.settings import TrainingSettings
+from harness.training.step import TrainingStep
 from harness.training.transfer import on_device
 from harness.training.validation import Validation
 
 #: Weight of the old value in the exponential average that weights may be chosen by (nnU-Net v1).
 _OLD = 0.9
-
-#: Momentum after a restart (the released code).
-_RESTART_MOMENTUM = 0.95
 
 _NOT_VALIDATED = Validation(math.nan, dead=False)
 
@@ -127,8 +125,8 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
-        self._network = self._ranks.prepare(precision.to_memory_format(network))
-        self._forward = _compiled(self._ranks.wrap(self._network), settings.compile, accumulate)
+        self._step = TrainingStep(network, settings, precision, accumulate, self._ranks)
+        self._network = self._step.network
         self._batches = batches
         self._settings = settings
         self._precision = precision
@@ -136,13 +134,8 @@ class Trainer:
         self._seed = seed
         self._workers = workers
         self._hooks = hooks
-        self._accumulate = accumulate
-        self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
-        self._optimiser = make_optimiser(self._network.parameters(), settings.optimiser)
-        self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.needs_scaler)
         self._state = _State()
         self._last_step = self.total_steps
-        self._loss_sum = torch.zeros((), device=precision.device)
 
     @property
     def total_steps(self) -> int:
@@ -170,7 +163,7 @@ class Trainer:
         started = time.monotonic()
         self._last_step = (until or self._settings.epochs) * self._settings.steps_per_epoch
         for batch in self._timed(self._stream(self._state.step, self._last_step)):
-            with explain_nondeterministic_ops(self._network, lambda batch=batch: self._find_nondeterministic_op(batch)):  # type: ignore[misc]
+            with explain_nondeterministic_ops(self._network, partial(self._step.find_nondeterministic_op, batch)):
                 self.train_step(batch)
             self._state.step += 1
             self._hooks.on_step(self._state.step)
@@ -206,51 +199,17 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> None:
         """Updates the weights once with the gradients of a batch."""
-        torch.manual_seed(self._step_seed())
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self._state.step, self._settings)
-        self._optimiser.zero_grad(set_to_none=True)
-        for images, labels in self._parts(batch):
-            loss = self._loss_of(images, labels) * (len(images) / len(batch.images))
-            self._scaler.scale(loss * self._ranks.size).backward()  # type: ignore[no-untyped-call]
-            self._loss_sum += loss.detach()
-        if self._settings.optimiser.clip_norm is not None:
-            self._scaler.unscale_(self._optimiser)
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.optimiser.clip_norm)
-        self._scaler.step(self._optimiser)
-        self._scaler.update()
-
-    def _loss_of(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self._settings.compile == "cuda-graphs":
-            # What the last replay returned may be overwritten now.
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        with self._precision.autocast():
-            output = self._forward(images)
-        loss: Tensor = self._loss(*self._ranks.gather(output, labels))
-        return loss
+        self._step(batch, learning_rate(self._state.step, self._settings), self._step_seed())
 
     def _step_seed(self) -> int:
         """Processes that share a step draw dropout of their own; the first one draws as one process alone does."""
         own = ("rank", self._ranks.rank) if not self._ranks.is_main else ()
         return derive(self._seed, "step", self._state.step, *own)
 
-    def _find_nondeterministic_op(self, batch: Batch) -> str:
-        def loss_of() -> Tensor:
-            with self._precision.autocast():
-                output = self._network(batch.images)
-            loss: Tensor = self._loss(output, batch.labels)
-            return loss
-
-        return find_nondeterministic_op(self._network, loss_of)
-
-    def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batch whole, or in the parts that fit in memory."""
-        return zip(batch.images.chunk(self._accumulate), batch.labels.chunk(self._accumulate), strict=True)
-
     def _end_epoch(self, seconds: float) -> None:
         number = self._state.step // self._settings.steps_per_epoch
-        loss = float(self._loss_sum) / self._settings.steps_per_epoch  # the epoch's one host synchronisation
-        self._loss_sum.zero_()
+        loss = float(self._step.loss_sum) / self._settings.steps_per_epoch  # the epoch's one host synchronisation
+        self._step.loss_sum.zero_()
         if not math.isfinite(loss):
             raise NotFiniteError(
                 f"The training loss of epoch {number} is {loss}.",
@@ -301,25 +260,12 @@ class Trainer:
         self._state.restarted = True
         if self._settings.restart == "convolutions":
             torch.manual_seed(derive(self._seed, "restart"))
-            self._network.apply(renew_convolution)
-            self._optimiser.param_groups[0]["momentum"] = _RESTART_MOMENTUM
-            return
-        self._network.load_state_dict(self._hooks.fresh_weights())
-        optimiser = self._settings.optimiser.model_copy(update={"momentum": _RESTART_MOMENTUM})
-        self._optimiser = make_optimiser(self._network.parameters(), optimiser)
+        self._step.restart(self._hooks.fresh_weights)
 
     def _save(self) -> None:
         if not self._ranks.is_main:
             return
-        self._checkpoints.save(
-            {
-                "network": self._network.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
-                "scaler": self._scaler.state_dict(),
-                "loss_sum": self._loss_sum,
-                "state": asdict(self._state),
-            }
-        )
+        self._checkpoints.save({**self._step.state_dict(), "state": asdict(self._state)})
 
     def _resume(self) -> None:
         checkpoint: dict[str, Any] | None = self._checkpoints.load()
@@ -327,11 +273,7 @@ class Trainer:
             return
         state = checkpoint["state"]
         self._state = _State(**{**state, "history": [Epoch(**epoch) for epoch in state["history"]]})
-        self._network.load_state_dict(checkpoint["network"])
-        self._optimiser.load_state_dict(checkpoint["optimiser"])  # carries the momentum of a restart
-        if checkpoint["scaler"]:  # empty where the training began on a GPU that needed none
-            self._scaler.load_state_dict(checkpoint["scaler"])
-        self._loss_sum = checkpoint["loss_sum"].to(self._precision.device)
+        self._step.load_state_dict(checkpoint)
         self._hooks.on_step(self._state.step)
         self._hooks.on_epoch(self._state.history)
 
@@ -354,17 +296,4 @@ class Trainer:
         torch.manual_seed(derive(self._seed, "refresh_batchnorm"))
         batches = self._stream(self.total_steps, self.total_steps + count)
         with torch.no_grad(), self._precision.autocast():
-            update_bn((images for batch in batches for images, _ in self._parts(batch)), self._network)
-
-
-def _compiled(network: nn.Module, mode: CompileMode, parts: int) -> Callable[[Tensor], Tensor | list[Tensor]]:
-    """Returns the training step's forward pass; patches of a cell have one size, so that shapes are static.
-
-    Kernels are not recorded where a batch is cut into parts: gradients of one part live in the recording's memory, and
-    the next part's replay writes over them before they are summed (PyTorch issue 169545).
-    """
-    if mode == "none":
-        return network
-    inductor = "reduce-overhead" if mode == "cuda-graphs" and parts == 1 else "default"
-    compiled: Callable[[Tensor], Tensor | list[Tensor]] = torch.compile(network, mode=inductor, dynamic=False)
-    return compiled
+            update_bn((images for batch in batches for images, _ in self._step.parts(batch)), self._network)

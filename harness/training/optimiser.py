@@ -33,6 +33,26 @@ def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings)
     return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
 
 
+class Rate:
+    """The learning rate of an optimiser, and the one place where it is set.
+
+    On a GPU it is a tensor there, which a step that was recorded reads; elsewhere it is a number.
+
+    Args:
+        device: Device of the parameters.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._tensor = torch.zeros((), device=device) if device.type == "cuda" else None
+
+    def set(self, optimiser: torch.optim.Optimizer, value: float) -> None:
+        """Sets the rate of every group, whatever a checkpoint has put there."""
+        if self._tensor is not None:
+            self._tensor.fill_(value)
+        for group in optimiser.param_groups:
+            group["lr"] = value if self._tensor is None else self._tensor
+
+
 def renew_convolution(module: nn.Module) -> None:
     """Draws the kernel of a convolution anew and zeroes its bias, as the released code's restart; others stay."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):

@@ -139,12 +139,12 @@ FIRST_STEP = """
 import os, sys
 if "HARNESS_BENCHMARK_FIRST_STEP" in os.environ:
     from harness.training.loop import Trainer
-    step = Trainer._step
+    step = Trainer.train_step
     def first(self, batch):
         step(self, batch)
         print("first step", flush=True)
         os._exit(9)
-    Trainer._step = first
+    Trainer.train_step = first
 """
 
 
