@@ -26,7 +26,7 @@ class Policy:
         retries: Further attempts at a cell that failed in a way another attempt may mend.
         timeout: Time limit of an attempt in seconds; None for no limit.
         fail_fast: Stop everything at the first failure.
-        poll_seconds: Time between looks at what runs.
+        poll_seconds: Longest time between looks at what runs; what began just now is looked at sooner.
         other_runs_seconds: Time between looks at what other runs compute.
         grace_seconds: Time that a stopped attempt has for its checkpoint.
     """
@@ -37,6 +37,10 @@ class Policy:
     poll_seconds: float = 0.4
     other_runs_seconds: float = 2.0
     grace_seconds: float = GRACE
+
+
+#: First time between looks at what began just now, in seconds; it grows, so that a short attempt is not waited for.
+_FIRST_LOOK, _GROWTH = 0.02, 1.3
 
 
 class Source:
@@ -118,6 +122,7 @@ class _Schedule:
         self._lost: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._over = False
+        self._pause = policy.poll_seconds
         self.unwritten: dict[str, str] = {}
 
     def run(self) -> None:
@@ -129,7 +134,8 @@ class _Schedule:
             if not (self._waiting or self._jobs or self._elsewhere):
                 break
             self._watch()
-            time.sleep(self._policy.poll_seconds)
+            time.sleep(self._pause)
+            self._pause = min(_GROWTH * self._pause, self._policy.poll_seconds)
             for job in list(self._jobs):
                 self._poll(job)
         self.stop()  # after a failure with fail_fast something may still run
@@ -165,6 +171,7 @@ class _Schedule:
             return
         started = self._engine.submit(ready)
         self._jobs += started
+        self._pause = min(_FIRST_LOOK, self._policy.poll_seconds)
         taken = {job.attempt.cell.id for job in started}
         self._waiting.extendleft(reversed([one for one in ready if one.cell.id not in taken]))
 

@@ -28,7 +28,8 @@ from harness.redaction import without_tracking_variables
 #: Seconds a stopped worker has to finish its step and write its checkpoint.
 GRACE = 120.0
 
-_POLL = 0.2  # seconds
+#: First and longest time between looks at a worker, in seconds.
+_FIRST_POLL, _POLL = 0.01, 0.2
 
 #: Environment of processes that train on a CPU: glibc gives every large block back to the system and faults it in anew
 #: each step; with these it keeps it.
@@ -99,8 +100,10 @@ class WorkerProcess:
 
     def wait(self) -> Ending:
         """Returns how the attempt ended, when it has."""
+        pause = _FIRST_POLL
         while (ending := self.poll()) is None:
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _POLL)
         return ending
 
     def stop(self) -> None:
