@@ -1,7 +1,8 @@
 """Sampling and augmentation of protocol ``paper_released`` follow the laws of the released pipeline.
 
-The released code takes its transforms from batchgenerators 0.25.5. Both sides change the same image many times with one
-transform certain to happen, a number is measured from every result, and the two samples must be of one distribution.
+The released code takes its transforms from batchgenerators (0.23 or newer; here 0.25.5). Both sides change the same
+image many times with one transform certain to happen, a number is measured from every result, and the two samples must
+be of one distribution.
 """
 
 from __future__ import annotations
