@@ -124,8 +124,9 @@ class HecktorReader(ArchiveReader):
         return []
 
     def affine(self, case: str) -> NDArray[np.float64]:
-        """Returns the (4, 4) affine of the box of 1 mm voxels, which is not that of the files."""
-        return self.load(case).affine
+        """Returns the (4, 4) affine of the box of 1 mm voxels, which is not that of the files; no image is read."""
+        _, box = self._box(case)
+        return box_affine(box)
 
     def _reference(self, case: str) -> Path:
         return self._file(self._part(case), case, "ct")
