@@ -173,7 +173,7 @@ def _say_cores(console: PlainConsole, jobs: int) -> None:
 
 
 def _evaluate_study(
-    name: str, profile: str | None, results: Path, metrics: list[str], empty: str | None, jobs: int
+    name: str, profile: ProfileOption, results: Path, metrics: list[str], empty: str | None, jobs: int
 ) -> None:
 
     from harness.cli.shared.progress import task_bars

@@ -88,7 +88,7 @@ def plan(
 
 
 def _on_gpus(
-    console: Console, study: Path, profile: str | None, names: Sequence[str], count: int, results: Path
+    console: Console, study: Path, profile: ProfileOption, names: Sequence[str], count: int, results: Path
 ) -> None:
     from rich.progress import track
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.study.profiles import Profiles
+
 __all__ = ["load"]
 
 
-def load(study: str | None = None, profile: str | None = None, results: Path | str = "results") -> pd.DataFrame:
+def load(study: str | None = None, profile: Profiles = None, results: Path | str = "results") -> pd.DataFrame:
     """Returns the per-case rows of a study's finished cells; see :func:`harness.results.reading.load`."""
     from harness.results.reading import load as read  # pandas is imported only when rows are wanted
 

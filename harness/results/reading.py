@@ -23,18 +23,19 @@ from harness.results.schema import (
 from harness.results.scores import score_files
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
+from harness.study.profiles import Profiles
 
 #: Numbers of a finished cell; a store of an earlier version lacks some.
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _NUMBERS = {key: "float64" for key in HISTORY_COLUMNS if key not in {"cell", "epoch", "step"}}
 
 
-def load(study: str | None = None, profile: str | None = None, results: Path | str = "results") -> pd.DataFrame:
+def load(study: str | None = None, profile: Profiles = None, results: Path | str = "results") -> pd.DataFrame:
     """Returns the per-case rows of a study's finished cells.
 
     Args:
         study: Study name; default: the one run last.
-        profile: Profile; default: the one run last.
+        profile: Profile, or several; default: those run last.
         results: The results folder.
 
     Returns:

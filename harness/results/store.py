@@ -33,6 +33,7 @@ from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.lease import Lease
 from harness.results.records import CellRecord, Manifest, MetricRequest, RungScores, Summary, Timing, TrialSummary
 from harness.study.cell import CellSpec
+from harness.study.profiles import Profiles, profile_name
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 
@@ -40,7 +41,7 @@ __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 FORMAT = 1
 
 #: Names of cells, studies and profiles: none leads elsewhere, on any file system.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -48,8 +49,8 @@ def _inside(folder: Path, name: str) -> Path:
     if _NAME.fullmatch(name) is None:
         raise HarnessError(
             f"{name!r} cannot be the name of a folder in {folder}.",
-            hint="Names in a results folder have letters, digits, '_' and '-'. Whoever wrote this file meant another "
-            "place: do not trust it.",
+            hint="Names in a results folder have letters, digits, '_', '-' and '+'. Whoever wrote this file meant "
+            "another place: do not trust it.",
         )
     return folder / name
 
@@ -296,12 +297,13 @@ class Store:
         newest_first = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
         return [StudyFolder(path.parent) for path in newest_first]
 
-    def find_study(self, name: str | None = None, profile: str | None = None) -> StudyFolder:
+    def find_study(self, name: str | None = None, profile: Profiles = None) -> StudyFolder:
         """Returns the study run last among those that match.
 
         Raises:
             HarnessError: None matches.
         """
+        profile = profile_name(profile)
         studies = self.studies()
         if not studies:
             raise HarnessError(

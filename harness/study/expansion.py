@@ -20,7 +20,8 @@ from harness.files import resolve_path
 from harness.segmenters import Task
 from harness.study.cell import NO_LEADING, CellSpec, numeric_packages
 from harness.study.document import Document, read_document, validate
-from harness.study.protocol import Protocol, ProtocolRequest, resolve_protocol
+from harness.study.profiles import Profiles, apply_profiles, profile_name
+from harness.study.protocol import WITH, Protocol, ProtocolRequest, resolve_protocol
 from harness.study.schema import DatasetEntry, Study
 from harness.study.variants import Variant, find_variants
 from harness.yaml_text import Key
@@ -89,12 +90,12 @@ class _OpenDataset:
         return median_spacing(self.facts, self.reader)
 
 
-def load_study(path: Path, profile: str | None = None, assume_absent: bool = False) -> LoadedStudy:
+def load_study(path: Path, profile: Profiles = None, assume_absent: bool = False) -> LoadedStudy:
     """Reads, validates and expands a study file.
 
     Args:
         path: The file.
-        profile: One of its profiles.
+        profile: One of its profiles, or several, merged in order.
         assume_absent: For plans: datasets that are not there are taken to be as their owners state; their cells have
             ``data`` equal to :data:`harness.data.assumed.ASSUMED`.
 
@@ -102,7 +103,8 @@ def load_study(path: Path, profile: str | None = None, assume_absent: bool = Fal
         StudyError: Something in the file cannot be; the message names file and line.
         DataError: A dataset's folder is missing or not what it should be.
     """
-    return expand_study(_with_profile(read_document(path), profile), path.parent, profile or "default", assume_absent)
+    document = apply_profiles(read_document(path), profile, path.parent)
+    return expand_study(document, path.parent, profile_name(profile) or "default", assume_absent)
 
 
 def expand_study(
@@ -153,28 +155,11 @@ def _check_size(study: Study, document: Document, variants: int) -> None:
         raise document.error(("matrix",), message, "Make several studies of it.")
 
 
-def _with_profile(document: Document, profile: str | None) -> Document:
-    if profile is None:
-        return document
-    profiles = document.values.get("profiles")
-    known = profiles if isinstance(profiles, dict) else {}
-    if profile not in known:
-        raise document.error(("profiles",), f"there is no profile '{profile}'.", did_you_mean(profile, known))
-    changes = known[profile]
-    if not isinstance(changes, dict):
-        raise document.error(("profiles", profile), f"profile '{profile}' must be a mapping.")
-    if "name" in changes or "profiles" in changes:
-        raise document.error(("profiles", profile), "a profile cannot change 'name' or 'profiles'.")
-    prefix: Key = ("profiles", profile)
-    section = document.section(prefix)
-    return Document(section.values, section.places, document.source).over(document)
-
-
 def _ways(study: Study, document: Document, request: ProtocolRequest, beside: Path) -> dict[str, ProtocolRequest]:
     """Returns the ways of training: what labels say of each, to its protocol."""
     base = {"base": study.protocol} if isinstance(study.protocol, str) else study.protocol
     shared = Document(base, document.section(("protocol",)).places, document.at(("protocol",)))
-    name = base.get("name", base.get("base", "custom"))
+    name = request.common.name if WITH in base else base.get("name", base.get("base", "custom"))
     ways = {}
     for words in study.matrix.protocol:
         path: Key = ("matrix", "protocol", words)
@@ -220,11 +205,14 @@ def _find(entry: DatasetEntry, beside: Path, assume_absent: bool) -> tuple[Datas
 def _leading(study: Study, dataset: Dataset, default: str, document: Document) -> tuple[str, ...]:
     """Returns the modalities of a dataset that lead in turn, each once."""
     meaning: dict[str, Sequence[str]] = {name: [name] for name in (*dataset.modalities, "none")}
-    meaning |= {"default": [default], "all": dataset.modalities}
+    meaning |= {"default": [default], "all": dataset.modalities, "second": dataset.modalities[1:2]}
     for index, name in enumerate(study.matrix.leading):
         if name not in meaning:
             message = f"{dataset.name} has no modality '{name}'."
             raise document.error(("matrix", "leading", index), message, did_you_mean(name, meaning))
+        if not meaning[name]:
+            message = f"{dataset.name} has one modality, so there is no second one."
+            raise document.error(("matrix", "leading", index), message, "Write `default`.")
     return tuple(dict.fromkeys(modality for name in study.matrix.leading for modality in meaning[name]))
 
 

@@ -37,7 +37,13 @@ def study_json_schema() -> dict[str, Any]:
     keys = Protocol.model_json_schema(ref_template="#/$defs/{model}")
     schema["$defs"] |= keys.pop("$defs")
     base = {"description": "Name of the protocol it builds on.", "type": "string"}
-    schema["$defs"]["Protocol"] = {**keys, "properties": {"base": base, **keys["properties"]}, "required": []}
+    name = {"type": "string"}
+    laid = {
+        "description": "Protocols whose changes are laid over that of `base`, in order.",
+        "anyOf": [name, {"type": "array", "items": name}],
+    }
+    own = {"base": base, "with": laid, **keys["properties"]}
+    schema["$defs"]["Protocol"] = {**keys, "properties": own, "required": []}
     reference = {"$ref": "#/$defs/Protocol"}
     schema["properties"]["protocol"]["anyOf"] = [{"type": "string"}, reference]
     schema["$defs"]["Matrix"]["properties"]["protocol"]["additionalProperties"] = reference

@@ -5,7 +5,7 @@ folder ``protocols/``. One may build on another by ``base: NAME`` and give only 
 wrote says under ``per_model`` what differs for each network on each dataset, and under ``tuning`` how that was found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -22,6 +22,9 @@ from harness.training.settings import TrainingSettings
 
 #: The protocol under which every network is trained by its authors' own recipe.
 NATIVE = "native"
+
+#: Key under which a study names protocols whose changes are laid over the one it builds on.
+WITH = "with"
 
 _PER_MODEL, _TUNING = "per_model", "tuning"
 _SHIPPED = Path(__file__).parent / "protocols"
@@ -140,18 +143,25 @@ def resolve_protocol(
     """Reads and validates what a study says under ``protocol``.
 
     Args:
-        request: A name, or a mapping with ``base`` and what differs.
+        request: A name, or a mapping with ``base``, ``with`` and what differs. ``with`` names protocols whose changes
+            are laid over ``base`` in order: all that they and those they build on say, but for the first of these.
         beside: Folder of the study file; its ``protocols/`` is searched first.
         written: The mapping with the places of its keys, for messages.
 
     Raises:
-        StudyError: The name is unknown, a base refers to itself, or a value is refused.
+        StudyError: A name is unknown, a base refers to itself, ``with`` names a protocol that is no set of changes, or
+            a value is refused.
     """
     given = dict(request) if isinstance(request, dict) else {"base": request}
-    base = given.pop("base", None)
+    base, laid = given.pop("base", None), names_in(given.pop(WITH, None))
     places, source = (written.places, written.source) if written is not None else ({}, "protocol")
     changes = Document(given, places, source)
     file = Document({}, {}, "") if base is None else _read_resolved(str(base), beside)
+    for name in reversed(laid):
+        changes = changes.over(_changes_of(name, beside))
+    if laid:
+        given.setdefault("name", f"{base or 'custom'} with {', '.join(laid)}{' (modified)' if given else ''}")
+        changes = Document({"name": given["name"]}, {}, "").over(changes)
     changed = _common(changes.over(file))
     if given or base is None:
         common = validate(Protocol, changed.over(Document({"name": f"{base or 'custom'} (modified)"}, {}, "")))
@@ -173,6 +183,37 @@ def load_protocol(request: str | dict[str, Any], beside: Path | None = None) -> 
     return resolve_protocol(request, beside).common
 
 
+def names_in(value: object) -> list[str]:
+    """Returns the protocols that are named under ``with``: one, or a list.
+
+    Raises:
+        StudyError: It is something else.
+    """
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise StudyError(f"'{WITH}' must name protocols.", hint=f"Write {WITH}: [paper_released], for instance.")
+    return names
+
+
+def chain_of_protocols(name: str, beside: Path | None = None) -> tuple[str, ...]:
+    """Returns a protocol, what it builds on, and so on.
+
+    Raises:
+        StudyError: A name is unknown, or a base refers to itself.
+    """
+    return tuple(one for one, _ in _chain(name, beside))
+
+
+def can_be_laid_over(name: str, beside: Path | None = None) -> bool:
+    """Returns whether a protocol is a set of changes to another, the same for every network.
+
+    Raises:
+        StudyError: A name is unknown, or a base refers to itself.
+    """
+    chain = _chain(name, beside)
+    return len(chain) > 1 and all(one != NATIVE and _PER_MODEL not in document.values for one, document in chain)
+
+
 def is_native(request: str | dict[str, Any]) -> bool:
     """Returns whether a study asks for every network's own recipe."""
     return (request.get("base") if isinstance(request, dict) else request) == NATIVE
@@ -182,14 +223,42 @@ def _named(name: str, document: Document) -> Protocol:
     return validate(Protocol, Document({"name": name}, {}, document.source).over(document))
 
 
-def _read_resolved(name: str, beside: Path | None, seen: tuple[str, ...] = ()) -> Document:
+def _read_resolved(name: str, beside: Path | None) -> Document:
     """Returns a protocol's file, its values laid on those of the files it builds on."""
-    if name in seen:
-        raise StudyError(f"Protocol '{seen[0]}' builds on itself through {' -> '.join([*seen, name])}.")
-    document = _read(name, beside)
-    base = document.values.get("base")
-    own = document.without("base")
-    return own if base is None else own.over(_read_resolved(str(base), beside, (*seen, name)))
+    return _laid([document for _, document in _chain(name, beside)])
+
+
+def _changes_of(name: str, beside: Path | None) -> Document:
+    """Returns what a protocol changes of the one that it builds on in the end."""
+    if not can_be_laid_over(name, beside):
+        raise StudyError(
+            f"Protocol '{name}' is no set of changes to another, so it cannot stand under '{WITH}'.",
+            hint="Name one that builds on another and is the same for every network, or put it under 'base'.",
+        )
+    changes = _laid([document for _, document in _chain(name, beside)[:-1]])
+    return changes.without("name", "description", "source")
+
+
+def _laid(documents: Sequence[Document]) -> Document:
+    """Returns documents laid over each other, the first on top."""
+    *above, lowest = documents
+    for document in reversed(above):
+        lowest = document.over(lowest)
+    return lowest
+
+
+def _chain(name: str, beside: Path | None) -> list[tuple[str, Document]]:
+    """Returns the name and the own values of a protocol, of the one that it builds on, and so on."""
+    chain: dict[str, Document] = {}
+    following: str | None = name
+    while following is not None:
+        if following in chain:
+            raise StudyError(f"Protocol '{name}' builds on itself through {' -> '.join([*chain, following])}.")
+        document = _read(following, beside)
+        chain[following] = document.without("base")
+        base = document.values.get("base")
+        following = None if base is None else str(base)
+    return list(chain.items())
 
 
 def _common(document: Document) -> Document:

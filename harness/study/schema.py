@@ -141,7 +141,8 @@ class Matrix(Settings):
     model: Models
     leading: Annotated[list[str], _SEVERAL, Field(min_length=1)] = Field(
         ["default"],
-        description="Modality names, 'default' (the dataset's), 'all' (each in turn) or 'none' (no discrimination).",
+        description="Modality names, 'default' (the dataset's), 'second' (the dataset's second, which leads in the "
+        "authors' released code), 'all' (each in turn) or 'none' (no discrimination).",
     )
     protocol: dict[Label, dict[str, Any]] = Field(
         default_factory=dict,
@@ -165,7 +166,10 @@ class Study(Settings):
     name: str = Field(description="Letters, digits, '_' and '-'; names the experiment and the folders.")
     question: Text = Field("", description="What the study asks, in one sentence.")
     answers: Text = Field("", description="What of a publication it answers, e.g. Table I of the paper.")
-    protocol: str | dict[str, Any] = Field(description="Name of a protocol, or {base: NAME, ...} with what differs.")
+    protocol: str | dict[str, Any] = Field(
+        description="Name of a protocol, or {base: NAME, ...} with what differs; under `with`, protocols whose changes "
+        "are laid over that of `base`."
+    )
     matrix: Matrix
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Model name to options that all its variants share (a profile's size, say)."
@@ -173,7 +177,9 @@ class Study(Settings):
     report: ReportSettings = ReportSettings()
     tuning: TuningSettings = Field(TuningSettings(), description="How `harness tune` searches; part of no cell.")
     profiles: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Profile name to what it changes: mappings are merged, lists replaced."
+        default_factory=dict,
+        description="Profile name to what it changes: mappings are merged, lists replaced. Several may be chosen at "
+        "once.",
     )
 
     @model_validator(mode="after")

@@ -10,13 +10,21 @@ StudyName = Annotated[
     str | None, typer.Argument(help="Name of a study; default: the study run last.", show_default=False)
 ]
 ProfileOption = Annotated[
-    str | None, typer.Option("--profile", "-p", help="Profile of the study, e.g. demo.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        help="Profile of the study, e.g. demo. May be repeated: later ones change what earlier ones say.",
+        show_default=False,
+    ),
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.", envvar="HARNESS_RESULTS")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of prepared data.", envvar="HARNESS_CACHE")]
 
 
 def study_arguments(name: str, profile: str, results: Path) -> str:
-    """Returns the arguments by which other verbs find a study, e.g. 'micro --profile demo'."""
-    chosen = "" if profile == "default" else f" --profile {profile}"
+    """Returns the arguments by which other verbs find a study, e.g. 'micro --profile demo --profile one_seed'."""
+    from harness.study.profiles import split_profiles
+
+    chosen = "" if profile == "default" else "".join(f" --profile {name}" for name in split_profiles(profile))
     return name + chosen + ("" if results == Path("results") else f" --results {results}")

@@ -20,6 +20,7 @@ from harness.results.store import CellFolder, Store
 from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
+from harness.study.profiles import Profiles
 from harness.training.device import Precision
 
 #: Called with what is done, and how many of how many cases.
@@ -41,13 +42,13 @@ class Predicted:
     cases: tuple[str, ...]
 
 
-def find_cells(store: Store, name: str, profile: str | None, export: str, label: str | None) -> list[CellFolder]:
+def find_cells(store: Store, name: str, profile: Profiles, export: str, label: str | None) -> list[CellFolder]:
     """Returns the finished cells that can predict a dataset.
 
     Args:
         store: The results.
         name: Name of a cell or of a study.
-        profile: Profile of the study; default: the one run last.
+        profile: Profile of the study, or several; default: those run last.
         export: Dataset whose format is wanted.
         label: Only this variant of the study.
 
