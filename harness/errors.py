@@ -44,6 +44,10 @@ class TrainingError(HarnessError):
     """Training cannot go on: the network breaks its contract, or asks for what the protocol or the device denies."""
 
 
+class MetricError(HarnessError):
+    """The function of a metric failed on a case, or gave what is no finite number."""
+
+
 class NotFiniteError(TrainingError):
     """The training loss, or what the network gives, is NaN or infinite."""
 

@@ -51,6 +51,6 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 def _print_error(message: str, hint: str) -> None:
     console = PlainConsole(stderr=True, highlight=False)
-    console.print(styled("bold red", "error:", f" {without_secrets(message)}"))
+    console.print(styled("bold red", "error:", f" {without_secrets(message)}"), soft_wrap=True)  # paths stay whole
     if hint:
-        console.print(styled("bold", "what to do:", f" {without_secrets(hint)}"))
+        console.print(styled("bold", "what to do:", f" {without_secrets(hint)}"), soft_wrap=True)

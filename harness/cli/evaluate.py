@@ -12,13 +12,13 @@ from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import pandas as pd
     from rich.table import Table
 
     from harness.data.assumptions import Assumption
-    from harness.evaluation.folder import Convention
+    from harness.evaluation.folder import Convention, Pairing
     from harness.evaluation.scoring import Score
     from harness.execution.added_metrics import Work
 
@@ -79,7 +79,7 @@ def evaluate(
     profile: ProfileOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Score label maps against the truth, by case and region. A missing prediction counts as worst and is listed.
+    """Score label maps against the truth, by case and region. A missing or damaged prediction counts as worst.
 
     Of a STUDY, finished cells are scored by further metrics; nothing is trained or predicted, and no score changes.
     """
@@ -123,9 +123,9 @@ def _evaluate_folders(
     from rich.progress import track
 
     from harness.data.assumptions import sum_up
-    from harness.errors import DataError
+    from harness.evaluation.folder import FaultyCasesError, pair_files, summarise, to_rows
     from harness.evaluation.folder import evaluate as score
-    from harness.evaluation.folder import pair_files, summarise, to_rows
+    from harness.evaluation.scoring import failures
     from harness.files import check_writable
 
     console = PlainConsole()
@@ -136,33 +136,40 @@ def _evaluate_folders(
     _say_cores(console, jobs)
     noted: list[Assumption] = []
     scored: list[tuple[str, list[Score]]] = []
-    fault: DataError | None = None
+    fault: FaultyCasesError | None = None
     running = score(pairing, convention, jobs, noted)
     try:
         for one in track(running, "Scoring", total=len(pairing.cases), console=console, transient=True):
             scored.append(one)
-    except DataError as error:
+    except FaultyCasesError as error:
         fault = error  # of single cases: the others are shown before it is raised
     rows = to_rows(scored, convention, method=method, patient=patient)
     if scored:
         console.print(_table(summarise(rows)))
     console.print(f"{len(scored)} cases; policy for empty regions: {convention.policy}")
-    for sentence in sum_up(noted):
-        console.print(sentence, style="yellow", soft_wrap=True)
-    if pairing.missing:
-        console.print(f"Missing, counted as worst: {', '.join(pairing.missing)}", style="yellow")
-    if pairing.extra:
-        names = ", ".join(path.name for path in pairing.extra)
-        console.print(f"Without a truth, not scored: {names}", style="yellow")
-    if fault is not None:
-        skipped = len(pairing.cases) - len(scored)
-        console.print(f"Not in the table: {skipped} cases that cannot be scored.", style="yellow")
-        if out is not None:
-            console.print(f"{out} is not written: it would lack them.", style="yellow")
-        raise fault
-    if out is not None:
+    faulty = fault.cases if fault is not None else frozenset()
+    reasons = failures(score for case, scores in scored if case not in faulty for score in scores)
+    for remark in (*sum_up(noted), *_remarks(pairing, faulty, [case for case, _ in scored]), *reasons):
+        console.print(remark, style="yellow", soft_wrap=True)
+    # Where no prediction can be read there is one mistake to correct, not a result.
+    if out is not None and {case for case, _ in scored} - faulty - set(pairing.missing):
         rows.to_csv(out, index=False)
-        console.print(f"Written: {out}. Beside a study: harness report STUDY --with {out}")
+        console.print(f"Written: {out}. Beside a study: harness report STUDY --with {out}", soft_wrap=True)
+    if fault is not None:
+        raise fault
+    if reasons:
+        raise typer.Exit(1)
+
+
+def _remarks(pairing: Pairing, faulty: Collection[str], scored: Sequence[str]) -> Iterator[str]:
+    """Yields what readers of the table must know of single cases."""
+    named = {
+        "Missing, counted as worst": pairing.missing,
+        "Cannot be scored, counted as worst": [case for case in scored if case in faulty],
+        "Not in the table, as their truth cannot be read": [case for case in pairing.cases if case not in scored],
+        "Without a truth, not scored": [path.name for path in pairing.extra],
+    }
+    yield from (f"{head}: {', '.join(names)}" for head, names in named.items() if names)
 
 
 def _say_cores(console: PlainConsole, jobs: int) -> None:

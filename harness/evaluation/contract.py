@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MetricError, shorten
 from harness.registry import resolve
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from harness.evaluation.region import Region
 
 Key = TypeVar("Key", bound=Hashable)
+
+#: Characters of the reason of a metric that failed; it is recorded with every such value.
+_LONGEST_REASON = 200
 
 #: From here on three digits say more than all of them: a volume difference to an empty truth runs to millions.
 _HUGE = 10_000
@@ -95,22 +98,45 @@ class Metric:
         """Returns the value of a region whose masks are not empty.
 
         Raises:
-            HarnessError: The function cannot be imported, fails, or gives what is no finite number.
+            HarnessError: The function cannot be imported.
+            MetricError: It fails, or gives what is no finite number; that of another package is no reason to lose a
+                cell, see :func:`harness.evaluation.scoring.score_case`.
         """
         function, tolerance = self.function, () if self.tolerance_mm is None else (self.tolerance_mm,)
+        return self._called(
+            "masks that are not empty", function, region if self.takes_region else region.pair, *tolerance
+        )
+
+    def value_without_masks(self, policy: EmptyPolicy, status: UnmeasuredStatus, region: Region) -> float:
+        """Returns what ``unmeasured`` says.
+
+        Raises:
+            MetricError: It fails, or gives what is no finite number.
+        """
+        return self._called(f"{status} masks", self.unmeasured, policy, status, region)
+
+    def worst_value(self, policy: EmptyPolicy, region: Region) -> float:
+        """Returns the value without a prediction, or the worst of the range where ``unmeasured`` itself fails."""
         try:
-            value = float(function(region if self.takes_region else region.pair, *tolerance))
-        except HarnessError:
+            return self.value_without_masks(policy, "missing", region)
+        except MetricError:
+            worst = self.lowest if self.higher_is_better else self.highest
+            return worst if math.isfinite(worst) else distance_without_masks(policy, "missing", region)
+
+    def _called(self, what: str, function: Callable[..., float], *arguments: Any) -> float:
+        """Calls a function that may be of another's package; ``what`` says of which masks."""
+        try:
+            value = float(function(*arguments))
+        except MemoryError:
             raise
-        except Exception as error:  # of another's package
-            what = f"failed: {type(error).__name__}: {error}"
-            raise HarnessError(f"The metric '{self.name}' {what}", hint=f"Correct {self.measure}.") from error
-        if not math.isfinite(value):
-            raise HarnessError(
-                f"The metric '{self.name}' gave {value} for region '{region.name}', whose masks are not empty.",
-                hint=f"Correct {self.measure}: every case needs a finite value.",
-            )
-        return value
+        except (Exception, SystemExit) as error:
+            said = f"{type(error).__name__}: {error}"
+        else:
+            if math.isfinite(value):
+                return value
+            said = f"it gave {value} for {what}, and every case needs a finite value"
+        line = shorten(said.strip().partition("\n")[0], _LONGEST_REASON)
+        raise MetricError(f"The metric '{self.name}' failed: {line}.", hint=f"Correct {self.measure}.")
 
     def variant(self, name: str, tolerance_mm: float | None, policy: str) -> Metric:
         """Returns the metric with another tolerance or a policy of its own, both in title and name.

@@ -26,10 +26,29 @@ _TRUTH = re.compile(r"[-_]seg$")
 #: What nnU-Net's image files have behind the name of their case.
 _FIRST_CHANNEL = "_0000"
 
-#: Scores of a case, or why there are none; and what was assumed of its files.
-_Outcome = tuple[list[Score] | DataError, list[Assumption]]
+#: Scores of a case, none where its truth cannot be read; what is wrong with its files; what was assumed of them.
+_Outcome = tuple[list[Score], DataError | None, list[Assumption]]
 
 _PUT_BACK = "Put predictions back on the grid of the official label files: same shape, orientation, origin and spacing."
+
+
+class FaultyCasesError(DataError):
+    """Files of some cases cannot be scored.
+
+    Args:
+        faults: What is wrong, by case.
+        total: Number of all cases.
+
+    Attributes:
+        cases: The cases.
+    """
+
+    def __init__(self, faults: Mapping[str, DataError], total: int) -> None:
+        first = next(iter(faults.values()))
+        listed = "\n".join(f"- {error.message}" for error in faults.values())
+        several = f"{len(faults)} of {total} cases cannot be scored:\n{listed}"
+        super().__init__(first.message if len(faults) == 1 else several, hint=first.hint)
+        self.cases = frozenset(faults)
 
 
 @dataclass(frozen=True)
@@ -183,7 +202,8 @@ def pair_files(predictions: Path, reference: Path) -> Pairing:
 def _label_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.", hint="Name a folder of NIfTI label maps.")
-    files_there = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and path.is_file()]
+    # Links that lead nowhere and pipes are files that cannot be read, not files that are missing.
+    files_there = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and not path.is_dir()]
     # Pictures may lie beside NIfTI files; other formats are read where there are none.
     has_nifti = any(path.name.endswith(NIFTI_ENDINGS) for path in files_there)
     endings = NIFTI_ENDINGS if has_nifti else IMAGE_ENDINGS
@@ -215,7 +235,7 @@ def _is_text(name: str) -> bool:
 def evaluate(
     pairing: Pairing, convention: Convention, jobs: int = 1, noted: list[Assumption] | None = None
 ) -> Iterator[tuple[str, list[Score]]]:
-    """Scores every case of the reference; a case without a prediction scores worst.
+    """Scores every case of the reference; a case without a prediction that can be read scores worst.
 
     Args:
         pairing: The files.
@@ -227,19 +247,19 @@ def evaluate(
         Case and scores, in the order of the cases.
 
     Raises:
-        DataError: A file cannot be read, or a prediction lies on another grid than its truth; all such cases are
-            named, after the others were yielded.
+        FaultyCasesError: A file cannot be read, or a prediction lies on another grid than its truth; raised after
+            every case was yielded whose truth can be read.
     """
     faults: dict[str, DataError] = {}
-    for case, (scores, assumed) in zip(pairing.cases, _outcomes(pairing, convention, jobs), strict=True):
+    for case, (scores, fault, assumed) in zip(pairing.cases, _outcomes(pairing, convention, jobs), strict=True):
         if noted is not None:
             noted += assumed
-        if isinstance(scores, DataError):
-            faults[case] = scores
-        else:
+        if fault is not None:
+            faults[case] = fault
+        if scores:
             yield case, scores
     if faults:
-        raise _joined(faults, len(pairing.cases))
+        raise FaultyCasesError(faults, len(pairing.cases))
 
 
 def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_Outcome]:
@@ -247,36 +267,37 @@ def _outcomes(pairing: Pairing, convention: Convention, jobs: int) -> Iterator[_
 
 
 def _attempt(convention: Convention, files: tuple[Path, Path | None]) -> _Outcome:
-    """Returns the scores of a case, or why there are none, and what was assumed of its files."""
+    """Returns the scores of a case, what is wrong with its files, and what was assumed of them."""
+    fault: DataError | None = None
+    prediction = None
     with collect_assumptions() as noted:
         try:
-            return _score(convention, files), noted
+            truth, affine = convention.read(files[0])
         except DataError as error:
-            return DataError(error.message, hint=error.hint), noted
-
-
-def _joined(faults: Mapping[str, DataError], total: int) -> DataError:
-    first = next(iter(faults.values()))
-    if len(faults) == 1:
-        return first
-    listed = "\n".join(f"- {error.message}" for error in faults.values())
-    return DataError(f"{len(faults)} of {total} cases cannot be scored:\n{listed}", hint=first.hint)
-
-
-def _score(convention: Convention, files: tuple[Path, Path | None]) -> list[Score]:
-    truth, affine = convention.read(files[0])
-    prediction = None
-    if files[1] is not None:
-        prediction, other = convention.read(files[1])
-        if prediction.shape != truth.shape:
-            raise DataError(f"{files[1]} has shape {prediction.shape}, its truth {truth.shape}.", hint=_PUT_BACK)
-        if apart := distance_off_grid(files[1], truth.shape, other, files[0], affine):
-            raise DataError(
-                f"{files[1]} lies elsewhere than its truth: corners are up to {apart:.2f} mm apart.", hint=_PUT_BACK
-            )
+            return [], DataError(error.message, hint=error.hint), noted
+        try:
+            prediction = _read_prediction(convention, files, truth.shape, affine)
+        except DataError as error:
+            fault = DataError(error.message, hint=error.hint)
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)).tolist()
-    policy = empty_policy(convention.policy)
-    return score_case(prediction, truth, convention.regions, spacing, policy, convention.metrics)
+    policy, why = empty_policy(convention.policy), fault.message if fault is not None else ""
+    scores = score_case(prediction, truth, convention.regions, spacing, policy, convention.metrics, why)
+    return scores, fault, noted
+
+
+def _read_prediction(
+    convention: Convention, files: tuple[Path, Path | None], shape: tuple[int, ...], affine: NDArray[np.float64]
+) -> NDArray[np.uint8] | None:
+    if files[1] is None:
+        return None
+    prediction, other = convention.read(files[1])
+    if prediction.shape != shape:
+        raise DataError(f"{files[1]} has shape {prediction.shape}, its truth {shape}.", hint=_PUT_BACK)
+    if apart := distance_off_grid(files[1], shape, other, files[0], affine):
+        raise DataError(
+            f"{files[1]} lies elsewhere than its truth: corners are up to {apart:.2f} mm apart.", hint=_PUT_BACK
+        )
+    return prediction
 
 
 def to_rows(

@@ -1,18 +1,21 @@
 """Scores of one case: every region by every metric, each with a value."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MetricError
 from harness.evaluation import METRICS
 from harness.evaluation.contract import Metric
 from harness.evaluation.policy import EmptyPolicy, UnmeasuredStatus, empty_policy
 from harness.evaluation.region import CaseMasks, Region
 from harness.evaluation.status import Status
+
+#: Stands before the reason in the implementation of a value that could not be computed.
+_FAILED = "; failed: "
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,12 @@ def score_case(
     spacing: Sequence[float],
     policy: EmptyPolicy,
     metrics: Sequence[str] = ("dice", "hd95"),
+    fault: str = "",
 ) -> list[Score]:
     """Scores a prediction on the native grid of its case.
+
+    A metric that fails on a region, as one of another package may, scores there as without a prediction, ``missing``;
+    the reason stands behind its implementation, and the other scores are what they are.
 
     Args:
         prediction: Label map of integers, of the shape of ``truth``; ``None`` where there is none, which scores worst.
@@ -51,9 +58,10 @@ def score_case(
         spacing: Voxel size in mm, one value per axis.
         policy: Values of empty regions and missing predictions.
         metrics: Names of the metrics.
+        fault: Why there is no prediction, to be recorded; empty where it only is not there.
 
     Returns:
-        One score a region and metric, regions first, in the order given.
+        One score per region and metric, regions first, in the order given.
 
     Raises:
         HarnessError: A metric is unknown, a region has no label, the spacing does not fit, or the prediction is no
@@ -69,19 +77,32 @@ def score_case(
             f"'{volumetric[0]}' is defined for volumes, not for a slice.", hint="Score the whole volume."
         )
     case = CaseMasks(prediction, truth, regions, spacing)
-    return [_score(region, metric, policy) for region in (Region(name, case) for name in regions) for metric in chosen]
+    scored = (Region(name, case) for name in regions)
+    return [_score(region, metric, policy, fault) for region in scored for metric in chosen]
 
 
-def _score(region: Region, metric: Metric, policy: EmptyPolicy) -> Score:
+def failures(scores: Iterable[Score]) -> tuple[str, ...]:
+    """Returns why metrics failed or predictions could not be read, each reason once."""
+    found = (score.implementation.partition(_FAILED) for score in scores if score.status == "missing")
+    return tuple(dict.fromkeys(reason for _, mark, reason in found if mark))
+
+
+def _score(region: Region, metric: Metric, policy: EmptyPolicy, fault: str) -> Score:
     status = _status(region)
     policy = empty_policy(metric.policy) if metric.policy else policy
     rule = "own rules" if metric.own_rules else policy.name
     implementation = f"{metric.recorded_implementation}; empty: {rule}"
-    if status == "scored" or (metric.own_rules and status != "missing"):
-        return Score(region.name, metric.name, metric.value(region), status, implementation)
-    value = metric.unmeasured(policy, status, region)
-    skipped = policy.skips and not metric.own_rules and _undefined(region, metric, status)
-    return Score(region.name, metric.name, value, "skipped" if skipped else status, implementation)
+    try:
+        if status == "scored" or (metric.own_rules and status != "missing"):
+            return Score(region.name, metric.name, metric.value(region), status, implementation)
+        if status != "missing":
+            value = metric.value_without_masks(policy, status, region)
+            skipped = policy.skips and not metric.own_rules and _undefined(region, metric, status)
+            return Score(region.name, metric.name, value, "skipped" if skipped else status, implementation)
+    except MetricError as error:
+        fault = error.message
+    reason = f"{_FAILED}{fault}" if fault else ""
+    return Score(region.name, metric.name, metric.worst_value(policy, region), "missing", f"{implementation}{reason}")
 
 
 def _undefined(region: Region, metric: Metric, status: UnmeasuredStatus) -> bool:

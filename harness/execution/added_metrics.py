@@ -15,8 +15,8 @@ from harness.data.reading.nifti import read_label
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
-from harness.evaluation.scoring import Score, score_case
-from harness.results.scores import add_scores, lacking_metrics
+from harness.evaluation.scoring import Score, failures, score_case
+from harness.results.scores import add_scores, lacking_metrics, read_scores
 from harness.results.store import CellFolder, Store, StudyFolder
 
 _GONE = (
@@ -86,11 +86,21 @@ def plan_added(study: StudyFolder, store: Store, metrics: Sequence[str]) -> list
 def _work(cell: CellFolder, label: str, metrics: Sequence[str]) -> Work:
     if (status := cell.status()) != "done":
         return Work(cell, label, refusal=f"It is not finished ({status}): run the study.")
-    lacking = lacking_metrics(cell, metrics)
+    absent = lacking_metrics(cell, metrics)
+    failed = _failed(cell, metrics)
+    lacking = tuple(name for name in metrics if name in absent or name in failed)
     folder = cell.result / "predictions"
     if lacking and not any(folder.glob("*.nii.gz")):
         return Work(cell, label, lacking, f"It kept no predictions. {_GONE.format(cell.result)}")
     return Work(cell, label, lacking)
+
+
+def _failed(cell: CellFolder, metrics: Sequence[str]) -> set[str]:
+    """Returns the metrics that were added and failed: they may have been mended since. Scores of a test stay."""
+    rows = read_scores(cell)
+    tested = pd.read_parquet(cell.result / "cases.parquet", columns=["metric"])["metric"]
+    added = rows[rows["metric"].isin(metrics) & ~rows["metric"].isin(tested) & (rows["status"] == "missing")]
+    return set(added["metric"])
 
 
 def add_metrics(works: Sequence[Work], jobs: int = 1) -> Iterator[tuple[int, int, Mapping[str, Sequence[str]]]]:
@@ -120,6 +130,8 @@ def add_metrics(works: Sequence[Work], jobs: int = 1) -> Iterator[tuple[int, int
                 faults[cell.id].append(f"{changed} {_GONE.format(cell.result)}")
             else:
                 scores[cell.id][case.name] = [score for score in result if score.metric in metrics]
+                for reason in failures(result):
+                    faults[cell.id].append(f"Case '{case.name}' counts as worst: {reason}")
             if len(scores[cell.id]) == tested["case"].nunique():
                 add_scores(cell, _rows(tested, scores.pop(cell.id)))
         yield number, len(cases), faults

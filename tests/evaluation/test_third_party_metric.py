@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,6 +19,8 @@ from harness.data import DATASETS
 from harness.errors import HarnessError
 from harness.evaluation import METRICS, builtin_metrics
 from harness.evaluation.contract import Metric
+from harness.evaluation.policy import POLICIES
+from harness.evaluation.scoring import failures, score_case
 from harness.study.json_schema import PATH
 
 OURS = {metric.name for metric in vars(builtin_metrics).values() if isinstance(metric, Metric)}
@@ -58,6 +63,72 @@ def test_it_is_added_to_cells_of_a_dataset_that_does_not_declare_it(finished_stu
     assert main(["evaluate", "micro", "--metric", "volume_similarity"]) == 0
     rows = harness.results.load("micro")
     assert {"dice", "volume_similarity"} <= set(rows["metric"])
+
+
+def gives(value):
+    return lambda pair: value
+
+
+def raises(error):
+    def function(pair):
+        raise error
+
+    return function
+
+
+FAULTS = {
+    "raises": (raises(ZeroDivisionError("no lesion\nin case 7")), "ZeroDivisionError: no lesion"),
+    "leaves": (raises(SystemExit(0)), "SystemExit: 0"),
+    "refuses": (raises(HarnessError("Too small.")), "HarnessError: Too small."),
+    "says a lot": (raises(ValueError("x" * 10**6)), "1,000,012 characters"),
+    "NaN": (gives(math.nan), "nan"),
+    "infinite": (gives(math.inf), "inf"),
+    "nothing": (gives(None), "TypeError"),
+    "text": (gives("high"), "ValueError"),
+    "several": (gives(np.ones(3)), "TypeError"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_that_fails_costs_its_own_value_of_that_region(toy_metric, monkeypatch, fault):
+    function, reason = FAULTS[fault]
+    monkeypatch.setitem(vars(toy_metric), "function", lambda pair: function(pair) if pair.real > 1 else 0.5)
+    truth = np.zeros((5, 5, 5), np.uint8)
+    truth[0, 0, 0], truth[2:4, 2:4, 2:4] = 1, 2
+    names = ("dice", "volume_similarity", "hd95")
+    scores = score_case(truth, truth, {"a": (1,), "b": (2,)}, (1, 1, 1), POLICIES["worst"], names)
+    assert [(one.value, one.status) for one in scores] == [
+        (1, "scored"), (0.5, "scored"), (0, "scored"), (1, "scored"), (0, "missing"), (0, "scored"),
+    ]  # fmt: skip
+    assert reason in scores[4].implementation
+    assert len(scores[4].implementation) < 500
+    assert "\n" not in scores[4].implementation
+    (said,) = failures(scores)
+    assert "volume_similarity" in said
+
+
+@pytest.mark.parametrize(("direction", "worst"), [({}, 0.0), ({"higher_is_better": False, "highest": 7.0}, 7.0)])
+def test_one_whose_rule_for_empty_masks_fails_counts_as_worst(toy_metric, monkeypatch, direction, worst):
+    broken = replace(toy_metric, unmeasured=raises(KeyError("x")), **direction)
+    monkeypatch.setattr(METRICS, "get", lambda name: broken)
+    masks = np.zeros((3, 3, 3), np.uint8)
+    for prediction in (masks, None):
+        (score,) = score_case(prediction, masks, {"a": (1,)}, (1, 1, 1), POLICIES["worst"], ("volume_similarity",))
+        assert (score.value, score.status) == (worst, "missing")
+
+
+@pytest.mark.usefixtures("finished_study")
+def test_one_that_fails_is_told_and_tried_again_when_it_is_mended(toy_metric, monkeypatch, capsys):
+    with monkeypatch.context() as broken:
+        broken.setitem(vars(toy_metric), "function", raises(ValueError("no")))
+        assert main(["evaluate", "micro", "--metric", "volume_similarity"]) == 1
+    assert "ValueError: no" in capsys.readouterr().out
+    rows = harness.results.load("micro")
+    assert set(rows["status"][rows["metric"] == "volume_similarity"]) == {"missing"}
+    assert main(["evaluate", "micro", "--metric", "volume_similarity"]) == 0
+    rows = harness.results.load("micro")
+    assert "missing" not in set(rows["status"])
+    assert not rows.duplicated(["cell", "case", "region", "metric"]).any()
 
 
 def test_ours_are_registered_under_their_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import nibabel as nib
@@ -284,10 +285,48 @@ def test_every_fault_of_a_file_is_listed_with_what_is_missing(folders, capsys, t
     assert run(folders, "--regions", "a=1", "--metric", "dice", "--out", out) == 2
     shown = capsys.readouterr()
     assert "Missing, counted as worst: case3" in shown.out
-    assert "Not in the table: 2 cases" in shown.out
+    assert "Cannot be scored, counted as worst: case0, case1" in shown.out
     assert "2 of 4 cases cannot be scored" in shown.err
     assert all(name in shown.err for name in ("case0.nii.gz", "case1.nii.gz"))
-    assert not out.exists()
+    rows = pd.read_csv(out).set_index("case")
+    assert list(rows["status"]) == ["missing", "missing", "scored", "missing"]
+    assert list(rows["value"][["case0", "case1", "case3"]]) == [0.0, 0.0, 0.0]
+    assert "case0.nii.gz cannot be read" in rows["implementation"]["case0"]
+    assert "failed" not in rows["implementation"]["case3"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"junk"),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: (path.unlink(), path.symlink_to("nowhere.nii.gz")),
+        lambda path: (path.unlink(), path.symlink_to(path.name)),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: write(path, np.full(SHAPE, np.nan, np.float32)),
+        lambda path: write(path, np.random.default_rng(0).random(SHAPE) * 1e4),
+        lambda path: write(path, label_map(0), np.diag([1.0, 1.0, 9.0, 1.0])),
+    ],
+    ids=["junk", "truncated", "link to nowhere", "loop", "pipe", "NaN", "an image", "another grid"],
+)
+@pytest.mark.parametrize("side", [0, 1], ids=["prediction", "truth"])
+def test_one_damaged_file_costs_one_case(folders, tmp_path, capsys, damage, side):
+    damage(folders[side] / "case1.nii.gz")
+    out = tmp_path / "scores.csv"
+    assert run(folders, "--regions", "a=1", "--out", out) == 2
+    assert "case1.nii.gz" in capsys.readouterr().err
+    rows = pd.read_csv(out).set_index(["case", "metric"])
+    assert set(rows["status"][["case0", "case2"]]) == {"scored"}
+    if side == 0 or rows.index.isin(["case1"], level=0).any():
+        assert set(rows["status"]["case1"]) == {"missing"}
+        assert rows["value"]["case1", "dice"] == 0
+
+
+def test_no_table_is_written_where_no_prediction_can_be_read(folders, tmp_path):
+    for number in range(3):
+        write(folders[0] / f"case{number}.nii.gz", np.zeros((9, 10, 7), np.uint8))
+    assert run(folders, "--regions", "a=1", "--out", tmp_path / "scores.csv") == 2
+    assert not (tmp_path / "scores.csv").exists()
 
 
 def test_no_prediction_that_matches_is_an_error_with_both_names(folders, capsys):

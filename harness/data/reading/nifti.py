@@ -1,5 +1,6 @@
 """Images and label maps in and out, with messages that name the file and the remedy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ IMAGE_ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS)
 
 #: Labels may be stored this far from a whole number; more means they were interpolated.
 _NEARLY = 0.1
+
+#: Label values that a message lists.
+_MOST_SHOWN = 12
 
 _VOLUME = 3
 
@@ -92,10 +96,16 @@ def _read_label(path: Path, declared: frozenset[int]) -> tuple[NDArray[np.uint8]
     present = _values(rounded)
     if surplus := sorted(present - declared):
         raise DataError(
-            f"{path} holds label values {surplus}, but the dataset declares {sorted(declared)}.",
+            f"{path} holds label values {_listed(surplus)}, but the dataset declares {_listed(sorted(declared))}.",
             hint="Is this the right file, and the right release of the dataset?",
         )
     return rounded.astype(np.uint8), affine
+
+
+def _listed(values: Sequence[int | float]) -> str:
+    """Returns values in brackets, of many the first and the last: an image in place of a label has thousands."""
+    shown = [f"{value:g}" for value in values]
+    return f"[{', '.join(shown if len(shown) <= _MOST_SHOWN else [*shown[: _MOST_SHOWN - 2], '...', shown[-1]])}]"
 
 
 def _check_finite(voxels: NDArray[Any], path: Path) -> None:

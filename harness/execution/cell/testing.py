@@ -14,7 +14,7 @@ from harness.data import Dataset
 from harness.data.contract import Case, transform_codes, trivial_predictions
 from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
-from harness.evaluation.scoring import Score, score_case
+from harness.evaluation.scoring import Score, failures, score_case
 from harness.execution.cell.problem import Problem
 from harness.results.overlay import Overlay, choose_slice, write_slices
 from harness.results.records import Timing
@@ -46,7 +46,10 @@ def test_cases(
         seconds.append(time.monotonic() - began)
         codes = transform_codes(problem.reader, name)
         write_label(result / "predictions" / f"{name}.nii.gz", prediction, case.affine, codes)
-        scores += score_rows(problem, name, score_prediction(problem, prediction, case.label, case.spacing))
+        found = score_prediction(problem, prediction, case.label, case.spacing)
+        scores += score_rows(problem, name, found)
+        for reason in failures(found):
+            print(f"{name} counts as worst: {reason}", flush=True)
         for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
             scored = score_prediction(problem, trivial.prediction, case.label, case.spacing)
             floors += [{**row, "floor": trivial.name} for row in score_rows(problem, name, scored)]
