@@ -33,8 +33,8 @@ class PreparationSettings(Settings):
 
     plane: Literal["resize", "native"] = Field(
         "resize",
-        description="'resize' brings every whole slice to the patch size (the paper's text); 'native' keeps the grid, "
-        "and patches are cut from it (the authors' code).",
+        description="'resize' brings every whole slice to the patch size (a reading of the paper's text); 'native' "
+        "keeps the grid, and patches are cut from it (the authors' code).",
     )
     spacing: Annotated[tuple[AxisSpacing, AxisSpacing, AxisSpacing] | None, Added("0.2", was=None)] = Field(
         None,

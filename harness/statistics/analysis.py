@@ -53,7 +53,7 @@ class Summary:
         median_interval: Percentile interval of it; ``None`` for too few patients.
         q1: Lower quartile.
         q3: Upper quartile.
-        mean_scored: Mean over patients of measured results alone; NaN where there is none.
+        mean_scored: Mean over patients of results in which truth and prediction both show the region; NaN for none.
         seed_sd: SD between the seeds' means over patients; NaN for one seed.
         n_seeds: Seeds that were run on every case.
     """

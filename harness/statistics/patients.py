@@ -64,7 +64,8 @@ class Counts:
         expected: What the finished methods have between them.
         missing: Results without a prediction.
         empty: Results whose value the policy for empty regions set.
-        mean_scored: Mean over patients of measured results alone; NaN where there are none.
+        mean_scored: Mean over patients of results in which truth and prediction both show the region; NaN where there
+            are none. It leaves out the 0 that Dice has where one of them is empty.
     """
 
     results: int

@@ -68,7 +68,7 @@ class Hooks:
 
     Attributes:
         validate: Validates the network after an epoch (1-based).
-        fresh_weights: Returns newly initialised weights (the paper's restart).
+        fresh_weights: Returns newly initialised weights (the released code's restart).
         on_step: Called after each step with the number of steps done.
         on_epoch: Called after each epoch with the history so far.
         should_stop: Asked after each step.
@@ -256,7 +256,7 @@ class Trainer:
                 self._checkpoints.save_best(self._network.state_dict())
 
     def _restart(self) -> None:
-        """Starts again with momentum 0.95, as the paper does where nothing was learnt."""
+        """Starts again with momentum 0.95, as the released code does where nothing was learnt."""
         self._state.restarted = True
         if self._settings.restart == "convolutions":
             torch.manual_seed(derive(self._seed, "restart"))

@@ -100,7 +100,7 @@ class TrainingSettings(Settings):
         ge=1,
         le=_MANY,
         description="Where the validation finds no foreground voxel at all after this epoch: momentum 0.95, new "
-        "weights (the paper).",
+        "weights (the released code).",
     )
     restart: Annotated[Literal["everything", "convolutions"], Added("0.3", was="everything")] = Field(
         "everything",

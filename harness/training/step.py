@@ -107,7 +107,7 @@ class TrainingStep:
         return find_nondeterministic_op(self.network, loss_of)
 
     def restart(self, fresh_weights: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Starts again with momentum 0.95, as the paper does where nothing was learnt.
+        """Starts again with momentum 0.95, as the released code does where nothing was learnt.
 
         Args:
             fresh_weights: Returns newly initialised weights; asked where every weight is renewed, and the optimiser

@@ -16,9 +16,7 @@ from harness.report.inputs.published_numbers import published_rows
 from harness.report.inputs.several_studies import combine
 from harness.report.tables.ablation import switches
 from harness.report.tables.build import build_tables
-from harness.report.tables.published import verdict
 from harness.results.schema import StudyResults
-from harness.statistics.bootstrap import Interval
 
 
 def test_parts_of_a_switch_become_check_marks() -> None:
@@ -44,20 +42,6 @@ def test_an_ablation_has_its_own_table(ablation: StudyResults) -> None:
 
 def ablation_with(results: StudyResults, options: list[str]) -> StudyResults:
     return replace(results, cells=results.cells.assign(options=options))
-
-
-@pytest.mark.parametrize(
-    ("kind", "interval", "said"),
-    [
-        ("real", Interval(0.7, 0.9), "agrees"),
-        ("real", Interval(0.85, 0.9), "ours higher"),
-        ("real", Interval(0.6, 0.7), "ours lower"),
-        ("real", None, "no verdict (fewer than 6 patients)"),
-        ("generated", Interval(0.7, 0.9), "not comparable (generated data)"),
-    ],
-)
-def test_verdicts(kind: str, interval: Interval | None, said: str) -> None:
-    assert verdict(kind, 0.8, interval) == said
 
 
 def test_the_shipped_numbers_are_the_published_ones() -> None:

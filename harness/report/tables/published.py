@@ -1,4 +1,4 @@
-"""Published beside ours: the published number, ours, the difference, our interval and a verdict."""
+"""Published beside ours: the published number, ours, the difference, its interval and a verdict."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,21 +6,20 @@ from typing import Any
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
+from harness.report.analysis.published_verdict import Published, compare
 from harness.report.analysis.variants import Variant
-from harness.report.inputs.published_numbers import SOURCE, published_rows
-from harness.report.tables.cells import mean_cell, provenance, row_headers
+from harness.report.inputs.published_numbers import SOURCE, TEST_CASES, published_rows, why_not_over_cases
+from harness.report.tables.cells import interval_text, mean_cell, provenance, row_headers
 from harness.report.tables.table import NO_VALUE, Column, Row, Table, TableCell, TableKind, word_cell
-from harness.statistics.bootstrap import LEAST_PATIENTS, Interval
 from harness.statistics.patients import MEAN_REGION
 
-_PARTIAL = "no verdict (results are missing)"
 _COLUMNS = (
     Column("", "Metric", plain="Metric"),
     Column("", "Region", plain="Region"),
     Column("", "Published", plain="Published"),
     Column("", "Ours", plain="Ours"),
     Column("", "Difference", plain="Ours minus published"),
-    Column("", "95 % interval of ours", plain="95 % interval of ours"),
+    Column("", "95 % interval", plain="95 % interval of the difference"),
     Column("", "Verdict", plain="Verdict"),
 )
 
@@ -31,14 +30,14 @@ def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table
     row_header, headers = row_headers(view)
     theirs = {(row["method"], row["metric"], row["region"]): row for row in published.to_dict("records")}
     methods = {variant: _published_method(view, variant, published["method"].unique()) for variant in headers}
-    rows = tuple(
-        Row(headers[variant], _cells(study, view, variant, METRICS.get(metric), region, theirs[method, metric, region]))
+    shown = [
+        (variant, METRICS.get(metric), region, theirs[number])
         for variant, method in methods.items()
         for metric in study.results.metrics
         for region in (*view.regions, MEAN_REGION)
-        if (method, metric, region) in theirs
-    )
-    if not rows:
+        if (number := (method, _plain(METRICS.get(metric)), region)) in theirs
+    ]
+    if not shown:
         return
     unmatched = [view.names[variant] for variant, method in methods.items() if method is None]
     yield Table(
@@ -47,20 +46,45 @@ def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table
         title=f"{view.title}: published beside ours",
         caption=(
             f"Published beside ours: {view.title}.",
-            f"Published numbers are rounded as ours are ({SOURCE}); ours are mean ± SD over {view.data.sample}.",
-            "Difference: ours minus published. Interval: BCa bootstrap of our mean over patients. Agrees: the "
-            "published mean lies inside it.",
+            f"Published numbers are rounded as ours are ({SOURCE}); their SD stands as printed, its unit is not known. "
+            f"Ours are mean ± SD over {view.data.sample}, seeds averaged, so the two SDs are not comparable.",
+            "Difference: ours minus published. Interval: Welch's, with chance in the choice of cases on both sides "
+            "and, where there are several seeds, between trainings; the published SD is taken as one over "
+            f"{TEST_CASES[view.name]} test cases. Agrees: the interval holds 0, as it does in about 95 % of perfect "
+            "replications.",
         ),
         row_header=row_header,
         columns=_COLUMNS,
-        rows=rows,
+        rows=tuple(
+            Row(headers[variant], _cells(study, view, variant, metric, region, number))
+            for variant, metric, region, number in shown
+        ),
         notes=(
-            "The paper publishes neither its splits nor its leading modality, so its cases are not ours: agreement is "
-            "a plausibility check and no proof of reproduction.",
-            *((f"Not in the paper: {', '.join(unmatched)}.",) if unmatched else ()),
+            "Our sources give neither the paper's splits nor the modality that led in its tables, so its cases are not "
+            "ours: agreement is a plausibility check and no proof of reproduction.",
+            *_doubts(view, [region for _, _, region, _ in shown]),
+            *((f"Not in the paper's tables: {', '.join(unmatched)}.",) if unmatched else ()),
             *provenance(view),
         ),
     )
+
+
+def _plain(metric: Metric) -> str:
+    """The metric's name without its policy for empty masks, since that of the published numbers is not known."""
+    return metric.name.removesuffix(f"_{metric.policy}") if metric.policy else metric.name
+
+
+def _doubts(view: DatasetView, regions: Iterable[str]) -> list[str]:
+    """Why there is no verdict on regions whose published SDs are not over cases."""
+    reasons: dict[str, list[str]] = {}
+    for region in dict.fromkeys(regions):
+        if region != MEAN_REGION and (reason := why_not_over_cases(view.name, region)):
+            reasons.setdefault(reason, []).append(region)
+    return [
+        f"No verdict on {', '.join(named)}: the published SDs cannot be over cases, so it is not known either what the "
+        f"published means are over. {reason}."
+        for reason, named in reasons.items()
+    ]
 
 
 def _published_method(view: DatasetView, variant: Variant, published: Iterable[str]) -> str | None:
@@ -81,23 +105,6 @@ def _letters(name: str) -> str:
     return "".join(each for each in name.lower() if each.isalnum())
 
 
-def verdict(kind: str, published: float, interval: Interval | None) -> str:
-    """Whether the interval of our mean holds a published mean, in words.
-
-    Args:
-        kind: Kind of our data: only real data can agree with published numbers.
-        published: Published mean.
-        interval: Interval of our mean; ``None`` where patients are too few.
-    """
-    if kind != "real":
-        return f"not comparable ({kind} data)"
-    if interval is None:
-        return f"no verdict (fewer than {LEAST_PATIENTS} patients)"
-    if interval.low <= published <= interval.high:
-        return "agrees"
-    return "ours higher" if published < interval.low else "ours lower"
-
-
 def _cells(
     study: StudyAnalysis, view: DatasetView, variant: Variant, metric: Metric, region: str, published: Mapping[Any, Any]
 ) -> tuple[TableCell, ...]:
@@ -111,13 +118,14 @@ def _cells(
     if ours is None:
         state = view.status[variant] if view.status[variant] != "complete" else "no result"
         return (*theirs, word_cell(state), NO_VALUE, NO_VALUE, word_cell(f"none ({state})"))
-    interval = ours.mean_interval
+    kind = study.results.datasets[view.name].kind
+    found = compare(kind, ours, Published(view.name, region, mean, sd))
     return (
         *theirs,
         mean_cell(metric, ours),
         TableCell(metric.signed(ours.mean - mean), sort=ours.mean - mean),
-        NO_VALUE if interval is None else TableCell(f"{metric.text(interval.low)} to {metric.text(interval.high)}"),
-        word_cell(verdict(study.results.datasets[view.name].kind, mean, interval) if ours.complete else _PARTIAL),
+        TableCell(interval_text(metric, found.interval, signed=True)) if found.interval else NO_VALUE,
+        word_cell(found.words),
     )
 
 
