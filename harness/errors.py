@@ -32,6 +32,10 @@ class HarnessError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+class HarnessWarning(UserWarning):
+    """What is done may not be what the user means; the command line prints the text in one line."""
+
+
 class StudyError(HarnessError):
     """A study file, or a protocol it names, asks for something that cannot be."""
 

@@ -4,9 +4,10 @@ import sys
 import traceback
 import warnings
 from types import TracebackType
+from typing import TextIO
 
 from harness.cli.shared.console import PlainConsole, styled
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HarnessWarning
 from harness.redaction import without_secrets
 from harness.text import printable
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.cli.app import app
 
     sys.excepthook = _excepthook
+    warnings.showwarning = _show_warning
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     if not debug and not sys.warnoptions:
@@ -47,6 +49,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Shows the traceback of an unexpected error, without secrets that its text may contain."""
     print(printable(without_secrets("".join(traceback.format_exception(kind, error, trace)))), end="", file=sys.stderr)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Shows a warning of ours as a line, one of a library as Python does."""
+    if issubclass(category, HarnessWarning):
+        console = PlainConsole(stderr=True, highlight=False)
+        console.print(styled("bold yellow", "warning:", f" {without_secrets(str(message))}"), soft_wrap=True)
+        return
+    print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def _print_error(message: str, hint: str) -> None:

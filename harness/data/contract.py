@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from harness.errors import DataError
+from harness.errors import DataError, HarnessWarning
 from harness.registry import resolve
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+#: Marks a folder as generated data.
+GENERATED_MARKER = "GENERATED.json"
 
 #: Folds of a dataset without official lists: the authors' seeded 80:20 first, then five-fold cross-validation.
 FOLD_NAMES = ("80:20", "cv1", "cv2", "cv3", "cv4", "cv5")
@@ -335,6 +339,8 @@ class Dataset:
         Raises:
             DataError: The folder that is named does not exist.
         """
+        if root is None:
+            self.warn_of_variable()
         named = root or (Path(value) if (value := os.environ.get(self.variable)) else None)
         if named is not None:
             if not named.is_dir():
@@ -346,6 +352,16 @@ class Dataset:
         if self._usual.is_dir():
             return self._usual
         return self.home if self.home is not None and self.home.is_dir() else None
+
+    def warn_of_variable(self) -> None:
+        """Warns that the environment variable wins over generated data in the usual place, if it does."""
+        named = os.environ.get(self.variable)
+        if named and (self._usual / GENERATED_MARKER).is_file() and Path(named).resolve() != self._usual.resolve():
+            text = (
+                f"'{self.name}' is read from {named}, which {self.variable} names, and not from the generated data in "
+                f"{self._usual}. To use the generated data, type `unset {self.variable}` first."
+            )
+            warnings.warn(text, HarnessWarning, stacklevel=1)  # at one place, so that it is said once
 
     def open(self, root: Path | None = None) -> Reader:
         """Returns a reader of the dataset's folder.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,21 @@ def test_one_command_writes_every_tree_where_studies_look_and_touches_none_that_
     assert {kind_of(DATASETS.get(name), None) for name in names if name != "prostate158"} == {"generated"}
     assert main(words) == 0
     assert capsys.readouterr().out.count("5 generated patients (seed 0, scale 0.07); left as it is") == 5
+
+
+@pytest.mark.parametrize(
+    "verb", [["generate", "--out", "other"], ["check"], ["show"], ["prepare"]], ids=lambda one: one[0]
+)
+def test_a_variable_that_wins_over_generated_data_is_said(verb, generated, project, capsys, monkeypatch):
+    shutil.copytree(generated("brats2023"), project / "data/brats2023")
+    words = ["data", verb[0], "brats2023", *verb[1:], *(["--patients", "5", "--scale", "0.07"] if verb[1:] else [])]
+    monkeypatch.setenv("HARNESS_DATA_BRATS2023", "elsewhere")
+    assert main(words) == (0 if verb[0] == "generate" else 2)
+    assert capsys.readouterr().err.count("unset HARNESS_DATA_BRATS2023") == 1
+    shutil.rmtree(project / "other", ignore_errors=True)
+    monkeypatch.setenv("HARNESS_DATA_BRATS2023", str(project / "data/brats2023"))
+    assert main(words) == 0
+    assert "unset" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "said"), [([], "Name one dataset, or give --all"), (["chaos", "--all"], "not both")])

@@ -46,8 +46,9 @@ def generate(
     """Write generated patients in a dataset's official layout, with the peculiarities of the real archive.
 
     Use it to try a study, a network or a reader before you have the real data. The folder is marked, and every table of
-    a study on it says `generated data`. With --all, OUT is by default `data`, where studies look for datasets; folders
-    that are not empty stay as they are.
+    a study on it says `generated data`. If the variable HARNESS_DATA_NAME names another folder, studies read that one,
+    and a warning says so. With --all, OUT is by default `data`, where studies look for datasets; folders that are not
+    empty stay as they are.
     """
     from harness.data import DATASETS
     from harness.data.synthetic.generated import describe, generatable
@@ -64,6 +65,7 @@ def generate(
         dataset = DATASETS.get(name)
         folder = out or Path("data") / dataset.files
         _write(console, dataset, folder, patients, seed, scale, informative)
+        dataset.warn_of_variable()
         if folder != Path("data") / dataset.files:
             console.print(
                 f"Next: {dataset.variable}={folder} harness run STUDY, or `root: {folder}` in the study.",
@@ -76,6 +78,7 @@ def generate(
             console.print(f"{dataset.title}: {folder} holds {describe(folder)}; left as it is.", soft_wrap=True)
         else:
             _write(console, dataset, folder, patients, seed, scale)
+        dataset.warn_of_variable()
 
 
 def _write(

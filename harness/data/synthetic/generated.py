@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.data import DATASETS
-from harness.data.contract import Dataset
+from harness.data.contract import GENERATED_MARKER, Dataset
 from harness.errors import DataError, HarnessError, did_you_mean
 from harness.files import atomic_folder, read_json, write_json
 from harness.registry import resolve
 
 #: Written into the folder of generated data, and into the folders that its archives unpack to.
-MARKER = "GENERATED.json"
+MARKER = GENERATED_MARKER
 
 #: Fewer cannot be split into five folds.
 LEAST_PATIENTS = 5
