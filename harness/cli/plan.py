@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from rich.table import Table
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
+from harness.errors import HarnessWarning
+from harness.gpu_driver import find_unusable_gpu
 
 if TYPE_CHECKING:
     from harness.errors import HarnessError
@@ -62,7 +65,10 @@ def plan(
     loaded = load_study(study, profile)
     store = Store(results)
     sizes, refused = try_variants(loaded)
-    slots = plan_slots(detect_gpus(), None, None)
+    unusable = find_unusable_gpu()
+    if unusable is not None:  # `harness run` refuses
+        warnings.warn(f"{unusable} This plan is for the CPU.", HarnessWarning, stacklevel=1)
+    slots = plan_slots([] if unusable else detect_gpus(), None, None)
     times = estimate(loaded, sizes, store, slots[0])
 
     states = {cell.spec.id: store.cell(cell.spec.id).status() for cell in loaded.cells}

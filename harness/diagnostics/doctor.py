@@ -4,7 +4,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from harness.cores import cores
 from harness.data import DATASETS
 from harness.errors import HarnessError
 from harness.execution.engines.local import detect_gpus, plan_slots
+from harness.gpu_driver import find_driver, find_unusable_gpu
 from harness.memory import installed_memory
 from harness.results.provenance import code_version, package_versions
 from harness.training.device import Precision, choose_device
@@ -121,7 +121,7 @@ def examine(results: Path) -> Report:
     Args:
         results: Results folder; the free space of its disk is reported.
     """
-    machine = _machine(results)
+    machine, unusable = _machine(results), find_unusable_gpu()
     packages = package_versions()
     extras = {
         name: version(package) if importlib.util.find_spec(package) else None for name, (package, _) in _EXTRAS.items()
@@ -136,12 +136,14 @@ def examine(results: Path) -> Report:
             for name, v in packages.items()
             if v == "absent"
         ),
-        *_missing_of_machine(machine, results, programs["nvidia-smi"]),
+        *_missing_of_machine(machine, unusable, results, programs["nvidia-smi"]),
         *_missing_extras(extras),
         *_missing_programs(programs, slurm=extras["slurm"] is not None),
         *missing_data,
     ]
-    return Report(machine, _use(), code_version(), packages, extras, programs, datasets, tuple(missing))
+    return Report(
+        machine, _use(cpu=unusable is not None), code_version(), packages, extras, programs, datasets, tuple(missing)
+    )
 
 
 def _machine(results: Path) -> Machine:
@@ -154,7 +156,7 @@ def _machine(results: Path) -> Machine:
         disk_free_gb=shutil.disk_usage(_existing(results)).free / 1e9,
         shared_memory_gb=shutil.disk_usage(shared).total / 1e9 if shared.is_dir() else None,
         gpus=tuple(_gpus()),
-        driver=_driver(),
+        driver=(driver.version or None) if (driver := find_driver()) is not None else None,
         cuda=torch.version.cuda,
     )
 
@@ -172,22 +174,9 @@ def _gpus() -> Iterator[Gpu]:
         yield Gpu(facts.name, facts.total_memory / 1e9, f"{facts.major}.{facts.minor}", facts.major >= 8)
 
 
-def _driver() -> str | None:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.split()
-    return lines[0] if done.returncode == 0 and lines else None
-
-
-def _use() -> Use:
-    device = choose_device()
-    slots = plan_slots(detect_gpus(), None, None)
+def _use(cpu: bool) -> Use:
+    device = choose_device("cpu" if cpu else None)
+    slots = plan_slots([] if cpu else detect_gpus(), None, None)
     return Use(
         device=slots[0].device,
         precision=Precision.choose(device, TrainingSettings(), spatial_dims=2).name,
@@ -197,14 +186,13 @@ def _use() -> Use:
     )
 
 
-def _missing_of_machine(machine: Machine, results: Path, smi: str | None) -> Iterator[MissingItem]:
-    if not machine.gpus:
-        found = machine.driver is not None
-        how = (
-            "There is a driver, but this torch cannot use it: install the CUDA build of torch, see pytorch.org"
-            if found
-            else "Run on a machine with an NVIDIA GPU and its driver; everything works on a CPU too, slower"
-        )
+def _missing_of_machine(
+    machine: Machine, unusable: HarnessError | None, results: Path, smi: str | None
+) -> Iterator[MissingItem]:
+    if unusable is not None:
+        yield MissingItem("CUDA GPU that torch can use", "every command without --cpu", str(unusable), required=True)
+    elif not machine.gpus:
+        how = "Run on a machine with an NVIDIA GPU and its driver; everything works on a CPU too, slower"
         yield MissingItem("CUDA GPU", "trainings of the paper's size", how)
     if machine.disk_free_gb < _FEW_GB:
         how = "Free some space (harness clean), or choose another disk with --results and --cache"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from harness.gpu_driver import require_usable_gpus
 from harness.training.settings import TrainingSettings
 
 
@@ -66,7 +67,13 @@ class Precision:
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Returns the named device; without a name the first CUDA device, else the CPU. A GPU bears its number."""
+    """Returns the named device; without a name the first CUDA device, else the CPU. A GPU bears its number.
+
+    Raises:
+        UnusableGpuError: No device is named, and torch cannot use the GPU of this machine.
+    """
+    if name is None and not torch.cuda.is_available():
+        require_usable_gpus()
     device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     return torch.device("cuda", 0) if device == torch.device("cuda") else device
 

@@ -61,14 +61,6 @@ def test_it_says_what_is_missing_and_how_to_get_it(project, capsys):
     assert "pip install 'aahn-harness[ray]'" in capsys.readouterr().out
 
 
-def test_a_driver_without_a_torch_that_can_use_it_is_told(project, capsys, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(doctor, "_driver", lambda: "570.1")
-    found = asked(capsys)
-    assert found["machine"]["driver"] == "570.1"
-    assert "CUDA build of torch" in lacking(found)["CUDA GPU"]
-
-
 @pytest.mark.parametrize(("capability", "precision"), [((9, 0), "bf16"), ((7, 5), "fp16")])
 def test_gpus_and_the_precision_their_card_gives(project, capsys, monkeypatch, capability, precision):
     """The names and numbers of a machine with two GPUs; nothing runs on them."""

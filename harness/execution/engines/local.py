@@ -11,6 +11,7 @@ from harness.execution.engines.kind import EngineContext
 from harness.execution.engines.local_settings import LocalSettings
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.process import Slot, WorkerProcess
+from harness.gpu_driver import require_usable_gpus
 from harness.results.store import CellFolder
 
 
@@ -142,10 +143,14 @@ def detect_gpus() -> list[str]:
     """Returns the visible CUDA devices, by the names CUDA_VISIBLE_DEVICES understands.
 
     A process sees one part of a divided GPU (MIG) at most, so CUDA counts one; but each cell is a process.
+
+    Raises:
+        UnusableGpuError: There is a GPU, and torch cannot use it.
     """
     import torch
 
     if not torch.cuda.is_available():
+        require_usable_gpus()
         return []
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     if visible:
@@ -157,7 +162,8 @@ def open_engine(settings: LocalSettings, context: EngineContext) -> LocalEngine:
     """Returns the engine for the GPUs and cores of this machine.
 
     Raises:
-        HarnessError: There are fewer GPUs than a cell asks for, or their memory cannot be measured.
+        HarnessError: There are fewer GPUs than a cell asks for, their memory cannot be measured, or torch cannot use
+            them.
     """
     gpus = [] if settings.cpu else detect_gpus()
     if not gpus:
