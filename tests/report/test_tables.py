@@ -31,6 +31,8 @@ def test_parts_of_a_switch_become_check_marks() -> None:
 def test_replacements_are_words_not_check_marks() -> None:
     found = switches({Variant(name, "t1"): {"cmhgf": name} for name in ("full", "concat", "cma")})
     assert list(found["cmhgf"].values()) == ["✓", "concat", "cma"]
+    found = switches({Variant(name, "t1"): {"auxiliary": name} for name in ("all", "others")})
+    assert list(found["auxiliary"].values()) == ["all", "others"]
 
 
 def test_an_ablation_has_its_own_table(ablation: StudyResults) -> None:

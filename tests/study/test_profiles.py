@@ -21,7 +21,7 @@ from harness.study.protocol import load_protocol
 
 ROOT = Path(__file__).parents[2]
 COMPARED = ("chaos", "hecktor21", "brats2019")
-BESIDE_DEMO = ("patch", "released", "released_all", "paper_leading", "others", "one_seed", "cv")
+BESIDE_DEMO = ("patch", "released", "released_all", "paper_leading", "second_leading", "others", "one_seed", "cv")
 
 PROFILES: dict[str, Any] = {
     "short": {"matrix": {"seed": [5]}, "report": {"reference": "toy"}},
@@ -154,12 +154,20 @@ def test_every_profile_of_a_comparison_has_a_demo(dataset, trees):
 
 
 def test_the_released_codes_second_channel_leads_in_every_study(trees):
-    study = load_study(ROOT / "studies" / "compare_all.yaml", "released", assume_absent=True)
-    led = {cell.spec.dataset: cell.spec.leading for cell in study.cells if cell.spec.model == "aahn"}
-    assert led == {name: DATASETS.get(name).modalities[1] for name in led}
-    for name in COMPARED:
-        one = load_study(ROOT / "studies" / f"compare_{name}.yaml", "released")
-        assert {cell.spec.leading for cell in one.cells if cell.spec.model == "aahn"} == {led[name]}
+    for profile in ("released", "second_leading"):
+        study = load_study(ROOT / "studies" / "compare_all.yaml", profile, assume_absent=True)
+        led = {cell.spec.dataset: cell.spec.leading for cell in study.cells if cell.spec.model == "aahn"}
+        assert led == {name: DATASETS.get(name).modalities[1] for name in led}
+        for name in COMPARED:
+            one = load_study(ROOT / "studies" / f"compare_{name}.yaml", profile)
+            assert {cell.spec.leading for cell in one.cells if cell.spec.model == "aahn"} == {led[name]}
+
+
+def test_the_modality_that_the_papers_summary_names_leads_by_profile_and_by_default(trees):
+    for name, leading in (("hecktor21", "ct"), ("brats2019", "t2")):
+        for profile in (None, "paper_leading"):
+            study = load_study(ROOT / "studies" / f"compare_{name}.yaml", profile)
+            assert {cell.spec.leading for cell in study.cells if cell.spec.model == "aahn"} == {leading}
 
 
 @pytest.mark.slow

@@ -319,11 +319,12 @@ def test_the_ablations_are_the_papers(every_dataset):
         "w/o GNN update": ("full", "no_gnn"),
         "AAHN": ("full", "full"),
     }
-    assert switches("ablation_modules", "tcfaf", "cmhgf") == {
-        "Baseline": ("none", "concat"),
-        "+ T-CFAF": ("full", "concat"),
-        "+ CMHGF": ("none", "full"),
-        "AAHN": ("full", "full"),
+    assert switches("ablation_modules", "tcfaf", "cmhgf", "auxiliary") == {
+        "Baseline": ("none", "concat", "all"),
+        "+ T-CFAF": ("full", "concat", "all"),
+        "+ CMHGF": ("none", "full", "all"),
+        "AAHN": ("full", "full", "all"),
+        "AAHN, auxiliary: others": ("full", "full", "others"),
     }
 
 

@@ -57,9 +57,7 @@ def _parts(values: Sequence[str]) -> list[str]:
 def _setting(value: object) -> str:
     if value is None or value is False or value == _NONE:
         return _OFF
-    if value is True or value in _ALL:
-        return CHECK
-    return str(value)
+    return CHECK if value is True or value == "full" else str(value)
 
 
 def _options_of(view: DatasetView, model: str) -> dict[Variant, dict[str, Any]]:
