@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from baselines.shared.windows import attend, relative_position_index
 
+EPSILON = 1e-6
+"""Of every layer norm in a Transformer block, as in the released code; those of the embeddings have PyTorch's 1e-5."""
+
 
 def mlp(channels: int, dropout: float) -> nn.Sequential:
     """Returns the MLP of a Transformer block, twice as wide inside.

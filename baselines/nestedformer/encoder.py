@@ -7,6 +7,7 @@ from monai.networks.layers.factories import Conv
 from monai.networks.nets.basic_unet import TwoConv
 from torch import Tensor, nn
 
+from baselines.nestedformer.attention import EPSILON
 from baselines.shared.channel_norm import ChannelNorm
 
 ACTIVATION = ("relu", {"inplace": True})
@@ -47,9 +48,9 @@ class PoolingBlock(nn.Module):
     def __init__(self, channels: int, grid: Sequence[int], dropout: float) -> None:
         super().__init__()
         conv = Conv[Conv.CONV, len(grid)]
-        self.pooling_norm = ChannelNorm(channels)
+        self.pooling_norm = ChannelNorm(channels, eps=EPSILON)
         self.pooling = GlobalPooling(grid)
-        self.mlp_norm = ChannelNorm(channels)
+        self.mlp_norm = ChannelNorm(channels, eps=EPSILON)
         self.mlp = nn.Sequential(
             conv(channels, 2 * channels, 1),
             nn.GELU(),

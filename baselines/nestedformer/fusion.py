@@ -7,7 +7,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
-from baselines.nestedformer.attention import Attention, WindowAttention, mlp
+from baselines.nestedformer.attention import EPSILON, Attention, WindowAttention, mlp
 from baselines.nestedformer.precision import in_full_precision_on_cpu
 from baselines.shared.windows import in_windows
 
@@ -45,11 +45,11 @@ class TriOrientedBlock(nn.Module):
         self._slice = (1, *grid[1:])
         self._line = (grid[0], *(1 for _ in grid[1:]))
         self._window = tuple(window)
-        self.attention_norm = nn.LayerNorm(channels)
+        self.attention_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.slice_attention = Attention(channels, heads, prod(self._slice) if positions else 0)
         self.line_attention = Attention(channels, heads, prod(self._line) if positions else 0)
         self.window_attention = WindowAttention(channels, window, heads)
-        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.mlp = mlp(channels, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,11 +132,11 @@ class CrossModalityAttention(nn.Module):
         self.embeds = nn.ModuleList(conv(channels, channels, 1) for _ in range(modalities))
         self.positions = nn.ParameterList(torch.zeros(1, prod(grid), channels) for _ in range(modalities))
         self.learn_tokens = TokenLearner(channels, tokens, len(grid))
-        self.unused_norm = nn.LayerNorm(channels)
+        self.unused_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.attention = Attention(channels, heads)
-        self.attention_norm = nn.LayerNorm(channels)
+        self.attention_norm = nn.LayerNorm(channels, eps=EPSILON)
         self.mlp = mlp(channels, dropout)
-        self.mlp_norm = nn.LayerNorm(channels)
+        self.mlp_norm = nn.LayerNorm(channels, eps=EPSILON)
 
     def forward(self, x: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Returns the joint maps, complemented by each modality.

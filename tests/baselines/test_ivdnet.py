@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import Golden, unfilled, watch
+from golden import PRECISIONS, Golden, unfilled, watch
 from torch.nn import functional
 
 from baselines.ivdnet import SEGMENTER
@@ -34,9 +34,10 @@ def test_parameters_equal_the_official_ones(facts: dict, classes: int) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == facts["params"]
 
 
-def test_function_is_the_released_codes_on_every_level() -> None:
-    golden = Golden.load("ivdnet")
-    network = unfilled(SEGMENTER, task(4, 2, 96, 96))
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_function_is_the_released_codes_on_every_level(precision: torch.dtype) -> None:
+    golden = Golden.load("ivdnet", precision)
+    network = unfilled(SEGMENTER, task(4, 2, 96, 96), precision=precision)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert report.complete
     assert not report.ignored

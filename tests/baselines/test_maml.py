@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import Golden, unfilled, watch
+from golden import PRECISIONS, Golden, unfilled, watch
 
 from baselines.maml import SEGMENTER
 from baselines.maml.network import plan_strides
@@ -48,11 +48,12 @@ def ours(stage: str) -> str:
     return stage
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["maml", "maml_2d"])
-def test_function_is_the_released_codes(name: str) -> None:
-    golden = Golden.load(name)
+def test_function_is_the_released_codes(name: str, precision: torch.dtype) -> None:
+    golden = Golden.load(name, precision)
     _, modalities, *patch_size = golden.input.shape
-    network = unfilled(SEGMENTER, task(modalities, 4, *patch_size), {"poolings": 5}).train()
+    network = unfilled(SEGMENTER, task(modalities, 4, *patch_size), {"poolings": 5}, precision).train()
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert report.complete
     assert not report.ignored

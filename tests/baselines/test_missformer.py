@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import Golden, unfilled, watch
+from golden import PRECISIONS, Golden, unfilled, watch
 from timm.models.pvt_v2 import Block as PVTBlock
 
 from baselines.missformer import SEGMENTER
@@ -36,10 +36,11 @@ STAGES = {
 }
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("options", [{}, KEEP], ids=["drop", "keep"])
-def test_function_is_the_authors(options: Mapping[str, str]) -> None:
-    golden = Golden.load("missformer")
-    network = unfilled(SEGMENTER, OFFICIAL, options)
+def test_function_is_the_authors(options: Mapping[str, str], precision: torch.dtype) -> None:
+    golden = Golden.load("missformer", precision)
+    network = unfilled(SEGMENTER, OFFICIAL, options, precision)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert set(report.ignored) == (set() if options else set(golden.facts["no_effect_on_output"]))
     modules = {theirs: network.get_submodule(ours) for theirs, ours in STAGES.items()}

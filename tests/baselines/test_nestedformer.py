@@ -44,7 +44,7 @@ def test_parameters_follow_the_patch_size() -> None:
 
 @pytest.mark.slow
 def test_function_is_the_released_codes() -> None:
-    golden = Golden.load("nestedformer")
+    golden = Golden.load("nestedformer")  # one convolution in double precision takes 29 GB
     network = unfilled(SEGMENTER, SEGMENTER.official_task)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert report.complete

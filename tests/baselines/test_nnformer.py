@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden import Golden, unfilled, watch
+from golden import PRECISIONS, Golden, unfilled, watch
 from torch import Tensor
 
 from baselines.nnformer import SEGMENTER
@@ -85,9 +85,10 @@ def test_every_released_entry_has_its_place() -> None:
     assert {name for names in translation.sources.values() for name in names} == released.keys()
 
 
-def test_official_configuration_equals_the_released_code() -> None:
-    golden = Golden.load("nnformer")
-    network = unfilled(SEGMENTER, TUMOUR)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_official_configuration_equals_the_released_code(precision: torch.dtype) -> None:
+    golden = Golden.load("nnformer", precision)
+    network = unfilled(SEGMENTER, TUMOUR, precision=precision)
     report = import_weights(network, golden.released(), translate)
     assert report.complete
     with torch.inference_mode(), watch({t: network.get_submodule(o) for t, o in STAGES.items()}) as seen:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from golden import Golden, unfilled, watch
+from golden import PRECISIONS, Golden, unfilled, watch
 from safetensors.torch import save_file
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
@@ -41,10 +41,11 @@ NARROW = {"embed_dim": 32, "heads": 2}
 SWIN = {"window_size": 8, "img_size": 64, "num_classes": 10, "embed_dim": 32, "num_heads": (2, 4, 8, 16)}
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("golden_name", "task"), [("swinunet", OFFICIAL), ("swinunet_128", SLICES)])
-def test_function_is_the_authors(golden_name: str, task: Task) -> None:
-    golden = Golden.load(golden_name)
-    network = unfilled(SEGMENTER, task)
+def test_function_is_the_authors(golden_name: str, task: Task, precision: torch.dtype) -> None:
+    golden = Golden.load(golden_name, precision)
+    network = unfilled(SEGMENTER, task, precision=precision)
     assert import_weights(network, golden.released(), SEGMENTER.load_translator()).complete
     modules = {f"swin_unet.{theirs}": network.get_submodule(ours) for theirs, ours in STAGES.items()}
     with torch.no_grad(), watch(modules) as seen:
