@@ -32,8 +32,8 @@ DATASET = Dataset(
         "recipe; the challenge scores on the CT grid inside that box. Predictions are exported on the CT grid.",
         "Leading by default: CT, which leads best by the paper's public summary. The second channel, which leads in "
         "the released code, is PET: profile `released` of the studies.",
-        "There is no official split of the 224 labelled patients: fold 0 is the authors' seeded 80:20, folds 1 to 5 "
-        "are a cross-validation.",
+        "There is no official split of the 224 labelled patients: fold 0 is a seeded 80:20, the authors' draw if "
+        "they kept the official names; folds 1 to 5 are a cross-validation.",
         "The challenge ranks by mean Dice and median HD95.",
     ),
 )

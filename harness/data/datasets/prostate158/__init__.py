@@ -12,8 +12,9 @@ __all__ = ["DATASET", "DATASET_PZ1"]
 
 _CONVENTION = (
     "The files' label values are read as {values}. Sources disagree: the authors' MONAI bundle and their own figures "
-    "have 1 = transition zone; their answer to a question, and the AAHN code, have 1 = peripheral zone. "
-    "`harness data check` compares with the anatomy; the other reading is the dataset `{other}`."
+    "have 1 = transition zone; their answer to a question has 1 = peripheral zone, as has a converter in the AAHN "
+    "code, perhaps for other data. `harness data check` compares with the anatomy; the other reading is the dataset "
+    "`{other}`."
 )
 
 _NOTES = ("The zones were drawn on T2, which favours T2 as leading modality.",)
