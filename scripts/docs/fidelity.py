@@ -18,8 +18,9 @@ _HEAD = """\
 
 Point by point: what our sources say, what the command line of the released code does (joker-527/AAHN at 0316ebc, built
 on nnU-Net v1), and what the protocols `paper` and `paper_released` do. Our sources for the paper are its abstract, its
-tables and a public summary; we have not read its full text, so *not said* means that they do not say it. `paper_patch`
-is `paper` with patches of slices at each case's own voxel size.
+tables and a public summary. We have not read its full text: *not said* means that our notes of these sources hold
+nothing on it, not that the paper is silent. `paper_patch` is `paper` with patches of slices at each case's own voxel
+size.
 
 A test compares both protocols with the facts behind this page (`tests/study/test_released_facts.py`), another their
 transforms and sampling with batchgenerators 0.25.5 (`tests/data/test_released_pipeline.py`). What stands here as *the
