@@ -69,5 +69,13 @@ def _try(module: str, patience: float) -> str:
         return f"its import did not end within {patience:g} seconds"
     if status == _RETURNED:
         return ""
-    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"a process that imported it {how}"
+    return f"a process that imported it {how_it_ended(status)}"
+
+
+def how_it_ended(status: int) -> str:
+    """Returns how a process ended, in words.
+
+    Args:
+        status: Exit status; minus the signal's number where a signal ended it.
+    """
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -93,6 +93,10 @@ class Registry(Generic[T]):
             )
         return found
 
+    def is_foreign(self, name: str) -> bool:
+        """Returns whether a package other than ours registers a name; so is one that nobody registers."""
+        return any(map(_is_foreign, self._points().get(name, []))) or name not in self._points()
+
     def load_all(self) -> tuple[dict[str, T], dict[str, str]]:
         """Returns all objects that can be loaded, by name, and why the others cannot.
 

@@ -18,7 +18,9 @@ def check(
     from harness.segmenters import SEGMENTERS, conformance
 
     console = PlainConsole(highlight=False)
-    results = conformance.run(SEGMENTERS.get(name), slow=slow)
+    segmenter = SEGMENTERS.get(name)
+    run = conformance.run_apart if SEGMENTERS.is_foreign(name) else conformance.run
+    results = run(segmenter, slow=slow)
     listing = table("check", "cases", "passed", "seconds")
     for check_name in dict.fromkeys(result.check for result in results):
         mine = [result for result in results if result.check == check_name]

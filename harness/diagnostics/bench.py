@@ -117,7 +117,7 @@ def _in_fresh_process(name: str, setup: Setup) -> Measured:
             return pool.submit(_measure, name, setup).result()
         except HarnessError:
             raise
-        except Exception as error:  # of the network, whoever wrote it; or memory ran out
+        except (Exception, SystemExit) as error:  # of the network, whoever wrote it; or memory ran out
             first_line = str(error).partition("\n")[0]
             hint = "Where memory ran out, lower --batch or --patch, or choose a smaller --preset."
             raise HarnessError(f"{type(error).__name__}: {first_line}", hint=hint) from error

@@ -18,6 +18,7 @@ from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
 from harness.results.store import Store, StudyFolder
 from harness.segmenters import SEGMENTERS
+from harness.segmenters.isolation import Trials
 from harness.segmenters.size import Size, measure
 from harness.study.expansion import LoadedStudy, make_task
 
@@ -86,6 +87,7 @@ def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
 
 def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict[tuple[str, str], StudyError]]:
     """Returns parameters and compute by (label, dataset), and why the other networks cannot be built."""
+    trials = Trials(SEGMENTERS.is_foreign)
     sizes: dict[tuple[str, str], Size] = {}
     refused: dict[tuple[str, str], StudyError] = {}
     for cell in loaded.cells:
@@ -95,7 +97,7 @@ def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict
         segmenter = SEGMENTERS.get(cell.spec.model)
         task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
         try:
-            sizes[key] = measure(segmenter, task, segmenter.parse_options(cell.spec.options))
+            sizes[key] = trials.run(segmenter, measure, task, segmenter.parse_options(cell.spec.options))
         except HarnessError as error:
             refused[key] = StudyError(f"'{cell.label}' on {cell.spec.dataset}: {error.message}", hint=error.hint)
     return sizes, refused

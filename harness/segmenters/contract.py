@@ -214,6 +214,14 @@ class Segmenter:
             raise StudyError(f"The factory of {self.name} ({self.factory}) {what}.", hint=hint)
         return network
 
+    def import_factory(self) -> None:
+        """Imports the module of the factory.
+
+        Raises:
+            HarnessError: It cannot be imported.
+        """
+        self._load(self.factory)
+
     def load_translator(self) -> Translator:
         """Returns the function that maps the authors' released state dict to ours.
 

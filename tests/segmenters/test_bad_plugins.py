@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +20,7 @@ from harness.errors import HarnessError, StudyError
 from harness.import_probe import TRIED
 from harness.registry import Registry, resolve
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Source, Task, conformance
+from harness.segmenters.isolation import Trials
 from harness.segmenters.size import count, measure
 
 #: Code of a module, and what is said of it.
@@ -135,11 +141,64 @@ def build_without_forward(task, options):
     return nn.Module()
 
 
+def build_exiting(task, options):
+    os._exit(0)
+
+
+def build_killed(task, options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build_endless(task, options):
+    subprocess.Popen(["sleep", "1000"])
+    threading.Event().wait()
+
+
+ENDS = {
+    "build_exiting": "ended with status 0",
+    "build_killed": "was killed by signal 9",
+    "build_endless": "did not return within 0.5 seconds",
+    "build_raising": "KeyError: 'depth",
+}
+
+
+def broken_segmenter(monkeypatch, factory):
+    monkeypatch.setitem(sys.modules, "broken_networks", SimpleNamespace(**globals()))
+    place = f"broken_networks:{factory}"
+    return Segmenter(name="broken", title="B", summary="B.", source=Source(paper="none"), factory=place)
+
+
+@pytest.mark.parametrize("factory", ["build_exiting", "build_killed", "build_endless"])
+def test_a_factory_that_ends_its_process_or_never_returns_is_named(monkeypatch, factory):
+    network = broken_segmenter(monkeypatch, factory)
+    trials = Trials(SEGMENTERS.is_foreign, patience=0.5 if factory == "build_endless" else 60)
+    for _ in range(2):  # a second time nothing is waited for
+        with pytest.raises(StudyError, match="broken cannot be built and run") as error:
+            trials.run(network, measure, Task(("a", "b"), None, 2, (64, 64)), Options())
+        assert ENDS[factory] in error.value.message
+    (result,) = conformance.run_apart(network, patience=0.5 if factory == "build_endless" else 60)
+    assert not result.passed
+    assert "broken" in result.message
+    assert ENDS[factory] in result.message
+
+
+def test_a_network_of_somebody_is_tried_apart_and_ours_here(monkeypatch):
+    trials = Trials(SEGMENTERS.is_foreign)
+    task = Task(("a", "b"), None, 2, (64, 64))
+    assert trials.run(SEGMENTERS.get("unetr"), lambda *_: os.getpid(), task) == os.getpid()
+    assert trials.run(broken_segmenter(monkeypatch, "build_none"), lambda *_: os.getpid(), task) != os.getpid()
+    assert trials.run(broken_segmenter(monkeypatch, "build_sound"), measure, task, Options()).parameters == 3
+
+
+def build_sound(task, options):
+    from torch import nn
+
+    return nn.Conv2d(task.in_channels, 1, 1)
+
+
 @pytest.fixture(params=["build_none", "build_raising", "build_leaving", "build_without_forward"])
 def broken_network(request, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "broken_networks", SimpleNamespace(**globals()))
-    place = f"broken_networks:{request.param}"
-    return Segmenter(name="broken", title="B", summary="B.", source=Source(paper="none"), factory=place)
+    return broken_segmenter(monkeypatch, request.param)
 
 
 def test_a_factory_that_fails_is_named_wherever_it_is_called(broken_network):
@@ -156,8 +215,11 @@ def test_a_factory_that_fails_is_named_wherever_it_is_called(broken_network):
     assert any("broken" in result.message for result in results)
 
 
-def test_plan_names_a_network_that_cannot_be_built_and_plans_the_others(write_study, toys, capsys, monkeypatch):
-    monkeypatch.setattr("toy_networks.build_group", build_raising)
+@pytest.mark.parametrize("factory", [build_raising, build_exiting])
+def test_plan_names_a_network_that_cannot_be_built_and_plans_the_others(
+    write_study, toys, capsys, monkeypatch, factory
+):
+    monkeypatch.setattr("toy_networks.build_group", factory)
     models = ["toy", "toy_unbuildable", "toy_group", "toy_slow"]
     study = write_study(matrix={"dataset": ["cortex"], "model": models})
     for more in ([], ["--gpu-model", "a100"]):
@@ -165,10 +227,12 @@ def test_plan_names_a_network_that_cannot_be_built_and_plans_the_others(write_st
         output = capsys.readouterr().out
         assert output.count("cannot be run:") == 2
         assert "'toy_unbuildable' on cortex" in output or "toy_unbuildable needs patch sides" in output
-        assert "KeyError: 'depth" in output
+        assert ENDS[factory.__name__] in output
         assert "toy_slow" in output
     assert main(["run", str(study), "--no-mlflow"]) == 2
     assert not Path("results").exists()
+    assert main(["check", "toy_group"]) == 1
+    assert ENDS[factory.__name__] in capsys.readouterr().out
 
 
 def test_processes_are_no_more_than_tasks_or_four_for_each_core():

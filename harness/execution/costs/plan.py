@@ -16,6 +16,7 @@ from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
 from harness.results.records import CellRecord
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
+from harness.segmenters.isolation import Trials
 from harness.segmenters.size import Work, count
 from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy, make_task
@@ -91,12 +92,13 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec)
     known = _measured(store)
     variants, done = [], 0
+    trials = Trials(SEGMENTERS.is_foreign)
     refused: dict[tuple[str, str], HarnessError] = {}
     for (label, dataset), specs in watch(list(groups.items())):
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
         try:
-            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known))
+            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known, trials))
         except StudyError as error:
             refused[label, dataset] = error
     return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done, refused)
@@ -117,12 +119,13 @@ def _variant(
     cells: int,
     gpus: Sequence[GpuSpec],
     known: Mapping[str, Mapping[str, Sequence[float]]],
+    trials: Trials,
 ) -> VariantPlan:
     """Estimates by one cell; folds, seeds and leading modalities change little."""
     segmenter, protocol = SEGMENTERS.get(spec.model), spec.protocol
     task = make_task(spec.facts(), spec.leading, protocol)
     batch, mixed = protocol.sampling.batch_size, protocol.training.precision != "fp32"
-    work = count(segmenter, task, segmenter.parse_options(spec.options), batch, mixed)
+    work = trials.run(segmenter, count, task, segmenter.parse_options(spec.options), batch, mixed)
     split = split_of(spec)
     cases = Cases(len(split.val), len(split.test), grid_of(spec).shape)
     costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in gpus}

@@ -17,7 +17,7 @@ What a network may declare besides the contract of :class:`harness.segmenters.co
 All checks run on the CPU, in small cases, from fixed seeds; the caller's random state is left as it was.
 """
 
-from harness.segmenters.conformance.suite import CHECKS, Case, Check, CheckResult, cases, plan, run
+from harness.segmenters.conformance.suite import CHECKS, Case, Check, CheckResult, cases, plan, run, run_apart
 from harness.segmenters.conformance.synthetic import ConformanceError
 
-__all__ = ["CHECKS", "Case", "Check", "CheckResult", "ConformanceError", "cases", "plan", "run"]
+__all__ = ["CHECKS", "Case", "Check", "CheckResult", "ConformanceError", "cases", "plan", "run", "run_apart"]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,12 +12,16 @@ from harness.errors import HarnessError, StudyError
 from harness.segmenters.conformance import checks
 from harness.segmenters.conformance.synthetic import ConformanceError, build
 from harness.segmenters.contract import Segmenter, Task
+from harness.segmenters.isolation import ChildEndedError, in_child
 
 MODALITY_COUNTS = (1, 2, 4)
 CLASSES = 3
 SIDES = {2: 64, 3: 32}
 """Side of the patch by dimension; where a network refuses it, its official patch or ``FALLBACK_SIDE`` is taken."""
 FALLBACK_SIDE = 128
+
+#: Seconds that one check may take before it is given up; compilation takes minutes.
+PATIENCE = 900.0
 
 
 @dataclass(frozen=True)
@@ -175,16 +180,44 @@ def run(segmenter: Segmenter, *, slow: bool = False) -> list[CheckResult]:
         todo = plan(segmenter, slow=slow)
     except HarnessError as error:
         return [CheckResult("builds", "", False, str(error), time.perf_counter() - started)]
-    results = []
-    for check, case in todo:
-        started = time.perf_counter()
-        message = ""
-        try:
-            check(segmenter, case.task, case.options)
-        except ConformanceError as error:
-            message = str(error)
-        results.append(CheckResult(check.name, str(case), not message, message, time.perf_counter() - started))
+    return [_result(check, case, segmenter) for check, case in todo]
+
+
+def run_apart(segmenter: Segmenter, *, slow: bool = False, patience: float = PATIENCE) -> list[CheckResult]:
+    """Runs the suite on a network that may end its process or never return: every check in a process of its own.
+
+    Args:
+        segmenter: Segmenter to check.
+        slow: Whether to include the slow checks.
+        patience: Seconds that one check may take.
+
+    Returns:
+        The results; the last one is of the check that ended its process or was given up, if one was.
+    """
+    started = time.perf_counter()
+    results: list[CheckResult] = []
+    name = "builds", ""
+    try:
+        todo = in_child(lambda: plan(segmenter, slow=slow), patience)
+        segmenter.import_factory()
+        for check, case in todo:
+            name, started = (check.name, str(case)), time.perf_counter()
+            results.append(in_child(partial(_result, check, case, segmenter), patience))
+    except HarnessError as error:
+        rest = " The checks after this one were not run." if isinstance(error, ChildEndedError) else ""
+        message = f"{segmenter.name}, {name[0]}: {error}{rest}"
+        results.append(CheckResult(*name, False, message, time.perf_counter() - started))
     return results
+
+
+def _result(check: Check, case: Case, segmenter: Segmenter) -> CheckResult:
+    started = time.perf_counter()
+    message = ""
+    try:
+        check(segmenter, case.task, case.options)
+    except ConformanceError as error:
+        message = str(error)
+    return CheckResult(check.name, str(case), not message, message, time.perf_counter() - started)
 
 
 def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapping[str, Any]) -> tuple[int, ...]:
