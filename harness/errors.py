@@ -4,6 +4,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Self
 
 from harness.text import printable
 
@@ -54,6 +55,20 @@ class MetricError(HarnessError):
 
 class NotFiniteError(TrainingError):
     """The training loss, or what the network gives, is NaN or infinite."""
+
+
+class RecordingError(TrainingError):
+    """A training step, or a network's forward pass, cannot be recorded as a CUDA graph."""
+
+    @classmethod
+    def because(cls, reason: str) -> Self:
+        """Returns the error with its remedy.
+
+        Args:
+            reason: What stands in the way, without a full stop.
+        """
+        hint = "Set `training.step: auto` (or `eager`) in the protocol: the cell is then trained without a recording."
+        return cls(f"The training step cannot be recorded as a CUDA graph: {reason}.", hint=hint)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -94,9 +94,11 @@ def initial_attempt(
     cell: CellFolder, cache: Path, policy: Policy, kind: Kind = "train", until: int | None = None
 ) -> Attempt:
     """Returns the first attempt of a run at a cell; what earlier runs learnt of its needs is not forgotten."""
-    tried = [one.accumulate for one in cell.attempts() if one.kind == "cuda_out_of_memory"]
+    failed = cell.attempts()
+    tried = [one.accumulate for one in failed if one.kind == "cuda_out_of_memory"]
     accumulate = min(2 * max(tried), _batch_size(cell)) if tried else 1
-    return Attempt(cell, cache, policy.timeout, accumulate, kind, until)
+    eager = any(one.kind == "not_recorded" for one in failed)
+    return Attempt(cell, cache, policy.timeout, accumulate, kind, until, eager=eager)
 
 
 class _Schedule:
@@ -244,6 +246,9 @@ class _Schedule:
                 return None
             parts = 2 * attempt.accumulate
             return replace(attempt, accumulate=parts) if parts <= _batch_size(attempt.cell) else None
+        if kind == "not_recorded":  # in a process of its own: memory may be unusable after a recording that failed
+            may_be_eager = attempt.cell.record().protocol.get("training", {}).get("step") == "auto"
+            return replace(attempt, eager=True) if may_be_eager and not attempt.eager else None
         spent, allowed = self._failed, self._policy.retries if kind in RETRIED_IF_ASKED else 0
         if kind in RETRIED_ALWAYS:
             spent, allowed = self._lost, max(LOST_RETRIES, self._policy.retries)

@@ -205,6 +205,7 @@ def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: CellSta
         summary = cell.summary()
         costs = summary.model_dump(include=set(_COSTS))
         row |= {key: math.nan if value is None else value for key, value in costs.items()}
-        row |= summary.model_dump(include={"device", "commit", "started", "finished", "accumulate"})
+        row |= summary.model_dump(include={"device", "commit", "started", "finished", "accumulate", "step"})
+        row["not_recorded"] = next((one.reason for one in summary.failures if one.kind == "not_recorded"), "")
         row["packages"] = json.dumps(summary.packages, sort_keys=True)
     return row

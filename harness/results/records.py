@@ -187,6 +187,7 @@ class Summary(Record):
         determinism: Level of determinism.
         precision: Of the arithmetic of training.
         compile: How the training step was compiled.
+        step: How training steps were done: ``eager``, as written, or ``recorded`` as a CUDA graph.
         peak_memory_mb: Most memory in MB: of tensors on the GPU where there is one, else of the process.
         reserved_memory_mb: Most memory of the GPU in MB that PyTorch's allocator held; None on a CPU.
         energy_wh: Energy the GPU drew; None where it is not known for the whole training.
@@ -214,6 +215,7 @@ class Summary(Record):
     determinism: str = ""
     precision: str = ""
     compile: str = "none"
+    step: str = "eager"
     peak_memory_mb: float | None = None
     reserved_memory_mb: float | None = None
     energy_wh: float | None = None

@@ -71,6 +71,8 @@ CELL_COLUMNS: Mapping[str, str] = {
     "log": "the end of a failed cell's log, else ''",
     "attempts": "how often it was tried, attempts that failed included",
     "accumulate": "parts each training batch was cut into to fit in GPU memory; 1 for whole batches",
+    "step": "how training steps were done: eager, or recorded as a CUDA graph; '' where the cell is not done",
+    "not_recorded": "why a step could not be recorded, else ''",
     "parameters": "trainable parameters",
     "gflops": "GFLOPs of one forward pass, batch 1 (1 MAC = 2 FLOPs)",
     "train_seconds": "wall time of training, over all attempts",

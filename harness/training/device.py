@@ -63,7 +63,9 @@ class Precision:
         """Returns the context forward passes run in."""
         if self.half is None:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.half)
+        # A recording cannot hold weights that were cast in an earlier pass, and eager steps shall round alike.
+        cached = False if self.device.type == "cuda" else None
+        return torch.autocast(self.device.type, dtype=self.half, cache_enabled=cached)
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from harness.data.batches.batches import Batch, TrainingBatches, stream
 from harness.errors import NotFiniteError, TrainingError
 from harness.randomness import derive
+from harness.recording.recorder import Recorder
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import explain_nondeterministic_ops
 from harness.training.device import Precision
@@ -109,6 +110,7 @@ class Trainer:
         accumulate: Parts a batch is cut into where the whole does not fit in memory. Their gradients are summed, so the
             effective batch stays; BatchNorm and batch Dice see a part at a time.
         ranks: The processes that train this network together; default: this one alone.
+        recorder: Records the step; default: it is done as written each time.
     """
 
     def __init__(
@@ -123,9 +125,10 @@ class Trainer:
         hooks: Hooks,
         accumulate: int = 1,
         ranks: Ranks | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
-        self._step = TrainingStep(network, settings, precision, accumulate, self._ranks)
+        self._step = TrainingStep(network, settings, precision, accumulate, self._ranks, recorder)
         self._network = self._step.network
         self._batches = batches
         self._settings = settings
@@ -155,6 +158,7 @@ class Trainer:
         Raises:
             Interrupted: ``should_stop`` returned true; a checkpoint was written.
             NotFiniteError: The loss is not finite.
+            RecordingError: The step cannot be recorded.
             TrainingError: An operator is refused under strict determinism.
         """
         self._resume()
@@ -174,6 +178,7 @@ class Trainer:
                 self._state.epoch_seconds += time.monotonic() - started
                 self._save()
                 raise Interrupted
+        self._step.release()
         self._choose_weights()
         self._refresh_batchnorm()
         self._network.eval()

@@ -1,7 +1,8 @@
 """Optimiser and learning-rate schedule, as functions of the settings."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from harness.training.settings import OptimiserSettings, ScheduleSettings, Train
 
 
 def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Returns the optimiser, fused (one kernel for all parameters)."""
+    """Returns the optimiser, fused (one kernel for all parameters); on a GPU its steps can be recorded."""
     chosen = list(parameters)
     if settings.name == "sgd":
         sgd = torch.optim.SGD(
@@ -30,20 +31,44 @@ def make_optimiser(parameters: Iterable[Parameter], settings: OptimiserSettings)
                     sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
     kind = torch.optim.Adam if settings.name == "adam" else torch.optim.AdamW
-    return kind(chosen, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
+    return kind(
+        chosen,
+        lr=settings.lr,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
+        capturable=any(parameter.device.type == "cuda" for parameter in chosen),
+    )
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Continues from a checkpoint, which carries the momentum of a restart, perhaps from another kind of device.
+
+    Args:
+        optimiser: As :func:`make_optimiser` returns it.
+        state: Its state dict in the checkpoint.
+    """
+    capturable = [group.get("capturable") for group in optimiser.param_groups]
+    optimiser.load_state_dict(dict(state))
+    for group, here in zip(optimiser.param_groups, capturable, strict=True):
+        if here is not None:
+            group["capturable"] = here
 
 
 class Rate:
     """The learning rate of an optimiser, and the one place where it is set.
 
-    On a GPU it is a tensor there, which a step that was recorded reads; elsewhere it is a number.
+    On a GPU, and where a step is recorded, it is a tensor there, which the recording reads; else it is a number.
 
     Args:
         device: Device of the parameters.
+        recorded: Whether steps are recorded.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._tensor = torch.zeros((), device=device) if device.type == "cuda" else None
+    def __init__(self, device: torch.device, recorded: bool) -> None:
+        on_gpu = device.type == "cuda"
+        kind = torch.float32 if on_gpu else torch.float64  # kernels of a CPU read the number that a float holds
+        self._tensor = torch.zeros((), device=device, dtype=kind) if on_gpu or recorded else None
 
     def set(self, optimiser: torch.optim.Optimizer, value: float) -> None:
         """Sets the rate of every group, whatever a checkpoint has put there."""

@@ -4,10 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.settings import Added, Settings
+from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 
 DeterminismLevel = Literal["strict", "fast"]
 CompileMode = Literal["none", "default", "cuda-graphs"]
+StepMode = Literal["auto", "eager", "recorded"]
 
 #: Epochs, steps and batches: more than any training has, and few enough to count.
 _MANY = 1_000_000
@@ -79,6 +80,13 @@ class TrainingSettings(Settings):
         description="'default': torch.compile of the training step; 'cuda-graphs': the same, and its kernels are "
         "recorded once and replayed as CUDA graphs (torch.compile's mode 'reduce-overhead').",
     )
+    # A recording launches the kernels of the step as written, on the same values; a cell that goes on from a checkpoint
+    # mixes both, so that `strict` means that they give equal bits. Therefore the cell is the same one.
+    step: Annotated[StepMode, CHANGES_NO_NUMBER, Added("0.3", was="eager")] = Field(
+        "auto",
+        description="'eager': as written; 'recorded': the whole step is recorded once as a CUDA graph and replayed; "
+        "'auto': recorded on one GPU where the network allows it, else eager.",
+    )
     determinism: DeterminismLevel = Field(
         "strict",
         description="'strict': equal seeds give bitwise equal results on the same hardware, and operators that cannot "
@@ -114,3 +122,9 @@ class TrainingSettings(Settings):
         description="Training batches for estimating BatchNorm statistics again with the final weights. "
         "Short trainings need it: running averages lag behind the weights.",
     )
+
+    @model_validator(mode="after")
+    def _recorded_once(self) -> Self:
+        if self.step == "recorded" and self.compile == "cuda-graphs":
+            raise ValueError("'step: recorded' and 'compile: cuda-graphs' both record; choose 'compile: default'")
+        return self

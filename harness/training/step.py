@@ -7,10 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.batches.batches import Batch
+from harness.errors import RecordingError
+from harness.recording.host_contact import host_contact
+from harness.recording.recorder import Recorder
+from harness.recording.work import RecordedWork
 from harness.training.determinism import find_nondeterministic_op
 from harness.training.device import Precision
 from harness.training.loss import SegmentationLoss
-from harness.training.optimiser import Rate, make_optimiser, renew_convolution
+from harness.training.optimiser import Rate, load_optimiser, make_optimiser, renew_convolution
 from harness.training.ranks import Ranks
 from harness.training.settings import CompileMode, TrainingSettings
 
@@ -31,6 +35,7 @@ class TrainingStep:
         accumulate: Parts a batch is cut into where the whole does not fit in memory. Their gradients are summed, so the
             effective batch stays; BatchNorm and batch Dice see a part at a time.
         ranks: The processes that train this network together; default: this one alone.
+        recorder: Records the step; default: it is done as written each time.
 
     Attributes:
         network: The network in the memory format, with whatever its layers need to see the whole batch.
@@ -44,6 +49,7 @@ class TrainingStep:
         precision: Precision,
         accumulate: int = 1,
         ranks: Ranks | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
         self.network = self._ranks.prepare(precision.to_memory_format(network))
@@ -53,9 +59,11 @@ class TrainingStep:
         self._accumulate = accumulate
         self._loss = SegmentationLoss(settings.loss, getattr(network, "deep_supervision_weights", ()))
         self._optimiser = make_optimiser(self.network.parameters(), settings.optimiser)
-        self._rate = Rate(precision.device)
+        self._rate = Rate(precision.device, recorder is not None)
         self._scaler = torch.amp.GradScaler(precision.device.type, enabled=precision.needs_scaler)
         self.loss_sum = torch.zeros((), device=precision.device)
+        self._recorded = RecordedWork(self._update, recorder, self._forget_gradients) if recorder is not None else None
+        self._unchecked = recorder is not None
 
     def __call__(self, batch: Batch, rate: float, seed: int) -> None:
         """Updates the weights once with the gradients of a batch.
@@ -64,16 +72,25 @@ class TrainingStep:
             batch: Batch on the device, images in the memory format.
             rate: Learning rate.
             seed: Seed of the step's random numbers (dropout, stochastic depth).
+
+        Raises:
+            RecordingError: The step cannot be recorded.
         """
+        if self._unchecked:
+            self._check_recordable(batch)
+            self._unchecked = False
         torch.manual_seed(seed)
         self._rate.set(self._optimiser, rate)
-        self._update(batch)
+        if self._recorded is None:
+            self._update(*batch)
+        else:
+            self._recorded(*batch)
 
-    def _update(self, batch: Batch) -> None:
-        """Is the work on the device."""
-        self._optimiser.zero_grad(set_to_none=True)
-        for images, labels in self.parts(batch):
-            loss = self._loss_of(images, labels) * (len(images) / len(batch.images))
+    def _update(self, images: Tensor, labels: Tensor) -> None:
+        """Is the work on the device, and what a recording holds."""
+        self._forget_gradients()
+        for part in self.parts(Batch(images, labels)):
+            loss = self._loss_of(*part) * (len(part.images) / len(images))
             self._scaler.scale(loss * self._ranks.size).backward()  # type: ignore[no-untyped-call]
             self.loss_sum += loss.detach()
         if self._settings.optimiser.clip_norm is not None:
@@ -91,9 +108,27 @@ class TrainingStep:
         loss: Tensor = self._loss(*self._ranks.gather(output, labels))
         return loss
 
-    def parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    def _forget_gradients(self) -> None:
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def _check_recordable(self, batch: Batch) -> None:
+        """Refuses a network that a recording would break on or freeze, by one forward pass that changes nothing.
+
+        Raises:
+            RecordingError: The host takes part in what the network or the loss computes.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        with torch.no_grad():
+            with host_contact(self.network, self._precision.device) as found, self._precision.autocast():
+                self._loss(self.network(batch.images), batch.labels)
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        if found:
+            raise RecordingError.because("; ".join(found))
+
+    def parts(self, batch: Batch) -> Iterator[Batch]:
         """Yields a batch whole, or in the parts that fit in memory."""
-        return zip(batch.images.chunk(self._accumulate), batch.labels.chunk(self._accumulate), strict=True)
+        return map(Batch, batch.images.chunk(self._accumulate), batch.labels.chunk(self._accumulate))
 
     def find_nondeterministic_op(self, batch: Batch) -> str:
         """Returns the module, in words, whose backward pass is refused for want of determinism; gradients are lost."""
@@ -113,6 +148,8 @@ class TrainingStep:
             fresh_weights: Returns newly initialised weights; asked where every weight is renewed, and the optimiser
                 with them. Else only the kernels of convolutions are drawn anew, by torch's global generator.
         """
+        if self._recorded is not None:
+            self._recorded.invalidate()  # the momentum is a number that a recording has frozen
         if self._settings.restart == "convolutions":
             self.network.apply(renew_convolution)
             self._optimiser.param_groups[0]["momentum"] = _RESTART_MOMENTUM
@@ -120,6 +157,12 @@ class TrainingStep:
         self.network.load_state_dict(fresh_weights())
         optimiser = self._settings.optimiser.model_copy(update={"momentum": _RESTART_MOMENTUM})
         self._optimiser = make_optimiser(self.network.parameters(), optimiser)
+
+    def release(self) -> None:
+        """Frees gradients and the memory of a recording; the next step begins anew."""
+        self._forget_gradients()
+        if self._recorded is not None:
+            self._recorded.invalidate()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint holds of the step: weights, optimiser, scaler, sum of losses."""
@@ -133,10 +176,12 @@ class TrainingStep:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from a checkpoint, perhaps of a card of another precision; other keys than its own are ignored."""
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])  # carries the momentum of a restart
+        load_optimiser(self._optimiser, state["optimiser"])
         if state["scaler"]:  # empty where the training began on a GPU that needed none
             self._scaler.load_state_dict(state["scaler"])
         self.loss_sum.copy_(state["loss_sum"])
+        if self._recorded is not None:
+            self._recorded.invalidate()  # the optimiser's state lies elsewhere now
 
 
 def _compiled(network: nn.Module, mode: CompileMode, parts: int) -> Callable[[Tensor], Tensor | list[Tensor]]:

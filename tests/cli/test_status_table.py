@@ -10,6 +10,7 @@ from rich.console import Console
 from stored import cell_record, manifest, summary
 
 from harness.cli.shared.status_table import status_table
+from harness.results.records import FailedAttempt
 from harness.results.store import Store
 
 _COLUMNS = ["patient", "case", "region", "metric", "value", "status"]
@@ -60,3 +61,11 @@ def test_what_the_policy_skips_is_in_no_mean(store):
     text = shown(store, "a")
     assert "0.500" in text
     assert "9.00" not in text
+
+
+def test_a_cell_whose_step_could_not_be_recorded_says_why(store):
+    cell = finish(store, "a", [("p", "p1", "WT", "dice", 0.5, "scored"), ("p", "p1", "WT", "hd95", 1.0, "scored")])
+    failure = FailedAttempt(kind="not_recorded", reason="It reads a value back.")
+    summary(failures=(failure,)).write(cell.result / "summary.json")
+    text = " ".join(shown(store, "a").split())
+    assert "eager. It reads a value back." in text

@@ -13,7 +13,7 @@ import pytest
 import torch
 from stored import cell_record
 
-from harness.errors import DataError, NotFiniteError
+from harness.errors import DataError, NotFiniteError, RecordingError
 from harness.execution.engines.local import FixedPlaces, LocalEngine
 from harness.execution.schedule import Policy, run_attempts
 from harness.execution.workers import fork_server, stop_request, worker
@@ -31,6 +31,7 @@ from harness.results.store import Store
     [
         (DataError("no file", hint="get it"), "refused", "no file"),
         (NotFiniteError("loss is nan"), "not_finite", "nan"),
+        (RecordingError.because("it reads a value"), "not_recorded", "it reads a value"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "cuda_out_of_memory", "2 GiB"),
         (MemoryError(), "out_of_memory", "Out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory", "Out of memory"),

@@ -164,6 +164,37 @@ def test_a_later_run_begins_with_the_parts_that_fitted(cells, tmp_path):
     assert later.tried == [("a", 2)]
 
 
+class Noting(FakeEngine):
+    """Notes which attempts record no step."""
+
+    def __init__(self, script):
+        super().__init__(script)
+        self.eager = []
+
+    def submit(self, attempts):
+        self.eager += [one.eager for one in attempts]
+        return super().submit(attempts)
+
+
+@pytest.mark.parametrize(("step", "eager"), [("auto", [False, True]), ("recorded", [False]), ("eager", [False])])
+def test_a_step_that_cannot_be_recorded_is_eager_in_a_new_attempt_unless_the_user_insists(tmp_path, step, eager):
+    cell = Store(tmp_path).cell("a")
+    cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}, "training": {"step": step}}))
+    engine = Noting({"a": ["not_recorded"]})
+    go(engine, [cell], tmp_path)
+    assert engine.eager == eager
+    assert cell.status() == ("done" if step == "auto" else "failed")
+
+
+def test_a_later_run_does_not_try_again_to_record_what_cannot_be(tmp_path):
+    cell = Store(tmp_path).cell("a")
+    cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}, "training": {"step": "auto"}}))
+    go(Noting({"a": ["not_recorded", "killed"]}), [cell], tmp_path)
+    later = Noting({})
+    go(later, [cell], tmp_path)
+    assert later.eager == [True]
+
+
 def test_fail_fast_stops_what_runs_and_starts_nothing_more(cells, tmp_path):
     engine = FakeEngine({"a": ["exception"], "b": ["running"]})
     go(engine, cells, tmp_path, fail_fast=True)

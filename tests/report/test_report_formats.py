@@ -145,6 +145,20 @@ def test_energy_is_a_dash_with_its_reason_where_nothing_counted_it(builder) -> N
     assert "1 cell computed on a GPU, whose counter (NVML by nvidia-ml-py) gave nothing" in said
 
 
+def test_a_cell_whose_step_could_not_be_recorded_says_why(builder) -> None:
+    for label in ("A", "B"):
+        builder.cell(label, [(0.5, 0.5)])
+    results = builder.build()
+    cells = results.cells.assign(step=["recorded", "eager"], not_recorded=["", "It reads a value back."])
+    notes = [
+        note
+        for table in build_tables(analyse_study(replace(results, cells=cells)))
+        if table.kind == "efficiency"
+        for note in table.notes
+    ]
+    assert any("in 1 of 2 cells" in note and "It reads a value back." in note for note in notes)
+
+
 def test_a_single_case_has_no_spread(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
     (table, *_) = build_tables(analyse_study(builder.build()))

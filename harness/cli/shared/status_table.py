@@ -16,7 +16,7 @@ from harness.statistics.patients import MEAN_REGION
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.results.records import Progress
+    from harness.results.records import Progress, Summary
     from harness.results.store import CellStatus, Store, StudyFolder
 
 #: What tells the cells of a study apart, beside the variant.
@@ -43,7 +43,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
         if state == "done":
             means = cell_means(pd.read_parquet(cell.result / "cases.parquet"))
             dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
-            note = f"{duration(cell.summary().train_seconds)} of training"
+            note = _done_note(cell.summary())
         elif state == "running":
             owner = cell.owner()
             note = progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
@@ -55,6 +55,12 @@ def status_table(study: StudyFolder, store: Store) -> Table:
         axes = [str(getattr(record, axis)) for axis in varying]
         listing.add_row(label, *axes, _COLOURED[state], dice, distance, note)
     return listing
+
+
+def _done_note(summary: Summary) -> str:
+    """Returns how long the training took, and why its steps were not recorded where they should have been."""
+    reason = next((f", eager. {one.reason}" for one in summary.failures if one.kind == "not_recorded"), "")
+    return f"{duration(summary.train_seconds)} of training{reason}"
 
 
 def _number(means: Mapping[tuple[str, str], float], metric: str, digits: int) -> str:

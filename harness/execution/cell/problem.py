@@ -66,6 +66,7 @@ class Trained:
         history: One entry per epoch; empty where nothing was trained.
         parameters: Trainable parameters.
         ranks: Processes that trained together.
+        step: How the training steps were done: ``eager`` or ``recorded``.
     """
 
     predict: Callable[[str, Case], NDArray[np.uint8]]
@@ -73,6 +74,7 @@ class Trained:
     history: Sequence[Epoch]
     parameters: int
     ranks: int = 1
+    step: str = "eager"
 
 
 def open_problem(spec: CellSpec) -> Problem:

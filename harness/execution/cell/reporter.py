@@ -5,13 +5,13 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.execution.cell.problem import Trained
 from harness.results.provenance import code_version, package_versions, utc_now
 from harness.results.records import HistoryRow, Progress, Summary
 from harness.results.store import CellFolder
@@ -77,13 +77,11 @@ class Reporter:
     def summarise(
         self,
         result: Path,
-        parameters: int,
+        trained: Trained,
         gflops: float,
-        history: Sequence[Epoch],
         device: torch.device,
         started: str,
         seconds: float,
-        ranks: int = 1,
         energy_wh: float | None = None,
     ) -> None:
         """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
@@ -94,13 +92,14 @@ class Reporter:
         Summary(
             cell=self._values["cell"],
             start=self._start,
-            parameters=parameters,
+            parameters=trained.parameters,
             gflops=gflops,
-            steps=history[-1].step if history else 0,
-            train_seconds=sum(epoch.seconds for epoch in history),
+            steps=trained.history[-1].step if trained.history else 0,
+            train_seconds=sum(epoch.seconds for epoch in trained.history),
             attempt_seconds=seconds,
             device=describe_device(device),
-            ranks=ranks,
+            ranks=trained.ranks,
+            step=trained.step,
             accumulate=self._accumulate,
             attempts=len(failures) + 1,
             failures=failures,

@@ -40,6 +40,7 @@ def run_cell(
     should_stop: Callable[[], bool] = lambda: False,
     join_ranks: JoinRanks = Ranks.alone,
     accumulate: int = 1,
+    eager: bool = False,
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
 
@@ -52,6 +53,7 @@ def run_cell(
         join_ranks: Joins the processes that train together once the data is prepared; frameworks that train by
             themselves use one.
         accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
+        eager: Whether no training step is recorded, whatever the protocol says.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -64,7 +66,7 @@ def run_cell(
     if problem.segmenter.runner:
         trained = _train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks)
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks, eager)
     reporter.say("testing")
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
@@ -78,9 +80,7 @@ def run_cell(
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = measure(problem.segmenter, problem.task, problem.options).gflops
         seconds = time.monotonic() - began
-        reporter.summarise(
-            result, trained.parameters, gflops, trained.history, where, started, seconds, trained.ranks, meter.wh()
-        )
+        reporter.summarise(result, trained, gflops, where, started, seconds, meter.wh())
     reporter.say("done")
 
 
@@ -91,6 +91,7 @@ def run_trial(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     accumulate: int = 1,
+    eager: bool = False,
 ) -> None:
     """Trains a cell and writes its validation Dice; its test cases are never opened.
 
@@ -101,6 +102,7 @@ def run_trial(
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
         accumulate: Parts a training batch is cut into.
+        eager: Whether no training step is recorded, whatever the protocol says.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -108,7 +110,9 @@ def run_trial(
     """
     where = choose_device(device)
     problem, reporter = _open(spec, folder, where, accumulate)
-    history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate)
+    history, scores = train_for_validation(
+        problem, folder, cache, where, reporter, should_stop, accumulate, eager=eager
+    )
     with folder.writing_result() as result:
         validated = [one for one in history if not math.isnan(one.val_dice)]
         epochs = tuple(HistoryRow(epoch=one.epoch, val_dice=one.val_dice) for one in validated)
@@ -125,6 +129,7 @@ def run_rung(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     accumulate: int = 1,
+    eager: bool = False,
 ) -> None:
     """Trains a cell until an epoch and writes its validation scores there; its test cases are never opened.
 
@@ -138,6 +143,7 @@ def run_rung(
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
         accumulate: Parts a training batch is cut into.
+        eager: Whether no training step is recorded, whatever the protocol says.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -145,7 +151,9 @@ def run_rung(
     """
     where = choose_device(device)
     problem, reporter = _open(spec, folder, where, accumulate)
-    history, scores = train_for_validation(problem, folder, cache, where, reporter, should_stop, accumulate, until)
+    history, scores = train_for_validation(
+        problem, folder, cache, where, reporter, should_stop, accumulate, until, eager
+    )
     rows = tuple(RungScore(**asdict(score), patient=problem.reader.patient(score.case)) for score in scores)
     losses = tuple(HistoryRow(epoch=one.epoch, loss=one.loss, seconds=one.seconds) for one in history)
     folder.write_rung(RungScores(cell=spec.id, epoch=until, scores=rows, history=losses))

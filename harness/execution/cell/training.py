@@ -23,6 +23,7 @@ from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
 from harness.inference.native_grid import segment_native
 from harness.randomness import derive
+from harness.recording.recorder import Recorder
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.checkpoint import Checkpoints
@@ -31,6 +32,7 @@ from harness.training.device import Precision
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
+from harness.training.step_mode import choose_recorder
 from harness.training.validation import RegionDice, Validation, validate_on_patches, validation_of, validation_scores
 
 
@@ -51,6 +53,7 @@ def train_network(
     should_stop: Callable[[], bool],
     accumulate: int = 1,
     join_ranks: JoinRanks = Ranks.alone,
+    eager: bool = False,
 ) -> Trained:
     """Prepares the data, trains, and returns what tests need.
 
@@ -64,6 +67,7 @@ def train_network(
         accumulate: Parts a batch is cut into.
         join_ranks: Joins the processes that train together, each on its part of every batch; the others read the data
             that is prepared by then.
+        eager: Whether no training step is recorded, whatever the protocol says.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -73,7 +77,7 @@ def train_network(
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say)
     history: list[Epoch] = []
-    size = 1
+    size, step = 1, "eager"
     if spec.weights_file is not None:
         reporter.say("loading weights")
         network = _imported(problem, spec.weights_file).to(device)
@@ -82,7 +86,9 @@ def train_network(
         hooks = _hooks(problem, data, device, reporter, should_stop)
         with join_ranks() as ranks:
             size = ranks.size
-            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks)
+            recorder = choose_recorder(protocol.training, device, size, eager)
+            step = "recorded" if recorder is not None else step
+            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, recorder)
             reporter.begin(trainer.total_steps)
             history = trainer.run()
     tests = {case.name: case for case in data.parts["test"]}
@@ -96,7 +102,9 @@ def train_network(
             )
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Trained(predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters, size)
+    return Trained(
+        predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters, size, step
+    )
 
 
 def train_for_validation(
@@ -108,6 +116,7 @@ def train_for_validation(
     should_stop: Callable[[], bool],
     accumulate: int = 1,
     until: int | None = None,
+    eager: bool = False,
 ) -> tuple[list[Epoch], list[RegionDice]]:
     """Trains as :func:`train_network` does, to the end or until an epoch, and never opens a test case.
 
@@ -127,7 +136,8 @@ def train_for_validation(
     data = _load(problem, cache, reporter.say, ("train", "val"))
     network = _build(problem, data, "init").to(device)
     hooks = _hooks(problem, data, device, reporter, should_stop)
-    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks())
+    recorder = choose_recorder(problem.spec.protocol.training, device, eager=eager)
+    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks(), recorder)
     reporter.begin(trainer.total_steps)
     history = trainer.run(until)
     precision = Precision.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
@@ -261,6 +271,7 @@ def _trainer(
     hooks: Hooks,
     accumulate: int,
     ranks: Ranks,
+    recorder: Recorder | None = None,
 ) -> Trainer:
     protocol, seed = problem.spec.protocol, problem.spec.seed
     batches = TrainingBatches(
@@ -283,6 +294,7 @@ def _trainer(
         hooks,
         accumulate,
         ranks,
+        recorder,
     )
 
 

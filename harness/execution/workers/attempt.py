@@ -30,6 +30,7 @@ class Attempt:
         kind: What is computed.
         until: Epoch after which a rung ends.
         subsets: Modalities that are present, and what fills the others; the same for all of them.
+        eager: Whether training steps are done as written, since an earlier attempt found that they cannot be recorded.
     """
 
     cell: CellFolder
@@ -39,6 +40,7 @@ class Attempt:
     kind: Kind = "train"
     until: int | None = None
     subsets: tuple[Subset, ...] = ()
+    eager: bool = False
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Reads also what release 0.2.0 left in a queue of Slurm, which had ``trial`` and ``until`` for the kind."""

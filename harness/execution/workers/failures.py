@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError, NotFiniteError
+from harness.errors import HarnessError, NotFiniteError, RecordingError
 from harness.results.attempt_folder import DISK_FULL
 
 #: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
@@ -24,9 +24,9 @@ class Reason:
     """Why an attempt failed.
 
     Attributes:
-        kind: ``refused`` (something the user can put right), ``not_finite``, ``exception``, ``out_of_memory``,
-            ``cuda_out_of_memory``, ``disk_full``; beside them ``timeout``, ``killed``, ``stopped`` and ``lost``, which
-            no exception tells.
+        kind: ``refused`` (something the user can put right), ``not_finite``, ``not_recorded`` (the training step cannot
+            be recorded), ``exception``, ``out_of_memory``, ``cuda_out_of_memory``, ``disk_full``; beside them
+            ``timeout``, ``killed``, ``stopped`` and ``lost``, which no exception tells.
         text: What happened, in a sentence.
         hint: What to do.
     """
@@ -54,6 +54,8 @@ def explain(error: BaseException, log: Path) -> Reason:
         return error.reason
     if isinstance(error, NotFiniteError):
         return Reason("not_finite", error.message, error.hint)
+    if isinstance(error, RecordingError):
+        return Reason("not_recorded", error.message, error.hint)
     if isinstance(error, HarnessError):
         return Reason("refused", error.message, error.hint)
     first_line = str(error).partition("\n")[0]

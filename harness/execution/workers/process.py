@@ -206,7 +206,7 @@ def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
     arguments = [str(attempt.cell.path), "--cache", str(attempt.cache)]
     arguments += ["--device", slot.device, "--threads", str(slot.threads)]
     arguments += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
-    arguments += ["--kind", attempt.kind]
+    arguments += ["--kind", attempt.kind, *(["--eager"] if attempt.eager else [])]
     if attempt.until is not None:
         arguments += ["--until", str(attempt.until)]
     if attempt.subsets:

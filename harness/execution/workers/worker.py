@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     parser.add_argument("--until", type=int, help="Epoch after which a rung ends.")
     parser.add_argument("--subsets", type=json.loads, default=[], help="Modalities of each subset, in JSON.")
     parser.add_argument("--fill", choices=("zeros", "mean", "token"), help="What stands for the other modalities.")
+    parser.add_argument("--eager", action="store_true", help="Record no training step.")
     parser.add_argument("--parent", type=int, help="Number of the process that started this one.")
     given = parser.parse_args(arguments)
 
@@ -58,7 +59,9 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     subsets = tuple(Subset(tuple(present), given.fill) for present in given.subsets)
-    attempt = Attempt(CellFolder(given.folder), given.cache, None, given.accumulate, given.kind, given.until, subsets)
+    attempt = Attempt(
+        CellFolder(given.folder), given.cache, None, given.accumulate, given.kind, given.until, subsets, given.eager
+    )
     try:
         with attempt.folder.lease(_LEASE_WAIT) as lease:
             if attempt.is_done():  # by another run, since this one was planned
@@ -93,11 +96,11 @@ def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable
     spec = cell.spec()
     if attempt.kind == "train":
         join_ranks = partial(launch_ranks, ranks, cell, cache, where, accumulate, should_stop)
-        run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate)
+        run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate, attempt.eager)
     elif attempt.until is not None:
-        run_rung(spec, cell, cache, attempt.until, device, should_stop, accumulate)
+        run_rung(spec, cell, cache, attempt.until, device, should_stop, accumulate, attempt.eager)
     else:
-        run_trial(spec, cell, cache, device, should_stop, accumulate)
+        run_trial(spec, cell, cache, device, should_stop, accumulate, attempt.eager)
 
 
 def _record(attempt: Attempt, error: BaseException) -> int:

@@ -81,6 +81,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
         ),
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
+            *_recorded_steps(cells),
             *_unmeasured(cells),
             *_without_energy(cells),
             *(("Cells without a result: " + "; ".join(failures) + ".",) if failures else ()),
@@ -100,6 +101,19 @@ def _cost_cell(view: DatasetView, variant: Variant, cost: Cost) -> TableCell:
         return NO_VALUE
     value = float(values.agg(cost.combine)) * cost.scale
     return TableCell(f"{value:,.{cost.decimals}f}", sort=value)
+
+
+def _recorded_steps(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Which cells were trained by recorded steps, and why others were not that should have been."""
+    done = cells[cells["status"] == "done"]
+    if "step" not in done:
+        return ()
+    reasons = listed(done["not_recorded"])
+    recorded = int(done["step"].eq("recorded").sum())
+    if not recorded and not reasons:
+        return ()
+    words = f"Training steps were recorded as CUDA graphs in {recorded} of {count(len(done), 'cell')}"
+    return (f"{words}. Eager instead: {reasons}" if reasons else f"{words}.",)
 
 
 def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:
