@@ -56,8 +56,15 @@ def textured():
     return np.random.default_rng(0).normal(size=(2, SIDE, SIDE)).astype(np.float32)
 
 
-def area(channel):
-    return float(np.clip(channel - 1, 0, None).sum())
+def ramp(side):
+    """A plane, which any interpolation keeps: its slope after zooming is the factor."""
+    rows = np.mgrid[:side, :side][0].astype(np.float32)
+    return np.stack([rows, rows])
+
+
+def slope(channel):
+    middle = channel.shape[0] // 2
+    return float(channel[middle + 3, middle] - channel[middle - 3, middle]) / 6
 
 
 def peak(made):
@@ -172,25 +179,27 @@ def spatial(rotates, scales):
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize(
-    ("settings", "theirs", "measure"),
+    ("settings", "theirs", "make", "measure"),
     [
-        (only(p_rotation=1, cutout=1 / 0.85), spatial(True, False), angle),
-        (only(p_scale=1, cutout=1 / 0.85), spatial(False, True), area),
+        (only(p_rotation=1, cutout=1 / 0.85), spatial(True, False), bump, angle),
+        (only(p_scale=1, cutout=1 / 0.85), spatial(False, True), ramp, slope),
     ],
 )
-def test_a_region_is_turned_and_zoomed_by_the_released_law(settings, theirs, measure, count):
-    image, label = bump(REGION), np.zeros((REGION, REGION), np.uint8)
+def test_a_region_is_turned_and_zoomed_by_the_released_law(settings, theirs, make, measure, count):
+    image, label = make(REGION), np.zeros((REGION, REGION), np.uint8)
     a = [measure(made[0]) for made, _ in ours(settings, image, label, count)]
     b = [measure(made[0]) for made, _ in released(theirs, image, label, count)]
     assert same_law(a, b)
 
 
-def test_the_comparison_tells_a_uniform_zoom_from_the_released_one():
-    image, label, count = bump(REGION), np.zeros((REGION, REGION), np.uint8), 3000
-    uniform = only(p_scale=1, cutout=1 / 0.85, scale_draw="uniform")
-    a = [area(made[0]) for made, _ in ours(uniform, image, label, count)]
-    b = [area(made[0]) for made, _ in released(spatial(False, True), image, label, count)]
-    assert not same_law(a, b)
+@pytest.mark.parametrize(("draw", "below"), [("halves", 1 / 2), ("uniform", 3 / 7)])
+def test_half_of_the_zooms_are_below_one_where_the_release_has_it_so(draw, below):
+    image, label = ramp(16), np.zeros((16, 16), np.uint8)
+    augment = Augmenter(only(p_scale=1, scale_draw=draw), (16, 16))
+    factors = np.array([slope(augment(image, label, seed)[0][0].numpy()) for seed in range(1500)])
+    assert 0.7 < factors.min() < 0.71
+    assert 1.39 < factors.max() < 1.4
+    assert abs((factors < 1).mean() - below) < 0.03
 
 
 def test_outside_the_body_everything_is_zero_again():
