@@ -47,7 +47,7 @@ def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table
         caption=(
             f"Published beside ours: {view.title}.",
             f"Published numbers are rounded as ours are ({SOURCE}); their SD stands as printed, its unit is not known. "
-            f"Ours are mean ± SD over {view.data.sample}, seeds averaged, so the two SDs are not comparable.",
+            f"Ours are mean ± SD over {view.data.sample}. The two SDs are not comparable.",
             "Difference: ours minus published. Interval: Welch's, with chance in the choice of cases on both sides "
             "and, where there are several seeds, between trainings; the published SD is taken as one over "
             f"{TEST_CASES[view.name]} test cases. Agrees: the interval holds 0, as it does in about 95 % of perfect "
