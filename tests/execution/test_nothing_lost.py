@@ -46,35 +46,62 @@ def assert_same_result(one, other):
     assert all(torch.equal(first[name], second[name]) for name in second)
 
 
-def run_worker(cell, cache, *more, kill_after=None, by=signal.SIGKILL):
-    """The worker of a cell in a process that has everything imported already; returns its exit status."""
+def start_worker(cell, cache, *more):
+    """Starts the worker of a cell in a process that has everything imported already."""
     arguments = [str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1", *more]
-    process = server().Process(target=work, args=(arguments,))
+    process = server().Process(target=work, args=(arguments, dict(os.environ)))
     process.start()
-    process.join(timeout=kill_after if kill_after is not None else 120)
-    if process.is_alive():
-        os.kill(process.pid, by)
-        assert kill_after is not None, "it took too long"
-        process.join()
+    return process
+
+
+def run_worker(cell, cache, *more):
+    """Returns the exit status of a worker that nobody disturbs."""
+    process = start_worker(cell, cache, *more)
+    process.join(120)
     return process.exitcode
 
 
-def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project):
+def wait_for_steps(process, cell, beyond=0):
+    """Waits until the worker has written more steps than that; returns the first number that it wrote."""
+    first, seen = None, cell.progress()
+    deadline = time.monotonic() + 120
+    while seen.pid != process.pid or seen.step <= beyond:
+        if seen.pid == process.pid and seen.step:
+            first = first or seen.step
+        assert process.is_alive(), f"it ended with {process.exitcode}"
+        assert time.monotonic() < deadline, "it trains nothing"
+        time.sleep(0.01)
+        seen = cell.progress()
+    return first or seen.step
+
+
+def steps_kept(cell):
+    return torch.load(cell.work / "last.pt", weights_only=True)["state"]["step"]
+
+
+def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project, monkeypatch):
     (planned,) = load_study(
         write_study(protocol=protocol(12), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     ).cells
     cells = [Store(project / name).cell(planned.spec.id) for name in ("whole", "killed")]
     for cell in cells:
         cell.write_spec(planned.spec.to_json())
-    assert run_worker(cells[0], project / "cache") == worker.DONE
     chance = random.Random(7)
-    steps = []
+    kept = 0
     for _ in range(3):
-        assert run_worker(cells[1], project / "cache", kill_after=chance.uniform(0.3, 1.2)) == -signal.SIGKILL
-        assert cells[1].status() in {"interrupted", "new"}, "a dead worker holds nothing"
-        steps.append(cells[1].progress().step)
-    assert run_worker(cells[1], project / "cache") == worker.DONE
-    assert steps[-1] > 4, "what was done before a kill is not done again"
+        process = start_worker(cells[1], project / "cache")
+        try:
+            assert wait_for_steps(process, cells[1], kept) >= kept, "what was done before a kill is not done again"
+            time.sleep(chance.uniform(0, 0.3))
+        finally:
+            process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert cells[1].status() == "interrupted", "a dead worker holds nothing"
+        assert kept < steps_kept(cells[1]) < 12 * 4
+        kept = steps_kept(cells[1])
+    monkeypatch.setenv("TOY_PAUSE", "0")
+    assert [run_worker(cell, project / "cache") for cell in cells] == [worker.DONE, worker.DONE]
     assert_same_result(*cells)
 
 
@@ -86,8 +113,16 @@ def test_a_worker_that_is_asked_to_stop_leaves_a_checkpoint(write_study, project
     ).cells
     cell = Store(project / "results").cell(planned.spec.id)
     cell.write_spec(planned.spec.to_json())
-    assert run_worker(cell, project / "cache", kill_after=1.0, by=number) == worker.STOPPED
-    assert cell.status() in {"interrupted", "new"}
+    process = start_worker(cell, project / "cache")
+    try:
+        seen = wait_for_steps(process, cell)
+        os.kill(process.pid, number)
+        process.join(60)
+    finally:
+        process.kill()
+    assert process.exitcode == worker.STOPPED
+    assert cell.status() == "interrupted"
+    assert steps_kept(cell) >= seen
     assert cell.failure() is None
 
 

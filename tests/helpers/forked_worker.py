@@ -102,9 +102,10 @@ def _write_to(path: Path) -> None:
     os.close(sink)
 
 
-def work(arguments: Sequence[str]) -> None:
+def work(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Runs a worker in silence and ends with its exit status."""
     _write_to(Path(os.devnull))
+    os.environ.update(environment or {})
     from harness.execution.workers import worker
 
     sys.exit(worker.main(list(arguments)))
