@@ -23,9 +23,6 @@ from types import TracebackType
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
-#: Seconds between heartbeats.
-_BEAT = 10.0
-
 #: Seconds without a heartbeat after which a claim of another machine is dead. NFS clients may see a file's time a
 #: minute late.
 STALE_AFTER = 120.0
@@ -69,11 +66,13 @@ class Lease:
     Args:
         folder: Where claims lie.
         wait: Seconds to try for.
+        beat: Seconds between heartbeats.
     """
 
-    def __init__(self, folder: Path, wait: float = 0.0) -> None:
+    def __init__(self, folder: Path, wait: float = 0.0, beat: float = 10.0) -> None:
         self._folder = folder
         self._wait = wait
+        self._every = beat
         self._path = folder / f"{secrets.token_hex(8)}.json"
         self._ended = threading.Event()
         self._last_beat = 0.0
@@ -120,7 +119,7 @@ class Lease:
         self.release()
 
     def _beat(self) -> None:
-        while not self._ended.wait(_BEAT):
+        while not self._ended.wait(self._every):
             try:
                 os.utime(self._path)
             except FileNotFoundError:

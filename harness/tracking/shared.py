@@ -7,8 +7,6 @@ from harness.errors import HarnessError
 from harness.results.lease import Lease
 from harness.tracking.mlflow_view import MlflowView
 
-_TRY_EVERY = 5.0  # seconds
-
 
 class SharedView:
     """A view that is kept in step while this run holds the study's lease.
@@ -16,13 +14,15 @@ class SharedView:
     Args:
         lease: The study's.
         open_view: Makes the view.
+        try_every: Seconds between attempts at the lease of another run.
 
     Raises:
         HarnessError: The lease was free but MLflow cannot be reached.
     """
 
-    def __init__(self, lease: Lease, open_view: Callable[[], MlflowView]) -> None:
+    def __init__(self, lease: Lease, open_view: Callable[[], MlflowView], try_every: float = 5.0) -> None:
         self._lease = lease
+        self._try_every = try_every
         self._open = open_view
         self._tried = 0.0
         self._refused = ""
@@ -36,7 +36,7 @@ class SharedView:
 
     def update(self) -> None:
         """Mirrors what is new, if it is up to this run; a view that cannot be opened never stops the cells."""
-        if self.view is None and time.monotonic() - self._tried > _TRY_EVERY:
+        if self.view is None and time.monotonic() - self._tried > self._try_every:
             try:
                 self._try()
                 self._refused = ""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,7 +75,7 @@ def test_a_missing_file_counts_as_worst_and_a_surplus_one_is_named(folders, caps
     assert set(summarise(rows)["n"]) == {3}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     truth=st.integers(0, 50),
     kind=st.sampled_from([(0,), (0, 0, 0, 1), (0, 1, 2, 3), (3,)]),

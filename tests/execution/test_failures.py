@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from harness.execution.workers.exit_status import out_of_memory_kills, signal_na
 from harness.execution.workers.failures import explain
 from harness.execution.workers.process import Slot, WorkerProcess
 from harness.results import lease
-from harness.results.store import Store
+from harness.results.store import CellFolder, Store
 
 
 @pytest.mark.parametrize(
@@ -56,17 +57,21 @@ def test_a_checkpoint_on_a_full_disk_is_told_as_such():
     assert explain(error.value, Path("log.txt")).kind == "disk_full"
 
 
-def start(monkeypatch, tmp_path, code, timeout=None):
+def start(tmp_path, code, timeout=None, **more):
     """The process of an attempt that runs some Python instead of a cell."""
     cell = Store(tmp_path).cell("cell")
     cell.write_spec(cell_record())
-    monkeypatch.setattr(module, "_command", lambda attempt, slot: [sys.executable, "-c", code])
-    return cell, WorkerProcess(Attempt(cell, tmp_path, timeout), Slot("cpu", None, 1))
+    return cell, WorkerProcess(Attempt(cell, tmp_path, timeout), Slot("cpu", None, 1), start=typed(code), **more)
 
 
-def test_a_time_limit_stops_in_order_and_says_so(monkeypatch, tmp_path):
+def typed(code):
+    """Starts a worker that runs some Python."""
+    return lambda attempt, slot, fork: module.start_fresh([sys.executable, "-S", "-c", code], attempt, slot)
+
+
+def test_a_time_limit_stops_in_order_and_says_so(tmp_path):
     code = "import signal,sys,time; signal.signal(15, lambda *_: sys.exit(130)); print('at work', flush=True)\n"
-    cell, process = start(monkeypatch, tmp_path, code + "time.sleep(60)", timeout=0.5)
+    cell, process = start(tmp_path, code + "time.sleep(60)", timeout=0.5)
     began = time.monotonic()
     assert process.wait().state == "failed"
     assert time.monotonic() - began < 30
@@ -76,10 +81,9 @@ def test_a_time_limit_stops_in_order_and_says_so(monkeypatch, tmp_path):
     assert failure.log == "at work"
 
 
-def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "GRACE", 0.3)
+def test_a_process_that_ignores_the_limit_is_killed(tmp_path):
     code = "import signal,time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    cell, process = start(monkeypatch, tmp_path, code)
+    cell, process = start(tmp_path, code, grace=0.3)
     while "deaf" not in cell.log_tail():
         time.sleep(0.02)
     process.attempt = Attempt(cell, tmp_path, 0.01)
@@ -89,9 +93,9 @@ def test_a_process_that_ignores_the_limit_is_killed(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("fork", [False, True])
 @pytest.mark.linux("reads /proc")
-def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fork):
+def test_what_a_killed_worker_has_started_ends_with_it(tmp_path, fork):
     code = "import os,subprocess,time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
-    cell, process = start(monkeypatch, tmp_path, code)
+    cell, process = start(tmp_path, code)
     if fork:  # as the fork server does it
         process.kill = lambda: fork_server._signal(process._process.pid, signal.SIGKILL)
     while not cell.log_tail():
@@ -105,10 +109,8 @@ def test_what_a_killed_worker_has_started_ends_with_it(monkeypatch, tmp_path, fo
         time.sleep(0.02)
 
 
-def test_the_end_of_the_log_is_kept_with_the_failure(monkeypatch, tmp_path):
-    cell, process = start(
-        monkeypatch, tmp_path, "import os; [print(i, flush=True) for i in range(99)]; os.kill(os.getpid(), 9)"
-    )
+def test_the_end_of_the_log_is_kept_with_the_failure(tmp_path):
+    cell, process = start(tmp_path, "import os; [print(i, flush=True) for i in range(99)]; os.kill(os.getpid(), 9)")
     assert process.wait().state == "failed"
     failure = cell.failure()
     assert failure.kind == "killed"
@@ -119,7 +121,7 @@ def test_the_end_of_the_log_is_kept_with_the_failure(monkeypatch, tmp_path):
 def test_a_kill_for_memory_is_told_where_the_kernel_counts_them(monkeypatch, tmp_path):
     kills = iter([3, 4])
     monkeypatch.setattr(module, "out_of_memory_kills", lambda: next(kills))
-    cell, process = start(monkeypatch, tmp_path, "import os; os.kill(os.getpid(), 9)")
+    cell, process = start(tmp_path, "import os; os.kill(os.getpid(), 9)")
     process.wait()
     assert cell.failure().kind == "out_of_memory"
 
@@ -152,8 +154,8 @@ def test_signals_without_a_name_have_a_number():
     [(0, "failed"), (1, "failed"), (3, "failed"), (4, "lost"), (5, "failed"), (7, "failed"), (130, "stopped")],
 )
 @pytest.mark.parametrize("code", ["raise SystemExit({})", "import os; os._exit({})"])
-def test_a_process_that_ends_by_itself_is_never_taken_for_done(monkeypatch, tmp_path, code, status, state):
-    cell, process = start(monkeypatch, tmp_path, code.format(status))
+def test_a_process_that_ends_by_itself_is_never_taken_for_done(tmp_path, code, status, state):
+    cell, process = start(tmp_path, code.format(status))
     ending = process.wait()
     assert ending.state == state
     assert (cell.failure() is not None) == (state == "failed")
@@ -161,8 +163,8 @@ def test_a_process_that_ends_by_itself_is_never_taken_for_done(monkeypatch, tmp_
     assert state == "stopped" or f"ended with status {status} and no result" in said
 
 
-def test_a_cell_that_another_process_computes_is_busy(monkeypatch, tmp_path):
-    cell, process = start(monkeypatch, tmp_path, "raise SystemExit(4)")
+def test_a_cell_that_another_process_computes_is_busy(tmp_path):
+    cell, process = start(tmp_path, "raise SystemExit(4)")
     with cell.lease():
         assert process.wait().state == "busy"
 
@@ -172,8 +174,8 @@ class ExitsForEver:
 
     parallel = 1
 
-    def __init__(self, monkeypatch, tmp_path, status):
-        self.start = lambda: start(monkeypatch, tmp_path, f"import os; os._exit({status})")[1]
+    def __init__(self, tmp_path, status):
+        self.start = lambda: start(tmp_path, f"import os; os._exit({status})")[1]
         self.started = 0
 
     def free_slots(self):
@@ -186,10 +188,10 @@ class ExitsForEver:
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(0, 1), (4, 4), (130, 4)])
-def test_a_network_that_ends_its_process_is_not_started_for_ever(monkeypatch, tmp_path, status, attempts):
+def test_a_network_that_ends_its_process_is_not_started_for_ever(tmp_path, status, attempts):
     cell = Store(tmp_path).cell("cell")
     cell.write_spec(cell_record())
-    engine = ExitsForEver(monkeypatch, tmp_path, status)
+    engine = ExitsForEver(tmp_path, status)
     policy = Policy(poll_seconds=0.01, other_runs_seconds=0)
     run_attempts(engine, [Attempt(cell, tmp_path)], policy, lambda: None)
     assert engine.started == attempts
@@ -203,7 +205,7 @@ def test_whatever_code_of_others_raises_is_written_down(cell, tmp_path, monkeypa
         raise error
 
     monkeypatch.setattr(stop_request.signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(worker, "_run", leave)
+    monkeypatch.setattr(CellFolder, "spec", leave)
     assert work(cell, tmp_path) == worker.FAILED
     failure = cell.failure()
     assert failure.kind == "exception"
@@ -211,9 +213,9 @@ def test_whatever_code_of_others_raises_is_written_down(cell, tmp_path, monkeypa
     assert "\n" not in failure.reason
 
 
-def test_an_old_failure_is_not_taken_for_a_new_one(monkeypatch, tmp_path):
+def test_an_old_failure_is_not_taken_for_a_new_one(tmp_path):
     Store(tmp_path).cell("cell").fail("long ago")
-    cell, process = start(monkeypatch, tmp_path, "raise SystemExit(1)")
+    cell, process = start(tmp_path, "raise SystemExit(1)")
     process.wait()
     assert "status 1" in cell.failure().reason
     assert cell.failure().attempt == 2
@@ -291,23 +293,22 @@ def test_a_cell_that_cannot_even_be_started_fails_and_the_others_go_on(cell, tmp
     other = Store(tmp_path).cell("other")
     other.write_spec(cell_record())
     other.reserve_disk_space()
-    monkeypatch.setattr(module, "_arguments", lambda attempt, slot: [])
     started = []
 
     def begin(attempt, slot, fork):
         started.append(attempt.cell)
-        return module._Fresh(["/bin/true"])
+        return module.start_fresh(["/bin/true"], attempt, slot)
 
-    monkeypatch.setattr(module, "_start", begin)
     FullDisk(monkeypatch)
     attempts = [Attempt(one, tmp_path) for one in (cell, other)]
-    run_attempts(LocalEngine(FixedPlaces([Slot("cpu", None, 1)])), attempts, Policy(), print)
+    engine = LocalEngine(FixedPlaces([Slot("cpu", None, 1)]), partial(WorkerProcess, start=begin))
+    run_attempts(engine, attempts, Policy(), print)
     assert cell.failure().kind == "disk_full"
     assert started == [other]
 
 
-def test_a_worker_that_could_write_nothing_is_spoken_for(monkeypatch, tmp_path):
-    cell, process = start(monkeypatch, tmp_path, f"raise SystemExit({worker.UNWRITTEN})")
+def test_a_worker_that_could_write_nothing_is_spoken_for(tmp_path):
+    cell, process = start(tmp_path, f"raise SystemExit({worker.UNWRITTEN})")
     assert process.wait().state == "failed"
     assert cell.failure().kind == "disk_full"
 

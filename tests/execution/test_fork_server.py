@@ -10,9 +10,11 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked_worker
 import pytest
 
 from harness.execution.workers import fork_server as module
@@ -119,7 +121,6 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
         def start(self):
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(module, "PRELOADED", ())
     monkeypatch.setattr(module, "Connection", lambda _: theirs)
     monkeypatch.setattr(module.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Refused))
     monkeypatch.setattr(module.os, "_exit", sys.exit)
@@ -134,7 +135,7 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
     thread = threading.Thread(target=listen)
     thread.start()
     with pytest.raises(SystemExit):
-        module.main(0)
+        module.main(0, preloaded=())
     thread.join()
     assert messages == [{"ended": 1, "status": 126}, {"ended": 2, "status": 126}]
 
@@ -148,40 +149,46 @@ def test_one_server_forks_all_cells_alike_and_is_replaced_when_it_is_gone(monkey
             self.works = False
 
     monkeypatch.setattr(module, "ForkServer", Pretended)
-    monkeypatch.setattr(module, "_shared", {})
+    shared = partial(module.shared_fork_server, servers={})
     environment = {"OMP_NUM_THREADS": "1"}
-    first = module.shared_fork_server(environment)
-    assert module.shared_fork_server({**environment, "HOME": "elsewhere"}) is first
-    assert module.shared_fork_server({"OMP_NUM_THREADS": "2"}) is not first, "it is read when torch is loaded"
+    first = shared(environment)
+    assert shared({**environment, "HOME": "elsewhere"}) is first
+    assert shared({"OMP_NUM_THREADS": "2"}) is not first, "it is read when torch is loaded"
     first.close()
-    assert module.shared_fork_server(environment) is not first
+    assert shared(environment) is not first
 
 
-def test_a_fork_server_has_one_thread_and_has_not_touched_cuda(tmp_path):
-    """Otherwise it must not fork."""
-    environment = worker_environment(Slot("cpu", None, 1))
-    server = ForkServer(environment)
-    worker = server.fork(["--help"], environment, tmp_path / "log.txt")
-    wait_for(worker.has_ended, 120)
-    assert "Runs one cell" in (tmp_path / "log.txt").read_text()
-    process = Path(f"/proc/{server.pid}")
+def test_a_fork_server_has_one_thread_and_has_not_touched_cuda():
+    """Otherwise it must not fork; the one that all tests share has imported the same."""
+    process = Path(f"/proc/{forked_worker.server_pid()}")
     assert len(list((process / "task").iterdir())) == 1
     maps = (process / "maps").read_text()
     assert "libtorch_cpu" in maps, "it has imported torch"
     assert "libcuda.so" not in maps, "the driver is not loaded"
     assert not [link for link in (process / "fd").iterdir() if "/dev/nvidia" in str(link.readlink())]
+
+
+@pytest.mark.slow
+def test_a_fork_server_started_from_nothing_runs_a_worker(tmp_path):
+    environment = worker_environment(Slot("cpu", None, 1))
+    server = ForkServer(environment)
+    worker = server.fork(["--help"], environment, tmp_path / "log.txt")
+    wait_for(worker.has_ended, 120)
+    assert "Runs one cell" in (tmp_path / "log.txt").read_text()
+    assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
     server.close()
 
 
-def test_cells_on_gpus_start_from_nothing(monkeypatch, tmp_path):
-    def refuse(environment):
-        raise AssertionError("not forked")
+def test_cells_on_gpus_start_from_nothing(tmp_path):
+    asked = []
 
-    monkeypatch.setattr(starting, "shared_fork_server", refuse)
-    monkeypatch.setattr(starting, "_command", lambda attempt, slot: [sys.executable, "-c", "exit(9)"])
+    def start(attempt, slot, fork):
+        asked.append((slot.device, fork))
+        return starting.start_fresh([sys.executable, "-S", "-c", "raise SystemExit(9)"], attempt, slot)
+
     cell = Store(tmp_path).cell("cell")
     cell.write_spec({})
-    WorkerProcess(Attempt(cell, tmp_path), Slot("cuda:0", "0", 1), fork=True).wait()
-    assert "status 9" in cell.failure().reason
-    with pytest.raises(AssertionError, match="not forked"):
-        WorkerProcess(Attempt(cell, tmp_path), Slot("cpu", None, 1), fork=True)
+    for slot in (Slot("cuda:0", "0", 1), Slot("cpu", None, 1)):
+        WorkerProcess(Attempt(cell, tmp_path), slot, fork=True, start=start).wait()
+        assert "status 9" in cell.failure().reason
+    assert asked == [("cuda:0", False), ("cpu", True)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def attempt_at(cell, project):
 
 def arguments(cell, project):
     """What the process that tests a cell is started with."""
-    return starting._arguments(attempt_at(cell, project), Slot("cpu", None, 1))
+    return starting.worker_arguments(attempt_at(cell, project), Slot("cpu", None, 1))
 
 
 def train(path, labels=None):
@@ -68,15 +69,25 @@ def train(path, labels=None):
 
 
 @pytest.fixture
-def cells(write_study, toys):
-    """A toy trained with and without dropped modalities."""
-    return train(write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "protocol": WAYS}))
+def cells(write_study, toys, made_once, project):
+    """A toy trained with and without dropped modalities; trained once, copied for each test."""
+    study = write_study(matrix={"dataset": ["cortex"], "model": ["toy"], "protocol": WAYS})
+
+    def make(folder):
+        folder.mkdir()
+        train(Path(shutil.copy(study, folder)))
+
+    made = made_once("trained_with_and_without_dropout", make)
+    for name in ("results", "cache"):
+        shutil.copytree(made / name, project / name, symlinks=True)
+    return train(study, labels=())
 
 
 @pytest.fixture
-def plain(write_study, toys):
+def plain(finished_study, project):
     """A toy that never lacked a modality."""
-    return train(write_study())["toy"]
+    (only,) = (project / "results/cells").iterdir()
+    return Store(project / "results").cell(only.name)
 
 
 def rows_of(cell):
@@ -156,17 +167,24 @@ def test_what_is_done_is_not_computed_twice_and_what_was_stopped_goes_on(plain, 
 def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monkeypatch):
     read = []
 
+    class Noting:
+        """A reader that notes what is loaded."""
+
+        def __init__(self, reader):
+            self.reader = reader
+
+        def __getattr__(self, name):
+            return getattr(self.reader, name)
+
+        def load(self, name):
+            read.append(name)
+            return self.reader.load(name)
+
     def opened(spec):
         problem = open_problem(spec)
-        load = problem.reader.load
-        reader = SimpleNamespace(patient=problem.reader.patient, load=lambda name: read.append(name) or load(name))
-        return replace(problem, reader=reader)
+        return replace(problem, reader=Noting(problem.reader))
 
     monkeypatch.setattr(missing_modalities, "open_problem", opened)
-    prepared = missing_modalities._prepared
-    monkeypatch.setattr(
-        missing_modalities, "_prepared", lambda problem, *rest: prepared(open_problem(problem.spec), *rest)
-    )
     evaluate_subsets(plain, SINGLE, None, project / "cache", CPU)
     assert len(CellSubsets(plain).results()) == len(SINGLE)
     assert sorted(read) == sorted(rows_of(plain)["case"].unique())
@@ -175,13 +193,14 @@ def test_the_files_of_a_case_are_read_once_for_all_subsets(plain, project, monke
 def test_a_process_that_is_killed_is_explained_and_the_cell_stays_as_it_is(plain, project, monkeypatch):
     kills = iter([3, 4])
     monkeypatch.setattr(starting, "out_of_memory_kills", lambda: next(kills))
-    monkeypatch.setattr(
-        starting,
-        "_command",
-        lambda *_: [sys.executable, "-c", "import os; print('here', flush=True); os.kill(os.getpid(), 9)"],
-    )
+    command = [sys.executable, "-S", "-c", "import os; print('here', flush=True); os.kill(os.getpid(), 9)"]
+
+    def start(attempt, slot, fork):
+        return starting.start_fresh(command, attempt, slot)
+
     before = sorted(plain.path.rglob("*"))
-    assert WorkerProcess(attempt_at(plain, project), Slot("cpu", None, 1)).wait().state == "failed"
+    process = WorkerProcess(attempt_at(plain, project), Slot("cpu", None, 1), start=start)
+    assert process.wait().state == "failed"
     failure = CellSubsets(plain).failure()
     assert failure.kind == "out_of_memory"
     assert failure.log == "here"

@@ -10,7 +10,7 @@ from forked_worker import server, work
 
 from harness.execution.workers.attempt import Attempt, Kind
 from harness.execution.workers.exit_status import DONE
-from harness.execution.workers.process import Slot, _arguments
+from harness.execution.workers.process import Slot, worker_arguments
 from harness.moved_modules import MOVED
 from harness.results.store import CellFolder
 from harness.study.expansion import load_study
@@ -131,7 +131,7 @@ def test_a_job_pickled_by_the_last_release_runs(write_study: Callable[..., Path]
     cell.write_spec(planned.spec.to_json())
     attempt, slot = loaded(trial=1, name=planned.spec.id.encode())
     assert attempt.cell == cell
-    process = server().Process(target=work, args=(_arguments(attempt, slot),))
+    process = server().Process(target=work, args=(worker_arguments(attempt, slot),))
     process.start()
     process.join()
     assert process.exitcode == DONE

@@ -35,6 +35,20 @@ def server() -> ForkServerContext:
     return context
 
 
+def server_pid() -> int:
+    """Returns the number of the server's process, of which its forks are children."""
+    ours, theirs = multiprocessing.Pipe()
+    child = server().Process(target=_tell_parent, args=(theirs,))
+    child.start()
+    pid: int = ours.recv()
+    child.join()
+    return pid
+
+
+def _tell_parent(connection: Connection) -> None:
+    connection.send(os.getppid())
+
+
 class Forked:
     """What :class:`subprocess.Popen` is for a process started from nothing."""
 

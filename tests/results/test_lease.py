@@ -104,9 +104,8 @@ def test_a_claim_that_cannot_be_read_counts_until_it_is_old(tmp_path, content):
     assert holder(folder) is None
 
 
-def test_a_lease_that_was_given_back_and_taken_again_has_a_heart_that_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BEAT", 0.01)
-    lease = Lease(tmp_path)
+def test_a_lease_that_was_given_back_and_taken_again_has_a_heart_that_beats(tmp_path):
+    lease = Lease(tmp_path, beat=0.01)
     for _ in range(2):
         assert lease.try_acquire()
         (claim,) = tmp_path.glob("*.json")
@@ -119,10 +118,9 @@ def test_a_lease_that_was_given_back_and_taken_again_has_a_heart_that_beats(tmp_
         lease.release()
 
 
-def test_whoever_lost_the_lease_learns_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BEAT", 0.02)
+def test_whoever_lost_the_lease_learns_of_it(tmp_path):
     folder = tmp_path / "leases"
-    mine = Lease(folder)
+    mine = Lease(folder, beat=0.02)
     assert mine.try_acquire()
     before = next(folder.iterdir()).stat().st_mtime_ns
     deadline = time.monotonic() + 5

@@ -150,7 +150,7 @@ def test_what_is_shown_already_is_not_written_again(begun, client, monkeypatch):
 def test_a_run_without_params_is_given_them(begun, client, monkeypatch):
     store, study, _ = begun
     with monkeypatch.context() as killed:
-        killed.setattr(MlflowView, "_log_params", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed.setattr(MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             MlflowView(store, study).sync()
     assert not runs(client)["toy"].data.params
@@ -158,15 +158,14 @@ def test_a_run_without_params_is_given_them(begun, client, monkeypatch):
     assert runs(client)["toy"].data.params["model"] == "toy"
 
 
-def test_whoever_cannot_take_over_the_view_of_another_run_goes_on_computing(tmp_path, monkeypatch):
-    monkeypatch.setattr(shared, "_TRY_EVERY", 0.0)
+def test_whoever_cannot_take_over_the_view_of_another_run_goes_on_computing(tmp_path):
     first, second = Lease(tmp_path), Lease(tmp_path)
     assert first.try_acquire()
 
     def refuse():
         raise HarnessError("MLflow cannot be reached")
 
-    view = shared.SharedView(second, refuse)
+    view = shared.SharedView(second, refuse, try_every=0.0)
     first.release()
     view.update()
     assert view.trouble == "MLflow cannot be reached"

@@ -1,7 +1,7 @@
 """The local engine: one process per cell on this machine, with a GPU, a share of one, or a thread of the CPU."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.cores import cores
 from harness.errors import HarnessError
@@ -75,15 +75,25 @@ class FixedPlaces:
         return f"{count} {kind}, {first.threads} thread{'s' * (first.threads > 1)} each"
 
 
+def _fork(attempt: Attempt, slot: Slot) -> WorkerProcess:
+    return WorkerProcess(attempt, slot, fork=True)
+
+
 class LocalEngine:
     """Runs cells on this machine.
 
     Args:
         places: Slots of this machine.
+        start: Starts the process of an attempt in a slot.
     """
 
-    def __init__(self, places: FixedPlaces | SharedGpus) -> None:
+    def __init__(
+        self,
+        places: FixedPlaces | SharedGpus,
+        start: Callable[[Attempt, Slot], WorkerProcess] = _fork,
+    ) -> None:
         self._places = places
+        self._start = start
         self._running = 0
 
     @property
@@ -105,7 +115,7 @@ class LocalEngine:
         for attempt in attempts:
             slot = self._places.take(attempt.cell)
             if slot is not None:
-                started.append(_LocalJob(attempt, slot, self))
+                started.append(_LocalJob(attempt, self._start(attempt, slot), self))
                 self._running += 1
         return started
 
@@ -121,9 +131,9 @@ class LocalEngine:
 class _LocalJob:
     """A process on this machine and the slot it takes."""
 
-    def __init__(self, attempt: Attempt, slot: Slot, engine: LocalEngine) -> None:
+    def __init__(self, attempt: Attempt, process: WorkerProcess, engine: LocalEngine) -> None:
         self.attempt = attempt
-        self._process = WorkerProcess(attempt, slot, fork=True)
+        self._process = process
         self._engine = engine
 
     def poll(self) -> Ending | None:

@@ -20,7 +20,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -56,14 +56,21 @@ _READ_AT_IMPORT = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD
 _shared: dict[object, ForkServer] = {}
 
 
-def shared_fork_server(environment: Mapping[str, str]) -> ForkServer:
-    """Returns this process's server for workers with such threads and such an allocator; it ends with this process."""
+def shared_fork_server(
+    environment: Mapping[str, str], servers: MutableMapping[object, ForkServer] = _shared
+) -> ForkServer:
+    """Returns this process's server for workers with such threads and such an allocator; it ends with this process.
+
+    Args:
+        environment: Environment of a worker.
+        servers: Servers started so far.
+    """
     settled = frozenset((name, value) for name, value in environment.items() if name.startswith(_READ_AT_IMPORT))
     key = (os.getpid(), settled)
-    if key not in _shared or not _shared[key].works:
-        _shared[key] = ForkServer(environment)
-        atexit.register(_shared[key].close)
-    return _shared[key]
+    if key not in servers or not servers[key].works:
+        servers[key] = ForkServer(environment)
+        atexit.register(servers[key].close)
+    return servers[key]
 
 
 class ServerProcess(Protocol):
@@ -184,10 +191,10 @@ class ForkedProcess:
         self._server.send({"signal": self._number, "number": int(signal.SIGKILL)})
 
 
-def main(descriptor: int) -> None:
-    """Forks a worker for each request until the client is gone."""
+def main(descriptor: int, preloaded: Sequence[str] = PRELOADED) -> None:
+    """Forks a worker for each request until the client is gone; imports some modules first."""
     connection = Connection(descriptor)
-    for name in PRELOADED:
+    for name in preloaded:
         with suppress(Exception):  # a worker that cannot import says so itself, in the failure of its cell
             importlib.import_module(name)
     context = multiprocessing.get_context("fork")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.execution.workers.attempt import Attempt, Ending
@@ -56,6 +57,48 @@ class Slot:
     ranks: int = 1
 
 
+class FreshProcess(subprocess.Popen[bytes]):
+    """A worker started from nothing, in a session of its own."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL to it and to what it has started, which would hold the GPU and the log."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def has_ended(self) -> bool:
+        """Returns whether it has ended, and takes no note of it."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+
+def start_worker(attempt: Attempt, slot: Slot, fork: bool) -> ForkedProcess | FreshProcess:
+    """Starts the process of an attempt; it writes to the attempt's log."""
+    if fork:
+        environment = worker_environment(slot)
+        arguments, log = worker_arguments(attempt, slot), attempt.folder.log
+        log.touch()  # an error here is this process's to explain
+        return shared_fork_server(environment).fork(arguments, environment, log)
+    started_by = ["--parent", str(os.getpid())]  # it may take seconds until the worker looks
+    worker = [*PYTHON, "-m", "harness.execution.workers.worker"]
+    return start_fresh([*worker, *worker_arguments(attempt, slot), *started_by], attempt, slot)
+
+
+def start_fresh(command: Sequence[str], attempt: Attempt, slot: Slot) -> FreshProcess:
+    """Starts a command as the process of an attempt, in the environment of a worker."""
+    with attempt.folder.log.open("ab") as log:
+        # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
+        return FreshProcess(  # our own module, no shell
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=worker_environment(slot),
+            start_new_session=True,
+        )
+
+
 class WorkerProcess:
     """Starts the worker of an attempt.
 
@@ -63,21 +106,31 @@ class WorkerProcess:
         attempt: Attempt to start.
         slot: Device and threads of the process.
         fork: On a CPU fork it from a server that has everything imported, instead of starting it from nothing.
+        start: Starts the process; called with the attempt, the slot, and whether to fork.
+        grace: Seconds that a stopped worker has for its checkpoint.
     """
 
-    def __init__(self, attempt: Attempt, slot: Slot, fork: bool = False) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        slot: Slot,
+        fork: bool = False,
+        start: Callable[[Attempt, Slot, bool], ForkedProcess | FreshProcess] = start_worker,
+        grace: float = GRACE,
+    ) -> None:
         self.attempt = attempt
         self.slot = slot
+        self._grace = grace
         self._started = time.monotonic()
         self._stopped: float | None = None
         self._timed_out = False
         self._kills = out_of_memory_kills()
         self._failures = attempt.folder.failures()
-        self._process: ForkedProcess | _Fresh | None = None
+        self._process: ForkedProcess | FreshProcess | None = None
         self._refusal: OSError | None = None
         try:
             attempt.folder.reserve_disk_space()
-            self._process = _start(attempt, slot, fork and slot.device == "cpu")
+            self._process = start(attempt, slot, fork and slot.device == "cpu")
         except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
             self._refusal = error
 
@@ -94,7 +147,7 @@ class WorkerProcess:
         if limit is not None and self._stopped is None and now - self._started > limit:
             self._timed_out = True
             self.stop()
-        if self._stopped is not None and now - self._stopped > GRACE:
+        if self._stopped is not None and now - self._stopped > self._grace:
             self.kill()
         return None
 
@@ -165,44 +218,8 @@ def record_failure(attempt: Attempt, kind: str, text: str, hint: str) -> Ending:
     return Ending("failed")
 
 
-class _Fresh(subprocess.Popen[bytes]):
-    """A worker started from nothing, in a session of its own."""
-
-    def kill(self) -> None:
-        """Sends SIGKILL to it and to what it has started, which would hold the GPU and the log."""
-        if self.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-
-    def has_ended(self) -> bool:
-        """Returns whether it has ended, and takes no note of it."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
-
-
-def _start(attempt: Attempt, slot: Slot, fork: bool) -> ForkedProcess | _Fresh:
-    environment = worker_environment(slot)
-    with attempt.folder.log.open("ab") as log:
-        if fork:
-            return shared_fork_server(environment).fork(_arguments(attempt, slot), environment, attempt.folder.log)
-        # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
-        return _Fresh(  # our own module, no shell
-            _command(attempt, slot),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def _command(attempt: Attempt, slot: Slot) -> list[str]:
-    started_by = ["--parent", str(os.getpid())]  # it may take seconds until the worker looks
-    return [*PYTHON, "-m", "harness.execution.workers.worker", *_arguments(attempt, slot), *started_by]
-
-
-def _arguments(attempt: Attempt, slot: Slot) -> list[str]:
+def worker_arguments(attempt: Attempt, slot: Slot) -> list[str]:
+    """Returns the command line of the worker of an attempt, without its program."""
     arguments = [str(attempt.cell.path), "--cache", str(attempt.cache)]
     arguments += ["--device", slot.device, "--threads", str(slot.threads)]
     arguments += ["--accumulate", str(attempt.accumulate), "--ranks", str(slot.ranks)]
