@@ -116,6 +116,7 @@ class Registry(Generic[T]):
     def refresh(self) -> None:
         """Forgets what was scanned; a package was installed while this process runs."""
         _scan.cache_clear()
+        _name_of.cache_clear()
         import_probe.forget()
 
     def _points(self) -> dict[str, list[EntryPoint]]:
@@ -159,7 +160,7 @@ def _points_of(package: Distribution, group: str) -> list[EntryPoint]:
 
 
 def _is_foreign(point: EntryPoint) -> bool:
-    return point.dist is None or point.dist.name != _OWN
+    return point.dist is None or _name_of(point.dist) != _OWN
 
 
 def _said(error: BaseException) -> str:
@@ -169,4 +170,10 @@ def _said(error: BaseException) -> str:
 
 
 def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "(unknown package)"
+    return _name_of(point.dist) if point.dist is not None else "(unknown package)"
+
+
+@cache
+def _name_of(package: Distribution) -> str:
+    """Returns the name of a package, whose metadata would be parsed anew each time."""
+    return package.name
