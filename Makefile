@@ -27,7 +27,7 @@ test-fast: $(STAMP)  ## Pass the unit tests: no process, no figure, no whole net
 
 slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]'
-	$(BIN)/python -m pytest -m slow
+	HARNESS_EVERY_EXAMPLE=1 $(BIN)/python -m pytest -m 'slow or hypothesis'
 
 benchmark: $(STAMP)  ## Measure; on a quiet machine
 	$(BIN)/python -m pytest -m benchmark -s

@@ -13,10 +13,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from examples import examples
 from filelock import FileLock
+from hypothesis import settings
 
 TESTS = Path(__file__).parent
 SUPPORT = TESTS / "support"
+
+settings.register_profile("harness", max_examples=examples(100), deadline=None)
+settings.load_profile("harness")
 
 #: Fixtures of tests that start processes, train, or read whole patients.
 _INTEGRATION_FIXTURES = {"project", "generated", "small_cortex", "report"}

@@ -42,7 +42,10 @@ SWIN = {"window_size": 8, "img_size": 64, "num_classes": 10, "embed_dim": 32, "n
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("golden_name", "task"), [("swinunet", OFFICIAL), ("swinunet_128", SLICES)])
+@pytest.mark.parametrize(
+    ("golden_name", "task"),
+    [pytest.param("swinunet", OFFICIAL, marks=pytest.mark.slow), ("swinunet_128", SLICES)],
+)
 def test_function_is_the_authors(golden_name: str, task: Task, precision: torch.dtype) -> None:
     golden = Golden.load(golden_name, precision)
     network = unfilled(SEGMENTER, task, precision=precision)

@@ -41,7 +41,10 @@ STAGES = {
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("golden_name", "task"), [("transunet", OFFICIAL), ("transunet_128", SLICES)])
+@pytest.mark.parametrize(
+    ("golden_name", "task"),
+    [pytest.param("transunet", OFFICIAL, marks=pytest.mark.slow), ("transunet_128", SLICES)],
+)
 def test_function_is_the_authors(golden_name: str, task: Task, precision: torch.dtype) -> None:
     golden = Golden.load(golden_name, precision)
     network = unfilled(SEGMENTER, task, precision=precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,8 @@ from harness.execution.engines.local_settings import LocalSettings
 from harness.settings import parse_key_values, parse_yaml
 
 WHEEL = Path(__file__).parent / "toy_engine_wheel"
+
+VERBS = ["run", "retry", "lead", "tune", "missing"]
 
 #: What every verb offers, beside `--engine` and `--engine-option`.
 COMMON = {"workers": None, "threads": None, "cpu": False, "address": None, "slurm": None, "sbatch": None}
@@ -54,18 +57,32 @@ def test_ours_are_entry_points():
     assert [ENGINES.get(name).name for name in ENGINES.names()] == ENGINES.names()
 
 
-@pytest.mark.parametrize("verb", ["run", "retry", "lead", "tune", "missing"])
-def test_verbs_share_the_options_and_their_help_imports_no_engine(verb):
+@pytest.fixture(scope="module")
+def helps() -> dict[str, str]:
+    """Returns what each verb prints as help, and what all of them have imported, by one process."""
     code = (
-        f"import sys; from harness.cli import main; main([{verb!r}, '--help']);"
-        "print([one for one in sys.modules if one in ('torch', 'ray', 'submitit')"
-        " or one.startswith('harness.execution.engines.') and one.split('.')[-1] in ('local', 'ray', 'slurm')])"
+        "import contextlib, io, json, sys; from harness.cli import main\n"
+        "shown = {}\n"
+        f"for verb in {VERBS}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as shown[verb]: main([verb, '--help'])\n"
+        "shown['imported'] = json.dumps([one for one in sys.modules if one in ('torch', 'ray', 'submitit')"
+        " or one.startswith('harness.execution.engines.') and one.split('.')[-1] in ('local', 'ray', 'slurm')])\n"
+        "print(json.dumps({key: getattr(one, 'getvalue', lambda: one)() for key, one in shown.items()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("[]")
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def test_help_imports_no_engine(helps):
+    assert helps["imported"] == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verbs_share_the_options(helps, verb):
     sharing = {"run": SHARING, "retry": SHARING, "missing": ["cells_per_gpu"]}.get(verb, ())
     for option in ("engine", *COMMON, "engine_option", *sharing):
-        assert f"--{option.replace('_', '-')} " in done.stdout
+        assert f"--{option.replace('_', '-')} " in helps[verb]
 
 
 def test_one_object_holds_the_settings_of_the_engine():

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,7 +159,7 @@ def test_slicing_is_undone(axis, shape):
     assert to_slices(volume, axis).shape[0] == shape[axis]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.integers(0, 10_000), st.integers(24, 60), st.integers(24, 60))
 def test_a_label_survives_there_and_back_within_the_interpolation(seed, height, width):
     """A blob resized to another plane and back keeps almost all of its pixels."""

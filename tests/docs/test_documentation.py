@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 import shlex
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -58,13 +61,19 @@ def commands():
                 yield pytest.param(words[1:], id=" ".join(words[1:]))
 
 
+@cache
+def help_of(verb):
+    """Returns what the help of a verb shows; None where there is no such verb."""
+    with redirect_stdout(io.StringIO()) as shown, redirect_stderr(io.StringIO()):
+        status = main([*verb, "--help"])
+    return shown.getvalue() if status == 0 else None
+
+
 @pytest.mark.parametrize("words", list(commands()))
-def test_documented_commands_exist_with_their_options(words, capsys):
-    verb = [word for word in words[:2] if not word.startswith("-") and "/" not in word and "." not in word]
-    known = [verb[0], "--help"] if main([*verb, "--help"]) != 0 else [*verb, "--help"]
-    capsys.readouterr()
-    assert main(known) == 0
-    shown = capsys.readouterr().out
+def test_documented_commands_exist_with_their_options(words):
+    verb = tuple(word for word in words[:2] if not word.startswith("-") and "/" not in word and "." not in word)
+    shown = help_of(verb) or help_of(verb[:1])
+    assert shown is not None
     assert not [word for word in words if word.startswith("--") and word.split("=")[0] not in shown]
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_lesions import lesion_wise
@@ -182,7 +183,7 @@ def tumours(draw):
 
 
 @pytest.mark.integration
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(tumours(), st.sampled_from([2023, 2024]))
 def test_all_regions_equal_the_plain_implementation(scene, year):
     prediction, truth, spacing = scene

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import surface_distance
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -44,7 +45,7 @@ def pairs(draw, dims=(2, 3)):
     return masks[0], masks[1], tuple(draw(st.floats(0.3, 6)) for _ in shape)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(pairs())
 def test_overlap_volume_and_surface_metrics_are_medpys(scene):
     found, real, spacing = scene
@@ -56,7 +57,7 @@ def test_overlap_volume_and_surface_metrics_are_medpys(scene):
     assert assd_of(pair) == pytest.approx(binary.assd(found, real, voxelspacing=spacing), abs=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(pairs(), st.floats(0.1, 8))
 def test_surface_elements_are_those_of_deepminds_package(scene, tolerance):
     found, real, spacing = scene
@@ -138,7 +139,7 @@ def chaos_by_hand(found, real, spacing):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(pairs(dims=(3, 3)))
 def test_chaos_scores_are_those_of_the_official_rules(scene):
     found, real, spacing = scene
@@ -216,7 +217,7 @@ def test_nan_skip_leaves_out_what_cannot_be_computed_but_keeps_a_value():
     assert {status for _, status in by_metric(None, block(), "nan_skip").values()} == {"missing"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)), hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)))
 def test_a_missing_prediction_is_worst_by_every_metric(prediction, truth):
     for policy in POLICIES:
@@ -228,7 +229,7 @@ def test_a_missing_prediction_is_worst_by_every_metric(prediction, truth):
             assert value <= other if METRICS.get(name).higher_is_better else value >= other, name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(hnp.arrays(np.uint8, SHAPE, elements=st.integers(0, 1)), st.permutations(range(3)))
 def test_memory_order_and_orientation_change_nothing(prediction, order):
     truth = block()
@@ -249,7 +250,7 @@ def test_memory_order_and_orientation_change_nothing(prediction, order):
         assert one.value == pytest.approx(other.value, abs=1e-9), one.metric
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=st.integers(0, 1)))
 def test_the_bounding_box_is_the_smallest(mask):
     for array in (mask, np.asfortranarray(mask), mask.astype(bool)):
@@ -263,7 +264,7 @@ def test_the_bounding_box_is_the_smallest(mask):
             )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(pairs(dims=(3, 3)))
 def test_medpys_own_hd95_stands_beside_ours(scene):
     found, real, spacing = scene

@@ -3,6 +3,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -45,7 +46,7 @@ def test_a_perfect_prediction():
     assert all(score.status == "scored" and score.value == (score.metric == "dice") for score in scores)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(label_maps, label_maps)
 def test_overlapping_regions_are_unions_of_labels(prediction, truth):
     scores = by_name(score_case(prediction, truth, REGIONS, SPACING, WORST))
@@ -57,7 +58,7 @@ def test_overlapping_regions_are_unions_of_labels(prediction, truth):
             assert scores[region, "hd95"].value == hd95(found, real, SPACING)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(label_maps, label_maps, st.sampled_from(sorted(POLICIES)))
 def test_every_region_and_metric_has_a_finite_value(prediction, truth, policy):
     scores = score_case(prediction, truth, REGIONS, SPACING, POLICIES[policy])
@@ -68,7 +69,7 @@ def test_every_region_and_metric_has_a_finite_value(prediction, truth, policy):
         assert score.status in STATUSES
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(label_maps, label_maps, st.sampled_from(sorted(POLICIES)))
 def test_deleting_the_prediction_never_raises_a_score(prediction, truth, policy):
     present = by_name(score_case(prediction, truth, REGIONS, SPACING, POLICIES[policy]))
@@ -80,7 +81,7 @@ def test_deleting_the_prediction_never_raises_a_score(prediction, truth, policy)
         assert not better
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(label_maps, label_maps)
 def test_emptying_a_prediction_never_raises_a_score_under_worst(prediction, truth):
     present = by_name(score_case(prediction, truth, {"WT": REGIONS["WT"]}, SPACING, WORST))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -43,7 +44,7 @@ whole_image = (box((5, 6, 7), (0, 5), (0, 6), (0, 7)), box((5, 6, 7), (1, 4), (1
 hole = (box((11, 11), (1, 10), (1, 10)) & ~box((11, 11), (4, 6), (4, 6)), box((11, 11), (2, 11), (0, 8)), (1.0, 1.5))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(scenes())
 @example(one_voxel)
 @example(disjoint)
@@ -66,7 +67,7 @@ def surface_points(mask, spacing):
     return np.argwhere(mask & ~buried) * np.asarray(spacing)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(scenes())
 def test_hd95_is_the_pooled_percentile_of_both_directions(scene):
     prediction, truth, spacing = scene
@@ -75,7 +76,7 @@ def test_hd95_is_the_pooled_percentile_of_both_directions(scene):
     assert hd95(prediction, truth, spacing) == pytest.approx(np.percentile(pooled, 95), abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(scenes())
 def test_hd95_is_symmetric_and_zero_for_equal_masks(scene):
     prediction, truth, spacing = scene
@@ -83,7 +84,7 @@ def test_hd95_is_symmetric_and_zero_for_equal_masks(scene):
     assert hd95(truth, truth, spacing) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(scenes(), st.integers(1, 5))
 def test_surrounding_background_changes_nothing(scene, margin):
     prediction, truth, spacing = scene

@@ -38,7 +38,7 @@ def toy_metric(toys, small_cortex, monkeypatch):
         registry.refresh()
 
 
-@pytest.mark.usefixtures("toy_metric")
+@pytest.mark.usefixtures("toy_metric", "tracking_database")
 def test_it_goes_through_study_report_and_mlflow(project, write_study):
     matrix = {"dataset": ["cortex-toy"], "model": ["toy"]}
     study = write_study(matrix=matrix, report={"metrics": ["dice", "volume_similarity"]})

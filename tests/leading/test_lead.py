@@ -43,7 +43,7 @@ def answer_in(project):
     return json.loads(path.read_text()), path.parent
 
 
-def test_a_race_answers_writes_and_is_not_run_twice(project, capsys):
+def test_a_race_answers_writes_and_is_not_run_twice(project, tracking_database, capsys):
     command = [*COMMAND, "--seeds", "1", "--none", "--rungs", "2", "--keep-probability", "1", "--exhaustive"]
     assert main(command) == 0
     shown = capsys.readouterr().out

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +178,7 @@ LETTERS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.one_of(st.lists(LETTERS).map(lambda parts: "".join(parts).encode("utf-8")), st.binary(max_size=200)))
 def test_no_content_ends_in_a_traceback(tmp_path_factory, ablation: StudyResults, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"

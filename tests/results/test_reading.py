@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from harness.cli import main
 from harness.results.reading import load_results
 from harness.results.store import CellFolder, Store
 
 
-def test_a_cell_that_ends_while_the_study_is_read_is_in_all_tables_or_in_none(write_study, toys, monkeypatch):
-    path = write_study()
-    assert main(["run", str(path), "--workers", "1", "--cpu", "--no-mlflow"]) == 0
-    store = Store(path.parent / "results")
+def test_a_cell_that_ends_while_the_study_is_read_is_in_all_tables_or_in_none(finished_study, monkeypatch):
+    store = Store(finished_study.parent / "results")
     states = iter(["running"])
     monkeypatch.setattr(CellFolder, "status", lambda cell: next(states, "done"))
     found = load_results(store.find_study(), store)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scikit_posthocs
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -81,7 +82,7 @@ def test_p_is_never_less_than_five_signs_can_give(equal: int) -> None:
     assert pairwise_p(one_sided).loc["A", "B"] == pytest.approx(1 / 16)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
 def test_p_is_the_share_of_all_patterns_of_signs(differences: list[int]) -> None:
     ranks = stats.rankdata(np.abs(differences))
@@ -159,7 +160,7 @@ def test_mean_ranks_and_omnibus_are_autorank_s(scores: pd.DataFrame) -> None:
 finite = st.floats(0, 1, width=16)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(arrays(float, st.integers(1, 12), elements=finite), arrays(float, st.integers(1, 12), elements=finite))
 def test_cliffs_delta_is_the_share_of_pairs_won_less_those_lost(first: np.ndarray, second: np.ndarray) -> None:
     signs = np.sign(first[:, None] - second)
@@ -167,7 +168,7 @@ def test_cliffs_delta_is_the_share_of_pairs_won_less_those_lost(first: np.ndarra
     assert cliffs_delta(second, first) == pytest.approx(-signs.mean())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(arrays(float, st.integers(1, 12), elements=st.floats(-1, 1, width=16)))
 def test_shares_of_wins_and_losses_add_up(advantages: np.ndarray) -> None:
     assert p_better(advantages) + p_better(-advantages) == pytest.approx(1)

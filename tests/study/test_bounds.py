@@ -208,7 +208,8 @@ def test_a_label_can_be_shown(project, toys, label):
 
 
 @pytest.mark.parametrize(
-    ("sweep", "seeds"), [({"width": list(range(1, 200)), "switch": ["a"] * 200}, 1), ({"width": [1, 2]}, 90_000)]
+    ("sweep", "seeds"),
+    [({"width": list(range(1, 200)), "switch": ["a"] * 200}, 1), ({"width": list(range(1, 300))}, 400)],
 )
 def test_a_study_without_end_is_refused_before_it_is_written_out(project, toys, sweep, seeds):
     values = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from harness.execution.cell.problem import open_problem
 from harness.files import read_json, write_json
 from harness.study.cell import CellSpec, numeric_packages
 from harness.study.expansion import load_study
-from harness.study.protocol import load_protocol
+from harness.study.protocol import Protocol, load_protocol
+
+
+@cache
+def demo() -> Protocol:
+    return load_protocol("demo")
 
 
 def spec(**changes) -> CellSpec:
@@ -31,7 +37,7 @@ def spec(**changes) -> CellSpec:
         "fold": 0,
         "split": "s",
         "seed": 0,
-        "protocol": load_protocol("demo"),
+        "protocol": demo(),
     }
     return CellSpec(**{**values, **changes})
 

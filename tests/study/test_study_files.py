@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harness.data import DATASETS
 from harness.data.synthetic.generated import generatable
 from harness.errors import DataError, StudyError
 from harness.segmenters import SEGMENTERS
-from harness.study.expansion import load_study
+from harness.study.expansion import LoadedStudy, load_study
 from harness.study.json_schema import PATH, study_json_schema
 from harness.study.protocol import load_protocol, protocol_names, resolve_protocol
 
@@ -289,19 +290,25 @@ def every_dataset(generated, monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+@cache
+def shipped(name: str, profile: str | None = None) -> LoadedStudy:
+    """Returns a study of ours on the generated trees, which are the same in all tests; use it with `every_dataset`."""
+    return load_study(ROOT / "studies" / f"{name}.yaml", profile)
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_and_profile_is_valid(path, every_dataset):
-    loaded = load_study(path)
+    loaded = shipped(path.stem)
     assert loaded.study.name == path.stem
     assert loaded.study.question.endswith("?")
     assert "demo" in loaded.study.profiles
     for profile in loaded.study.profiles:
-        load_study(path, profile)
+        shipped(path.stem, profile)
 
 
 def switches(study, *keys):
     """Returns what each cell of an ablation is called, and its switches; the same on every dataset and seed."""
-    cells = load_study(ROOT / "studies" / f"{study}.yaml").cells
+    cells = shipped(study).cells
     return {cell.label: tuple(cell.spec.options[key] for key in keys) for cell in cells}
 
 
@@ -329,32 +336,32 @@ def test_the_ablations_are_the_papers(every_dataset):
 
 
 def test_every_modality_of_every_dataset_leads_and_none_does(every_dataset):
-    cells = load_study(ROOT / "studies" / "leading_modality.yaml").cells
+    cells = shipped("leading_modality").cells
     for dataset in PAPERS:
         led = {cell.spec.leading for cell in cells if cell.spec.dataset == dataset}
         assert led == {*DATASETS.get(dataset).modalities, "none"}
 
 
 def test_all_networks_meet_on_all_datasets_and_the_smaller_studies_share_their_cells(every_dataset):
-    every = load_study(ROOT / "studies" / "compare_all.yaml", "demo").cells
+    every = shipped("compare_all", "demo").cells
     assert len(every) == len(NETWORKS) * len(PAPERS)
     assert {cell.spec.model for cell in every} == NETWORKS
     assert {cell.spec.dataset for cell in every} == set(PAPERS)
     for dataset in PAPERS:
-        one = load_study(ROOT / "studies" / f"compare_{dataset}.yaml", "demo").cells
+        one = shipped(f"compare_{dataset}", "demo").cells
         assert {cell.spec.id for cell in one} < {cell.spec.id for cell in every}
 
 
 @pytest.mark.parametrize("name", [f"compare_{dataset}" for dataset in PAPERS] + ["compare_all", *ABLATIONS])
 def test_comparisons_and_ablations_have_both_readings_of_the_papers_slices(name, every_dataset):
-    resize, patch = (load_study(ROOT / "studies" / f"{name}.yaml", profile) for profile in (None, "patch"))
+    resize, patch = (shipped(name, profile) for profile in (None, "patch"))
     assert (resize.protocol.name, patch.protocol.name) == ("paper", "paper_patch")
     assert {cell.spec.seed for cell in resize.cells} == {0, 1, 2}
     assert [cell.label for cell in resize.cells] == [cell.label for cell in patch.cells]
 
 
 def test_each_network_meets_itself_under_its_own_recipe(every_dataset):
-    cells = load_study(ROOT / "studies" / "native_recipes.yaml").cells
+    cells = shipped("native_recipes").cells
     budgets = {(cell.label, cell.spec.protocol.training.epochs) for cell in cells}
     assert ("UNETR, common", 300) in budgets
     assert ("UNETR, own recipe", 5000) in budgets
@@ -370,7 +377,7 @@ def documented_studies():
 
 
 def test_the_table_of_studies_in_the_documentation_is_complete_and_its_numbers_of_cells_are_right(every_dataset):
-    counted = {path.stem: tuple(len(load_study(path, one).cells) for one in (None, "demo")) for path in STUDIES}
+    counted = {path.stem: tuple(len(shipped(path.stem, one).cells) for one in (None, "demo")) for path in STUDIES}
     assert documented_studies() == counted
 
 

@@ -38,7 +38,7 @@ def cells_of(project):
     return [CellFolder(path) for path in (project / "results/tuning/micro/default/cells").iterdir()]
 
 
-def test_each_network_gets_equal_trials_and_a_protocol_that_a_study_names(project, write_study, monkeypatch):
+def test_each_network_gets_equal_trials_and_a_protocol_that_a_study_names(project, write_study, tracking_database):
     models = {"dataset": ["cortex"], "model": ["toy", "toy_group"]}
     study = write_study(matrix=models, tuning=TUNING)
     assert main(["tune", str(study), "--cpu", "--no-mlflow", "--trials", "1"]) == 0
