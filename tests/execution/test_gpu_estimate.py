@@ -37,6 +37,22 @@ def test_an_estimate_by_hand():
     assert found.largest_batch == int(((80 * 0.95 - 0.9) / 1.15 - 0.012) / (8 / 16))
 
 
+@pytest.mark.parametrize(
+    ("changes", "batches"),
+    [
+        ({}, 3 * 2 * 8 / 16),
+        ({"training": {"validate_on": "patches", "validation_batches": 50}}, 3 * 50),
+        ({"sampling": {"cases": "training_and_validation"}, "training": {"restart_if_dead_at": None}}, 0),
+    ],
+)
+def test_validations_are_counted_as_they_are_made(changes, batches):
+    """Three validations, of two cases of eight slices each, or of batches of patches, or none."""
+    training = {"epochs": 6, "validate_every": 2, **changes.get("training", {})}
+    found = cost(WORK, protocol(**{**changes, "training": training}), 4, Cases(2, 0, (8, 128, 128)), GPUS["a100"])
+    forward = 1e13 / (312e12 * 0.4) + 1e10 / (2039e9 * 0.16)
+    assert found.cell.usual - 6 * 250 * found.step.usual == pytest.approx(batches * forward)
+
+
 def test_imported_weights_are_only_tested():
     cases = Cases(2, 4, (8, 128, 128))
     tested = cost(WORK, protocol(), 4, cases, GPUS["a100"], trained=False)

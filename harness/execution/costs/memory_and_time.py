@@ -114,15 +114,17 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: Gpu
     batch = protocol.sampling.batch_size
     per_case = windows(cases.shape, protocol.patch_size, inference.overlap)
     flips = 2 ** len(inference.mirror_axes)
-    validations = math.ceil(training.epochs / training.validate_every)
     tested = per_case * cases.test * flips
-    validated = per_case * cases.validation * validations
 
     forward = Span(*(_forward(work, gpu, shares) for shares in (FAST, USUAL, SLOW)))
     step = Span(*(_step(work, protocol, modalities, gpu, shares) for shares in (FAST, USUAL, SLOW)))
     whole = forward * (tested / batch)
     if trained:
-        whole = whole + step * (training.epochs * training.steps_per_epoch) + forward * (validated / batch)
+        whole = (
+            whole
+            + step * (training.epochs * training.steps_per_epoch)
+            + forward * _validation_batches(protocol, cases, per_case)
+        )
     state = _state_bytes(work, protocol) / 1e9
     kept = work.kept / 1e9
     available = (gpu.memory_gb * USABLE_MEMORY - CUDA_GB) / ALLOCATOR_OVERHEAD - state
@@ -132,6 +134,16 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: Gpu
         memory_gb=(state + kept) * ALLOCATOR_OVERHEAD + CUDA_GB,
         largest_batch=max(0, int(available / (kept / batch))) if kept else batch,
     )
+
+
+def _validation_batches(protocol: Protocol, cases: Cases, per_case: int) -> float:
+    """Returns how many batches all validations of a training take together."""
+    training, validations = protocol.training, math.ceil(protocol.training.epochs / protocol.training.validate_every)
+    if protocol.sampling.cases == "training_and_validation":
+        return 0.0
+    if training.validate_on == "patches":
+        return float(validations * training.validation_batches)
+    return validations * per_case * cases.validation / protocol.sampling.batch_size
 
 
 def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
