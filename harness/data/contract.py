@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: Variables of the harness that name no dataset.
+_OTHER_VARIABLES = {"HARNESS_RESULTS", "HARNESS_CACHE"}
+
 #: Marks a folder as generated data.
 GENERATED_MARKER = "GENERATED.json"
 
@@ -354,8 +357,11 @@ class Dataset:
         return self.home if self.home is not None and self.home.is_dir() else None
 
     def warn_of_variable(self) -> None:
-        """Warns that the environment variable wins over generated data in the usual place, if it does."""
-        named = os.environ.get(self.variable)
+        """Warns that the environment variable wins over generated data in the usual place, or is misspelt."""
+        named, misspelt = os.environ.get(self.variable), self.variable.replace("_DATA_", "_", 1)
+        if not named and misspelt not in _OTHER_VARIABLES and os.environ.get(misspelt):
+            text = f"{misspelt} is set, but the variable that names the folder of '{self.name}' is {self.variable}."
+            warnings.warn(text, HarnessWarning, stacklevel=1)
         if named and (self._usual / GENERATED_MARKER).is_file() and Path(named).resolve() != self._usual.resolve():
             text = (
                 f"'{self.name}' is read from {named}, which {self.variable} names, and not from the generated data in "

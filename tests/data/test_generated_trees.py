@@ -119,7 +119,16 @@ def test_a_variable_that_wins_over_generated_data_is_said(verb, generated, proje
     shutil.rmtree(project / "other", ignore_errors=True)
     monkeypatch.setenv("HARNESS_DATA_BRATS2023", str(project / "data/brats2023"))
     assert main(words) == 0
-    assert "unset" not in capsys.readouterr().err
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_misspelt_variable_is_said(generated, project, capsys, monkeypatch):
+    (project / "data").mkdir()
+    (project / "data/chaos").symlink_to(generated("chaos"))
+    monkeypatch.setenv("HARNESS_CHAOS", "elsewhere")
+    monkeypatch.setenv("HARNESS_CACHE", "cache")
+    assert main(["data", "show", "chaos"]) == 0
+    assert "HARNESS_DATA_CHAOS" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "said"), [([], "Name one dataset, or give --all"), (["chaos", "--all"], "not both")])
