@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -34,6 +35,8 @@ def test_boxes_one_axes_per_metric_one_box_per_variant_and_region(ablation: Stud
         # Four variants, each in two regions and their mean, with three cases a box.
         assert len(axes.patches) == 4 * 3
         assert sum(len(dots.get_offsets()) for dots in axes.collections) == 4 * 3 * 3
+        sides = sorted((box.get_path().get_extents().x0, box.get_path().get_extents().x1) for box in axes.patches)
+        assert all(right[0] > left[1] for left, right in pairwise(sides))  # side by side, not one over another
     assert "embedded data" in drawing.figure.axes[0].get_title(loc="left")
     assert "1 patient: no significance test" in drawing.caption
 

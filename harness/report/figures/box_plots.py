@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.cbook import boxplot_stats
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -88,44 +87,53 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], drawn: Sequence[Variant]) -> None:
     """Draws the boxes of each variant in every region, side by side, and the cases on top."""
     width = _GROUP_WIDTH / len(drawn)
+    names = [view.names[variant] for variant in drawn]
     places, dots = [], []
     for number, variant in enumerate(drawn):
         name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
         analyses = [view.analyses.get((metric, region)) for region in regions]
         values = {
-            place + offset: cases
-            for place, each in enumerate(analyses)
+            region: cases
+            for region, each in zip(regions, analyses, strict=True)
             if each is not None and name in each.summaries and len(cases := _finite(each.by_case[name]))
         }
         if not values:
             continue
-        drawing = axes.bxp(
-            [_box(cases) for cases in values.values()],
-            positions=list(values),
-            widths=0.9 * width,
-            patch_artist=True,
+        before = len(axes.patches)
+        shown = [(region, name, value) for region, cases in values.items() for value in _spread(cases)]
+        sns.boxplot(
+            pd.DataFrame(shown, columns=["region", "label", "value"]),
+            x="region",
+            y="value",
+            hue="label",
+            order=regions,
+            hue_order=names,
+            palette=[_colours(view)[each] for each in drawn],
+            saturation=1,
+            width=_GROUP_WIDTH,
+            dodge=True,
+            gap=0.1,
+            linecolor=INK,
+            linewidth=0.7,
+            medianprops={"linewidth": 1.4},
             showfliers=False,
-            manage_ticks=False,
-            boxprops={"facecolor": _colours(view)[variant], "edgecolor": INK, "linewidth": 0.7},
-            medianprops={"color": INK, "linewidth": 1.4},
-            whiskerprops={"color": INK, "linewidth": 0.7},
-            capprops={"color": INK, "linewidth": 0.7},
+            legend=False,
+            ax=axes,
         )
-        for box in drawing["boxes"]:
+        for box in axes.patches[before:]:
             box.set_hatch(_hatch(view, variant))
-        for centre, cases in values.items():
-            places.append(np.full(len(cases), centre))
+        for region, cases in values.items():
+            places.append(np.full(len(cases), regions.index(region) + offset))
             dots.append(cases)
     _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
 
 
-def _box(cases: NDArray[np.float64]) -> dict[str, Any]:
-    """What a box shows: quartiles and whiskers, or the whole span of a few cases, around their median."""
-    (box,) = boxplot_stats(cases)
-    if len(cases) < _QUARTILES:
-        low, high = float(cases.min()), float(cases.max())
-        box |= {"q1": low, "q3": high, "whislo": low, "whishi": high}
-    return dict(box)
+def _spread(cases: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a box is drawn of: the cases; of a few, values whose quartiles are their ends, around the same median."""
+    if len(cases) >= _QUARTILES:
+        return cases
+    low, high = cases.min(), cases.max()
+    return np.array([low, low, np.median(cases), high, high])
 
 
 def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
@@ -217,7 +225,7 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
 
 def _label(axes: Axes, metric: Metric, regions: Sequence[str], per_row: int) -> None:
     # A last row of fewer regions keeps the width of the boxes.
-    axes.set(ylabel=metric.heading_with_arrow, xlim=(-0.5, per_row - 0.5))
+    axes.set(xlabel="", ylabel=metric.heading_with_arrow, xlim=(-0.5, per_row - 0.5))
     axes.set_xticks(
         range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
     )
