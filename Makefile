@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-fast lint slow benchmark docs clean help
+.PHONY: wheel demo test test-fast lint slow benchmark docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ lint: $(STAMP)  ## Style, types and layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+wheel: $(STAMP)  ## Build dist/*.whl, which installs everything without a clone
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 docs: $(STAMP)  ## Build the documentation's site in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

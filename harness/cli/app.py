@@ -12,6 +12,7 @@ from harness.cli.data import data
 from harness.cli.doctor import doctor
 from harness.cli.evaluate import evaluate
 from harness.cli.import_checkpoint import import_checkpoint
+from harness.cli.init import init
 from harness.cli.lead import lead
 from harness.cli.logs import logs
 from harness.cli.missing import missing
@@ -54,6 +55,7 @@ def _global(
 
 #: Verbs in the order of the help, each with an example.
 _VERBS = (
+    (init, "init my_project --study ablation_tcfaf"),
     (plan, "plan studies/ablation_tcfaf.yaml --profile demo"),
     (run, "run studies/ablation_tcfaf.yaml --profile demo"),
     (tune, "tune studies/tune_baselines.yaml --profile demo"),

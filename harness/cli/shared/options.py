@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).", show_default=False)]
+from harness.shipped import find_study_file
+
+StudyFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Study: its file (YAML) or the name of one, in studies/ or shipped.",
+        show_default=False,
+        callback=lambda context, value: value if context.resilient_parsing else find_study_file(value),
+    ),
+]
 StudyName = Annotated[
     str | None, typer.Argument(help="Name of a study; default: the study run last.", show_default=False)
 ]

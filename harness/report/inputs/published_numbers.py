@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import as_file, files
 
 import pandas as pd
 
+from harness.shipped import shipped
 from harness.statistics.patients import MEAN_REGION
 from harness.statistics.two_means import largest_sd
 
@@ -38,8 +38,7 @@ _NOT_OVER_CASES = {
 
 @cache
 def _table() -> pd.DataFrame:
-    with as_file(files("harness.report.inputs") / "published" / "tables_1_to_6.csv") as path:
-        rows = pd.read_csv(path)
+    rows = pd.read_csv(shipped("results/published") / "tables_1_to_6.csv")
     return rows.assign(
         metric=rows["metric"].replace({"hd95_mm": "hd95"}), region=rows["region"].replace({"mean": MEAN_REGION})
     )

@@ -1,0 +1,44 @@
+"""``harness init``: a folder to work in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.shared.console import PlainConsole, styled
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project; default: this one.")] = Path(),
+    study: Annotated[
+        list[str] | None,
+        typer.Option("--study", "-s", help="Shipped study to copy; may be repeated. Default: all.", show_default=False),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Only list the shipped studies, with their questions.")] = False,
+) -> None:
+    """Write a project: shipped studies to change, a protocol of your own, Slurm's resources, and a .gitignore.
+
+    Files that are there already stay as they are. Without a project, too, every shipped study runs by its name.
+    """
+    from harness.new_project import shipped_studies, write_project
+    from harness.study.document import read_document
+
+    console = PlainConsole(highlight=False)
+    if show:
+        for name, path in shipped_studies().items():
+            console.print(styled("bold", name), f"  {read_document(path).values.get('question', '')}", sep="\n")
+        return
+    written, there = write_project(folder, study or ())
+    for path in written:
+        console.print(f"wrote {path}")
+    if there:
+        console.print(f"kept {', '.join(map(str, there))}")
+    first = next((path.stem for path in written if path.parent.name == "studies"), "ablation_tcfaf")
+    here = "" if folder == Path() else f"cd {folder} && "
+    console.print(
+        styled("bold", "Next:"),
+        f"  {here}harness doctor",
+        f"  harness plan {first} --profile demo",
+        f"  harness run {first} --profile demo",
+        sep="\n",
+    )
