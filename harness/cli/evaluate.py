@@ -62,7 +62,10 @@ def evaluate(
     ] = None,
     empty: Annotated[
         str | None,
-        typer.Option(help="Policy for empty regions: worst, brats, nan_skip; default: the dataset's."),
+        typer.Option(
+            help="Policy for empty regions: worst, brats, nan_skip, of folders also a constant penalty like 100mm; "
+            "default: the dataset's."
+        ),
     ] = None,
     method: Annotated[str | None, typer.Option(help="Name of the method in the table; default: evaluated.")] = None,
     patient: Annotated[
@@ -184,6 +187,8 @@ def _evaluate_study(
 ) -> None:
 
     from harness.cli.shared.progress import task_bars
+    from harness.errors import HarnessError
+    from harness.evaluation.policy import POLICIES, empty_policy
     from harness.execution.added_metrics import add_metrics, plan_added
     from harness.results.store import Store
 
@@ -191,6 +196,10 @@ def _evaluate_study(
     store = Store(results)
     folder = store.find_study(name, profile)
     wanted = list(dict.fromkeys(metrics or folder.manifest().report.metrics))
+    if empty is not None and empty_policy(empty).name not in POLICIES:
+        raise HarnessError(
+            f"A constant penalty such as {empty} needs no new scores.", hint="Give it to the report: --empty."
+        )
     if empty is not None:
         wanted = [f"{metric}_{empty}" for metric in wanted]
     works = plan_added(folder, store, wanted)

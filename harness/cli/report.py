@@ -48,6 +48,14 @@ def report(
         list[str] | None,
         typer.Option(help="Metric to show; may be repeated. Default: those of the study.", show_default=False),
     ] = None,
+    empty: Annotated[
+        str | None,
+        typer.Option(
+            help="Policy for empty regions: worst, brats, nan_skip, or a constant penalty like 100mm; computed from "
+            "the stored scores. Default: the study's, or each dataset's own.",
+            show_default=False,
+        ),
+    ] = None,
     allow_mixed: Annotated[
         bool,
         typer.Option(
@@ -73,6 +81,7 @@ def report(
     from harness.report.inputs.imported_results import add_imported
     from harness.report.inputs.several_studies import combine
     from harness.report.write import write_report
+    from harness.results.empty_cases import masks_of, under_policy
     from harness.results.reading import load_results
     from harness.results.store import Store
 
@@ -83,8 +92,12 @@ def report(
     if metric:
         metrics = tuple(METRICS.get(name).name for name in dict.fromkeys(metric))
         loaded = [replace(found, metrics=metrics) for found in loaded]
-    ours = combine(loaded)
-    study, notes = add_imported(ours, imported or [])
+    if empty is not None:
+        loaded = [replace(found, empty=empty) for found in loaded]
+    study, notes = add_imported(combine(loaded), imported or [])
+    if study.empty:
+        cells = [cell for folder in folders for _, cell in store.study_cells(folder)]
+        study = under_policy(study, study.empty, masks_of(cells))
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     target = out or results / "reports" / name / folders[0].profile
     made = write_report(study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)

@@ -163,6 +163,27 @@ class Metric:
         return changed
 
     @property
+    def is_penalised(self) -> bool:
+        """Whether a policy's penalty is its value where one mask is empty: so it is for distances."""
+        return self.unmeasured is distance_without_masks and not self.own_rules
+
+    def is_undefined(self, status: UnmeasuredStatus, truth_is_empty: bool | None) -> bool | None:
+        """Returns whether no value follows from the masks alone, so that a policy may skip it.
+
+        Args:
+            status: Why it is unmeasured.
+            truth_is_empty: Whether the true mask is empty; None where that is not known.
+
+        Returns:
+            None where it would have to be known.
+        """
+        if self.own_rules or status == "missing":
+            return False
+        if status == "empty_one" and self.defined_when_one_is_empty == "with truth":
+            return truth_is_empty
+        return status == "empty_both" or self.defined_when_one_is_empty == "never"
+
+    @property
     def recorded_implementation(self) -> str:
         """What computes it, with the versions of the packages it rests on."""
         return self.implementation.format_map(_Versions())

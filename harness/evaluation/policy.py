@@ -4,6 +4,7 @@ A value is never absent: leaving a case out would let a model that misses lesion
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -78,12 +79,19 @@ _PRESETS = (
 POLICIES: Mapping[str, EmptyPolicy] = MappingProxyType({policy.name: policy for policy in _PRESETS})
 
 
+#: A penalty of one's own, e.g. ``100mm``.
+_CONSTANT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)mm", re.ASCII)
+
+
 def empty_policy(name: str) -> EmptyPolicy:
-    """Returns the policy of a name.
+    """Returns the policy of a name: one of :data:`POLICIES`, or a constant penalty in mm, e.g. ``100mm``.
 
     Raises:
         HarnessError: No policy has that name.
     """
+    if constant := _CONSTANT.fullmatch(name):
+        return EmptyPolicy(name, penalty_mm=float(constant[1]), source="a constant")
     if name not in POLICIES:
-        raise HarnessError(f"There is no empty-case policy '{name}'.", hint=did_you_mean(name, POLICIES))
+        hint = f"{did_you_mean(name, POLICIES)} A constant penalty is written like 100mm.".strip()
+        raise HarnessError(f"There is no empty-case policy '{name}'.", hint=hint)
     return POLICIES[name]

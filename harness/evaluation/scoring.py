@@ -37,6 +37,25 @@ class Score:
     implementation: str
 
 
+@dataclass(frozen=True)
+class RegionMasks:
+    """The masks of one region of one case, as far as a policy for empty regions goes by them.
+
+    Attributes:
+        region: What was scored.
+        status: Whether both masks hold anything (``scored``), one is empty or both are, whatever the policy.
+        truth_is_empty: Whether the true mask is empty.
+        shape: Voxels along each axis of the case.
+        spacing: Voxel size in mm along each axis.
+    """
+
+    region: str
+    status: Literal["scored"] | UnmeasuredStatus
+    truth_is_empty: bool
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+
+
 def score_case(
     prediction: NDArray[Any] | None,
     truth: NDArray[Any],
@@ -87,6 +106,25 @@ def failures(scores: Iterable[Score]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reason for _, mark, reason in found if mark))
 
 
+def describe_masks(
+    prediction: NDArray[Any], truth: NDArray[Any], regions: Mapping[str, tuple[int, ...]], spacing: Sequence[float]
+) -> list[RegionMasks]:
+    """Returns what a policy for empty regions needs to know of a case that is scored.
+
+    Args:
+        prediction: Label map of integers, of the shape of ``truth``.
+        truth: Label map of integers, (X, Y) or (X, Y, Z).
+        regions: Labels of each region by its name.
+        spacing: Voxel size in mm, one value per axis.
+    """
+    case = CaseMasks(prediction, truth, regions, spacing)
+    shape, sizes = tuple(map(int, truth.shape)), tuple(map(float, spacing))
+    return [
+        RegionMasks(region.name, _status(region), region.pair.real == 0, shape, sizes)
+        for region in (Region(name, case) for name in regions)
+    ]
+
+
 def _score(region: Region, metric: Metric, policy: EmptyPolicy, fault: str) -> Score:
     status = _status(region)
     policy = empty_policy(metric.policy) if metric.policy else policy
@@ -97,20 +135,12 @@ def _score(region: Region, metric: Metric, policy: EmptyPolicy, fault: str) -> S
             return Score(region.name, metric.name, metric.value(region), status, implementation)
         if status != "missing":
             value = metric.value_without_masks(policy, status, region)
-            skipped = policy.skips and not metric.own_rules and _undefined(region, metric, status)
+            skipped = policy.skips and metric.is_undefined(status, region.pair.real == 0)
             return Score(region.name, metric.name, value, "skipped" if skipped else status, implementation)
     except MetricError as error:
         fault = error.message
     reason = f"{_FAILED}{fault}" if fault else ""
     return Score(region.name, metric.name, metric.worst_value(policy, region), "missing", f"{implementation}{reason}")
-
-
-def _undefined(region: Region, metric: Metric, status: UnmeasuredStatus) -> bool:
-    """Whether no value follows from the masks alone."""
-    if status == "empty_one":
-        defined = metric.defined_when_one_is_empty
-        return defined == "never" or (defined == "with truth" and region.pair.real == 0)
-    return status == "empty_both"
 
 
 def _status(region: Region) -> Literal["scored"] | UnmeasuredStatus:

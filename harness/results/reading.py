@@ -83,6 +83,7 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
             cell.id: failure.reason for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
         },
         answers=manifest.answers,
+        empty=manifest.report.empty or "",
     )
 
 

@@ -291,10 +291,12 @@ class ManifestReport(Record):
     Attributes:
         reference: Label of the variant the others are compared with; None for none.
         metrics: Metrics to report, in order.
+        empty: Policy for empty regions; None for each dataset's own.
     """
 
     reference: str | None
     metrics: tuple[str, ...]
+    empty: str | None = None
 
 
 class Manifest(Record):

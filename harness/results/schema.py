@@ -139,6 +139,7 @@ class StudyResults:
         subsets: Rows of :data:`SUBSET_COLUMNS`; empty where no cell was tested with fewer modalities.
         subset_failures: Cell to the reason why its test with fewer modalities failed.
         answers: What of a publication the study answers, e.g. Table I of the paper; empty for nothing.
+        empty: Policy for empty regions that the study's report asks for; empty for each dataset's own.
     """
 
     study: str
@@ -156,3 +157,4 @@ class StudyResults:
     subsets: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SUBSET_COLUMNS)))
     subset_failures: Mapping[str, str] = field(default_factory=dict)
     answers: str = ""
+    empty: str = ""

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from harness.errors import did_you_mean
+from harness.errors import HarnessError, did_you_mean
 from harness.evaluation import METRICS
+from harness.evaluation.policy import empty_policy
 from harness.files import check_path
 from harness.settings import Settings
 from harness.study.tuning import TuningSettings
@@ -21,6 +22,13 @@ def _registered(name: str) -> str:
     if not METRICS.knows(name):
         raise ValueError(f"unknown metric '{name}'. {did_you_mean(name, METRICS.names())}".strip())
     return name
+
+
+def _policy(name: str) -> str:
+    try:
+        return empty_policy(name).name
+    except HarnessError as error:
+        raise ValueError(f"{error.message} {error.hint}".strip()) from error
 
 
 Metric = Annotated[str, AfterValidator(_registered)]
@@ -158,6 +166,11 @@ class ReportSettings(Settings):
 
     reference: str | None = Field(None, description="Label of the variant the others are compared with.")
     metrics: list[Metric] = Field(["dice", "hd95"], min_length=1, description="What tables show, in order.")
+    empty: Annotated[str, AfterValidator(_policy)] | None = Field(
+        None,
+        description="Policy for empty regions: worst, brats, nan_skip, or a constant penalty like 100mm; default: each "
+        "dataset's own.",
+    )
 
 
 class Study(Settings):

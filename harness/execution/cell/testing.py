@@ -14,8 +14,9 @@ from harness.data import Dataset
 from harness.data.contract import Case, transform_codes, trivial_predictions
 from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
-from harness.evaluation.scoring import Score, failures, score_case
+from harness.evaluation.scoring import Score, describe_masks, failures, score_case
 from harness.execution.cell.problem import Problem
+from harness.results.empty_cases import MASKS_FILE
 from harness.results.overlay import Overlay, choose_slice, write_slices
 from harness.results.records import Timing
 
@@ -35,6 +36,7 @@ def test_cases(
     """
     dataset, cases = problem.dataset, problem.split.test
     scores: list[dict[str, object]] = []
+    masks: list[dict[str, object]] = []
     floors: list[dict[str, object]] = []
     (result / "predictions").mkdir()
     slices: dict[str, Overlay] = {}
@@ -50,6 +52,8 @@ def test_cases(
         scores += score_rows(problem, name, found)
         for reason in failures(found):
             print(f"{name} counts as worst: {reason}", flush=True)
+        described = describe_masks(prediction, case.label, dataset.regions, case.spacing)
+        masks += [{"case": name, **asdict(region)} for region in described]
         for trivial in trivial_predictions(problem.reader, problem.spec.fold, name) if problem.own_split else ():
             scored = score_prediction(problem, trivial.prediction, case.label, case.spacing)
             floors += [{**row, "floor": trivial.name} for row in score_rows(problem, name, scored)]
@@ -58,6 +62,7 @@ def test_cases(
         if number == len(cases) // 2:
             overlay.save(result / "overlay.npz")
             write_label(result / "truth.nii.gz", case.label, case.affine)
+    pd.DataFrame(masks).to_parquet(result / MASKS_FILE, index=False)
     write_slices(result / "slices.npz", slices)
     Timing(latency_seconds=statistics.median(seconds)).write(result / "testing.json")
     return pd.DataFrame(scores), pd.DataFrame(floors)

@@ -91,7 +91,7 @@ def summarise_data(
     cells = results.cells[results.cells["dataset"] == dataset]
     return DataSummary(
         name=data_name(facts),
-        sample=_sample(facts, groups, cells),
+        sample=_sample(facts, groups, cells, results.empty),
         scales=_scales(results.metrics),
         policies=_policies(groups, uncounted),
         implementations=_implementations(results, groups),
@@ -118,7 +118,7 @@ def _failures(cells: pd.DataFrame, names: Mapping[Variant, str]) -> tuple[str, .
     return tuple(text for *_, text in sorted(rows))
 
 
-def _sample(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.DataFrame) -> str:
+def _sample(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.DataFrame, policy: str) -> str:
     pairs = pd.concat([rows[["patient", "case"]].drop_duplicates() for rows in groups.values()]) if groups else None
     cases = 0 if pairs is None else len(pairs.drop_duplicates())
     patients = 0 if pairs is None else pairs["patient"].nunique()
@@ -131,6 +131,7 @@ def _sample(facts: DatasetFacts, groups: Mapping[str, pd.DataFrame], cells: pd.D
         f"{count(seeds, 'seed')}{' averaged within each case' if seeds > 1 else ''}",
         f"{count(folds, 'fold')}{' pooled' if folds > 1 else ''}",
         f"protocol {listed(cells['protocol'].dropna().unique()) or 'unknown'}",
+        f"empty regions by policy {policy}, as this report was asked for" if policy else "",
     ]
     return "; ".join(part for part in parts if part)
 

@@ -100,6 +100,7 @@ def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[
         floors=pd.DataFrame(columns=list(FLOOR_COLUMNS)),
         datasets=beside.datasets,
         overlays={},
+        empty=beside.empty,
     )
 
 

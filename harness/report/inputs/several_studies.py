@@ -18,7 +18,8 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
     every study reports. The reference is the first study's. Cells that two studies share are counted once.
 
     Raises:
-        HarnessError: Two studies describe a dataset differently, or share no metric.
+        HarnessError: Two studies describe a dataset differently, share no metric, or name two policies for empty
+            regions.
     """
     if len(studies) == 1:
         return studies[0]
@@ -47,6 +48,7 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
             (study.subsets for study in named), "cell", "label", "present", "fill", "case", "region", "metric"
         ),
         subset_failures={cell: reason for study in named for cell, reason in study.subset_failures.items()},
+        empty=_policy(named),
         answers="; ".join(dict.fromkeys(study.answers for study in named if study.answers)),
     )
 
@@ -84,6 +86,16 @@ def _rename(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
         cells=study.cells.assign(label=study.cells["label"].replace(dict(names))),
         subsets=study.subsets.assign(label=study.subsets["label"].replace(dict(names))),
     )
+
+
+def _policy(studies: Sequence[StudyResults]) -> str:
+    policies = dict.fromkeys(study.empty for study in studies)
+    if len(policies) > 1:
+        named = ", ".join(f"{study.study}: {study.empty or 'of each dataset'}" for study in studies)
+        raise HarnessError(
+            f"The studies treat empty regions differently ({named}).", hint="Name one policy for all of them: --empty."
+        )
+    return next(iter(policies))
 
 
 def _datasets(studies: Sequence[StudyResults]) -> dict[str, DatasetFacts]:
