@@ -82,6 +82,8 @@ SEGMENTER = Segmenter(
     official_task=Task(("red", "green", "blue"), leading=None, out_channels=9, patch_size=(224, 224)),
     official_parameters=27_168_900,
     pretrained_option="pretrained",
+    pretrained_source="https://github.com/SwinTransformer/storage/releases/download/v1.0.0/"
+    "swin_tiny_patch4_window7_224.pth",
     translator="baselines.swinunet.released:translate",
     native_recipe=recipe(
         # Theirs: half the slices rot90 and flip, half of the others rotate by up to 20 degrees.

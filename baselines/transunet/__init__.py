@@ -82,6 +82,7 @@ SEGMENTER = Segmenter(
     official_task=Task(("red", "green", "blue"), leading=None, out_channels=9, patch_size=(224, 224)),
     official_parameters=105_277_081,
     pretrained_option="pretrained",
+    pretrained_source="https://storage.googleapis.com/vit_models/imagenet21k/R50%2BViT-B_16.npz",
     translator="baselines.transunet.released:translate",
     native_recipe=recipe(
         # Theirs: half the slices rot90 and flip, half of the others rotate by up to 20 degrees.

@@ -11,8 +11,8 @@
       cells/CELL/failure.json        why the last attempt failed
       cells/CELL/attempts.json       every attempt that failed
       cells/CELL/rungs/              validation scores at some epochs, of cells trained by `harness lead`
-      cells/CELL/result/             appears whole: summary.json, cases.parquet, masks.parquet, history.parquet, floors.parquet,
-                                     overlay.npz, overlay.png, weights.safetensors, predictions/;
+      cells/CELL/result/             appears whole: summary.json, cases.parquet, masks.parquet, history.parquet,
+                                     floors.parquet, overlay.npz, overlay.png, weights.safetensors, predictions/;
                                      scores/ holds what `harness evaluate STUDY` adds
       cells/CELL/subsets/            results with fewer modalities; see :mod:`harness.results.subsets`
       studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them

@@ -113,6 +113,7 @@ class Segmenter:
             there is none. A cell records the file's hash; nothing is ever downloaded.
         pretrained_finder: ``module:function`` of the options that returns the file where the option is a word instead
             of a path (``imagenet``).
+        pretrained_source: Where the weights can be had; an error says so where the file is not there.
         native_recipe: Its authors' own training recipe, as what differs from protocol ``paper``; studies ask for it by
             ``protocol: native``.
         notes: Decisions and departures a reader of a table should know.
@@ -137,6 +138,7 @@ class Segmenter:
     runner: str = ""
     pretrained_option: str = ""
     pretrained_finder: str = ""
+    pretrained_source: str = ""
     native_recipe: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     revision: int = 1
@@ -267,8 +269,13 @@ class Segmenter:
             return finder(options).resolve()
         raise StudyError(
             f"{self.name}: the file of pretrained weights {path} does not exist.",
-            hint=f"Nothing is downloaded: put the weights there, correct `{self.pretrained_option}`, or write `none`.",
+            hint=f"Nothing is downloaded: put the weights there{self._where_to_get_them}, correct "
+            f"`{self.pretrained_option}`, or write `none`.",
         )
+
+    @property
+    def _where_to_get_them(self) -> str:
+        return f" ({self.pretrained_source})" if self.pretrained_source else ""
 
     def _load(self, place: str) -> Any:
         return resolve(place, f"segmenter '{self.name}'")

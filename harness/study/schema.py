@@ -125,6 +125,9 @@ class ModelEntry(Settings):
         description="Weights to test as they are, without training: a .safetensors file of ours, or one written by "
         "`harness import-checkpoint`; relative to the study file.",
     )
+    protocol: Annotated[list[Label], _SEVERAL, Field(min_length=1)] | None = Field(
+        None, description="Those of the ways under `matrix.protocol` in which it is trained; default: all of them."
+    )
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict, description="Option to list of values: one variant for every combination."
     )

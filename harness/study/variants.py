@@ -64,8 +64,11 @@ def find_variants(
         StudyError: A network, an option, a protocol or a file is not there, or a label is used twice.
     """
     found: dict[str, Variant] = {}
+    _check_ways(study, document)
     for way, request in ways.items():
         for index, entry in enumerate(study.matrix.model):
+            if entry.protocol is not None and way not in entry.protocol:
+                continue
             with document.naming_line(("matrix", "model", index)):
                 for variant in _variants_of(entry, study.options.get(entry.name, {}), way, request, beside):
                     if variant.label in found:
@@ -81,6 +84,16 @@ def find_variants(
         message = f"the reference '{reference}' is no label of this study."
         raise document.error(("report", "reference"), message, did_you_mean(reference, found))
     return tuple(found.values())
+
+
+def _check_ways(study: Study, document: Document) -> None:
+    """Refuses a model that names a way of training that the study does not have."""
+    for index, entry in enumerate(study.matrix.model):
+        for way in entry.protocol or ():
+            if way not in study.matrix.protocol:
+                message = f"there is no way of training '{way}' under 'matrix.protocol'."
+                where = ("matrix", "model", index, "protocol")
+                raise document.error(where, message, did_you_mean(way, study.matrix.protocol))
 
 
 def _variants_of(

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from harness.cli import main
+from harness.cli.shared.options import study_arguments
 from harness.data import DATASETS
 from harness.errors import HarnessError, StudyError
 from harness.execution.study import register
@@ -123,6 +124,26 @@ def test_results_of_several_profiles_are_found_again(loaded, project):
     assert store.find_study("micro", "demo+two").profile == "demo+two"
     with pytest.raises(HarnessError, match=r"(?s)demo\+tow.*Did you mean 'demo\+two'"):
         store.find_study("micro", ["demo", "tow"])
+
+
+def test_every_command_takes_the_option_more_than_once(write_study, toys, project, capsys):
+    path = write_study(protocol="paper", profiles=PROFILES)
+    both = ["--profile", "demo", "-p", "two"]
+    assert main(["plan", str(path), *both]) == 0
+    assert "micro (demo+two)" in capsys.readouterr().out
+    store = Store(project / "results")
+    store.create()
+    register(load_study(path, "demo+two"), store, path)
+    assert main(["status", "micro", *both]) == 0
+    assert "micro (demo+two)" in capsys.readouterr().out
+    assert main(["retry", "micro", *both]) == 0
+    assert "No cell of micro (demo+two) has failed" in capsys.readouterr().out
+    for words in (["report"], ["missing"], ["evaluate"], ["predict", "--export", "cortex", "--out", "x"]):
+        assert main([words[0], "micro", *words[1:], "-p", "demo", "-p", "tow"]) == 2
+        assert "Did you mean 'demo+two'" in capsys.readouterr().err
+    assert main(["run", str(path), "-p", "demo", "-p", "tow"]) == 2
+    assert "Did you mean 'two'" in capsys.readouterr().err
+    assert study_arguments("micro", "demo+two", Path("results")) == "micro --profile demo --profile two"
 
 
 @pytest.fixture

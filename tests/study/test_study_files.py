@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -292,8 +294,18 @@ def every_dataset(generated, monkeypatch):
 
 @cache
 def shipped(name: str, profile: str | None = None) -> LoadedStudy:
-    """Returns a study of ours on the generated trees, which are the same in all tests; use it with `every_dataset`."""
-    return load_study(ROOT / "studies" / f"{name}.yaml", profile)
+    """Returns a study of ours on the generated trees, which are the same in all tests; use it with `every_dataset`.
+
+    Pretrained weights that it names are placeholders beside a copy of it: nothing loads them before a training.
+    """
+    path = ROOT / "studies" / f"{name}.yaml"
+    with tempfile.TemporaryDirectory() as folder:
+        if weights := re.findall(r"pretrained: (weights/[^,}]+)", path.read_text()):
+            (Path(folder) / "weights").mkdir()
+            path = Path(shutil.copy(path, folder))
+        for place in weights:
+            (Path(folder) / place).write_bytes(b"placeholder")
+        return load_study(path, profile)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -358,6 +370,35 @@ def test_comparisons_and_ablations_have_both_readings_of_the_papers_slices(name,
     assert (resize.protocol.name, patch.protocol.name) == ("paper", "paper_patch")
     assert {cell.spec.seed for cell in resize.cells} == {0, 1, 2}
     assert [cell.label for cell in resize.cells] == [cell.label for cell in patch.cells]
+
+
+def test_networks_of_slices_and_of_volumes_meet_in_one_study_and_share_the_cells_of_others(every_dataset):
+    both = shipped("slices_and_volumes").cells
+    assert {len(cell.spec.protocol.patch_size) for cell in both if cell.spec.model == "aahn"} == {2}
+    assert {len(cell.spec.protocol.patch_size) for cell in both if cell.spec.model == "nnunet"} == {2, 3}
+    known = {cell.spec.id for name in ("native_3d", "compare_brats2023") for cell in shipped(name).cells}
+    assert {cell.spec.id for cell in both} < known
+
+
+def test_weights_that_are_not_there_are_named_with_the_place_to_get_them(every_dataset):
+    with pytest.raises(StudyError, match=r"pretrained\.yaml:\d+: .*swin_tiny_patch4_window7_224\.pth") as refused:
+        load_study(ROOT / "studies" / "pretrained.yaml")
+    assert "https://" in refused.value.hint
+
+
+def test_the_online_row_is_a_training_of_the_comparison(every_dataset):
+    (cell,) = shipped("brats2023_online").cells
+    compared = shipped("compare_brats2023").cells
+    assert cell.spec.id in {other.spec.id for other in compared}
+
+
+def test_a_model_may_be_trained_in_some_of_the_ways(study):
+    ways = "matrix:\n  protocol: {short: {}, long: {training: {epochs: 20}}}\n"
+    text = GOOD.replace("matrix:\n", ways).replace("label: A}", "label: A, protocol: short}")
+    loaded = load_study(study(text.replace("reference: A", "reference: 'A, short'")))
+    assert {cell.label for cell in loaded.cells} == {"A, short", "B, short", "B, long"}
+    with pytest.raises(StudyError, match=r"study\.yaml:\d+: .*'shrt'.*\n?.*Did you mean 'short'"):
+        load_study(study(text.replace("protocol: short}", "protocol: [shrt]}")))
 
 
 def test_each_network_meets_itself_under_its_own_recipe(every_dataset):
