@@ -20,6 +20,13 @@ def test_without_seeds_it_is_welchs_interval(level):
     assert ttest_ind_from_stats(half, 0.12, 19, 0, 0.2, 67, equal_var=False).pvalue == pytest.approx(1 - level)
 
 
+def test_three_seeds_say_little_of_how_trainings_differ():
+    """Student's t with two degrees of freedom: 4.303."""
+    assert interval_of_difference(0, [chance_of_trainings(0.01, 3)]).high == pytest.approx(
+        4.3027 * 0.01 * (4 / 3) ** 0.5, rel=1e-4
+    )
+
+
 def test_without_chance_it_has_no_width():
     assert interval_of_difference(0.1, [chance_of_cases(0, 9), chance_of_cases(0, 9)]) == (0.1, 0.1)
 
