@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
+from analysed import analysed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,22 +22,20 @@ from harness.statistics.patients import MEAN_REGION
 
 
 def summary(results: StudyResults, label: str, region: str, leading: str = "t1", metric: str = "dice") -> Summary:
-    found = analyse_study(results).views["cortex"].summary(Variant(label, leading), metric, region)
+    found = analysed(results).views["cortex"].summary(Variant(label, leading), metric, region)
     assert found is not None
     return found
 
 
 def comparison(results: StudyResults, name: str, region: str) -> Comparison:
     (found,) = [
-        each
-        for each in analyse_study(results).views["cortex"].analyses["dice", region].comparisons
-        if each.method == name
+        each for each in analysed(results).views["cortex"].analyses["dice", region].comparisons if each.method == name
     ]
     return found
 
 
 def marks(results: StudyResults, region: str = "White", metric: str = "dice") -> dict[str, str]:
-    study = analyse_study(results)
+    study = analysed(results)
     view = study.views["cortex"]
     found = rank_marks(study, view, Column("", "", metric, region), view.variants)
     return {view.names[variant]: mark for variant, mark in found.items()}
@@ -172,7 +171,7 @@ def test_missing_and_empty_results_are_counted_and_shown_apart(builder) -> None:
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**31))
 def test_row_order_changes_nothing(ablation: StudyResults, shuffle: Callable[..., StudyResults], seed: int) -> None:
-    assert said(analyse_study(shuffle(ablation, seed))) == said(analyse_study(ablation))
+    assert said(analyse_study(shuffle(ablation, seed))) == said(analysed(ablation))
 
 
 def said(study: StudyAnalysis) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from analysed import analysed
 
 from harness.evaluation import METRICS, Metric, builtin_metrics
 from harness.report.analysis.analysis import analyse_study
@@ -83,7 +84,7 @@ def test_every_format_names_the_metric_with_its_unit_and_direction(texts: dict[s
 
 
 def test_values_are_printed_readably(results: StudyResults) -> None:
-    means = build_tables(analyse_study(results))[0]
+    means = build_tables(analysed(results))[0]
     shown = {
         row.header[0]: {
             (column.metric, column.region): entry for column, entry in zip(means.columns, row.cells, strict=True)

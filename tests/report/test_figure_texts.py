@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from analysed import analysed
 from matplotlib.figure import Figure
 
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
@@ -63,7 +64,7 @@ def test_costs_that_hardly_differ_are_drawn_near_each_other(builder) -> None:
     builder.cell("B", [(0.5, 0.7), (0.6, 0.7)])
     results = builder.build()
     results.cells["parameters"] = [1_000_000, 1_001_000]
-    study = analyse_study(results)
+    study = analysed(results)
     drawing = cost_plot(study, study.views["cortex"])
     assert drawing is not None
     low, high = drawing.figure.axes[0].get_xlim()

@@ -9,10 +9,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from analysed import analysed
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
-from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.figure import Drawing, palette, render
 from harness.report.figures.images.overlays import overlay_figure
@@ -23,7 +23,7 @@ from harness.results.schema import StudyResults
 
 
 def draw(function, results: StudyResults) -> Drawing | None:
-    study = analyse_study(results)
+    study = analysed(results)
     return function(study, study.views["cortex"])
 
 

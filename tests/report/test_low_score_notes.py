@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from analysed import analysed
 
 from harness.report.analysis.analysis import analyse_study
 from harness.report.analysis.low_score_notes import low_score_notes
@@ -13,7 +14,7 @@ from harness.report.tables.means import mean_tables
 
 
 def notes(results):
-    study = analyse_study(results)
+    study = analysed(results)
     return low_score_notes(study, study.views["cortex"])
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from analysed import analysed
 
 from harness.report.analysis.analysis import analyse_study
 from harness.report.figures.build import DATASET_FIGURES
@@ -69,7 +70,7 @@ def results(new_study):
 
 @pytest.fixture(scope="module")
 def study(results):
-    return analyse_study(results)
+    return analysed(results)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def tables_of(study):
 
 
 def tables(results):
-    return tables_of(analyse_study(results))
+    return tables_of(analysed(results))
 
 
 def test_scores_by_what_is_present_are_those_worked_out_by_hand(found):
@@ -225,6 +226,6 @@ def test_every_format_holds_the_tables_and_the_csv_file_their_numbers(results, t
 
 def test_a_study_that_was_never_tested_so_shows_nothing_of_it(ablation):
     assert not tables(ablation)
-    study = analyse_study(ablation)
+    study = analysed(ablation)
     assert len(answer_study(study)) == len(study.views)
     assert missing_map(study, study.views["cortex"]) is None

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from analysed import analysed
 
 from harness.errors import HarnessError
 from harness.evaluation import METRICS
@@ -64,7 +65,7 @@ def hostile(builder) -> StudyResults:
 
 
 def test_layout_of_the_means(ablation: StudyResults) -> None:
-    means, deltas, *_ = build_tables(analyse_study(ablation))
+    means, deltas, *_ = build_tables(analysed(ablation))
     assert [column.name for column in means.columns] == [
         "Dice Cortex ↑",
         "Dice White ↑",
@@ -83,7 +84,7 @@ def test_layout_of_the_means(ablation: StudyResults) -> None:
 
 
 def test_a_table_says_what_it_stands_on(ablation: StudyResults) -> None:
-    means, deltas, *_ = build_tables(analyse_study(ablation))
+    means, deltas, *_ = build_tables(analysed(ablation))
     for table in (means, deltas):
         said = " ".join([*table.caption, *table.notes])
         for fact in ("embedded data", "coronal block", "3 cases of 1 patient", "1 seed", "1 fold", "protocol demo"):
@@ -177,7 +178,7 @@ def test_signs_and_special_numbers() -> None:
 
 
 def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
-    (answer,) = answer_study(analyse_study(ablation))
+    (answer,) = answer_study(analysed(ablation))
     assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
     assert "next, + CA differs by −0.030" in answer
     assert REFUSAL in answer
@@ -222,11 +223,11 @@ def test_the_page_folds_away_what_it_has_told_of_a_dataset(ablation: StudyResult
     note = "<li>One person: it shows that the instrument works.</li>"
     folded = re.findall(r'<details class="again">.*?</details>', text, re.S)
     assert text.count(note) == 1 + sum(part.count(note) for part in folded)
-    assert sum(note in part for part in folded) == len(build_tables(analyse_study(ablation))) - 2
+    assert sum(note in part for part in folded) == len(build_tables(analysed(ablation))) - 2
 
 
 def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> None:
-    for table in build_tables(analyse_study(ablation)):
+    for table in build_tables(analysed(ablation)):
         assert not set(table.caption) & set(table.notes)
 
 
@@ -323,7 +324,7 @@ def test_markdown_rows_have_equal_columns(hostile: StudyResults, tmp_path: Path)
 
 
 def test_csv_keeps_full_precision_and_context(ablation: StudyResults) -> None:
-    files = {name: pd.read_csv(io.BytesIO(text)) for name, text in csv_files(analyse_study(ablation))}
+    files = {name: pd.read_csv(io.BytesIO(text)) for name, text in csv_files(analysed(ablation))}
     assert set(files) == {f"{name}.csv" for name in ("means", "comparisons", "ranks", "floors", "cases", "cells")}
     for name in ("means.csv", "comparisons.csv", "floors.csv", "cases.csv", "cells.csv"):
         assert set(files[name]["data_kind"]) == {"embedded data"}
