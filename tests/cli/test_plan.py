@@ -49,7 +49,7 @@ def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
         "--gpus",
         "3",
     )
-    assert "Assumed 1,251 cases of brats2023, as its owners state: data not found." in lines
+    assert any(re.match(r"Assumed 1,251 cases of brats2023", line) for line in lines)
     assert any("Estimated from counted operations, not measured" in line for line in lines)
     size = 155 * 128 * 128 * (4 * 4 + 1)  # four float32 images and a label
     assert f"54.0 GB: 1,251 cases of {size / 1e6:.1f} MB (155 x 128 x 128)" in row(lines, "cache,")

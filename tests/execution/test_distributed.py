@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_parts_cut_smaller_are_together_the_parts_of_one_process(batch, size, ac
 def test_a_batch_that_cannot_be_divided_is_refused():
     ranks = Ranks()
     ranks.size = 4
-    with pytest.raises(TrainingError, match="batch of 6 cannot be divided equally among 4"):
+    with pytest.raises(TrainingError, match=r"batch of 6 .* 4"):
         ranks.local_batch_indices(6)
 
 
@@ -139,7 +140,7 @@ def test_a_process_that_dies_at_the_start_is_noticed_at_once(tmp_path, monkeypat
     monkeypatch.setattr(distributed, "start_rank", lambda _: Forked(server().Process(target=sys.exit, args=(1,))))
     with pytest.raises(RankFailedError) as error, launch_ranks(2, CellFolder(tmp_path), tmp_path, CPU, 1):
         raise AssertionError("there is nobody to train with")
-    assert "Process 2 of the 2 that train the cell together ended with status 1" in error.value.reason.text
+    assert re.search("Process 2 of the 2 .* status 1", error.value.reason.text)
     assert explain(error.value, tmp_path).kind == "exception"
 
 

@@ -139,7 +139,7 @@ def test_a_region_without_results_is_left_out_of_the_mean_and_said(builder) -> N
     view = analyse_study(replace(results, cases=results.cases[results.cases["region"] == "Cortex"])).views["cortex"]
     analysis = view.analyses["dice", MEAN_REGION]
     assert analysis.summaries["A"].mean == pytest.approx(0.5)
-    assert "no method has results for White: the mean is over Cortex" in analysis.caveats
+    assert any("White" in caveat and "the mean is over Cortex" in caveat for caveat in analysis.caveats)
 
 
 def test_marks_follow_the_direction_of_the_metric(ablation: StudyResults) -> None:
@@ -218,7 +218,7 @@ def test_no_difference_to_a_failed_reference(builder) -> None:
         builder.cell(label, [(0.6, 0.6)], seed=0)
     analysis = analyse_study(builder.build()).views["cortex"].analyses["dice", "Cortex"]
     assert analysis.comparisons == ()
-    assert "no comparison with the reference, AAHN: a cell failed or has not finished" in analysis.refusals
+    assert any("the reference, AAHN" in refusal for refusal in analysis.refusals)
 
 
 def test_differences_keep_the_leading_modality(builder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -151,10 +152,10 @@ def test_who_survives_is_ranked_among_networks_trained_alike(found):
 def test_the_answer_says_which_network_survives_and_what_its_leading_modality_is_worth(study):
     said = answer_study(study)[-1]
     mean = np.mean([by_hand("AAHN", present) for present in SUBSETS])
-    assert f"AAHN keeps the highest Dice over the 6 sets that lack at least one: {mean:.3f}" in said
-    assert "AAHN changes by −0.300 without t1, which leads, and by −0.020 without t2, −0.040 without flair" in said
-    assert "Without the leading modality t1, U-Net is best (0.650)" in said
-    assert "better for 1 of 1 network trained with modalities dropped with p 0.3" in said
+    assert re.search(rf"AAHN .*highest Dice .*6 sets .*{mean:.3f}", said)
+    assert re.search("AAHN .*−0.300 without t1, .*−0.020 without t2, −0.040 without flair", said)
+    assert re.search(r"Without .*t1, U-Net is best \(0\.650\)", said)
+    assert re.search("1 of 1 network .*dropped with p 0.3", said)
 
 
 def test_a_set_that_was_not_tested_and_a_test_that_failed_are_seen(results):

@@ -179,7 +179,7 @@ def test_signs_and_special_numbers() -> None:
 
 def test_the_answer_names_best_margin_and_caveat(ablation: StudyResults) -> None:
     (answer,) = answer_study(analysed(ablation))
-    assert "AAHN has the highest Dice, mean over regions: 0.840 ± 0.030 (3 cases of 1 patient)" in answer
+    assert re.search(r"AAHN .*highest Dice.* 0\.840 ± 0\.030 \(3 cases of 1 patient\)", answer)
     assert "next, + CA differs by −0.030" in answer
     assert REFUSAL in answer
     assert "embedded data" in answer
@@ -190,7 +190,7 @@ def test_the_answer_against_a_reference_that_lost(builder) -> None:
     builder.cell("B", [(0.7, 0.7), (0.9, 0.9)])
     builder.cell("C", status="failed")
     (answer,) = answer_study(analyse_study(builder.build()))
-    assert "Its mean paired difference to the reference AAHN is +0.250." in answer
+    assert re.search(r"difference to .* AAHN is \+0\.250", answer)
     assert "Left out, because results are missing: C." in answer
 
 

@@ -56,14 +56,14 @@ def test_a_file_that_changed_since_is_refused(own, project):
 
 
 def test_a_fold_the_file_lacks_is_refused(own):
-    with pytest.raises(StudyError, match="cortex has 1 folds, so there is no fold 1"):
+    with pytest.raises(StudyError, match=r"cortex has 1 .* no fold 1"):
         load_study(own(folds()[:1], fold=[1]))
 
 
 def test_a_case_on_two_sides_is_refused_with_the_line(own):
     first = folds()[0]
     leak = Split(first.train, first.val, (*first.test, first.train[0]))
-    with pytest.raises(DataError, match=r"micro\.yaml:\d+: The split of cortex, fold 0 leaks: case"):
+    with pytest.raises(DataError, match=r"micro\.yaml:\d+: .*fold 0 leaks: case"):
         load_study(own([leak]))
 
 
