@@ -19,6 +19,8 @@ demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report
 	@echo "Report:       results/reports/ablation_tcfaf/demo/  (open report.html in a browser)"
 	@echo "Compare runs: $(BIN)/mlflow ui    then open http://127.0.0.1:5000, experiment ablation_tcfaf"
 
+# Modules are compiled once and kept, also where the environment asks Python not to: tests start many processes.
+test test-fast slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)  ## Pass the tests (about five minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 

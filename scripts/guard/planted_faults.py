@@ -30,6 +30,9 @@ from typing import Any
 _PACKAGES = ("harness", "aahn", "baselines")
 _DATA = Path(__file__).with_suffix(".json")
 
+#: What `make test` runs.
+_BY_DEFAULT = "not benchmark and not slow"
+
 #: Exit status of pytest: tests ran and some failed; all passed. Ours: the time limit ended it.
 _FAILED, _PASSED, _TOO_LONG = 1, 0, -1
 
@@ -124,7 +127,7 @@ def run_tests(tree: Path, tests: list[str], limit: float) -> tuple[int, str]:
     own = tree / ".venv" / "bin" / "python"
     python = str(own) if own.is_file() else sys.executable
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [python, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-m", "not benchmark", *tests]
+    command = [python, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-m", _BY_DEFAULT, *tests]
     process = subprocess.Popen(  # noqa: S603 - pytest of a tree of ours
         command, cwd=tree, env=variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         start_new_session=True,
