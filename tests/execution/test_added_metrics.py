@@ -177,6 +177,7 @@ def test_cells_that_are_not_done_are_listed(cell, capsys):
         (["micro", "--metric", "nds"], "Did you mean 'nsd'"),
         (["micro", "--metric", "dice_2mm"], "has no tolerance"),
         (["micro", "--empty", "wurst"], "wurst"),
+        (["micro", "--empty", "100mm"], "needs no new scores"),
         (["micro", "--dataset", "cortex"], "--dataset does not go with a study"),
         (["micro", "--out", "x.csv"], "--out does not go with a study"),
         (["other"], "No study 'other'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,21 @@ def test_what_older_rows_lack_is_named_with_the_remedy(metrics, policy, needed):
 def test_another_cells_masks_of_the_same_case_are_enough():
     changed = under_policy(as_tested("brats", ("dice", "hd95")), "worst", masks().assign(cell="another"))
     np.testing.assert_allclose(changed.cases["value"], as_tested("worst", ("dice", "hd95")).cases["value"])
+
+
+def test_results_of_others_follow_the_policy_of_the_report():
+    """Their file names no policy, so a diagonal is known only where a cell of ours was tested on the case."""
+    metrics = ("dice", "hd95")
+    file = as_tested("brats", metrics)
+    theirs = replace(file, cases=file.cases[file.cases["case"] != "missing"].assign(implementation="as in theirs.csv"))
+    for policy, stored in (("100mm", NO_MASKS), ("nan_skip", NO_MASKS), ("worst", masks())):
+        found = under_policy(theirs, policy, stored).cases
+        expected = as_tested(policy, metrics).cases[lambda rows: rows["case"] != "missing"]
+        assert found["status"].tolist() == expected["status"].tolist()
+        counted = (found["status"] != "skipped").to_numpy()
+        np.testing.assert_allclose(found["value"][counted], expected["value"][counted])
+    with pytest.raises(HarnessError, match="come from a file"):
+        under_policy(theirs, "worst", NO_MASKS)
 
 
 def test_names_that_are_stored_once_stay_so():
