@@ -126,10 +126,12 @@ def check_path(path: Path) -> None:
     """Refuses what no file system takes for a path.
 
     Raises:
-        ValueError: It holds control characters, or names that are too long.
+        ValueError: It holds control characters or characters that are none, or is too long.
     """
     if re.search(r"[\x00-\x1f\x7f]", str(path)):
         raise ValueError("a path cannot hold control characters")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise ValueError(f"a path has at most {_LONGEST_PATH} bytes")
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise ValueError(f"a name in a path has at most {_LONGEST_NAME} bytes")
 
@@ -181,6 +183,9 @@ _TRIES = 3
 
 #: Bytes of one name in a path, on every file system that training runs on.
 _LONGEST_NAME = 255
+
+#: Bytes of a path, less what the folder takes that a relative one begins at.
+_LONGEST_PATH = 3000
 
 #: Size of a text that is read into memory: no study, table of folds or record comes near it.
 _MOST_BYTES = 1 << 28

@@ -124,8 +124,10 @@ def convention_of(
     Raises:
         HarnessError: Neither or both are given, or a name is not known or blank.
     """
-    if name is not None and not name.strip():
-        raise HarnessError("The name of the dataset is blank.", hint="Name it as the study does: --dataset-name NAME")
+    if name is not None and not (name.strip() and _is_text(name)):
+        raise HarnessError(
+            f"'{name}' cannot be the name of a dataset.", hint="Name it as the study does: --dataset-name NAME"
+        )
     if (dataset is None) == (not regions):
         raise HarnessError(
             "Either a dataset or regions say what the label values mean.",
@@ -162,7 +164,7 @@ def parse_regions(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in texts:
         match = re.fullmatch(r"\s*(\S|\S.*\S)\s*=\s*(\d{1,9}(?:\s*,\s*\d{1,9})*)\s*", text, re.ASCII)
         values = tuple(int(value) for value in match[2].split(",")) if match else ()
-        if match is None or match[1] in regions or not all(0 < value < 256 for value in values):
+        if match is None or not _is_text(text) or match[1] in regions or not all(0 < value < 256 for value in values):
             raise HarnessError(
                 f"Invalid region '{text}': {'given twice' if match and match[1] in regions else 'unreadable'}.",
                 hint="Write a name and its label values from 1 to 255: --regions 'whole tumor=1,2' --regions 'ET=3'",
@@ -316,8 +318,12 @@ def to_rows(
         patient: Regular expression whose first group is the patient in a case's name; default: the case.
 
     Raises:
-        HarnessError: The expression is not valid or does not fit a case.
+        HarnessError: The expression is not valid or does not fit a case, or the method's name is no text.
     """
+    if not _is_text(method):
+        raise HarnessError(
+            f"'{method}' cannot be the name of a method: it is not UTF-8.", hint="Give another --method."
+        )
     rows = []
     for case, scores in scored:
         place = {"method": method, "label": method, "dataset": convention.name, "patient": _patient(case, patient)}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import tracemalloc
-from contextlib import contextmanager
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from fuzzing import most_memory
 
 from harness.cli import main
 from harness.data import DATASETS
@@ -38,18 +36,6 @@ def declare(path, *shape):
     raw = bytearray(gzip.decompress(path.read_bytes()))
     raw[40:56] = np.array([len(shape), *shape, *[1] * (7 - len(shape))], "<i2").tobytes()
     path.write_bytes(gzip.compress(raw))
-
-
-@contextmanager
-def most_memory(extra):
-    """Lets this process take no more than so many bytes besides what it has."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (taken + extra, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_an_empty_file_is_named(path):

@@ -260,7 +260,13 @@ def test_scores_of_own_data_go_beside_a_study_under_its_names(folders, tmp_path)
     rows = pd.read_csv(out)
     assert set(rows["dataset"]) == {"my_data"}
     assert set(rows["region"]) == {"whole tumor"}
-    assert run(folders, "--regions", "a=1", "--dataset-name", " ") == 2
+    for more in (
+        ["--dataset-name", " "],
+        ["--dataset-name", "a\udcff"],
+        ["--method", "a\udcff"],
+        ["--regions", "\udcff=2"],
+    ):
+        assert run(folders, "--regions", "a=1", *more) == 2
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_scoring(folders, tmp_path, monkeypatch):

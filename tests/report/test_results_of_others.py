@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from examples import examples
+from fuzzing import CALM, changed, rewritten, run_bounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -173,15 +174,55 @@ def test_a_folder_is_refused(ablation: StudyResults, tmp_path: Path) -> None:
         read_imported(tmp_path, ablation)
 
 
-LETTERS = st.sampled_from(
-    ["method", "label", "value", "case", "dice", "cortex", ",", ";", "\t", '"', "\n", "0,8", "0.8", "\0", "é"]
-)
+def cells(*rows: list[str]) -> st.SearchStrategy[bytes]:
+    """Tables whose cells are changed, in any separator and quoting; or whose text is."""
+    write = st.tuples(st.sampled_from(",;\t|"), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    drawn = st.tuples(changed([HEADINGS, *rows], ["0,8", "1e999", "-1", "nan", "dice", "", "f0c0"]), write)
+    return drawn.map(lambda one: written(*one)).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=examples(200), deadline=None)
-@given(st.one_of(st.lists(LETTERS).map(lambda parts: "".join(parts).encode("utf-8")), st.binary(max_size=200)))
-def test_no_content_ends_in_a_traceback(tmp_path_factory, ablation: StudyResults, content: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.csv"
-    path.write_bytes(b"method,label,dataset,patient,case,region,metric,value\n" * (len(content) % 2) + content)
-    with suppress(HarnessError):
-        read_imported(path, ablation)
+def written(values: object, how: tuple[str, int]) -> str:
+    text = io.StringIO()
+    lines = values if isinstance(values, list) else [values]
+    writer = csv.writer(text, delimiter=how[0], quoting=how[1])
+    writer.writerows([str(cell) for cell in line] if isinstance(line, list) else [str(line)] for line in lines)
+    return text.getvalue()
+
+
+def fuzz(path: Path, beside: StudyResults, count: int) -> Counter[str]:
+    sound = [row(), row("f0c1", "1"), row("f0c0", "0.4", region="White")]
+
+    def work(note: Callable[[object], None]) -> Counter[str]:
+        ends: Counter[str] = Counter()
+
+        @settings(CALM, max_examples=count)
+        @given(st.one_of(cells(*sound), rewritten(table(*sound)), st.binary(max_size=200)))
+        def attempt(content: bytes) -> None:
+            note(content)
+            path.write_bytes(content)
+            try:
+                add_imported(beside, [path])
+                ends["read"] += 1
+            except HarnessError as refusal:
+                ends[check(refusal)] += 1
+
+        attempt()
+        return ends
+
+    return run_bounded(work)
+
+
+def check(refusal: HarnessError) -> str:
+    assert "\n" not in refusal.message
+    assert len(str(refusal)) < 5000
+    str(refusal).encode()
+    return "refused"
+
+
+def test_some_hundred_tables(tmp_path: Path, ablation: StudyResults) -> None:
+    assert set(fuzz(tmp_path / "any.csv", ablation, 200)) == {"read", "refused"}
+
+
+@pytest.mark.slow
+def test_ten_thousand_tables(tmp_path: Path, ablation: StudyResults) -> None:
+    assert sum(fuzz(tmp_path / "any.csv", ablation, 10_000).values()) > 5000

@@ -114,7 +114,11 @@ def refuse_special(path: Path) -> None:
     Raises:
         DataError: The path is missing, a folder, a pipe, a device or a socket, or the file is empty.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", hint="Correct its name or its rights.") from error
+    if not exists:
         hint = "Download or unpack the dataset again; nothing may be renamed."
         if path.is_symlink():
             raise DataError(f"Missing file: {path} is a link to {path.readlink()}, which is not there.", hint=hint)

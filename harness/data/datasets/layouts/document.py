@@ -14,8 +14,8 @@ from harness.data.contract import FOLD_NAMES, Dataset, Normalisation
 from harness.data.preparation.geometry import orientation_of
 from harness.data.reading.headers import refuse_special
 from harness.data.reading.nifti import read_placement
-from harness.errors import DataError
-from harness.files import read_json
+from harness.errors import DataError, shorten
+from harness.files import check_path, read_json
 
 FILE = "dataset.json"
 _MOST_LABELS = 256
@@ -74,6 +74,21 @@ def read_document(root: Path) -> dict[str, Any]:
 def document_error(root: Path, what: str, hint: str = "Correct the file.") -> DataError:
     """Returns the error about something in ``dataset.json``."""
     return DataError(f"{root / FILE}: {what}", hint=hint)
+
+
+def listed_file(root: Path, entry: object) -> Path:
+    """Returns where a file lies that ``dataset.json`` names; it may lie outside of ``root``, which the user named.
+
+    Raises:
+        DataError: It is no path, or one that no file can have.
+    """
+    try:
+        if not isinstance(entry, str) or not entry:
+            raise ValueError("a file must be named by its path")
+        check_path(Path(entry))
+        return root / entry
+    except ValueError as error:
+        raise document_error(root, f"{shorten(repr(entry), 100)} is not the name of a file: {error}.") from error
 
 
 def facts_to_dataset(root: Path, facts: Facts, images: list[Path], reader: str) -> Dataset:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contract import Dataset
-from harness.data.datasets.layouts.document import Facts, distinct, document_error, facts_to_dataset, read_document
+from harness.data.datasets.layouts.document import (
+    Facts,
+    distinct,
+    document_error,
+    facts_to_dataset,
+    listed_file,
+    read_document,
+)
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
 from harness.data.reading.nifti import IMAGE_ENDINGS
 
@@ -60,17 +67,19 @@ def _cases(root: Path, content: Mapping[str, Any]) -> dict[str, CaseFiles]:
     for entry in _list(root, content, "training"):
         if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
             raise document_error(root, "`training` must list mappings of `image` and `label`.")
-        name = _name(str(entry["image"]))
+        image, label = listed_file(root, entry["image"]), listed_file(root, entry["label"])
+        name = _name(image)
         if name in cases:
             raise document_error(
                 root,
                 f"`training` lists two images called '{name}', the name of the case: {cases[name].images[0]} and "
-                f"{root / str(entry['image'])}.",
+                f"{image}.",
                 "Give every image a file name of its own.",
             )
-        cases[name] = CaseFiles((root / str(entry["image"]),), root / str(entry["label"]))
-    for image in _list(root, content, "test"):
-        cases.setdefault(_name(str(image)), CaseFiles((root / str(image),), None))
+        cases[name] = CaseFiles((image,), label)
+    for entry in _list(root, content, "test"):
+        image = listed_file(root, entry)
+        cases.setdefault(_name(image), CaseFiles((image,), None))
     return cases
 
 
@@ -81,6 +90,6 @@ def _list(root: Path, content: Mapping[str, Any], key: str) -> Iterable[object]:
     return entries
 
 
-def _name(image: str) -> str:
-    name = Path(image).name
+def _name(image: Path) -> str:
+    name = image.name
     return name.removesuffix(max((ending for ending in IMAGE_ENDINGS if name.endswith(ending)), key=len, default=""))

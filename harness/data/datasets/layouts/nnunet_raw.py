@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.contract import Dataset
-from harness.data.datasets.layouts.document import Facts, distinct, document_error, facts_to_dataset, read_document
+from harness.data.datasets.layouts.document import (
+    Facts,
+    distinct,
+    document_error,
+    facts_to_dataset,
+    listed_file,
+    read_document,
+)
 from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
 from harness.data.reading.files import visible
 from harness.data.reading.itk_files import FLAT_ENDINGS
@@ -151,18 +158,18 @@ def _listed(root: Path, name: str, entry: object) -> CaseFiles:
     label = entry.get("label") if isinstance(entry, dict) else None
     if not isinstance(images, list) or not images or not isinstance(label, str):
         raise document_error(root, f"`dataset` must give case '{name}' `images` (a list) and a `label`.")
-    return CaseFiles(tuple(_listed_file(root, str(image)) for image in images), _listed_file(root, label))
+    return CaseFiles(tuple(_listed_file(root, image) for image in images), _listed_file(root, label))
 
 
-def _listed_file(root: Path, entry: str) -> Path:
+def _listed_file(root: Path, entry: object) -> Path:
     """Returns where an entry leads, as nnU-Net follows it: variables expanded, then below ``root`` unless absolute."""
-    expanded = os.path.expandvars(entry)
-    missing = re.search(r"\$(\w+|\{\w+\})", expanded)
-    if missing and not (root / expanded).exists():
+    path = listed_file(root, os.path.expandvars(entry) if isinstance(entry, str) else entry)
+    missing = re.search(r"\$(\w+|\{\w+\})", str(path))
+    if missing and not path.exists():
         raise document_error(
             root, f"`dataset` names {entry}, but the environment variable {missing[1]} is not set.", "Set it."
         )
-    return root / expanded
+    return path
 
 
 def _images(root: Path, folder: str, name: str, channels: int, ending: str) -> tuple[Path, ...]:
