@@ -7,10 +7,12 @@ STAMP := $(VENV)/.installed
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: wheel demo test test-fast lint slow benchmark docs clean help
+.PHONY: env wheel demo test test-fast lint slow benchmark docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+env: $(STAMP)  ## Make the environment .venv: the harness with everything it needs (about 7 GB)
 
 demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report (about 5 minutes on two cores)
 	$(BIN)/harness run studies/ablation_tcfaf.yaml --profile demo

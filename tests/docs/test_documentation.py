@@ -98,6 +98,19 @@ def test_the_metric_in_contributing_is_computed(tmp_path, monkeypatch):
     assert metric.value(SimpleNamespace(pair=SimpleNamespace(predicted=3, real=5))) == 0.75
 
 
+def test_every_difference_from_the_release_is_named_where_numbers_differ():
+    facts = yaml.safe_load((ROOT / "harness/study/released_facts.yaml").read_text())
+    differing = {
+        fact["what"]
+        for group in facts["groups"]
+        for fact in group["facts"]
+        if not fact["paper"].startswith(("the same", "equal"))
+    }
+    _, _, section = (ROOT / "docs/reproduce.md").read_text().partition("## When the numbers differ")
+    words = re.sub(r"\s+", " ", section).replace("**", "")
+    assert differing - set(re.findall(r"\*([^*]+)\*", words)) == set()
+
+
 def test_nothing_names_this_workplace():
     """Documentation and code stand on their own: no absolute path of a machine, nothing outside the tree."""
     suspicious = re.compile(r"(?<![\w.*])/(?:work|root|home/\w+)/|\.\./shared")
