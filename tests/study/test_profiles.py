@@ -146,6 +146,15 @@ def test_every_command_takes_the_option_more_than_once(write_study, toys, projec
     assert study_arguments("micro", "demo+two", Path("results")) == "micro --profile demo --profile two"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("compare_*.yaml")), ids=lambda path: path.stem)
+def test_cv_of_one_dataset_is_its_cross_validation(path):
+    study = yaml.safe_load(path.read_text())
+    if "cv" in study["profiles"] and len(study["matrix"]["dataset"]) == 1:
+        names = DATASETS.get(study["matrix"]["dataset"][0]).fold_names
+        folds = study["profiles"]["cv"]["matrix"]["fold"]
+        assert [names[fold] for fold in folds] == ["cv1", "cv2", "cv3", "cv4", "cv5"]
+
+
 @pytest.fixture
 def trees(generated, monkeypatch):
     """Generated trees of the three datasets."""
