@@ -63,6 +63,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def discard(path: Path) -> None:
+    """Removes a folder, which is whole or absent at any time: it gets a temporary name first."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    path.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_json(path: Path, values: Any) -> None:
     """Writes JSON atomically."""
     with atomic_path(path) as temporary:

@@ -21,6 +21,9 @@ def clean(
     orphans: Annotated[
         bool, typer.Option("--orphaned-results", help="Also remove results of cells that no study uses any more.")
     ] = False,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Also remove damaged results and records; their cells are computed anew.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     results: ResultsOption = Path("results"),
     cache: CacheOption = Path("cache"),
@@ -28,14 +31,16 @@ def clean(
     """List leftover files with their sizes, ask, and remove them.
 
     Leftovers are checkpoints of finished cells and half-written files. Results are kept, unless --orphaned-results is
-    given.
+    given. Damaged files are listed with what to do; `harness retry STUDY --damaged` makes them new.
     """
-    from harness.results.cleaning import Removable, find_removable
+    from harness.results.cleaning import Removable, find_damages, find_removable
     from harness.results.store import Store
 
     console = PlainConsole()
     store = Store(results)
-    found = find_removable(store, failed, orphans)
+    for damage in find_damages(store):
+        console.print(styled("red", "damaged", f"  {damage.message} {damage.hint}"), soft_wrap=True)
+    found = find_removable(store, failed, orphans, damaged)
     if unused:
         from harness.results.cache_use import unused_entries
 

@@ -231,7 +231,7 @@ def _print_added(
     from harness.statistics.means import cell_means
     from harness.statistics.patients import MEAN_REGION
 
-    records = [work.cell.record() for work in works]
+    records = [work.cell.known() for work in works]
     fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records])
     listing = table("variant", *varying, *(METRICS.get(name).heading for name in metrics), "new")
     listing.title, listing.title_justify = fixed, "left"

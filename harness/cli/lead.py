@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from harness.leading.runs import Trainings
 
 
+_ANEW = "Its cell is trained to this epoch anew."
+
+
 @engine_options(without=("cells_per_gpu", "gpus_per_cell"))
 def lead(
     dataset: Annotated[
@@ -135,6 +138,8 @@ def lead(
         with Lease(folder / "leases"):
             trainings = Trainings(plan, home / "cells")
             trainings.write_specs()
+            for damage in trainings.repair():
+                console.print(styled("yellow", "damaged:", f" {damage.message} {_ANEW}"), highlight=False)
             opened = engine.open(console, results, f"lead_{dataset}")
             policy = make_policy(retries, timeout, fail_fast=True)
             found, whole = _train(console, trainings, opened, cache.resolve(), policy, exhaustive)

@@ -128,7 +128,7 @@ def _table(works: Sequence[Work]) -> Table:
     from harness.results.subsets import CellSubsets
 
     axes = ("dataset", "leading", "fold", "seed")
-    cells = [work.cell.record() for work in works]
+    cells = [work.cell.known() for work in works]
     specs = [{axis: str(getattr(cell, axis)) for axis in axes} for cell in cells]
     fixed, varying = constant_axes(specs)
     listing = table("variant", *varying, "filled by", "subsets", "note")

@@ -84,6 +84,9 @@ def plan(
     console.print(fixed)
     console.print(_protocol(loaded))
     console.print(listing)
+    for identity in (identity for identity, state in states.items() if state == "damaged"):
+        for damage in store.cell(identity).damages():
+            console.print(styled("red", "damaged:", f" {damage.message} {damage.hint}"), soft_wrap=True)
     if loaded.collapsed:
         console.print(f"{loaded.collapsed} combinations coincide with others (models without a leading modality).")
     console.print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.execution.engines.engine import Engine
     from harness.execution.schedule import Policy
+    from harness.execution.study import Outcome
     from harness.results.store import Store, StudyFolder
     from harness.tracking.shared import SharedView
 
@@ -84,9 +86,9 @@ def run_registered(
     cache: Path,
     policy: Policy,
     mlflow: bool,
-    only_failed: bool = False,
+    only: Collection[str] | None = None,
 ) -> None:
-    """Runs a study of the store with everything a person wants to see.
+    """Runs a study of the store, or some of its cells, with everything a person wants to see.
 
     Raises:
         typer.Exit: With 1 where cells failed, 130 where the user stopped.
@@ -102,16 +104,25 @@ def run_registered(
         if shared.view is None:
             console.print("Another run works on this study too and shows it in MLflow; the cells are shared.")
     with graceful_shutdown(console, display.print_summary), display:
-        outcome = run_study(folder, store, engine, cache, observers, policy, only_failed)
+        outcome = run_study(folder, store, engine, cache, observers, policy, only)
     display.print_summary()
     _say_what_next(console, folder.study, folder.profile, store.root, shared)
     for cell, text in outcome.unwritten.items():
         console.print(styled("red", cell, f": {text}"), highlight=False)
     if outcome.failed:
-        console.print(
-            styled("bold red", f"{len(outcome.failed)} of {len(outcome.failed) + len(outcome.done)} cells failed.")
-        )
+        console.print(styled("bold red", _count_failed(folder, store, outcome)))
         raise typer.Exit(1)
+
+
+def _count_failed(folder: StudyFolder, store: Store, outcome: Outcome) -> str:
+    """Returns how many cells have no result, and what to do about those whose result is damaged."""
+    everything = len(outcome.failed) + len(outcome.done)
+    damaged = sum(bool(store.cell(cell).result_damages()) for cell in outcome.failed)
+    said = [f"{len(outcome.failed) - damaged} of {everything} cells failed."] if len(outcome.failed) > damaged else []
+    if damaged:
+        again = study_arguments(folder.study, folder.profile, store.root)
+        said.append(f"{damaged} of {everything} cells are damaged: `harness retry {again} --damaged` makes them new.")
+    return " ".join(said)
 
 
 def _submit(

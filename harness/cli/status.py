@@ -7,9 +7,20 @@ from harness.cli.shared.options import ProfileOption, ResultsOption, StudyName
 
 
 def status(study: StudyName = None, profile: ProfileOption = None, results: ResultsOption = Path("results")) -> None:
-    """Show the state of every cell of a study: done, running, interrupted, failed or new, with progress or failure."""
+    """Show the state of every cell of a study, with its progress or what is wrong.
+
+    A cell is done, running, interrupted, failed, damaged or new.
+    """
     from harness.cli.shared.status_table import status_table
     from harness.results.store import Store
 
-    store = Store(results)
-    PlainConsole().print(status_table(store.find_study(study, profile), store))
+    console, store = PlainConsole(), Store(results)
+    folder = store.find_study(study, profile)
+    console.print(status_table(folder, store))
+    cells = {cell.id: cell for _, cell in store.study_cells(folder)}.values()
+    unchecked = sum(not cell.has_checksums() for cell in cells if cell.status() == "done")
+    if unchecked:
+        console.print(
+            f"{unchecked} of {len(cells)} cells were stored without checksums, before version 0.3.0: it is checked "
+            "whether their files can be read, not whether they are what was written."
+        )

@@ -84,7 +84,10 @@ def plan_added(study: StudyFolder, store: Store, metrics: Sequence[str]) -> list
 
 
 def _work(cell: CellFolder, label: str, metrics: Sequence[str]) -> Work:
-    if (status := cell.status()) != "done":
+    if (status := cell.status()) == "damaged":
+        damage = cell.damages()[0]
+        return Work(cell, label, refusal=f"{damage.message} {damage.hint}")
+    if status != "done":
         return Work(cell, label, refusal=f"It is not finished ({status}): run the study.")
     absent = lacking_metrics(cell, metrics)
     failed = _failed(cell, metrics)

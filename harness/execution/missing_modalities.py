@@ -66,7 +66,7 @@ def plan_missing(
     if all(work.refusal for work in works):
         first = works[0]
         raise HarnessError(
-            f"No cell of '{study.study}' can be evaluated, e.g. {first.label} on {first.cell.record().dataset}: "
+            f"No cell of '{study.study}' can be evaluated, e.g. {first.label} on {first.cell.known().dataset}: "
             f"{first.refusal}.",
             hint="Run the study first; fill by a token only what was trained with one.",
         )

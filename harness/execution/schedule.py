@@ -195,7 +195,7 @@ class _Schedule:
             state = attempt.status()
             if state == "running":
                 self._elsewhere.append(attempt)
-            elif state in {"interrupted", "new"}:
+            elif state in {"interrupted", "new", "damaged"}:
                 self._waiting.append(attempt)
             else:
                 self._source.on_end(attempt, Ending("done" if state == "done" else "failed"))

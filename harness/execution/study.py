@@ -3,7 +3,7 @@
 Or it hands them to a cluster that computes them by itself, and does not wait.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +103,19 @@ def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict
     return sizes, refused
 
 
+def further_metrics(metrics: Iterable[str]) -> list[str]:
+    """Returns the metrics that not every cell is scored by."""
+    return [name for name in metrics if METRICS.get(name).name not in every_metric(())]
+
+
 def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
     """Writes the study and the specs of its cells into the store."""
     folder = store.study(loaded.study.name, loaded.profile)
-    wanted = [name for name in loaded.study.report.metrics if METRICS.get(name).name not in every_metric(())]
+    wanted = further_metrics(loaded.study.report.metrics)
     for cell in loaded.cells:
         place = store.cell(cell.spec.id)
         place.write_spec(cell.spec.to_json())
-        if wanted and place.status() != "done":
+        if place.status() != "done":
             place.want_metrics(wanted)
     folder.write_manifest(
         Manifest(
@@ -136,9 +141,11 @@ def run_study(
     cache: Path,
     observers: Sequence[Observer],
     policy: Policy | None = None,
-    only_failed: bool = False,
+    only: Collection[str] | None = None,
 ) -> Outcome:
     """Computes every cell of a registered study that has no result; other runs may work on the same study meanwhile.
+
+    A cell whose result is damaged is left as it is, unless it is asked for by name.
 
     Args:
         study: Study to run.
@@ -147,23 +154,23 @@ def run_study(
         cache: Folder of prepared data.
         observers: Shown the progress.
         policy: Retries, time limit, and pace.
-        only_failed: Leave out cells that were not tried yet.
+        only: Cells to compute; default: all.
 
     Raises:
         KeyboardInterrupt: The user stopped; running cells have left checkpoints.
     """
     cells = {cell.id: cell for _, cell in store.study_cells(study)}
-    states = {identity: cell.status() for identity, cell in cells.items()}
-    if only_failed:
-        cells = {identity: cell for identity, cell in cells.items() if states[identity] == "failed"}
-    skipped = tuple(identity for identity in cells if states[identity] == "done")
+    if only is not None:
+        cells = {identity: cell for identity, cell in cells.items() if identity in only}
+    skipped = tuple(identity for identity, cell in cells.items() if cell.status() == "done")
+    left = {identity for identity, cell in cells.items() if only is None and cell.result_damages()}
 
     def watch() -> None:
         for observer in observers:
             observer.update()
 
     policy = policy or Policy()
-    pending = [cell for identity, cell in cells.items() if identity not in set(skipped)]
+    pending = [cell for identity, cell in cells.items() if identity not in {*skipped, *left}]
     attempts = [initial_attempt(cell, cache.resolve(), policy) for cell in pending]
     try:
         with closing(engine):
@@ -186,7 +193,9 @@ def submit_study(study: StudyFolder, store: Store, engine: Engine, cache: Path, 
     """
     cells = [cell for _, cell in store.study_cells(study)]
     attempts = [
-        initial_attempt(cell, cache.resolve(), policy) for cell in cells if cell.status() not in {"done", "running"}
+        initial_attempt(cell, cache.resolve(), policy)
+        for cell in cells
+        if cell.status() not in {"done", "running"} and not cell.result_damages()
     ]
     jobs: list[str] = []
     size = engine.free_slots()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.leading.plan import Plan
 from harness.leading.race import Rung, epochs_to_run, planned_epochs, run_so_far
+from harness.results.json_record import DamagedRecordError
 from harness.results.records import RungScores
 from harness.results.store import CellFolder
 from harness.statistics.chances import Resamples, chances_of_best
@@ -32,6 +33,22 @@ class Trainings:
         """Writes what each cell is."""
         for key, cell in self._cells.items():
             cell.write_spec(self.plan.specs[key].to_json())
+
+    def repair(self) -> list[DamagedRecordError]:
+        """Removes scores that are damaged, so that their cells are trained to that epoch anew; returns what was wrong.
+
+        Raises:
+            LeaseHeldError: Another race trains the cell now.
+        """
+        found: list[DamagedRecordError] = []
+        for cell in self._cells.values():
+            if damages := cell.rung_damages():
+                with cell.lease():
+                    cell.clear_work()  # its checkpoint may be of a later epoch
+                    for damage in damages:
+                        damage.path.unlink(missing_ok=True)
+                found += damages
+        return found
 
     def race(self) -> list[Rung]:
         """Returns the rungs up to the first one that lacks a score, or all of them."""

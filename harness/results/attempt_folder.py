@@ -8,13 +8,13 @@ from typing import Literal
 
 from harness.files import atomic_path, read_json, write_json
 from harness.redaction import without_secrets
-from harness.results.json_record import DamagedRecordError
+from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.lease import Claim, Lease, holder
 from harness.results.provenance import utc_now
 from harness.results.records import FailedAttempt, Failure, Progress
 
 #: What has become of the attempts at a cell.
-CellStatus = Literal["done", "failed", "running", "interrupted", "new"]
+CellStatus = Literal["done", "failed", "running", "interrupted", "new", "damaged"]
 
 #: Lines and bytes of a log that are kept with a failure.
 _TAIL_LINES, _TAIL_BYTES = 30, 8192
@@ -57,9 +57,18 @@ class AttemptFolder:
         """Returns what has become of the attempts so far."""
         if self.owner() is not None:
             return "running"
+        if self.damages():
+            return "damaged"
         if (self.path / "failure.json").is_file():
             return "failed"
         return "interrupted" if any(self.work.glob("*.pt")) else "new"
+
+    def damages(self) -> tuple[DamagedRecordError, ...]:
+        """Returns what is wrong with the files here; an attempt writes them anew."""
+        failure = self.path / "failure.json"
+        found = [None if _is_empty(failure) else find_damage(Failure, failure)]
+        found.append(find_damage(Progress, self.work / "progress.json"))
+        return tuple(damage for damage in found if damage is not None)
 
     def lease(self, wait: float = 0.0) -> Lease:
         """Returns the lease a worker holds while it works; others take it over when the worker dies."""
@@ -70,18 +79,16 @@ class AttemptFolder:
         return holder(self.path / "leases")
 
     def failure(self) -> Failure | None:
-        """Returns why the last attempt failed, or None.
-
-        Raises:
-            DamagedRecordError: ``failure.json`` cannot be read.
-        """
+        """Returns why the last attempt failed, or None; where the file is damaged, that."""
         path = self.path / "failure.json"
         try:
-            if path.stat().st_size == 0:
+            if _is_empty(path):
                 return _UNWRITTEN.model_copy(update={"attempt": self.failures() + 1})
             return Failure.read(path)
         except FileNotFoundError:  # or another attempt began while we looked
             return None
+        except DamagedRecordError as error:
+            return Failure(kind="damaged", reason=error.message, hint=error.hint, attempt=self.failures() + 1)
 
     def fail(self, reason: str, hint: str = "", traceback: str = "", kind: str = "error", accumulate: int = 1) -> None:
         """Records why an attempt failed, with the end of its log; earlier attempts stay on record.
@@ -174,3 +181,11 @@ class AttemptFolder:
     def write_progress(self, progress: Progress) -> None:
         """Tells whoever watches how far the work is."""
         progress.write(self.work / "progress.json")
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file is there and empty: what is left of a failure where the disk was full."""
+    try:
+        return path.is_file() and path.stat().st_size == 0
+    except OSError:
+        return False

@@ -2,12 +2,15 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.results.json_record import DamagedRecordError, UnreadableRecordError
 from harness.results.store import CellFolder, Store
+from harness.results.subsets import CellSubsets
+
+#: Where cells of `harness tune` and of `harness lead` lie.
+_OTHER_CELLS = ("tuning/*/*/cells/*", "lead/*/cells/*")
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,19 @@ class Removable:
         return sum(not _remove(path, self.cells.get(path)) for path in self.paths)
 
 
-def find_removable(store: Store, failed: bool = False, results: bool = False) -> list[Removable]:
+def find_removable(store: Store, failed: bool = False, results: bool = False, damaged: bool = False) -> list[Removable]:
     """Returns what may go; cells that somebody computes now are left alone.
 
     Args:
         store: The results.
         failed: Also what failed cells left: log, checkpoints and reason.
         results: Also results of cells that no study asks for any more.
+        damaged: Also results and records that are damaged; their cells are computed anew.
+
+    Raises:
+        DamagedRecordError: With ``results``, a study's record is damaged: nobody knows which cells it asks for.
     """
-    cells = list(_own_cells(store))
+    cells = list(store.cells())
     states = {cell.id: cell.status() for cell in cells}
     idle = [cell for cell in cells if states[cell.id] != "running"]
     done = [cell for cell in idle if states[cell.id] == "done"]
@@ -54,6 +61,14 @@ def find_removable(store: Store, failed: bool = False, results: bool = False) ->
         left = [cell for cell in idle if states[cell.id] == "failed"]
         paths = ((path, cell) for cell in left for path in (cell.work, cell.path / "failure.json") if path.exists())
         found.append(_of_cells(f"log, checkpoints and reason of {len(left)} failed cells", paths))
+    if damaged:
+        broken = [
+            (damaged_part(damage), cell)
+            for cell in idle
+            for damage in _damages(cell)
+            if not isinstance(damage, UnreadableRecordError)
+        ]
+        found.append(_of_cells("damaged results and records", broken))
     if results:
         wanted = {entry.cell for study in store.studies() for entry in study.manifest().cells}
         orphans = [(cell.path, cell) for cell in idle if cell.id not in wanted]
@@ -61,12 +76,26 @@ def find_removable(store: Store, failed: bool = False, results: bool = False) ->
     return [one for one in found if one.paths]
 
 
-def _own_cells(store: Store) -> Iterator[CellFolder]:
-    """Yields the cells that lie in the results folder; what a link leads to elsewhere is not ours to remove."""
-    for path in sorted((store.root / "cells").glob("*")):
-        if path.is_dir():
-            with suppress(HarnessError):
-                yield store.cell(path.name)
+def find_damages(store: Store) -> list[DamagedRecordError]:
+    """Returns what is wrong with the files of a store: of studies, of cells, and of those of tunings and races."""
+    studies = (study.damage() for study in store.studies())
+    others = (CellFolder(path) for pattern in _OTHER_CELLS for path in sorted(store.root.glob(pattern)))
+    cells = (damage for cell in (*store.cells(), *others) for damage in _damages(cell))
+    return [*(damage for damage in studies if damage is not None), *cells]
+
+
+def _damages(cell: CellFolder) -> tuple[DamagedRecordError, ...]:
+    """Returns what is wrong with a cell's files; those of a worker that writes them now are not looked at."""
+    if cell.status() == "running":
+        return ()
+    return (*cell.damages(), *CellSubsets(cell).result_damages())
+
+
+def damaged_part(damage: DamagedRecordError) -> Path:
+    """Returns what must go with a damaged file: the folder that is whole or not at all, or the file alone."""
+    folder = damage.path.parent
+    whole = folder.name == "result" or folder.parent.name in ("subsets", "scores")
+    return folder if whole else damage.path
 
 
 def _of_cells(what: str, paths: Iterable[tuple[Path, CellFolder]]) -> Removable:

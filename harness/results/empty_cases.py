@@ -47,7 +47,7 @@ def masks_of(cells: Iterable[CellFolder]) -> pd.DataFrame:
     """
     parts = []
     for cell in {cell.id: cell for cell in cells}.values():
-        if not (path := cell.result / MASKS_FILE).is_file():
+        if cell.status() != "done" or not (path := cell.result / MASKS_FILE).is_file():
             continue
         try:
             rows = pd.read_parquet(path).rename(columns={"status": "masks"})

@@ -176,6 +176,8 @@ def draw(source: Path, target: Path, title: str) -> None:
     aspect = shown.spacing[0] / shown.spacing[1]
     panels: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8] | None]]
     panels = [(name, image, None) for name, image in zip(shown.modalities, images, strict=True)]
+    # A dollar would begin a formula.
+    title = title.replace("$", r"\$")
     panels += [("truth", images[0], shown.truth), (title, images[0], shown.prediction)]
     figure = Figure(figsize=(2.4 * len(panels), 2.9 * height / width * aspect), layout="constrained")
     figure.suptitle(shown.name, fontsize=9)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.results.records import SubsetSummary
+from harness.results.records import Manifest, SubsetSummary
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -45,7 +46,10 @@ def load(study: str | None = None, profile: Profiles = None, results: Path | str
     Raises:
         HarnessError: There is no such study, or the folder is of another version.
     """
-    rows = load_results(Store(Path(results)).find_study(study, profile), Store(Path(results))).cases
+    found = load_results(Store(Path(results)).find_study(study, profile), Store(Path(results)))
+    for reason in found.cells.loc[found.cells["status"] == "damaged", "reason"].unique():
+        warnings.warn(f"Left out: {reason}", stacklevel=3)
+    rows = found.cases
     names = [column for column in rows if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     return rows.astype(dict.fromkeys(names, str))
 
@@ -56,7 +60,7 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
     The names in ``cases`` are categoricals: a study may have millions of rows.
     """
     manifest = folder.manifest()
-    listed = store.study_cells(folder)
+    listed = [(entry.label, store.cell(entry.cell)) for entry in manifest.cells]
     # Asked once: a cell that ends while we read is not done in one table and absent from another.
     states = {cell.id: cell.status() for _, cell in listed}
     done = [(label, cell) for label, cell in listed if states[cell.id] == "done"]
@@ -69,7 +73,7 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
         labels=manifest.labels,
         cases=_all_cases(folder, done),
         cells=pd.DataFrame(
-            [_cell_row(folder, label, cell, states[cell.id]) for label, cell in listed], columns=list(CELL_COLUMNS)
+            [_cell_row(manifest, label, cell, states[cell.id]) for label, cell in listed], columns=list(CELL_COLUMNS)
         ),
         history=_table(
             HISTORY_COLUMNS,
@@ -79,9 +83,7 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
         datasets={facts.name: facts for facts in manifest.datasets},
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
         subsets=_subsets(folder, done),
-        subset_failures={
-            cell.id: failure.reason for _, cell in done if (failure := CellSubsets(cell).failure()) is not None
-        },
+        subset_failures={cell.id: reason for _, cell in done if (reason := _subset_failure(CellSubsets(cell)))},
         answers=manifest.answers,
         empty=manifest.report.empty or "",
     )
@@ -181,18 +183,27 @@ def _budget(protocol: Mapping[str, Any]) -> str:
     return f"{training['epochs'] * training['steps_per_epoch']} steps of {sampling['batch_size']}"
 
 
-def _cell_row(folder: StudyFolder, label: str, cell: CellFolder, status: CellStatus) -> dict[str, Any]:
-    record = cell.record()
+def _subset_failure(subsets: CellSubsets) -> str:
+    """Returns why some tests with fewer modalities have no result; empty where all have."""
+    damages, failure = subsets.result_damages(), subsets.failure()
+    if damages:
+        return f"{damages[0].message} {damages[0].hint}"
+    return failure.reason if failure else ""
+
+
+def _cell_row(manifest: Manifest, label: str, cell: CellFolder, status: CellStatus) -> dict[str, Any]:
+    record = cell.known(manifest.datasets)
     failure = cell.failure() if status == "failed" else None
+    damage = cell.damages()[0] if status == "damaged" else None
     row: dict[str, Any] = {
         **dict.fromkeys(CELL_COLUMNS, ""),
         **dict.fromkeys(_COSTS, math.nan),
-        "study": folder.study,
-        "profile": folder.profile,
+        "study": manifest.name,
+        "profile": manifest.profile,
         "cell": cell.id,
         "label": label,
         "status": status,
-        "reason": failure.reason if failure else "",
+        "reason": f"{damage.message} {damage.hint}" if damage else failure.reason if failure else "",
         "log": failure.log if failure else "",
         "attempts": cell.failures() + (status == "done"),
         "accumulate": 1,

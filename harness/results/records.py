@@ -5,12 +5,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, field_validator
+from pydantic import AfterValidator, ConfigDict, field_validator
 
 from harness.results.json_record import Record
 from harness.text import printable
+
+
+def _moment(text: str) -> str:
+    if text:
+        datetime.fromisoformat(text)
+    return text
+
+
+#: A time, UTC, ISO 8601; empty where it is not known.
+Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class CellRecord(Record):
@@ -37,7 +48,7 @@ class CellRecord(Record):
 
     model_config = ConfigDict(extra="allow")
 
-    remedy = "Remove the file, then run the study again: it writes the file anew."
+    remedy = "Run the study again (`harness run`): it writes the file anew, and a result that is there is kept."
 
     dataset: str
     data: str
@@ -53,6 +64,13 @@ class CellRecord(Record):
     layout: str = ""
     numerics: int = 0
 
+    @field_validator("protocol")
+    @classmethod
+    def _has_what_listings_show(cls, protocol: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not protocol.get("name"):
+            raise ValueError("it lacks its name")
+        return protocol
+
 
 class MetricRequest(Record):
     """What studies want a cell to be scored by, beside Dice, HD95 and its dataset's metrics: ``metrics.json``.
@@ -63,7 +81,7 @@ class MetricRequest(Record):
         metrics: Names of the metrics.
     """
 
-    remedy = "Remove the file, then run the study again: it writes the file anew."
+    remedy = "`harness retry STUDY --damaged` writes the file anew."
 
     metrics: tuple[str, ...]
 
@@ -80,7 +98,7 @@ class FailedAttempt(Record):
 
     kind: str = "error"
     reason: str
-    time: str = ""
+    time: Moment = ""
     accumulate: int = 1
 
     @field_validator("*", mode="before")
@@ -100,7 +118,7 @@ class Failure(FailedAttempt):
         attempt: 1-based number of the attempt.
     """
 
-    remedy = "Remove the file, then run `harness retry`: only the reason of the failure is lost."
+    remedy = "Run `harness retry STUDY --damaged`, or the study again: only the reason of the failure is lost."
 
     hint: str = ""
     traceback: str = ""
@@ -149,8 +167,10 @@ class Progress(Record):
         of: Test cases of all subsets.
     """
 
+    remedy = "Run `harness retry STUDY --damaged`, or the study again: it goes on from the last checkpoint."
+
     phase: str = ""
-    started: str = ""
+    started: Moment = ""
     cell: str = ""
     pid: int | None = None
     host: str = ""
@@ -194,14 +214,14 @@ class Summary(Record):
         latency_seconds: Median time of predicting one test case; stored in ``testing.json``.
     """
 
-    remedy = "Remove the folder the file lies in (`result`), then run the study again: the cell is computed anew."
+    remedy = "`harness retry STUDY --damaged` computes the cell anew; a sound copy of the file serves as well."
 
     device: str
     train_seconds: float
     commit: str
     packages: Mapping[str, str]
-    started: str
-    finished: str
+    started: Moment
+    finished: Moment
     cell: str = ""
     start: str = "scratch"
     parameters: int | None = None
@@ -348,7 +368,7 @@ class RungScores(Record):
         epoch: 1-based.
     """
 
-    remedy = "Remove the file, then run `harness lead` again: the cell is trained to this epoch anew."
+    remedy = "Run `harness lead` again: the cell is trained to this epoch anew."
 
     scores: tuple[RungScore, ...]
     history: tuple[HistoryRow, ...]
@@ -373,13 +393,13 @@ class SubsetSummary(Record):
         packages: As in :class:`Summary`.
     """
 
-    remedy = "Remove the folder the file lies in, then run `harness missing` again: the subset is tested anew."
+    remedy = "Run `harness missing` again: the subset is tested anew."
 
     present: tuple[str, ...]
     fill: Literal["zeros", "mean", "token"]
     dropout: Mapping[str, Any] | None
     default_leading: str
-    finished: str = ""
+    finished: Moment = ""
     cell: str = ""
     values: tuple[float, ...] = ()
     device: str = ""

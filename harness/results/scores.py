@@ -1,28 +1,32 @@
 """All scores of a finished cell: those of its test, and those that ``harness evaluate STUDY`` added later.
 
-``result/cases.parquet`` is written once. What is added lies beside it, one file per metric with the same columns:
-``result/scores/METRIC.parquet``. A cell that is computed anew loses both together.
+``result/cases.parquet`` is written once. What is added lies beside it, one folder per metric with the same columns:
+``result/scores/METRIC/cases.parquet``. A cell that is computed anew loses both together.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from harness.files import atomic_path
+from harness.files import atomic_folder, discard
 from harness.results.store import CellFolder
+from harness.results.tables import ROWS, damaged_scores, score_folders, seal_tables
+
+
+def added_metrics(cell: CellFolder) -> list[str]:
+    """Returns the names of the metrics that were added to a cell; damaged ones are left out."""
+    return [unquote(path.parent.name) for path in score_files(cell)[1:]]
 
 
 def score_files(cell: CellFolder) -> list[Path]:
     """Returns the files of a finished cell's scores, those of its test first.
 
-    What was added and cannot be read is left out: it counts as not there, and `harness evaluate` writes it anew.
+    What was added and is damaged is left out: it counts as not there, and `harness evaluate` writes it anew.
     """
-    added = sorted((cell.result / "scores").glob("*.parquet"))
-    return [cell.result / "cases.parquet", *(path for path in added if _is_whole(path))]
+    added = (folder / ROWS for folder in score_folders(cell.result) if not damaged_scores(folder))
+    return [cell.result / ROWS, *added]
 
 
 def read_scores(cell: CellFolder) -> pd.DataFrame:
@@ -34,7 +38,7 @@ def lacking_metrics(cell: CellFolder, wanted: Sequence[str]) -> tuple[str, ...]:
     """Returns the metrics that a finished cell was not scored by."""
     files = score_files(cell)
     known = set(pd.read_parquet(files[0], columns=["metric"])["metric"])
-    return tuple(name for name in wanted if name not in known and _added(cell, name) not in files)
+    return tuple(name for name in wanted if name not in known and _added(cell, name) / ROWS not in files)
 
 
 def add_scores(cell: CellFolder, rows: pd.DataFrame) -> None:
@@ -45,18 +49,14 @@ def add_scores(cell: CellFolder, rows: pd.DataFrame) -> None:
         rows: Columns as those of the test; of every metric all cases and regions.
     """
     for metric, group in rows.groupby("metric", sort=False):
-        with atomic_path(_added(cell, str(metric))) as temporary:
-            group.to_parquet(temporary, index=False)
+        target = _added(cell, str(metric))
+        with atomic_folder(target) as temporary:
+            group.to_parquet(temporary / ROWS, index=False)
+            seal_tables(temporary)
+            if target.is_dir() and damaged_scores(target):
+                discard(target)
     cell.want_metrics([str(metric) for metric in rows["metric"].unique()])
 
 
 def _added(cell: CellFolder, metric: str) -> Path:
-    return cell.result / "scores" / f"{quote(metric, safe='')}.parquet"
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        pq.read_schema(path)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
+    return cell.result / "scores" / quote(metric, safe="")

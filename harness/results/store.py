@@ -11,8 +11,9 @@
       cells/CELL/failure.json        why the last attempt failed
       cells/CELL/attempts.json       every attempt that failed
       cells/CELL/rungs/              validation scores at some epochs, of cells trained by `harness lead`
-      cells/CELL/result/             appears whole: summary.json, cases.parquet, masks.parquet, history.parquet,
-                                     floors.parquet, overlay.npz, overlay.png, weights.safetensors, predictions/;
+      cells/CELL/result/             appears whole: summary.json, testing.json, cases.parquet, masks.parquet,
+                                     history.parquet, floors.parquet, checksums.json of these tables, overlay.npz,
+                                     slices.npz, weights.safetensors, predictions/;
                                      scores/ holds what `harness evaluate STUDY` adds
       cells/CELL/subsets/            results with fewer modalities; see :mod:`harness.results.subsets`
       studies/STUDY/PROFILE/study.json   which cells a study consists of, and what it calls them
@@ -20,19 +21,18 @@
 """
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder, read_json, write_json
-from harness.results.attempt_folder import AttemptFolder, CellStatus
+from harness.files import read_json, write_json
+from harness.results.attempt_folder import CellStatus
+from harness.results.cell_folder import CellFolder
+from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.lease import Lease
-from harness.results.records import CellRecord, Manifest, MetricRequest, RungScores, Summary, Timing, TrialSummary
-from harness.study.cell import CellSpec
+from harness.results.records import Manifest
 from harness.study.profiles import Profiles, profile_name
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
@@ -53,115 +53,6 @@ def _inside(folder: Path, name: str) -> Path:
             "another place: do not trust it.",
         )
     return folder / name
-
-
-@dataclass(frozen=True)
-class CellFolder(AttemptFolder):
-    """The folder of one cell."""
-
-    @property
-    def id(self) -> str:
-        """Identity of the cell."""
-        return self.path.name
-
-    @property
-    def result(self) -> Path:
-        """The finished result; exists whole or not at all."""
-        return self.path / "result"
-
-    def status(self) -> CellStatus:
-        """Returns what has become of the cell so far."""
-        return "done" if (self.result / "summary.json").is_file() else super().status()
-
-    def record(self) -> CellRecord:
-        """Returns what the cell is, as it was written down.
-
-        Raises:
-            DamagedRecordError: It cannot be read.
-        """
-        return CellRecord.read(self.path / "cell.json")
-
-    def spec(self) -> CellSpec:
-        """Returns all that is needed to compute the cell.
-
-        Raises:
-            DamagedRecordError: It cannot be read.
-            ValueError: The file was changed by hand, or by another version.
-        """
-        return CellSpec.from_json(self.record().to_json())
-
-    def write_spec(self, values: Mapping[str, Any]) -> None:
-        """Writes what the cell is; once."""
-        if not (self.path / "cell.json").is_file():
-            write_json(self.path / "cell.json", values)
-
-    def wanted_metrics(self) -> tuple[str, ...]:
-        """Returns what studies want the cell to be scored by, beside what every cell of its dataset is.
-
-        Raises:
-            DamagedRecordError: It cannot be read.
-        """
-        try:
-            return MetricRequest.read(self.path / "metrics.json").metrics
-        except FileNotFoundError:
-            return ()
-
-    def want_metrics(self, metrics: Sequence[str]) -> None:
-        """Adds to what the cell is scored by when it is tested; to one that is done, `harness evaluate` adds them."""
-        known = self.wanted_metrics()
-        if not set(metrics) <= set(known):
-            request = MetricRequest(metrics=tuple(dict.fromkeys((*known, *metrics))))
-            request.write(self.path / "metrics.json")
-
-    def summary(self) -> Summary:
-        """Returns the facts of the finished cell.
-
-        Raises:
-            DamagedRecordError: They cannot be read.
-        """
-        summary, timing = Summary.read(self.result / "summary.json"), self.result / "testing.json"
-        return summary.model_copy(update=Timing.read(timing).to_json()) if timing.is_file() else summary
-
-    def trial_summary(self) -> TrialSummary:
-        """Returns what the finished trial reached.
-
-        Raises:
-            DamagedRecordError: It cannot be read.
-        """
-        return TrialSummary.read(self.result / "summary.json")
-
-    def rung(self, epoch: int) -> RungScores | None:
-        """Returns the validation scores after an epoch, or None where training has not come to it.
-
-        Raises:
-            DamagedRecordError: They cannot be read.
-        """
-        try:
-            return RungScores.read(self._rung(epoch))
-        except FileNotFoundError:
-            return None
-
-    def write_rung(self, scores: RungScores) -> None:
-        """Writes the validation scores after an epoch; checkpoints stay, so that training can go on."""
-        scores.write(self._rung(scores.epoch))
-
-    def _rung(self, epoch: int) -> Path:
-        return self.path / "rungs" / f"{epoch:05d}.json"
-
-    @contextmanager
-    def writing_result(self) -> Iterator[Path]:
-        """Yields a folder that becomes the result when the block ends without error; checkpoints are dropped then."""
-        with atomic_folder(self.result) as temporary:
-            yield temporary
-        self.clear_failure()
-        self.release_disk_space()
-        for checkpoint in self.work.glob("*.pt"):
-            checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(self.work / "external", ignore_errors=True)  # a framework's own copies of the data
-
-    def clear_work(self) -> None:
-        """Drops checkpoints and progress: the next attempt starts from nothing."""
-        shutil.rmtree(self.work, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -187,6 +78,10 @@ class StudyFolder:
             DamagedRecordError: It cannot be read.
         """
         return Manifest.read(self.path / "study.json")
+
+    def damage(self) -> DamagedRecordError | None:
+        """Returns what is wrong with the study's record; None where nothing is."""
+        return find_damage(Manifest, self.path / "study.json")
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Writes the study as resolved."""
@@ -258,6 +153,13 @@ class Store:
                     hint="Remove it. To keep results on another disk, link or choose the whole folder: --results.",
                 )
         return cell
+
+    def cells(self) -> Iterator[CellFolder]:
+        """Yields the cells that lie here; what a link leads to elsewhere is not ours."""
+        for path in sorted((self.root / "cells").glob("*")):
+            if path.is_dir():
+                with suppress(HarnessError):
+                    yield self.cell(path.name)
 
     def study_cells(self, study: StudyFolder) -> list[tuple[str, CellFolder]]:
         """Returns label and folder of each cell of a study, in the study's order; a cell may have several labels.

@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder
+from harness.files import atomic_folder, discard
 from harness.results.attempt_folder import AttemptFolder
+from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.records import SubsetSummary
 from harness.results.store import CellFolder
+from harness.results.tables import ROWS, damaged_tables, seal_tables
 
 if TYPE_CHECKING:
     from harness.data.settings import Fill
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 #: Which subsets of the modalities are evaluated.
 Choice = Literal["all", "leave-one-out", "single"]
 
-_ROWS, _FACTS = "cases.parquet", "subset.json"
+_FACTS = "subset.json"
 
 
 def in_words(present: Sequence[str]) -> str:
@@ -97,28 +99,40 @@ class CellSubsets(AttemptFolder):
         return self.path
 
     def has(self, subset: Subset) -> bool:
-        """Whether a subset has its result; it is there whole or not at all."""
-        return (self.path / subset.name / _FACTS).is_file()
+        """Whether a subset has its result, whole; one that is damaged counts as absent."""
+        folder = self.path / subset.name
+        return (folder / _FACTS).is_file() and not _damages(folder)
+
+    def result_damages(self) -> tuple[DamagedRecordError, ...]:
+        """Returns what is wrong with the results."""
+        return tuple(damage for folder in self._folders() for damage in _damages(folder))
 
     @contextmanager
     def writing(self, summary: SubsetSummary) -> Iterator[Path]:
         """Yields where the rows are to be written; when the block ends without error the result is there."""
-        with atomic_folder(self.path / Subset(summary.present, summary.fill).name) as temporary:
-            yield temporary / _ROWS
+        target = self.path / Subset(summary.present, summary.fill).name
+        with atomic_folder(target) as temporary:
+            yield temporary / ROWS
             summary.write(temporary / _FACTS)
+            seal_tables(temporary)
+            if target.is_dir() and _damages(target):
+                discard(target)
 
     def results(self) -> list[tuple[SubsetSummary, Path]]:
-        """Returns the facts and the file of rows of each subset that has a result.
+        """Returns the facts and the file of rows of each subset that has a result; damaged ones are left out."""
+        whole = (folder for folder in self._folders() if not _damages(folder))
+        return [(SubsetSummary.read(folder / _FACTS), folder / ROWS) for folder in whole]
 
-        Raises:
-            DamagedRecordError: The facts of one cannot be read.
-        """
-        return [
-            (SubsetSummary.read(path), path.with_name(_ROWS))
-            for path in sorted(self.path.glob(f"*/{_FACTS}"))
-            if not path.parent.name.startswith(".")
-        ]
+    def _folders(self) -> list[Path]:
+        found = (path.parent for path in self.path.glob(f"*/{_FACTS}"))
+        return sorted(folder for folder in found if not folder.name.startswith("."))
 
     def clear_progress(self) -> None:
         """Forgets how far an earlier evaluation was."""
         (self.path / "progress.json").unlink(missing_ok=True)
+
+
+def _damages(folder: Path) -> tuple[DamagedRecordError, ...]:
+    """Returns what is wrong with the result of one subset."""
+    facts = find_damage(SubsetSummary, folder / _FACTS)
+    return (*([facts] if facts else []), *damaged_tables(folder, (ROWS,), SubsetSummary.remedy))

@@ -85,7 +85,7 @@ class CellSpec:
     def id(self) -> str:
         """Readable, path-safe and unique name of the cell."""
         words = [self.dataset, self.model, "noleading" if self.leading == NO_LEADING else f"lead-{self.leading}"]
-        readable = "_".join(re.sub(r"[^A-Za-z0-9-]+", "-", word) for word in words)
+        readable = "_".join(map(path_word, words))
         return f"{readable}_f{self.fold}_s{self.seed}_{self.hash}"
 
     @cached_property
@@ -182,6 +182,11 @@ class CellSpec:
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")
         return spec
+
+
+def path_word(name: str) -> str:
+    """Returns a name as it stands in the names of cells."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name)
 
 
 @cache

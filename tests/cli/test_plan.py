@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from stored import summary
+from stored import finish as write_result
 
 from harness.cli import main
 from harness.results.store import Store
@@ -101,7 +101,7 @@ def finish(results, spec, seconds: float) -> None:
     store.create()
     folder = store.cell(spec.id)
     folder.write_spec(spec.to_json())
-    summary(train_seconds=seconds, device="NVIDIA A100-SXM4-80GB").write(folder.result / "summary.json")
+    write_result(folder, train_seconds=seconds, device="NVIDIA A100-SXM4-80GB")
 
 
 def test_a_measured_time_replaces_the_estimate_on_its_gpu_model_alone(write_study, capsys, project):

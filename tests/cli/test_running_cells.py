@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stored import cell_record, manifest
+from stored import cell_record, finish, manifest
 
 from harness.cli import main
 from harness.cli.shared.formatting import parse_duration
@@ -28,12 +28,11 @@ def store(project):
 
 def make_cell(store, name, state):
     cell = store.cell(name)
-    cell.write_spec(cell_record(root="nowhere", protocol={}))
+    cell.write_spec(cell_record(root="nowhere", protocol={"name": "p"}))
     cell.work.mkdir(exist_ok=True, parents=True)
     cell.log.write_text("".join(f"line {number}\n" for number in range(50)))
     if state == "done":
-        with cell.writing_result() as result:
-            write_json(result / "summary.json", {"cell": name})
+        finish(cell)
     if state == "failed":
         cell.fail("it fell")
     (cell.work / "last.pt").write_bytes(b"x" * 1000)

@@ -17,8 +17,10 @@ from harness.cli import main
 from harness.evaluation import METRICS
 from harness.execution.added_metrics import add_metrics, plan_added
 from harness.execution.study import register
+from harness.results.json_record import write_sealed
 from harness.results.scores import lacking_metrics, read_scores, score_files
 from harness.results.store import CellFolder, Store
+from harness.results.tables import seal_tables
 from harness.study.expansion import load_study
 
 pytestmark = pytest.mark.integration  # one cell is trained, once for all of them
@@ -66,6 +68,7 @@ def test_added_scores_are_those_of_the_test_itself(cell, project, write_study, c
     dice = METRICS.get("dice")
     rows = pd.read_parquet(cell.result / "cases.parquet")
     rows[rows["metric"] != "hd95"].to_parquet(cell.result / "cases.parquet", index=False)
+    seal_tables(cell.result)
     assert lacking_metrics(cell, ("dice", "hd95")) == ("hd95",)
     assert main(["evaluate", "micro"]) == 0  # what the study reports
     again = read_scores(cell)
@@ -148,8 +151,8 @@ def test_data_that_changed_adds_nothing(cell, project, monkeypatch, small_cortex
     shutil.copytree(small_cortex, project / "other")
     image = nib.load(project / "other/t1.nii.gz")
     nib.save(nib.Nifti1Image(np.asanyarray(image.dataobj) * 2, image.affine), project / "other/t1.nii.gz")
-    record = cell.path / "cell.json"
-    record.write_text(record.read_text().replace(str(small_cortex), str(project / "other")))
+    record = cell.record().to_json()
+    write_sealed(cell.path / "cell.json", {**record, "root": str(project / "other")})
     assert main(["evaluate", "micro", "--metric", "nsd"]) == 1
     assert "changed since" in shown(capsys)
 
@@ -166,7 +169,12 @@ def test_damaged_added_scores_count_as_absent_and_are_made_again(cell, capsys):
 
 
 def test_cells_that_are_not_done_are_listed(cell, capsys):
-    (cell.result / "summary.json").unlink()
+    record = (cell.path / "cell.json").read_bytes()
+    (cell.path / "cell.json").write_bytes(b"{")
+    assert main(["evaluate", "micro", "--metric", "nsd"]) == 1
+    assert "cell.json is damaged" in shown(capsys)
+    (cell.path / "cell.json").write_bytes(record)
+    shutil.rmtree(cell.result)
     assert main(["evaluate", "micro", "--metric", "nsd"]) == 1
     assert "not finished" in shown(capsys)
 

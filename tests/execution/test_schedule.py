@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from stored import cell_record, manifest
+from stored import cell_record, finish, manifest
 
 from harness.execution.schedule import Policy, Source, initial_attempt, run_attempts
 from harness.execution.study import run_study
@@ -21,7 +21,7 @@ def cells(tmp_path):
     store = Store(tmp_path)
     made = [store.cell(name) for name in ("a", "b", "c")]
     for cell in made:
-        cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}}))
+        cell.write_spec(cell_record(protocol={"name": "p", "sampling": {"batch_size": 8}}))
     return made
 
 
@@ -64,8 +64,7 @@ class FakeEngine:
         cell = attempt.cell
         how = self.script[cell.id].pop(0) if self.script.get(cell.id) else "done"
         if how == "done":
-            with cell.writing_result() as result:
-                (result / "summary.json").write_text("{}")
+            finish(cell)
             return Ending("done")
         if how in {"lost", "stopped", "busy"}:
             return Ending(how)
@@ -253,8 +252,7 @@ def test_what_another_run_computes_or_finished_is_left_to_it(cells, tmp_path):
     def watch():
         seen.append(1)
         if len(seen) == 20:  # the other run finishes a ...
-            with cells[0].writing_result() as result:
-                (result / "summary.json").write_text("{}")
+            finish(cells[0])
             leases[0].release()
         if len(seen) == 40:  # ... and dies over b
             leases[1].release()
@@ -344,8 +342,7 @@ def test_what_a_source_ends_early_is_stopped_and_never_repeated(cells, tmp_path)
 
 
 def test_a_source_hears_of_what_another_run_finished(cells, tmp_path):
-    with cells[0].writing_result() as result:
-        (result / "summary.json").write_text("{}")
+    finish(cells[0])
     lease = cells[1].lease()
     assert lease.try_acquire()
     source, seen = Listed(cells, tmp_path), []
@@ -365,8 +362,7 @@ def test_a_source_hears_of_what_another_run_finished(cells, tmp_path):
 @pytest.mark.parametrize(("kind", "tries"), [("killed", 3), ("lost", 4), ("cuda_out_of_memory", 1), ("refused", 1)])
 def test_subsets_fail_by_themselves_and_leave_the_cell_as_it_is(cells, tmp_path, kind, tries):
     cell = cells[0]
-    with cell.writing_result() as result:
-        (result / "summary.json").write_text("{}")
+    finish(cell)
 
     class Subsets(FakeEngine):
         def act(self, attempt):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stored import manifest
+from stored import cell_record, manifest, summary
 
 from harness.errors import HarnessError
 from harness.files import atomic_folder, atomic_path, read_json, write_json
@@ -89,8 +89,9 @@ def test_a_cell_goes_through_its_states(tmp_path):
     )
     with cell.lease():
         assert cell.status() == "running"
+    cell.write_spec(cell_record())
     with cell.writing_result() as result:
-        (result / "summary.json").write_text("{}")
+        summary().write(result / "summary.json")
         assert cell.status() == "failed", "nothing is done before it is whole"
     assert cell.status() == "done"
     assert cell.failure() is None

@@ -7,8 +7,7 @@ from optuna.trial import TrialState
 
 from harness.execution.schedule import Policy
 from harness.execution.workers.attempt import Ending
-from harness.files import write_json
-from harness.results.records import HistoryRow, Progress
+from harness.results.records import HistoryRow, Progress, TrialSummary
 from harness.study.expansion import load_study
 from harness.tuning.run_search import run_search
 from harness.tuning.search import open_searches
@@ -42,8 +41,8 @@ class FakeJob:
         (cell.work / "last.pt").touch()
         if self.epoch < EPOCHS:
             return None
-        cell.result.mkdir(exist_ok=True)
-        write_json(cell.result / "summary.json", {"val_dice": value})
+        with cell.writing_result() as result:
+            TrialSummary(val_dice=value).write(result / "summary.json")
         return self._end(Ending("done"))
 
     def _end(self, ending):

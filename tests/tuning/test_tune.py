@@ -53,7 +53,10 @@ def test_each_network_gets_equal_trials_and_a_protocol_that_a_study_names(projec
     # the first trial is the protocol itself
     assert found["toy"].trials[0].params == {"training.optimiser.lr": 1.0, "sampling.foreground": 0.3333}
     # nothing but validation was written
-    assert {file.name for cell in cells_of(project) for file in cell.result.iterdir()} == {"summary.json"}
+    assert {file.name for cell in cells_of(project) for file in cell.result.iterdir()} == {
+        "summary.json",
+        "checksums.json",
+    }
 
     written = yaml.safe_load((project / "protocols" / "tuned_micro.yaml").read_text())
     assert written["tuning"]["trials"] == 2

@@ -76,7 +76,7 @@ class ProgressDisplay:
         self._study = study
         self._store = store
         self._parallel = parallel
-        self._cells = _named(store.study_cells(study))
+        self._cells = _named(study, store)
         self._states: dict[str, CellStatus] = {}
         self._bars: dict[str, TaskID] = {}
         self._spoke = time.monotonic()
@@ -98,6 +98,9 @@ class ProgressDisplay:
         skipped = sum(state == "done" for state in self._states.values())
         if skipped:
             self._console.print(f"{skipped} of {len(self._cells)} cells are done already and are skipped.")
+        for cell, (folder, name) in self._cells.items():
+            if self._states[cell] == "damaged":
+                self._announce(cell, folder, name, "damaged")
         return self
 
     def __exit__(
@@ -159,6 +162,9 @@ class ProgressDisplay:
             )
         elif state == "failed" and (failure := folder.failure()):
             self._console.print(styled("red", "failed", f"  {name}: {failure.reason}"))
+        elif state == "damaged":
+            damage = folder.damages()[0]
+            self._console.print(styled("red", "damaged", f" {name}: {damage.message} {damage.hint}"))
         elif state == "running" and not self._console.is_terminal:
             self._console.print(f"started {name}")
         if state != "running" and cell in self._bars:
@@ -172,16 +178,18 @@ class ProgressDisplay:
         left = 0.0
         total = max((folder.progress().total or 0 for folder, _ in self._cells.values()), default=0)
         for cell, state in self._states.items():
-            if state in {"done", "failed"}:
+            if state in {"done", "failed", "damaged"}:
                 continue
             step = self._cells[cell][0].progress().step if state == "running" else 0
             left += (total - step) * self._rates.get(cell, mean)
         return f", about {duration(left / self._parallel)} to go"
 
 
-def _named(cells: list[tuple[str, CellFolder]]) -> dict[str, tuple[CellFolder, str]]:
+def _named(study: StudyFolder, store: Store) -> dict[str, tuple[CellFolder, str]]:
     """Returns each cell and what a person calls it: the label, and fold and seed where there are several."""
-    records = {cell.id: cell.record() for _, cell in cells}
+    manifest = study.manifest()
+    cells = [(entry.label, store.cell(entry.cell)) for entry in manifest.cells]
+    records = {cell.id: cell.known(manifest.datasets) for _, cell in cells}
     _, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records.values()])
     return {
         cell.id: (cell, ", ".join([label, *(f"{key} {getattr(records[cell.id], key)}" for key in varying)]))

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.results.subsets import CellSubsets
 from harness.statistics.means import cell_means
 from harness.statistics.patients import MEAN_REGION
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.results.records import Progress, Summary
-    from harness.results.store import CellStatus, Store, StudyFolder
+    from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 
 #: What tells the cells of a study apart, beside the variant.
 AXES = ("dataset", "leading", "fold", "seed")
@@ -28,33 +29,45 @@ _COLOURED: dict[CellStatus, str | Text] = {
     "running": styled("cyan", "running"),
     "interrupted": styled("yellow", "interrupted"),
     "new": "new",
+    "damaged": styled("red", "damaged"),
 }
 
 
 def status_table(study: StudyFolder, store: Store) -> Table:
     """Returns a table with one row per cell of a study: state, score, progress or failure."""
-    cells = store.study_cells(study)
-    records = [cell.record() for _, cell in cells]
+    manifest = study.manifest()
+    cells = [(entry.label, store.cell(entry.cell)) for entry in manifest.cells]
+    records = [cell.known(manifest.datasets) for _, cell in cells]
     fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records])
     listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
     listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
     for (label, cell), record in zip(cells, records, strict=True):
-        state, dice, distance, note = cell.status(), "", "", ""
+        state, dice, distance = cell.status(), "", ""
         if state == "done":
             means = cell_means(pd.read_parquet(cell.result / "cases.parquet"))
             dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
-            note = _done_note(cell.summary())
-        elif state == "running":
-            owner = cell.owner()
-            note = progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
-        elif state == "interrupted":
-            note = f"continues from step {cell.progress().step or '?'}"
-        elif failure := cell.failure():
-            tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
-            note = f"{failure.reason} {failure.hint}{tried}".strip()
+        note = _note(cell, state)
         axes = [str(getattr(record, axis)) for axis in varying]
         listing.add_row(label, *axes, _COLOURED[state], dice, distance, note)
     return listing
+
+
+def _note(cell: CellFolder, state: CellStatus) -> str:
+    """Returns what a person must know of a cell in a state."""
+    if state == "done":
+        others = [damage.message for damage in (*cell.damages(), *CellSubsets(cell).result_damages())]
+        return " ".join([_done_note(cell.summary()), *others])
+    if state == "damaged":
+        return " ".join(f"{damage.message} {damage.hint}" for damage in cell.damages())
+    if state == "running":
+        owner = cell.owner()
+        return progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
+    if state == "interrupted":
+        return f"continues from step {cell.progress().step or '?'}"
+    if failure := cell.failure():
+        tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
+        return f"{failure.reason} {failure.hint}{tried}".strip()
+    return ""
 
 
 def _done_note(summary: Summary) -> str:

@@ -56,8 +56,11 @@ def refusal_reason(cell: CellFolder, fill: Fill | None) -> str:
         return "trains and predicts by itself: it cannot be given fewer modalities"
     if len(spec.facts().modalities) < 2:
         return "has one modality"
-    if fill == "token" and trained_fill(cell) != "token":
-        return "was trained without a learned token"
+    try:
+        if fill == "token" and trained_fill(cell) != "token":
+            return "was trained without a learned token"
+    except HarnessError as error:
+        return error.message
     return ""
 
 

@@ -63,9 +63,9 @@ def find_cells(store: Store, name: str, profile: Profiles, export: str, label: s
         if label is not None and label not in known:
             raise HarnessError(f"Study '{name}' has no variant '{label}'.", hint=did_you_mean(label, known))
         cells = [cell for variant, cell in found if label in (None, variant)]
-    of_dataset = [cell for cell in cells if cell.record().dataset == export]
+    of_dataset = [cell for cell in cells if cell.known().dataset == export]
     if not of_dataset:
-        trained_on = sorted({cell.record().dataset for cell in cells})
+        trained_on = sorted({cell.known().dataset for cell in cells})
         raise HarnessError(
             f"'{name}' has no cell that was trained on {export}.",
             hint=f"It was trained on {', '.join(trained_on)}.",

@@ -137,8 +137,9 @@ def _variant(
 def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
     """Returns training times of the store's cells by kind and GPU model: whole trainings on one GPU that is known."""
     found: dict[str, dict[str, list[float]]] = {}
-    for path in sorted((store.root / "cells").glob("*/result/summary.json")):
-        folder = store.cell(path.parents[1].name)
+    for folder in store.cells():
+        if folder.status() != "done":
+            continue
         summary = folder.summary()
         gpu = gpu_of_device(summary.device)
         if gpu is not None and summary.train_seconds and summary.ranks == 1:

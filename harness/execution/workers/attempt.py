@@ -61,7 +61,7 @@ class Attempt:
             store = CellSubsets(self.cell)
             return all(store.has(subset) for subset in self.subsets)
         if self.until is not None:
-            return self.cell.rung(self.until) is not None
+            return self.cell.has_rung(self.until)
         return self.cell.status() == "done"
 
     def status(self) -> CellStatus:

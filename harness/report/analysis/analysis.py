@@ -158,8 +158,10 @@ def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyA
     }
     datasets = datasets_of(results)
     cells = {dataset: _named(results, dataset) for dataset in datasets}
+    # Of a damaged cell it may not be known how it was trained; it has no numbers to be compared.
+    known = {name: mine[mine["status"] != "damaged"] for name, mine in cells.items()}
     comparability = Comparability(
-        {name: tuple(reasons_not_comparable(mine)) for name, mine in cells.items()}, allow_mixed
+        {name: tuple(reasons_not_comparable(mine)) for name, mine in known.items()}, allow_mixed
     )
     views = {}
     for dataset in datasets:

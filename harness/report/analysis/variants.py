@@ -7,8 +7,9 @@ import pandas as pd
 
 from harness.results.schema import StudyResults
 
-#: ``complete``: every cell is done. ``failed``: one failed. ``incomplete``: one has not finished.
-Status: TypeAlias = Literal["complete", "failed", "incomplete"]
+#: ``complete``: every cell is done. ``failed``: one failed. ``damaged``: files of one are not what was written.
+#: ``incomplete``: one has not finished.
+Status: TypeAlias = Literal["complete", "failed", "damaged", "incomplete"]
 
 
 class Variant(NamedTuple):
@@ -83,6 +84,8 @@ def status_of(cells: pd.DataFrame) -> Status:
     states = set(cells["status"])
     if "failed" in states:
         return "failed"
+    if "damaged" in states:
+        return "damaged"
     return "complete" if states == {"done"} else "incomplete"
 
 
