@@ -22,6 +22,7 @@ from harness.cli.shared.engines import (
 from harness.cli.shared.formatting import table
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ResultsOption
+from harness.cli.shared.untracked import saying_untracked
 from harness.errors import HarnessError
 from harness.settings import parse_yaml
 
@@ -236,7 +237,8 @@ def _tell(
     console.print(f"Written:  {folder}", highlight=False, soft_wrap=True)
     trainings.drop_checkpoints()
     if mlflow:
-        _log(trainings, answer, folder.name, files)
+        with saying_untracked(console):
+            _log(trainings, answer, folder.name, files)
 
 
 def _log(trainings: Trainings, answer: Answer, name: str, files: Sequence[Path]) -> None:

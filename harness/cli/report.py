@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
+from harness.cli.shared.untracked import saying_untracked
 from harness.report import Format
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def report(
     for text in (*notes, *made.warnings):
         console.print(text, style="yellow", markup=False)
     if len(folders) == 1 and not imported and (mlflow or (mlflow is None and _is_tracked())):
-        _log(store, folders[0], target)
-        console.print("Logged in MLflow, as artifacts of the study's run.")
+        with saying_untracked(console):
+            _log(store, folders[0], target)
+            console.print("Logged in MLflow, as artifacts of the study's run.")
     elif mlflow:
         console.print(
             "Only a report of one study and nothing else has a run in MLflow; this one is not logged.", style="yellow"

@@ -98,10 +98,10 @@ def run_registered(
 
     display = ProgressDisplay(console, folder, store, parallel=engine.parallel)
     observers: list[Observer] = [display]
-    shared = _share_view(store, folder) if mlflow else None
+    shared = _share_view(console, folder, store) if mlflow else None
     if shared is not None:
         observers.append(shared)
-        if shared.view is None:
+        if shared.is_shown_elsewhere:
             console.print("Another run works on this study too and shows it in MLflow; the cells are shared.")
     with graceful_shutdown(console, display.print_summary), display:
         outcome = run_study(folder, store, engine, cache, observers, policy, only)
@@ -145,11 +145,17 @@ def _submit(
     console.print(f"Failed cells again:  harness retry {again} {arguments}", highlight=False)
 
 
-def _share_view(store: Store, folder: StudyFolder) -> SharedView:
+def _share_view(console: Console, folder: StudyFolder, store: Store) -> SharedView:
     from harness.tracking.mlflow_view import MlflowView
     from harness.tracking.shared import SharedView
 
-    return SharedView(folder.lease(), lambda: MlflowView(store, folder))
+    again = study_arguments(folder.study, folder.profile, store.root)
+
+    def say(trouble: str) -> None:
+        more = f" {trouble} The study runs without it; mirror it later: harness mlflow sync {again}"
+        console.print(styled("yellow", "MLflow is out of step:", more), soft_wrap=True)
+
+    return SharedView(folder.lease(), lambda: MlflowView(store, folder), say)
 
 
 def _say_what_next(console: Console, name: str, profile: str, results: Path, shared: SharedView | None) -> None:
@@ -159,7 +165,7 @@ def _say_what_next(console: Console, name: str, profile: str, results: Path, sha
     if shared is None:
         return
     if shared.view is not None:
-        from harness.tracking.mlflow_view import tracking_place
+        from harness.tracking.server import tracking_place
 
         place = tracking_place()
         command = "mlflow ui" if place.startswith("sqlite") else "open it in a browser"

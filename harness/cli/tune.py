@@ -14,6 +14,7 @@ from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import EngineChoice, MlflowOption, TimeoutOption, engine_options, make_policy
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.untracked import saying_untracked
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -170,4 +171,5 @@ def _write(
         params = {"protocol": loaded.protocol.name, "trials": str(settings.trials), "pruner": settings.pruner}
         metrics = {f"val_dice.{one.spec.model}.{one.spec.dataset}": float(one.best().value or 0) for one in searches}
         files = [target, folder / "trials.csv", folder / "pictures"]
-        log_tuning(loaded.study.name, loaded.profile, params, metrics, files)
+        with saying_untracked(console):
+            log_tuning(loaded.study.name, loaded.profile, params, metrics, files)

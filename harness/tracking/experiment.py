@@ -4,6 +4,8 @@ import logging
 
 from mlflow import MlflowClient
 
+from harness.tracking.server import knock
+
 #: Makes the interface that of model training, not that of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -16,10 +18,12 @@ def open_experiment(name: str, description: str = "") -> tuple[MlflowClient, str
         description: Text shown above its runs; used where the experiment is created.
 
     Raises:
-        MlflowException: The server cannot be reached or written, or its database is of another version.
+        Exception: The server cannot be reached or written, or its database is locked, damaged or of another version.
+            Call it within :func:`harness.tracking.server.tracking`.
     """
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
+    for logger in ("mlflow", "alembic"):  # errors are raised as well: MLflow's log would show a traceback before
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    knock()
     client = MlflowClient()
     found = client.get_experiment_by_name(name)
     if found is None:

@@ -6,33 +6,52 @@ store, so that the tracking database can be thrown away and written again (``Mlf
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from zipfile import BadZipFile
 
-import mlflow
 import pandas as pd
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from harness.errors import HarnessError
-from harness.redaction import without_secrets
 from harness.results.overlay import draw
 from harness.results.records import Progress
-from harness.results.scores import read_scores
+from harness.results.scores import added_metrics, read_scores
 from harness.results.store import CellFolder, Store, StudyFolder
+from harness.tracking.batches import flatten, log_metrics, log_params
 from harness.tracking.experiment import open_experiment
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
+from harness.tracking.origin import commit_tags, origin_tags
+from harness.tracking.server import RefusedError, TrackingError, knock, tracking
 from harness.tracking.study_run import PARENT, StudyRun
 from harness.tracking.times import Span, span
 
 _KEY = "harness.cell"
+
+#: Metrics that `harness evaluate` added to the cell, and that the run has.
+_ADDED = "harness.added_metrics"
 _INTERVAL = 2.0  # seconds between looks at the store
 
+#: Seconds until a server that did not answer is asked again: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 600.0
+
+#: What MLflow says of what it was given, rather than of itself.
+_OF_ONE_RUN = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
+
+_LATER = "The results are safe; `harness mlflow sync` mirrors them later."
+
 #: MLflow's status by ours; a cell that was begun and is new has ended before its first checkpoint.
-_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "new": "KILLED", "running": "RUNNING"}
+_STATUS = {
+    "done": "FINISHED",
+    "failed": "FAILED",
+    "damaged": "FAILED",
+    "interrupted": "KILLED",
+    "new": "KILLED",
+    "running": "RUNNING",
+}
 
 
 @dataclass
@@ -44,6 +63,7 @@ class _Mirror:
     run: str | None = None
     epochs: int = 0
     finished: bool = False
+    metrics: frozenset[str] = frozenset()  # that the run has
     shown: tuple[str, str] = ("", "")  # status and reason of failure
 
 
@@ -56,32 +76,32 @@ class MlflowView:
     Args:
         store: The results store.
         study: The study to mirror.
+        clock: Seconds, ever growing.
 
     Raises:
-        HarnessError: The tracking server cannot be reached, or its database is of another version.
+        TrackingError: The tracking server cannot be reached, or its database cannot be used.
+        DamagedRecordError: The study's record cannot be read.
     """
 
-    def __init__(self, store: Store, study: StudyFolder) -> None:
+    def __init__(self, store: Store, study: StudyFolder, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
         self._study = study
         self._manifest = study.manifest()
-        self._looked = 0.0
+        self._clock = clock
+        self._due = 0.0
+        self._pause = _INTERVAL
         self.trouble = ""
-        try:
+        with tracking("MLflow cannot be used", "Correct MLFLOW_TRACKING_URI or the database, or use --no-mlflow."):
             self._client, self._experiment = open_experiment(study.study, self._manifest.question)
             self._mirrors = [_Mirror(cell, label) for label, cell in store.study_cells(study)]
             self._find_runs()
-        except (MlflowException, OSError) as error:
-            raise HarnessError(
-                f"MLflow cannot be reached at {tracking_place()}: {without_secrets(error)}",
-                hint="Correct MLFLOW_TRACKING_URI, or run with --no-mlflow and mirror the study later.",
-            ) from error
 
     def update(self) -> None:
-        """Mirrors what is new, at most every two seconds.
+        """Mirrors what is new, at most every two seconds, and ever more seldom where the server does not answer.
 
         A view that cannot be written never stops the cells: :attr:`trouble` says what is wrong.
         """
-        if time.monotonic() - self._looked >= _INTERVAL:
+        if self._clock() >= self._due:
             self._try_sync()
 
     def finish(self) -> None:
@@ -90,20 +110,42 @@ class MlflowView:
 
     def _try_sync(self) -> None:
         try:
+            if self.trouble:  # a request that nobody answers takes longer than this question
+                with tracking("MLflow cannot be reached", _LATER):
+                    knock()
             self.sync()
-            self.trouble = ""
-        except (MlflowException, OSError) as error:
-            self.trouble = without_secrets(error)
-            self._looked = time.monotonic()
+            self.trouble, self._pause = "", _INTERVAL
+        except HarnessError as error:
+            self.trouble, self._pause = error.message, min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
+        self._due = self._clock() + self._pause
 
     def sync(self) -> None:
-        """Mirrors everything that is new in the store."""
+        """Mirrors everything that is new in the store.
+
+        Raises:
+            TrackingError: The server cannot be written.
+            RefusedError: The server took everything but what some cells hold.
+        """
+        refused: list[HarnessError] = []
         for mirror in self._mirrors:
             if not mirror.finished:
-                self._sync_cell(mirror)
+                try:
+                    with tracking("MLflow cannot be written", _LATER):
+                        self._sync_cell(mirror)
+                except HarnessError as error:
+                    if not _is_about_one_run(error):
+                        raise
+                    refused.append(error)
+        with tracking("MLflow cannot be written", _LATER):
+            self._sync_study()
+        if refused:
+            raise RefusedError(refused[0].message, hint=refused[0].hint) from refused[0]
+
+    def _sync_study(self) -> None:
         states = ["done" if mirror.finished else mirror.cell.status() for mirror in self._mirrors]
         self._whole.show(states, lambda: max((span(mirror.cell).end or 0 for mirror in self._mirrors), default=0))
-        self._looked = time.monotonic()
+        if not {"running", "new", "interrupted"} & set(states):
+            self._whole.log_scores(self._store, self._study)
 
     def log_report(self, folder: Path) -> None:
         """Logs what ``harness report`` wrote as artifacts of the study's run.
@@ -112,15 +154,10 @@ class MlflowView:
             folder: The report.
 
         Raises:
-            HarnessError: The tracking server cannot be written.
+            TrackingError: The tracking server cannot be written.
         """
-        try:
+        with tracking("The report cannot be logged", "The report itself is written."):
             self._whole.log_report(folder)
-        except (MlflowException, OSError) as error:
-            raise HarnessError(
-                f"The report cannot be logged at {tracking_place()}: {without_secrets(error)}",
-                hint="The report itself is written. Correct MLFLOW_TRACKING_URI, or report with --no-mlflow.",
-            ) from error
 
     @property
     def address(self) -> str:
@@ -143,7 +180,9 @@ class MlflowView:
         """Goes on with a run that is there already."""
         mirror.run = str(run.info.run_id)
         mirror.epochs = int(run.data.metrics.get(EPOCH, 0))
-        mirror.finished = run.info.status == "FINISHED"
+        mirror.metrics = frozenset(run.data.metrics)
+        is_whole = run.data.tags.get(_ADDED, "") == _added(mirror.cell)
+        mirror.finished = run.info.status == "FINISHED" and is_whole
         mirror.shown = (run.info.status, run.data.tags.get("failure", ""))
         if not run.data.params:  # whoever started it was killed before it could log them
             self._log_params(mirror)
@@ -177,8 +216,7 @@ class MlflowView:
 
     def _show(self, mirror: _Mirror, status: str, times: Span) -> None:
         """Gives the run its status and the reason of a failure, where they are new."""
-        failure = mirror.cell.failure() if status == "FAILED" else None
-        reason = failure.reason[:5000] if failure else ""
+        reason = _reason(mirror.cell)[:5000] if status == "FAILED" else ""
         if (status, reason) == mirror.shown:
             return
         if status == "RUNNING":
@@ -195,8 +233,8 @@ class MlflowView:
             if run.data.tags.get("variant") == mirror.label:
                 self._adopt(mirror, run)
                 return
-        cell = mirror.cell.record()
-        kind = {facts.name: facts.kind for facts in self._manifest.datasets}[cell.dataset]
+        cell = mirror.cell.known(self._manifest.datasets)
+        kinds = {facts.name: facts.kind for facts in self._manifest.datasets}
         lead = "" if cell.leading == "-" else f", {cell.leading} leads"
         name = f"{mirror.label} | {cell.dataset}{lead} | fold {cell.fold} seed {cell.seed}"
         tags = {
@@ -205,33 +243,33 @@ class MlflowView:
             "variant": mirror.label,
             "profile": self._study.profile,
             "dataset": cell.dataset,
-            "data.kind": kind,
+            "data.kind": kinds.get(cell.dataset, ""),
             "data.hash": cell.data,
             "split.hash": cell.split,
             "model": cell.model,
             "leading": cell.leading,
             "fold": str(cell.fold),
             "seed": str(cell.seed),
+            **origin_tags(self._manifest.file),
         }
         run = self._client.create_run(self._experiment, run_name=name, tags=tags, start_time=span(mirror.cell).start)
         mirror.run = str(run.info.run_id)
         self._log_params(mirror)
 
     def _log_params(self, mirror: _Mirror) -> None:
-        cell = mirror.cell.record()
+        cell = mirror.cell.known(self._manifest.datasets)
         params = {
             **cell.model_dump(include={"dataset", "model", "leading", "fold", "seed"}),
             "protocol": cell.protocol["name"],
-            **{f"model.{key}": value for key, value in _flat(cell.options)},
+            **{f"model.{key}": value for key, value in flatten(cell.options)},
             **{
                 f"protocol.{key}": value
-                for key, value in _flat(cell.protocol)
+                for key, value in flatten(cell.protocol)
                 if key not in {"name", "description", "source"}
             },
         }
-        logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
-        for start in range(0, len(logged), 100):  # the server takes at most 100 at once
-            self._client.log_batch(mirror.run, params=logged[start : start + 100])
+        assert mirror.run is not None
+        log_params(self._client, mirror.run, params)
 
     def _history(self, cell: CellFolder, status: str, progress: Progress) -> list[dict[str, Any]]:
         if status == "done":
@@ -244,44 +282,54 @@ class MlflowView:
             Metric(name, value, times.at(trained), epoch)
             for name, value, epoch, trained in epoch_metrics(history, mirror.epochs)
         ]
-        mirror.epochs = max([mirror.epochs, *(metric.step for metric in metrics)])
         assert mirror.run is not None
-        for start in range(0, len(metrics), 1000):
-            self._client.log_batch(mirror.run, metrics=metrics[start : start + 1000])
+        log_metrics(self._client, mirror.run, metrics)
+        mirror.epochs = max([mirror.epochs, *(metric.step for metric in metrics)])
 
     def _log_result(self, mirror: _Mirror, times: Span) -> None:
         assert mirror.run is not None
         cell, summary = mirror.cell, mirror.cell.summary()
         rows = read_scores(cell)
         metrics = dict(score_metrics(rows)) | cost_metrics(summary.model_dump())
-        tags = {"git.commit": summary.commit, "device": summary.device}
-        self._client.log_batch(
-            mirror.run,
-            metrics=[Metric(name, value, times.end or times.now, 0) for name, value in metrics.items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
-        )
+        tags = {"git.commit": summary.commit, "device": summary.device, **commit_tags([summary.commit])}
+        now = times.end or times.now
+        new = [Metric(name, value, now, 0) for name, value in metrics.items() if name not in mirror.metrics]
+        log_metrics(self._client, mirror.run, new)
         with tempfile.TemporaryDirectory() as folder:
             table, picture = Path(folder) / "cases.csv", Path(folder) / "overlay.png"
             rows.to_csv(table, index=False)
             self._client.log_artifact(mirror.run, str(table))
-            if (cell.result / "overlay.npz").is_file():
-                draw(cell.result / "overlay.npz", picture, title=mirror.label)
+            if _drawn(cell.result / "overlay.npz", picture, mirror.label):
                 self._client.log_artifact(mirror.run, str(picture))
+        if added := _added(cell):  # the last: a run that has the tag has the rest
+            tags[_ADDED] = added
+        self._client.log_batch(mirror.run, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def tracking_place() -> str:
-    """Returns the tracking URI without user name, password and query: fit for logs and messages."""
-    uri = mlflow.get_tracking_uri()
-    parts = urlsplit(uri)
-    if parts.hostname is None:
-        return str(uri)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+def _is_about_one_run(error: HarnessError) -> bool:
+    """Whether only what one cell holds is refused, or cannot be read; other cells may be mirrored all the same."""
+    cause = error.__cause__
+    if isinstance(error, TrackingError):
+        return isinstance(cause, MlflowException) and cause.error_code in _OF_ONE_RUN
+    return True
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _added(cell: CellFolder) -> str:
+    return ", ".join(added_metrics(cell))
+
+
+def _reason(cell: CellFolder) -> str:
+    """Returns why a cell has no result."""
+    if damages := cell.damages():
+        return damages[0].message
+    failure = cell.failure()
+    return failure.reason if failure else ""
+
+
+def _drawn(source: Path, target: Path, title: str) -> bool:
+    """Draws a picture, and returns whether it could: one that is damaged costs no numbers."""
+    try:
+        draw(source, target, title=title)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return False
+    return True

@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric
 
-from harness.errors import HarnessError
-from harness.redaction import without_secrets
+from harness.tracking.batches import log_metrics, log_params
 from harness.tracking.experiment import open_experiment
+from harness.tracking.names import metric_name
+from harness.tracking.origin import origin_tags
+from harness.tracking.server import tracking
 
 _Metrics = Sequence[tuple[str, float, int]]
 
@@ -27,7 +28,7 @@ def log_tuning(
         files: Files and folders to keep with the run.
 
     Raises:
-        HarnessError: The tracking server cannot be written.
+        TrackingError: The tracking server cannot be written.
     """
     tags = {"harness.tuning": profile, "profile": profile}
     values = [(key, value, 0) for key, value in metrics.items()]
@@ -46,7 +47,7 @@ def log_race(dataset: str, name: str, params: Mapping[str, str], metrics: _Metri
         files: Files to keep with the run.
 
     Raises:
-        HarnessError: The tracking server cannot be written.
+        TrackingError: The tracking server cannot be written.
     """
     hint = "The answer is written. Correct MLFLOW_TRACKING_URI, or run with --no-mlflow."
     _log(f"lead_{dataset}", name, {"harness.lead": name, "dataset": dataset}, params, metrics, files, hint)
@@ -63,18 +64,17 @@ def _log(
 ) -> None:
     """Logs to one run of an experiment; the first of the tags is how it is found again."""
     key, value = next(iter(tags.items()))
-    try:
+    with tracking("This cannot be logged to MLflow", hint):
         client, experiment = open_experiment(study)
         runs = client.search_runs([experiment], f"tags.`{key}` = '{value}'", max_results=1)
-        run = runs[0] if runs else client.create_run(experiment, run_name=name, tags=dict(tags))
-        new = [Param(one, text[:6000]) for one, text in params.items() if one not in run.data.params]
+        run = runs[0] if runs else client.create_run(experiment, run_name=name, tags={**tags, **origin_tags("")})
+        log_params(client, run.info.run_id, params, run.data.params)
         now = int(time.time() * 1000)
-        client.log_batch(run.info.run_id, [Metric(*one[:2], now, one[2]) for one in metrics], new)
+        found = [Metric(metric_name(name), value, now, step) for name, value, step in metrics]
+        log_metrics(client, run.info.run_id, found)
         for path in files:
             if path.is_dir():
                 client.log_artifacts(run.info.run_id, str(path), path.name)
             else:
                 client.log_artifact(run.info.run_id, str(path))
         client.set_terminated(run.info.run_id, "FINISHED")
-    except (MlflowException, OSError) as error:
-        raise HarnessError(f"This cannot be logged to MLflow: {without_secrets(error)}", hint=hint) from error

@@ -15,7 +15,8 @@ from harness.results.records import Progress
 from harness.results.store import Store
 from harness.study.expansion import load_study
 from harness.tracking import shared
-from harness.tracking.mlflow_view import MlflowView, tracking_place
+from harness.tracking.mlflow_view import MlflowView
+from harness.tracking.server import tracking_place
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -83,20 +84,23 @@ def test_a_failed_cell_is_a_failed_run_with_its_reason(write_study, client):
     assert "loss of epoch 1 is nan" in run.data.tags["failure"]
 
 
-def test_a_server_that_cannot_be_reached_is_said_without_its_password(write_study, monkeypatch, capsys):
+def test_a_server_that_cannot_be_reached_is_said_and_the_study_runs(finished_study, capsys):
     import mlflow
 
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow.set_tracking_uri("http://user:secret@127.0.0.1:9/base")
     try:
         assert tracking_place() == "http://127.0.0.1:9/base"
-        assert main(["run", str(write_study()), "--workers", "1"]) == 2
+        assert main(["run", str(finished_study), "--workers", "1"]) == 0
+        said = "".join(capsys.readouterr())
+        assert main(["mlflow", "sync"]) == 2
+        error = capsys.readouterr().err
     finally:
         mlflow.set_tracking_uri(None)
-    error = capsys.readouterr().err
-    assert "MLflow cannot be reached" in error
+    assert "MLflow is out of step" in said
+    assert "harness mlflow sync micro" in said
+    assert "MLflow cannot be used" in error
     assert "--no-mlflow" in error
-    assert "secret" not in error
+    assert "secret" not in said + error
 
 
 def test_without_mlflow_nothing_is_written(write_study):
