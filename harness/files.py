@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from harness.errors import HarnessError
 
+#: Errors of the system that a write ends in.
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM}
+
 _Content = TypeVar("_Content", str, bytes)
 
 
@@ -25,16 +28,36 @@ def hash_of_file(path: Path) -> str:
 
 
 @contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Within the block, errors of the system name the file that is written: a full disk names none.
+
+    Args:
+        path: What is written.
+        temporary: What stands for it until it is whole.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = "" if error.filename is None else str(error.filename)
+        is_ours = temporary is not None and (named == str(temporary) or named.startswith(f"{temporary}{os.sep}"))
+        if is_ours or (not named and error.errno in _OF_WRITING):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it is flushed to disk and takes its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        with naming(path, temporary):
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that is read-only by now
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -45,20 +68,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        for folder in (temporary, *(found for found in temporary.rglob("*") if found.is_dir())):
-            _flush_folder(folder)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        _flush_folder(path.parent)  # what the folder makes needless, say checkpoints, is removed next
+        with naming(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            for folder in (temporary, *(found for found in temporary.rglob("*") if found.is_dir())):
+                _flush_folder(folder)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+            _flush_folder(path.parent)  # what the folder makes needless, say checkpoints, is removed next
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

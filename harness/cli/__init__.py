@@ -9,6 +9,7 @@ from typing import TextIO
 from harness.cli.shared.console import PlainConsole, styled
 from harness.errors import HarnessError, HarnessWarning
 from harness.redaction import without_secrets
+from harness.system_errors import explain_system_error
 from harness.text import printable
 
 __all__ = ["main"]
@@ -41,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        _print_error(f"{error.strerror or error}: {error.filename or ''}".strip(": "), "`--debug` shows where.")
+        explained = explain_system_error(error)
+        _print_error(explained.message, explained.hint)
         return 2
     return 0
 

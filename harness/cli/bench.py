@@ -83,8 +83,9 @@ def _table(found: list[Measured], reference: str) -> Table:
 def _write(out: Path, found: list[Measured]) -> None:
 
     from harness.diagnostics.bench import Measured
+    from harness.files import naming
 
-    with out.open("w", newline="", encoding="utf-8") as file:
+    with naming(out), out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Measured)])
         writer.writeheader()
         writer.writerows(asdict(one) for one in found)

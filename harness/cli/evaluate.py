@@ -129,7 +129,7 @@ def _evaluate_folders(
     from harness.evaluation.folder import FaultyCasesError, pair_files, summarise, to_rows
     from harness.evaluation.folder import evaluate as score
     from harness.evaluation.scoring import failures
-    from harness.files import check_writable
+    from harness.files import check_writable, naming
 
     console = PlainConsole()
     pairing = pair_files(predictions, reference)
@@ -156,7 +156,8 @@ def _evaluate_folders(
         console.print(remark, style="yellow", soft_wrap=True)
     # Where no prediction can be read there is one mistake to correct, not a result.
     if out is not None and {case for case, _ in scored} - faulty - set(pairing.missing):
-        rows.to_csv(out, index=False)
+        with naming(out):
+            rows.to_csv(out, index=False)
         console.print(f"Written: {out}. Beside a study: harness report STUDY --with {out}", soft_wrap=True)
     if fault is not None:
         raise fault

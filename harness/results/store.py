@@ -34,6 +34,7 @@ from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.lease import Lease
 from harness.results.records import Manifest
 from harness.study.profiles import Profiles, profile_name
+from harness.system_errors import meaning_of, remedy_of
 
 __all__ = ["CellFolder", "CellStatus", "Store", "StudyFolder"]
 
@@ -135,8 +136,8 @@ class Store:
                 probe.unlink(missing_ok=True)  # two runs may begin at once
         except OSError as error:
             raise HarnessError(
-                f"The results folder {self.root} cannot be written: {error.strerror or error}.",
-                hint="Correct its permissions, or choose another folder with --results.",
+                f"The results folder {self.root} cannot be written: {meaning_of(error)}.",
+                hint=remedy_of(error, self.root),
             ) from error
 
     def cell(self, identity: str) -> CellFolder:

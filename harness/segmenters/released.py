@@ -158,8 +158,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             "it yourself and save its `state_dict` alone with torch.save.",
         ) from error
     except Exception as error:  # other kinds of files raise many kinds of errors
+        what = str(error).partition("\n")[0] or "it ends too early"  # torch has no word for an empty file
         raise HarnessError(
-            f"The checkpoint {path} cannot be read safely: {str(error).partition(chr(10))[0]}",
+            f"The checkpoint {path} cannot be read safely: {what}",
             hint="Expected is a file saved by torch that holds tensors, numbers and plain containers only.",
         ) from error
     state = content

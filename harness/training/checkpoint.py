@@ -39,6 +39,8 @@ class Checkpoints:
             state = _read(path)
             if state is not None:
                 return state
+            if path.exists():  # into the log of the cell
+                print(f"{path} is empty or damaged, and is removed: training goes on from what is before it.")
             path.unlink(missing_ok=True)
         return None
 

@@ -9,7 +9,7 @@ import yaml
 from optuna.trial import TrialState
 
 from harness.errors import HarnessError
-from harness.files import atomic_path
+from harness.files import atomic_path, naming
 from harness.results.provenance import code_version, utc_now
 from harness.study.document import read_document
 from harness.study.expansion import LoadedStudy
@@ -101,7 +101,8 @@ def write_trials(folder: Path, searches: Sequence[Search]) -> None:
         for trial in search.optuna.get_trials(deepcopy=False)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    with atomic_path(folder / "trials.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
 def draw_figures(folder: Path, searches: Sequence[Search]) -> None:
@@ -134,5 +135,6 @@ def draw_figures(folder: Path, searches: Sequence[Search]) -> None:
                     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
                 axes.figure.set_size_inches(8, 4.5)
                 name = f"{search.spec.model}_{search.spec.dataset}_{kind}.png"
-                axes.figure.savefig(folder / name, dpi=120, bbox_inches="tight")
+                with naming(folder / name):
+                    axes.figure.savefig(folder / name, dpi=120, bbox_inches="tight")
                 plt.close(axes.figure)

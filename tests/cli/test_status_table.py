@@ -6,11 +6,12 @@ from io import StringIO
 
 import pandas as pd
 import pytest
+import torch
 from rich.console import Console
 from stored import cell_record, manifest, summary
 
 from harness.cli.shared.status_table import status_table
-from harness.results.records import FailedAttempt
+from harness.results.records import FailedAttempt, Progress
 from harness.results.store import Store
 
 _COLUMNS = ["patient", "case", "region", "metric", "value", "status"]
@@ -69,3 +70,19 @@ def test_a_cell_whose_step_could_not_be_recorded_says_why(store):
     summary(failures=(failure,)).write(cell.result / "summary.json")
     text = " ".join(shown(store, "a").split())
     assert "eager. It reads a value back." in text
+
+
+def test_a_checkpoint_that_is_empty_or_damaged_is_said(store):
+    cell = store.cell("a")
+    cell.write_spec(cell_record())
+    cell.write_progress(Progress(step=40))
+    last, previous = cell.work / "last.pt", cell.work / "previous.pt"
+    torch.save({}, last)
+    assert "continues from step 40" in shown(store, "a")
+    last.write_bytes(last.read_bytes()[:-30])
+    assert "starts again" in shown(store, "a")
+    torch.save({}, previous)
+    assert "continues from previous.pt" in shown(store, "a")
+    for path in (last, previous):
+        path.write_bytes(b"")
+    assert "starts again" in shown(store, "a")

@@ -71,7 +71,7 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, content):
     from harness.segmenters.released import read_checkpoint
 
     (tmp_path / "model.pt").write_bytes(content)
-    with pytest.raises(HarnessError, match=r"model\.pt cannot be read safely"):
+    with pytest.raises(HarnessError, match=r"model\.pt cannot be read safely: ."):
         read_checkpoint(tmp_path / "model.pt")
 
 

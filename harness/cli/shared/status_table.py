@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 import pandas as pd
 from rich.text import Text
@@ -63,11 +64,22 @@ def _note(cell: CellFolder, state: CellStatus) -> str:
         owner = cell.owner()
         return progress_note(cell.progress()) + (f", on {owner.host}" if owner else "")
     if state == "interrupted":
-        return f"continues from step {cell.progress().step or '?'}"
+        return _continuation(cell)
     if failure := cell.failure():
         tried = f" ({failure.attempt} attempts failed)" if failure.attempt > 1 else ""
         return f"{failure.reason} {failure.hint}{tried}".strip()
     return ""
+
+
+def _continuation(cell: CellFolder) -> str:
+    """Returns from where an interrupted cell goes on; checkpoints that cannot be read are named."""
+    found = [cell.work / name for name in ("last.pt", "previous.pt") if (cell.work / name).is_file()]
+    damaged = [path for path in found if not is_zipfile(path)]
+    if found and damaged == found:
+        return f"starts again from step 1: {' and '.join(map(str, damaged))}: empty or damaged"
+    if damaged:
+        return f"continues from previous.pt: {damaged[0]} is empty or damaged"
+    return f"continues from step {cell.progress().step or '?'}"
 
 
 def _done_note(summary: Summary) -> str:

@@ -13,6 +13,7 @@ from harness.data.contract import Case, Dataset, Reader
 from harness.data.label_colours import label_colour, tint
 from harness.data.preparation.geometry import orientation_of, turn
 from harness.errors import DataError
+from harness.files import naming
 
 _INCH = 2.1
 _AXIAL = 2
@@ -48,8 +49,11 @@ def draw_preview(dataset: Dataset, reader: Reader, out: Path, count: int) -> lis
     sides = "front up, the patient's right on the left" if dataset.slice_axis == _AXIAL else "head up"
     figure.suptitle(f"{dataset.title}: {sides}", fontsize=9)
     try:
-        figure.savefig(out, dpi=150)
+        with naming(out):
+            figure.savefig(out, dpi=150)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the format
+            raise
         raise DataError(f"{out} cannot be written: {error}", hint="Name a .png, .pdf or .svg file.") from error
     return chosen
 
