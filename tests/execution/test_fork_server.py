@@ -49,19 +49,23 @@ def watch(parent):
 """
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A fork server whose workers do what they are messages; it imports nothing heavy."""
-    (tmp_path / "sitecustomize.py").write_text(
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A fork server whose workers do what their arguments say; it imports nothing heavy."""
+    made = start_server(tmp_path_factory.mktemp("server"))
+    yield made
+    made.close()
+
+
+def start_server(folder):
+    (folder / "sitecustomize.py").write_text(
         "import sys, types, importlib\n"
         "import harness.execution.cell, harness.execution.workers\n"
         f"worker = types.ModuleType('harness.execution.workers.worker'); exec({WORKER!r}, worker.__dict__)\n"
         "harness.execution.workers.worker = sys.modules['harness.execution.workers.worker'] = worker\n"
         f"sys.modules.update(dict.fromkeys({['torch', *module.PRELOADED]!r}, worker))\n"
     )
-    made = ForkServer({**os.environ, "PYTHONPATH": str(tmp_path)})
-    yield made
-    made.close()
+    return ForkServer({**os.environ, "PYTHONPATH": str(folder)})
 
 
 def wait_for(condition, seconds=20.0):
@@ -100,7 +104,8 @@ def test_signals_reach_the_one_worker_they_are_for(server, tmp_path):
     assert other.poll() == -signal.SIGKILL
 
 
-def test_workers_notice_that_the_server_is_gone_and_whoever_asked_too(server, tmp_path):
+def test_workers_notice_that_the_server_is_gone_and_whoever_asked_too(tmp_path):
+    server = start_server(tmp_path)
     worker = server.fork(["watch", "0"], dict(os.environ), tmp_path / "log.txt")
     wait_for(lambda: (tmp_path / "log.txt").exists() and "at work" in (tmp_path / "log.txt").read_text())
     assert server.works
@@ -109,6 +114,7 @@ def test_workers_notice_that_the_server_is_gone_and_whoever_asked_too(server, tm
     assert worker.poll() == STOPPED, "it continues from its checkpoint"
     assert not server.works
     wait_for(lambda: "left alone" in (tmp_path / "log.txt").read_text())
+    server.close()
 
 
 def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
