@@ -9,13 +9,14 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from harness.errors import DataError, HarnessWarning
+from harness.errors import DataError, HarnessError, HarnessWarning, shorten
 from harness.registry import resolve
 
 if TYPE_CHECKING:
@@ -377,5 +378,27 @@ class Dataset:
             HarnessError: The reader cannot be imported.
         """
         folder = self.locate(root)
-        reader: Reader = resolve(self.reader, f"reader of '{self.name}'")(folder)
+        make = resolve(self.reader, f"reader of '{self.name}'")
+        with self.naming_reader():
+            reader: Reader = make(folder)
         return reader
+
+    @contextmanager
+    def naming_reader(self) -> Iterator[None]:
+        """Names the reader of another package, whatever it raises within.
+
+        Raises:
+            DataError: It raised something that is no error of the harness.
+        """
+        try:
+            yield
+        except (HarnessError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            if self.reader.partition(".")[0] == "harness":
+                raise
+            what = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            raise DataError(
+                f"The reader of '{self.name}' ({self.reader}) failed: {shorten(what, 300)}.",
+                hint="Is it the right folder, and is the package that reads it up to date?",
+            ) from error

@@ -176,9 +176,10 @@ def _open_dataset(
     """Opens a dataset of the matrix; a fold that leaks is refused."""
     with document.naming_line(where):
         dataset, root, reader = _find(entry, beside, assume_absent)
-        data = reader.fingerprint()
         file = resolve_path(entry.splits, beside) if entry.splits is not None else None
-        folds = choose_splits(dataset, reader, file)
+        with dataset.naming_reader():
+            data = reader.fingerprint()
+            folds = choose_splits(dataset, reader, file)
     if entry.leading is not None and entry.leading not in dataset.modalities:
         message = f"{dataset.name} has no modality '{entry.leading}'."
         raise document.error((*where, "leading"), message, did_you_mean(entry.leading, dataset.modalities))

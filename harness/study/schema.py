@@ -32,6 +32,8 @@ def _policy(name: str) -> str:
 
 
 Metric = Annotated[str, AfterValidator(_registered)]
+#: Characters of a question, which is printed whole, and of a label, which heads rows and legends.
+_LONGEST_TEXT, _LONGEST_LABEL = 10_000, 500
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -45,12 +47,16 @@ def _one_or_several(value: object) -> object:
 
 
 def _is_text(text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"a text has at most {_LONGEST_TEXT:,} characters")
     if any(unicodedata.category(one) in {"Cc", "Cs"} and one not in "\n\t" for one in text):
         raise ValueError("a text cannot hold control characters")
     return text
 
 
 def _is_label(text: str) -> str:
+    if len(text) > _LONGEST_LABEL:
+        raise ValueError(f"a label has at most {_LONGEST_LABEL:,} characters")
     if not text.strip() or "\n" in text or "\t" in text:
         raise ValueError("a label is one line, and not blank")
     return _is_text(text)

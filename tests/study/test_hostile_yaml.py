@@ -62,6 +62,12 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         (HEAD + "name: b\n", "study.yaml:6", "is repeated"),
         (HEAD + "x: " + "9" * 6000 + "\n", "study.yaml:6", "not a valid int"),
         ("x" * 5_000_000, "study.yaml", "longer than"),
+        (HEAD + "question: " + "x" * 20_000, "study.yaml:6", "at most 10,000 characters"),
+        (
+            HEAD.replace("{name: toy}", "{name: toy, label: " + "x" * 600 + "}"),
+            "study.yaml:5",
+            "at most 500 characters",
+        ),
     ],
 )
 def test_each_fault_of_the_yaml_is_one_line(refusal, text, place, said):

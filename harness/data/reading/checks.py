@@ -91,8 +91,9 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
         reader: Reader of the dataset's folder.
         progress: Called with (done, total).
     """
-    labelled = set(reader.cases())
-    cases = [*reader.cases(), *reader.unlabelled()]
+    with dataset.naming_reader():
+        labelled = set(reader.cases())
+        cases = [*reader.cases(), *reader.unlabelled()]
     seen: list[_CaseProperties] = []
     threads = min(_MOST_THREADS, cores())
     with ThreadPoolExecutor(threads) as pool:
@@ -143,7 +144,7 @@ def _named(cases: list[str]) -> str:
 
 def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _CaseProperties:
     try:
-        with collect_assumptions() as noted:
+        with collect_assumptions() as noted, dataset.naming_reader():
             content = reader.load(case)
             warnings = case_warnings(reader, case, content)
     except DataError as error:
