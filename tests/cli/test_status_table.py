@@ -24,11 +24,11 @@ def store(tmp_path):
     return store
 
 
-def finish(store, identity, rows):
+def finish(store, identity, rows, **facts):
     cell = store.cell(identity)
     cell.write_spec(cell_record())
     with cell.writing_result() as result:
-        summary().write(result / "summary.json")
+        summary(**facts).write(result / "summary.json")
         frame = pd.DataFrame(rows, columns=_COLUMNS).assign(fold=0, seed=0, implementation="-")
         frame.to_parquet(result / "cases.parquet")
     return cell
@@ -53,6 +53,16 @@ def test_a_patient_counts_once_however_many_cases_it_has(store):
     text = shown(store, "a")
     assert "0.475" in text  # over cases it were 0.600
     assert "52.50" in text  # over cases it were 40.00
+
+
+@pytest.mark.parametrize(("other", "mixed"), [("NVIDIA A100", True), ("NVIDIA H100", False)])
+def test_cells_of_several_devices_are_named_and_warned_about(store, other, mixed):
+    rows = [("p", "p1", "WT", metric, 0.5, "scored") for metric in ("dice", "hd95")]
+    finish(store, "a", rows, device="NVIDIA H100")
+    finish(store, "b", rows, device=other)
+    text = shown(store, "a", "b")
+    assert text.count("on NVIDIA") == 2 * mixed
+    assert ("several kinds of device" in text) == mixed
 
 
 def test_what_the_policy_skips_is_in_no_mean(store):

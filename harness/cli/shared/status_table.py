@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: What tells the cells of a study apart, beside the variant.
 AXES = ("dataset", "leading", "fold", "seed")
 
+_MIXED = (
+    "The cells ran on several kinds of device: times and memory are not comparable, and scores may differ by rounding."
+)
+
 _COLOURED: dict[CellStatus, str | Text] = {
     "done": styled("green", "done"),
     "failed": styled("red", "failed"),
@@ -42,12 +46,16 @@ def status_table(study: StudyFolder, store: Store) -> Table:
     fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records])
     listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
     listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
+    devices = {cell.id: cell.summary().device for _, cell in cells if cell.status() == "done"}
+    mixed = len(set(devices.values())) > 1
+    if mixed:
+        listing.caption, listing.caption_justify = _MIXED, "left"
     for (label, cell), record in zip(cells, records, strict=True):
         state, dice, distance = cell.status(), "", ""
         if state == "done":
             means = cell_means(pd.read_parquet(cell.result / "cases.parquet"))
             dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
-        note = _note(cell, state)
+        note = _note(cell, state) + (f", on {devices[cell.id]}" if mixed and cell.id in devices else "")
         axes = [str(getattr(record, axis)) for axis in varying]
         listing.add_row(label, *axes, _COLOURED[state], dice, distance, note)
     return listing
