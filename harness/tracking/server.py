@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.redaction import without_secrets
 
 #: Seconds that a server has to answer a knock.
-_PATIENCE = 3.0
+PATIENCE = 3.0
 
 #: MLflow's own are 7 retries of 120 seconds: minutes of silence where a server is gone.
 _SHORT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -98,11 +98,11 @@ def knock() -> None:
             return
         address = parts.hostname, parts.port or _PORTS[scheme]
         if scheme == "http":  # a server may take a call and never answer it
-            with closing(HTTPConnection(*address, timeout=_PATIENCE)) as connection:
+            with closing(HTTPConnection(*address, timeout=PATIENCE)) as connection:
                 connection.request("HEAD", parts.path or "/")
                 connection.getresponse()
         else:
-            socket.create_connection(address, _PATIENCE).close()
+            socket.create_connection(address, PATIENCE).close()
 
 
 def _try_sqlite(uri: str) -> None:
@@ -121,7 +121,7 @@ def _try_sqlite(uri: str) -> None:
     if not path.is_file():
         raise ValueError("it is no file")
     place = f"file:{quote(str(path.absolute()))}?mode=rw"
-    with closing(sqlite3.connect(place, uri=True, timeout=_PATIENCE)) as database:
+    with closing(sqlite3.connect(place, uri=True, timeout=PATIENCE)) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables and _VERSION_TABLE not in tables:
             raise ValueError(f"the database is another program's: it has tables {', '.join(sorted(tables)[:3])}")

@@ -22,7 +22,7 @@ from harness.tracking.server import TrackingError, knock, tracking, tracking_pla
 def track(monkeypatch, tmp_path):
     """Returns a function that names the tracking server."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
     yield mlflow.set_tracking_uri
     mlflow.set_tracking_uri(None)
 
