@@ -1,5 +1,6 @@
 """The command line: one file per verb. Each verb imports heavy libraries inside its function, so that help is fast."""
 
+import io
 import sys
 import traceback
 import warnings
@@ -23,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.cli.app import app
 
     sys.excepthook = _excepthook
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of a terminal that is not UTF-8
     warnings.showwarning = _show_warning
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,22 @@ def test_logs_show_no_escape_sequences(failed, capsys):
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "step 2\\x1b[2J" in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_is_not_utf8_gets_escapes(failed, monkeypatch, encoding):
+    cell, _ = failed
+    cell.fail("肿瘤 ≥ 1", "", "")
+    raw = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(raw, encoding=encoding))
+    assert main(["status", "s", "--results", str(cell.path.parent.parent)]) == 0
+    sys.stdout.flush()
+    assert b"\\u80bf\\u7624" in raw.getvalue()
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_closed_descriptors_cost_nothing(failed, monkeypatch, name):
+    cell, _ = failed
+    monkeypatch.setattr(f"sys.{name}", None)
+    assert main(["status", "s", "--results", str(cell.path.parent.parent)]) == 0
+    assert main(["status", "nothing", "--results", str(cell.path.parent.parent)]) == 2
