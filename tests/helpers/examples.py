@@ -8,4 +8,4 @@ EVERY = "HARNESS_EVERY_EXAMPLE"
 
 def examples(full: int) -> int:
     """Returns how many examples are tried now of the number that a property deserves."""
-    return full if os.environ.get(EVERY) else max(10, full // 4)
+    return full if os.environ.get(EVERY) else max(5, full // 4)
