@@ -6,7 +6,7 @@ from torch import Tensor
 
 from harness.recording.recorder import Recorder
 
-#: Times the work is done as written after each start: libraries allocate and choose their kernels then.
+#: Times that a training step is done as written.
 WARM_UP = 3
 
 
@@ -19,6 +19,7 @@ class RecordedWork:
         work: Function of the inputs, on the device alone; returns nothing or a tensor.
         recorder: Records it.
         before_recording: Called before each recording.
+        warm_up: Times the work is done as written after each start: libraries allocate and choose their kernels then.
     """
 
     def __init__(
@@ -26,10 +27,12 @@ class RecordedWork:
         work: Callable[..., Tensor | None],
         recorder: Recorder,
         before_recording: Callable[[], None] = lambda: None,
+        warm_up: int = WARM_UP,
     ) -> None:
         self._work = work
         self._recorder = recorder
         self._before_recording = before_recording
+        self._warm_up = warm_up
         self._warmed_up = 0
         self._inputs: tuple[Tensor, ...] = ()
         self._result: Tensor | None = None
@@ -43,7 +46,7 @@ class RecordedWork:
         Raises:
             RecordingError: It cannot be recorded; nothing was done.
         """
-        if self._warmed_up < WARM_UP:
+        if self._warmed_up < self._warm_up:
             self._warmed_up += 1
             return self._recorder.warm_up(lambda: self._work(*inputs))
         if not self._inputs:

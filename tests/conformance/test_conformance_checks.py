@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -219,6 +220,37 @@ class TableMadeOnTheDevice(Sound):
         return super().forward(x * torch.arange(x.shape[-1], device=x.device) / torch.tensor(32.0))
 
 
+class DrawsOnTheHost(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * random.uniform(0.5, 1.0)
+
+
+class OwnGenerator(Sound):
+    """Draws from a generator of its own, which nobody can see."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.draw = np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.draw.uniform(0.5, 1.0)
+
+
+class CountsItsCalls(Sound):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) / self.calls
+
+
+class Drops(Sound):
+    """Sound: torch's generator is seeded for each step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(super().forward(x), training=self.training)
+
+
 NETWORKS: dict[str, Callable[[Task], nn.Module]] = {
     network.__name__: network for network in [Sound, *(sub for sub in Sound.__subclasses__() + Deep.__subclasses__())]
 }
@@ -288,6 +320,10 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
         ("leading", "Leading", "does not declare uses_leading"),
         ("state_dict", "UnregisteredState", "round trip"),
         ("autocast", "DividesByRounding", "under autocast is not finite"),
+        ("recorded", "DrawsOnTheHost", "the network draws from `random`"),
+        ("recorded", "OwnGenerator", "something of the host is frozen"),
+        ("recorded", "CountsItsCalls", "something of the host is frozen"),
+        ("recorded", "DataDependentBranch", "(DataDependentBranch) reads a value back"),
         ("overfits", "Constant", "took the loss from"),
         ("output", "Missing", "KeyError"),
     ],
@@ -297,6 +333,11 @@ def test_a_broken_promise_is_caught(promise: str, network: str, message: str) ->
         check(promise, network)
     assert message in caught.value.message
     assert caught.value.message.startswith(f"example, {promise}, 32x32-3mod: ")
+
+
+@pytest.mark.parametrize("network", ["Sound", "Deep", "Drops", "TableMadeOnTheDevice"])
+def test_what_stays_on_the_device_can_be_recorded(network: str) -> None:
+    check("recorded", network)
 
 
 def test_a_constant_output_does_not_overfit_in_3d() -> None:

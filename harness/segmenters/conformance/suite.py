@@ -10,6 +10,7 @@ import torch
 
 from harness.errors import HarnessError, StudyError
 from harness.segmenters.conformance import checks
+from harness.segmenters.conformance.recorded import check_recorded
 from harness.segmenters.conformance.synthetic import ConformanceError, build
 from harness.segmenters.contract import Segmenter, Task
 from harness.segmenters.isolation import ChildEndedError, in_child
@@ -117,6 +118,7 @@ CHECKS: tuple[Check, ...] = (
     Check("leading", checks.check_leading, scope="dimension", min_modalities=2),
     Check("state_dict", checks.check_state_dict),
     Check("autocast", checks.check_autocast, scope="dimension"),
+    Check("recorded", check_recorded, scope="dimension"),
     Check("overfits", checks.check_overfits, scope="dimension"),
     Check("compiles", checks.check_compiles, scope="dimension", slow=True),
 )
