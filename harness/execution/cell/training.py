@@ -22,8 +22,9 @@ from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
 from harness.inference.native_grid import segment_native
+from harness.inference.recorded_windows import RecordedWindows
 from harness.randomness import derive
-from harness.recording.recorder import Recorder
+from harness.recording.recorder import CudaRecorder, Recorder
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.checkpoint import Checkpoints
@@ -78,16 +79,18 @@ def train_network(
     data = _load(problem, cache, reporter.say)
     history: list[Epoch] = []
     size, step = 1, "eager"
+    windows: nn.Module | None = None
     if spec.weights_file is not None:
         reporter.say("loading weights")
         network = _imported(problem, spec.weights_file).to(device)
     else:
         network = _build(problem, data, "init").to(device)
-        hooks = _hooks(problem, data, device, reporter, should_stop)
         with join_ranks() as ranks:
             size = ranks.size
             recorder = choose_recorder(protocol.training, device, size, eager)
-            step = "recorded" if recorder is not None else step
+            if recorder is not None:
+                step, windows = "recorded", RecordedWindows(network, CudaRecorder(device))
+            hooks = _hooks(problem, data, device, reporter, should_stop, windows)
             trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, recorder)
             reporter.begin(trainer.total_steps)
             history = trainer.run()
@@ -97,9 +100,8 @@ def train_network(
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
         del case
         with precision.autocast(), explain_nondeterministic_ops(network):
-            return segment_native(
-                network, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device
-            )
+            seen = network if windows is None else windows
+            return segment_native(seen, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device)
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(
@@ -174,10 +176,15 @@ def train_rank(
 
 
 def _hooks(
-    problem: Problem, data: _Data, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+    problem: Problem,
+    data: _Data,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+    windows: nn.Module | None = None,
 ) -> Hooks:
     return Hooks(
-        validate=_validation(problem, data, device),
+        validate=_validation(problem, data, device, windows),
         fresh_weights=lambda: _build(problem, data, "restart").state_dict(),
         on_step=reporter.on_step,
         on_epoch=reporter.on_epoch,
@@ -185,13 +192,24 @@ def _hooks(
     )
 
 
-def _validation(problem: Problem, data: _Data, device: torch.device) -> Callable[[nn.Module, int], Validation]:
-    """Returns the validation that the protocol asks for, of the network after an epoch (1-based)."""
+def _validation(
+    problem: Problem, data: _Data, device: torch.device, windows: nn.Module | None
+) -> Callable[[nn.Module, int], Validation]:
+    """Returns the validation that the protocol asks for, of the network after an epoch (1-based).
+
+    Args:
+        problem: Data, split and task of the cell.
+        data: Prepared cases.
+        device: Device of the network.
+        windows: What segments whole cases in place of the network; default: the network itself.
+    """
     protocol, seed = problem.spec.protocol, derive(problem.spec.seed, "validation")
     if protocol.sampling.cases == "training_and_validation":
         return lambda _network, _epoch: Validation(math.nan, dead=False)
     if protocol.training.validate_on == "cases":
-        return lambda network, _: validation_of(_validate(problem, data, network, device))
+        return lambda network, _: validation_of(
+            _validate(problem, data, network if windows is None else windows, device)
+        )
     count = protocol.training.validation_batches
     sampling = protocol.sampling.model_copy(update={"modality_dropout": None})
     batches = TrainingBatches(
