@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import parse_size, table
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.diagnostics.bench import Measured
@@ -28,6 +28,13 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Number of measurements; the table shows medians.")] = 5,
     device: Annotated[str | None, typer.Option(help="Device, e.g. cuda:0 or cpu; default: CUDA if available.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    step: Annotated[
+        str,
+        typer.Option(help="How training steps are done: auto, eager, recorded (a CUDA graph); or several, by commas."),
+    ] = "auto",
+    compiled: Annotated[
+        str, typer.Option("--compile", help="How they are compiled: none, default, cuda-graphs; or several, by commas.")
+    ] = "none",
     reference: Annotated[str, typer.Option(help="Network whose times the others are divided by.")] = "aahn",
     out: Annotated[Path | None, typer.Option(help="Also write a CSV file.", show_default=False)] = None,
 ) -> None:
@@ -36,27 +43,33 @@ def bench(
     from harness.diagnostics.bench import bench as measure
     from harness.files import check_writable
     from harness.segmenters import SEGMENTERS
+    from harness.training.settings import CompileMode, StepMode
 
     console = PlainConsole()
     if out is not None:
         check_writable(out)
-    setup = Setup(modalities, classes, parse_size(patch), batch, preset, rounds, device, threads)
-    chosen = names or [name for name, one in SEGMENTERS.load_all()[0].items() if not one.runner]
-    chosen = [name for name in chosen if name != reference]
-    if reference in SEGMENTERS.names():
+    size = parse_size(patch)
+    steps, compiles = _several(step, StepMode, "--step"), _several(compiled, CompileMode, "--compile")
+    setup = Setup(modalities, classes, size, batch, preset, rounds, device, threads, steps, compiles)
+    known = {name: one for name, one in SEGMENTERS.load_all()[0].items() if not one.runner}
+    able = [name for name, one in known.items() if len(size) in one.spatial_dims]
+    chosen = [name for name in names or able if name != reference]
+    unable = reference in known and reference not in able and reference not in (names or ())
+    if reference in SEGMENTERS.names() and not unable:
         chosen.insert(0, reference)
     failed = []
 
     def say(name: str, result: Measured | HarnessError) -> None:
         if isinstance(result, Measured):
-            console.print(f"{name}: forward {result.forward_seconds:.3f} s, step {result.step_seconds:.3f} s")
+            how = f" ({_how(result)})" if len(setup.variants) > 1 else ""
+            console.print(f"{name}{how}: forward {result.forward_seconds:.3f} s, step {result.step_seconds:.3f} s")
         else:
             failed.append(name)
             console.print(styled("yellow", f"{name} is left out:", f" {result}"))
 
     found = measure(chosen, setup, say)
     if found:
-        console.print(_table(found, reference))
+        console.print(_table(found, reference, several=len(setup.variants) > 1))
         shape = " x ".join(map(str, (modalities, *setup.patch_size)))
         console.print(f"{found[0].device}; batch {batch} of {shape}; preset {preset}; x: relative to {reference}")
     if out is not None:
@@ -65,10 +78,34 @@ def bench(
         raise typer.Exit(1)
 
 
-def _table(found: list[Measured], reference: str) -> Table:
+def _several(text: str, kind: Any, flag: str) -> Any:
+    """Returns the values of a setting that stand in a text, separated by commas.
 
+    Args:
+        text: What was given.
+        kind: The values that there are.
+        flag: Name of the option, for the message.
+
+    Raises:
+        HarnessError: One is unknown.
+    """
+    values = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for value in values:
+        if value not in get_args(kind):
+            raise HarnessError(f"{flag} {text}: invalid value '{value}'.", hint=did_you_mean(value, get_args(kind)))
+    return values
+
+
+def _how(one: Measured) -> str:
+    return one.step if one.compile == "none" else f"{one.step}, compile {one.compile}"
+
+
+def _table(found: list[Measured], reference: str, several: bool) -> Table:
+    """Returns the figures beside each other; times are divided by those of the reference's first way."""
     base = next((one for one in found if one.name == reference), None)
-    listing = table("model", "M par.", "GFLOP", "fwd s", "step s", "fwd x", "step x", "peak MB")
+    listing = table(
+        "model", *(("step",) if several else ()), "M par.", "GFLOP", "fwd s", "step s", "fwd x", "step x", "peak MB"
+    )
     for one in found:
         ratios = (
             (f"{one.forward_seconds / base.forward_seconds:.2f}", f"{one.step_seconds / base.step_seconds:.2f}")
@@ -76,7 +113,14 @@ def _table(found: list[Measured], reference: str) -> Table:
             else ("-", "-")
         )
         figures = f"{one.parameters / 1e6:.2f}", f"{one.gflops:.1f}", f"{one.forward_seconds:.3f}"
-        listing.add_row(one.title, *figures, f"{one.step_seconds:.3f}", *ratios, f"{one.peak_mb:,.0f}")
+        listing.add_row(
+            one.title,
+            *((_how(one),) if several else ()),
+            *figures,
+            f"{one.step_seconds:.3f}",
+            *ratios,
+            f"{one.peak_mb:,.0f}",
+        )
     return listing
 
 

@@ -11,17 +11,21 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.data.batches.batches import Batch
 from harness.errors import HarnessError, StudyError
 from harness.execution.workers.process import CPU_ALLOCATOR
+from harness.recording.recorder import Recorder
+from harness.recording.work import WARM_UP
 from harness.segmenters import SEGMENTERS, Segmenter, Task
-from harness.segmenters.size import measure
+from harness.segmenters.size import Size, measure
 from harness.training.device import Precision, choose_device, describe_device
-from harness.training.settings import TrainingSettings
+from harness.training.settings import CompileMode, StepMode, TrainingSettings
 from harness.training.step import TrainingStep
+from harness.training.step_mode import choose_recorder
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Setup:
         rounds: Measured repetitions after one that warms up; medians are given.
         device: Torch device; ``None`` for CUDA if there is any, else the CPU.
         threads: CPU threads.
+        steps: How training steps are done, each in turn (`training.step`).
+        compiles: How they are compiled, each in turn (`training.compile`).
     """
 
     modalities: int = 4
@@ -47,6 +53,13 @@ class Setup:
     rounds: int = 5
     device: str | None = None
     threads: int = 1
+    steps: tuple[StepMode, ...] = ("auto",)
+    compiles: tuple[CompileMode, ...] = ("none",)
+
+    @property
+    def variants(self) -> tuple[tuple[StepMode, CompileMode], ...]:
+        """How each network is measured."""
+        return tuple(itertools.product(self.steps, self.compiles))
 
     @property
     def task(self) -> Task:
@@ -56,7 +69,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Measured:
-    """One network's figures.
+    """Figures of one network, its steps done in one way.
 
     Attributes:
         name: Registered name.
@@ -65,9 +78,11 @@ class Measured:
         gflops: Of one forward pass at batch 1; 1 MAC = 2 FLOPs.
         forward_seconds: Median of a forward pass in evaluation mode.
         step_seconds: Median of a training step: forward, loss, backward, clipping, optimiser.
-        peak_mb: Memory of a training step at its peak, weights, gradients and optimiser included: of the GPU on CUDA,
-            else by how much resident memory grew since before the network was built.
+        peak_mb: Memory of a training step at its peak, weights, gradients and optimiser included: what PyTorch reserved
+            of the GPU on CUDA, else by how much resident memory grew since before the network was built.
         device: Where it ran.
+        step: ``eager`` or ``recorded``.
+        compile: As in a protocol.
     """
 
     name: str
@@ -78,12 +93,14 @@ class Measured:
     step_seconds: float
     peak_mb: float
     device: str
+    step: str = "eager"
+    compile: str = "none"
 
 
 def bench(
     names: Sequence[str], setup: Setup, on_result: Callable[[str, Measured | HarnessError], None]
 ) -> list[Measured]:
-    """Measures networks one after the other.
+    """Measures networks one after the other, each in all ways; operations are counted once per network.
 
     Args:
         names: Registered names.
@@ -91,21 +108,24 @@ def bench(
         on_result: Told of each result, or of why there is none, as it comes.
 
     Returns:
-        The networks that could be measured, in the order given.
+        What could be measured, in the order given.
     """
     found = []
     for name in names:
-        try:
-            result: Measured | HarnessError = _in_fresh_process(name, setup)
-        except HarnessError as error:
-            result = error
-        on_result(name, result)
-        if isinstance(result, Measured):
-            found.append(result)
+        size: Size | None = None
+        for step, compiled in setup.variants:
+            try:
+                result: Measured | HarnessError = _in_fresh_process(name, setup, step, compiled, size)
+            except HarnessError as error:
+                result = error
+            on_result(name, result)
+            if isinstance(result, Measured):
+                found.append(result)
+                size = Size(result.parameters, result.gflops)
     return found
 
 
-def _in_fresh_process(name: str, setup: Setup) -> Measured:
+def _in_fresh_process(name: str, setup: Setup, *how: Any) -> Measured:
     """Peak memory is a property of a process, and so is what its allocator has seen.
 
     Raises:
@@ -114,7 +134,7 @@ def _in_fresh_process(name: str, setup: Setup) -> Measured:
     context = multiprocessing.get_context("spawn")
     with _environment(CPU_ALLOCATOR), ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_measure, name, setup).result()
+            return pool.submit(_measure, name, setup, *how).result()
         except HarnessError:
             raise
         except (Exception, SystemExit) as error:  # of the network, whoever wrote it; or memory ran out
@@ -138,34 +158,47 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _measure(name: str, setup: Setup) -> Measured:
+def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, size: Size | None) -> Measured:
     torch.set_num_threads(setup.threads)
     segmenter, device, task = SEGMENTERS.get(name), choose_device(setup.device), setup.task
     if segmenter.runner:
         raise StudyError(f"{name} is a framework that trains by itself.", hint="Measure its network instead.")
     options = segmenter.parse_options({"preset": setup.preset} if setup.preset in segmenter.presets else {})
-    size = measure(segmenter, task, options)
+    settings = TrainingSettings(step=mode, compile=compiled)
+    recorder = choose_recorder(settings, device)
+    size = size or measure(segmenter, task, options)
     before = _resident("VmRSS")
-    forward, step = _times(segmenter, setup, device)
+    forward, step = _times(segmenter, setup, device, settings, recorder)
     on_gpu = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else _resident("VmHWM") - before
-    return Measured(name, segmenter.title, size.parameters, size.gflops, forward, step, peak, describe_device(device))
+    peak = torch.cuda.max_memory_reserved(device) / 1e6 if on_gpu else _resident("VmHWM") - before
+    how = "eager" if recorder is None else "recorded", compiled
+    facts = segmenter.title, size.parameters, size.gflops
+    return Measured(name, *facts, forward, step, peak, describe_device(device), *how)
 
 
-def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[float, float]:
+def _times(
+    segmenter: Segmenter,
+    setup: Setup,
+    device: torch.device,
+    settings: TrainingSettings,
+    recorder: Recorder | None,
+) -> tuple[float, float]:
     """Returns the medians of forward pass and training step, in seconds."""
     options = {"preset": setup.preset} if setup.preset in segmenter.presets else {}
     torch.manual_seed(0)
-    settings = TrainingSettings()
     precision = Precision.choose(device, settings, setup.task.spatial_dims)
     network = precision.to_memory_format(segmenter.build(setup.task, options).to(device))
     images = torch.randn(setup.batch_size, setup.modalities, *setup.patch_size, device=device)
     images = images.contiguous(memory_format=precision.memory_format)
     labels = torch.randint(0, setup.classes, (setup.batch_size, *setup.patch_size), device=device)
-    step, seeds = TrainingStep(network, settings, precision), itertools.count()
+    step, seeds = TrainingStep(network, settings, precision, recorder=recorder), itertools.count()
     _reset_peak(device)
+    warm_up = 1 if recorder is None else WARM_UP + 1
     network.train()
-    trained = _median(lambda: step(Batch(images, labels), settings.optimiser.lr, next(seeds)), setup.rounds, device)
+    trained = _median(
+        lambda: step(Batch(images, labels), settings.optimiser.lr, next(seeds)), setup.rounds, device, warm_up
+    )
+    step.release()
     network.eval()
 
     @torch.inference_mode()
@@ -176,14 +209,14 @@ def _times(segmenter: Segmenter, setup: Setup, device: torch.device) -> tuple[fl
     return _median(forward, setup.rounds, device), trained
 
 
-def _median(action: Callable[[], None], rounds: int, device: torch.device) -> float:
+def _median(action: Callable[[], None], rounds: int, device: torch.device, warm_up: int = 1) -> float:
     seconds = []
-    for turn in range(rounds + 1):
+    for turn in range(rounds + warm_up):
         _synchronise(device)
         start = time.perf_counter()
         action()
         _synchronise(device)
-        if turn:  # the first one allocates and chooses algorithms
+        if turn >= warm_up:  # those before allocate, choose algorithms, compile and record
             seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
