@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env wheel demo test test-fast lint slow benchmark docs clean help
+.PHONY: env wheel demo test test-fast lint slow benchmark gpu docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
 
 benchmark: $(STAMP)  ## Measure; on a quiet machine
 	$(BIN)/python -m pytest -m benchmark -s
+
+gpu: $(STAMP)  ## On a machine with a CUDA GPU: its tests, all networks eager, recorded and compiled, and one report
+	$(BIN)/python scripts/gpu_report.py --out build/gpu
 
 lint: $(STAMP)  ## Style, types and layering
 	$(BIN)/ruff check .

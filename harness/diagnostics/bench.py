@@ -23,6 +23,7 @@ from harness.recording.work import WARM_UP
 from harness.segmenters import SEGMENTERS, Segmenter, Task
 from harness.segmenters.size import Size, measure
 from harness.training.device import Precision, choose_device, describe_device
+from harness.training.energy import EnergyMeter
 from harness.training.settings import CompileMode, StepMode, TrainingSettings
 from harness.training.step import TrainingStep
 from harness.training.step_mode import choose_recorder
@@ -83,6 +84,7 @@ class Measured:
         device: Where it ran.
         step: ``eager`` or ``recorded``.
         compile: As in a protocol.
+        watts: Mean power of the GPU over the measured steps; None where it has no counter, and on a CPU.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Measured:
     device: str
     step: str = "eager"
     compile: str = "none"
+    watts: float | None = None
 
 
 def bench(
@@ -168,12 +171,12 @@ def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, siz
     recorder = choose_recorder(settings, device)
     size = size or measure(segmenter, task, options)
     before = _resident("VmRSS")
-    forward, step = _times(segmenter, setup, device, settings, recorder)
+    forward, step, watts = _times(segmenter, setup, device, settings, recorder)
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_reserved(device) / 1e6 if on_gpu else _resident("VmHWM") - before
     how = "eager" if recorder is None else "recorded", compiled
     facts = segmenter.title, size.parameters, size.gflops
-    return Measured(name, *facts, forward, step, peak, describe_device(device), *how)
+    return Measured(name, *facts, forward, step, peak, describe_device(device), *how, watts)
 
 
 def _times(
@@ -182,8 +185,8 @@ def _times(
     device: torch.device,
     settings: TrainingSettings,
     recorder: Recorder | None,
-) -> tuple[float, float]:
-    """Returns the medians of forward pass and training step, in seconds."""
+) -> tuple[float, float, float | None]:
+    """Returns the medians of forward pass and training step in seconds, and the power of the steps in W."""
     options = {"preset": setup.preset} if setup.preset in segmenter.presets else {}
     torch.manual_seed(0)
     precision = Precision.choose(device, settings, setup.task.spatial_dims)
@@ -193,11 +196,15 @@ def _times(
     labels = torch.randint(0, setup.classes, (setup.batch_size, *setup.patch_size), device=device)
     step, seeds = TrainingStep(network, settings, precision, recorder=recorder), itertools.count()
     _reset_peak(device)
-    warm_up = 1 if recorder is None else WARM_UP + 1
     network.train()
-    trained = _median(
-        lambda: step(Batch(images, labels), settings.optimiser.lr, next(seeds)), setup.rounds, device, warm_up
-    )
+
+    def train() -> None:
+        step(Batch(images, labels), settings.optimiser.lr, next(seeds))
+
+    _median(train, 1 if recorder is None else WARM_UP + 1, device)  # allocates, compiles and records
+    meter, began = EnergyMeter(device), time.perf_counter()
+    trained = _median(train, setup.rounds, device)
+    used, seconds = meter.wh(), time.perf_counter() - began
     step.release()
     network.eval()
 
@@ -206,18 +213,18 @@ def _times(
         with precision.autocast():
             network(images)
 
-    return _median(forward, setup.rounds, device), trained
+    _median(forward, 1, device)  # chooses algorithms
+    return _median(forward, setup.rounds, device), trained, None if used is None else used * 3600 / seconds
 
 
-def _median(action: Callable[[], None], rounds: int, device: torch.device, warm_up: int = 1) -> float:
+def _median(action: Callable[[], None], rounds: int, device: torch.device) -> float:
     seconds = []
-    for turn in range(rounds + warm_up):
+    for _ in range(rounds):
         _synchronise(device)
         start = time.perf_counter()
         action()
         _synchronise(device)
-        if turn >= warm_up:  # those before allocate, choose algorithms, compile and record
-            seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
