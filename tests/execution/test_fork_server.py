@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +40,7 @@ def main(arguments, parent):
         "raise": lambda: 1 / 0,
         "wait": lambda: time.sleep(60),
         "watch": lambda: watch(parent),
+        "gpus": lambda: print("GPUs", os.environ["CUDA_VISIBLE_DEVICES"], flush=True),
     }[arguments[0]]()
     return int(arguments[1])
 
@@ -141,7 +143,7 @@ def test_a_process_that_cannot_be_started_is_one_cells_failure(monkeypatch):
     thread = threading.Thread(target=listen)
     thread.start()
     with pytest.raises(SystemExit):
-        module.main(0, preloaded=())
+        module.main(0, preloaded=(), why_not=lambda: "")
     thread.join()
     assert messages == [{"ended": 1, "status": 126}, {"ended": 2, "status": 126}]
 
@@ -185,16 +187,66 @@ def test_a_fork_server_started_from_nothing_runs_a_worker(tmp_path):
     server.close()
 
 
-def test_cells_on_gpus_start_from_nothing(tmp_path):
+def test_cells_on_one_gpu_are_forked_and_groups_of_processes_are_not(tmp_path):
     asked = []
 
     def start(attempt, slot, fork):
-        asked.append((slot.device, fork))
+        asked.append((slot.gpu, fork))
         return starting.start_fresh([sys.executable, "-S", "-c", "raise SystemExit(9)"], attempt, slot)
 
     cell = Store(tmp_path).cell("cell")
     cell.write_spec({})
-    for slot in (Slot("cuda:0", "0", 1), Slot("cpu", None, 1)):
+    for slot in (Slot("cuda:0", "0", 1), Slot("cpu", None, 1), Slot("cuda:0", "0,1", 1, ranks=2)):
         WorkerProcess(Attempt(cell, tmp_path), slot, fork=True, start=start).wait()
         assert "status 9" in cell.failure().reason
-    assert asked == [("cuda:0", False), ("cpu", True)]
+    assert asked == [("0", True), (None, True), ("0,1", False)]
+
+
+def test_a_worker_sees_its_own_gpus_whatever_the_server_was_started_with(server, tmp_path):
+    """CUDA reads the variable when it starts, which is in the worker."""
+    script = {**os.environ, "CUDA_VISIBLE_DEVICES": "3", "MARK": "gpu"}
+    worker = server.fork(["gpus", "0"], script, tmp_path / "log.txt")
+    wait_for(worker.has_ended)
+    assert "GPUs 3" in (tmp_path / "log.txt").read_text()
+
+
+def process_folder(path, threads, files):
+    for number, name in enumerate(threads):
+        (path / f"task/{number}").mkdir(parents=True)
+        (path / f"task/{number}/comm").write_text(f"{name}\n")
+    (path / "fd").mkdir()
+    for number, file in enumerate(files):
+        (path / f"fd/{number}").symlink_to(file)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("threads", "files", "why"),
+    [
+        (["python"], ["/dev/null", "/gone"], ""),
+        (["python", "cuda-EvtHandlr"], [], "cuda-EvtHandlr"),
+        (["python"], ["/dev/null", "/dev/nvidiactl"], "/dev/nvidiactl"),
+    ],
+)
+def test_a_server_with_a_thread_or_a_gpu_should_not_fork(tmp_path, threads, files, why):
+    found = module.why_not_fork(process_folder(tmp_path / "self", threads, files))
+    assert (why in found) if why else not found
+
+
+def test_cuda_that_an_import_has_started_is_seen(monkeypatch):
+    started = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setitem(sys.modules, "torch", started)
+    assert "CUDA" in module.why_not_fork()
+
+
+@pytest.mark.parametrize(("code", "status"), [("exit(4)", 4), ("import os; os.kill(os.getpid(), 9)", -9)])
+def test_a_server_that_should_not_fork_starts_its_cells_from_nothing(monkeypatch, tmp_path, code, status):
+    monkeypatch.setattr(module, "PYTHON", (sys.executable, "-c", code))
+    log = tmp_path / "log.txt"
+    request = {"arguments": ["cell"], "environment": dict(os.environ), "directory": str(tmp_path), "log": str(log)}
+    process = module._Unforked(request, "a thread runs")
+    assert wait([process.sentinel], 20)
+    wait_for(lambda: process.exitcode is not None)
+    assert process.exitcode == status
+    process.close()
+    assert "not forked" in log.read_text()

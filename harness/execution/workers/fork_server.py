@@ -2,8 +2,9 @@
 
 Importing torch and MONAI takes longer than everything else before a cell's first step. The fork server does it once;
 what it forks has run nothing before, shares nothing but pages that are copied when written to, and is a process of its
-own like any other. The server runs no network, starts no thread and never touches CUDA, so that forking is safe. Cells
-on GPUs start from nothing all the same, since there was no GPU to try it on.
+own like any other. The server runs no network, starts no thread and never touches CUDA, so that forking is safe for
+cells on GPUs, too: each starts CUDA itself, on the GPUs that its environment shows. The server looks whether all this
+is so once it has imported everything; where a library has started a thread, it starts every cell from nothing instead.
 
 ``python -m harness.execution.workers.fork_server DESCRIPTOR`` is the process; :class:`ForkServer` starts it and
 talks to it through a socket, in JSON. When the client is gone the server ends, and its cells, which watch it,
@@ -20,10 +21,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
+from multiprocessing.context import ForkContext, ForkProcess
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +52,7 @@ _NOT_STARTED = 126
 ONE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 #: Beginnings of variables that libraries read when they are loaded, and never again.
-_READ_AT_IMPORT = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "LD_")
+_READ_AT_IMPORT = ("OMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_", "PYTORCH_", "LD_")
 
 _shared: dict[object, ForkServer] = {}
 
@@ -191,14 +192,49 @@ class ForkedProcess:
         self._server.send({"signal": self._number, "number": int(signal.SIGKILL)})
 
 
-def main(descriptor: int, preloaded: Sequence[str] = PRELOADED) -> None:
-    """Forks a worker for each request until the client is gone; imports some modules first."""
+def why_not_fork(own: Path = Path("/proc/self")) -> str:
+    """Returns why this process should fork no other, in words; empty where it may.
+
+    Args:
+        own: Folder in which the kernel shows this process.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "cuda") and torch.cuda.is_initialized():
+        return "an import has started CUDA"
+    if not own.is_dir():  # only Linux tells
+        return ""
+    threads = sorted(_texts(own / "task", lambda task: (task / "comm").read_text().strip()))
+    if len(threads) > 1:
+        return f"an import has started a thread ({', '.join(threads)})"
+    files = _texts(own / "fd", lambda link: str(link.readlink()))
+    opened = [file for file in files if file.startswith("/dev/nvidia")]
+    return f"an import has opened {opened[0]}" if opened else ""
+
+
+def _texts(folder: Path, read: Callable[[Path], str]) -> list[str]:
+    """Returns what is read of each entry; some are gone when it is their turn."""
+    found = []
+    for entry in folder.iterdir():
+        with suppress(OSError):
+            found.append(read(entry))
+    return found
+
+
+def main(descriptor: int, preloaded: Sequence[str] = PRELOADED, why_not: Callable[[], str] = why_not_fork) -> None:
+    """Starts a worker for each request until the client is gone; imports some modules first.
+
+    Args:
+        descriptor: Of the socket.
+        preloaded: Modules to import.
+        why_not: Says, after the imports, why this process should not fork.
+    """
     connection = Connection(descriptor)
     for name in preloaded:
         with suppress(Exception):  # a worker that cannot import says so itself, in the failure of its cell
             importlib.import_module(name)
+    unfit = why_not()
     context = multiprocessing.get_context("fork")
-    running: dict[int, ForkProcess] = {}
+    running: dict[int, ForkProcess | _Unforked] = {}
     while True:
         ends = [process.sentinel for process in running.values()]
         ready = wait([connection, *ends], timeout=_POLL if running else None)
@@ -208,10 +244,8 @@ def main(descriptor: int, preloaded: Sequence[str] = PRELOADED) -> None:
             except (EOFError, OSError):
                 os._exit(0)  # without waiting for the cells: they notice, and end in order
             if "start" in request:
-                process = context.Process(target=_work, args=(connection, request, os.getpid()))
                 try:
-                    process.start()
-                    running[request["start"]] = process
+                    running[request["start"]] = _start(context, connection, request, unfit)
                 except OSError:  # no more processes: this cell fails, the others go on
                     _report_end(connection, request["start"], _NOT_STARTED)
             elif (target := running.get(request["signal"])) is not None and target.pid is not None:
@@ -220,6 +254,57 @@ def main(descriptor: int, preloaded: Sequence[str] = PRELOADED) -> None:
             if (status := process.exitcode) is not None:
                 running.pop(number).close()
                 _report_end(connection, number, status)
+
+
+def _start(
+    context: ForkContext, connection: Connection, request: Mapping[str, Any], unfit: str
+) -> ForkProcess | _Unforked:
+    """Starts a cell's process.
+
+    Raises:
+        OSError: There can be no more processes.
+    """
+    if unfit:
+        return _Unforked(request, unfit)
+    process = context.Process(target=_work, args=(connection, request, os.getpid()))
+    process.start()
+    return process
+
+
+class _Unforked:
+    """The process of a cell started from nothing, for a server that should not fork.
+
+    Args:
+        request: As :meth:`ForkServer.fork` sends it.
+        why: Why it is not forked, for the cell's log.
+    """
+
+    def __init__(self, request: Mapping[str, Any], why: str) -> None:
+        started_by = ["--parent", str(os.getpid())]
+        command = [*PYTHON, "-m", "harness.execution.workers.worker", *request["arguments"], *started_by]
+        with Path(request["log"]).open("ab") as log:
+            log.write(f"This process is not forked, so that it starts slowly: {why}.\n".encode())
+            log.flush()
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=request["environment"],
+                cwd=request["directory"],
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.sentinel = os.pidfd_open(self.pid)
+
+    @property
+    def exitcode(self) -> int | None:
+        """Exit status, minus the signal that ended it; None while it runs."""
+        return self._process.poll()
+
+    def close(self) -> None:
+        """Closes what the server waits on."""
+        os.close(self.sentinel)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -105,7 +105,8 @@ class WorkerProcess:
     Args:
         attempt: Attempt to start.
         slot: Device and threads of the process.
-        fork: On a CPU fork it from a server that has everything imported, instead of starting it from nothing.
+        fork: Fork it from a server that has everything imported, instead of starting it from nothing; not where several
+            processes train together.
         start: Starts the process; called with the attempt, the slot, and whether to fork.
         grace: Seconds that a stopped worker has for its checkpoint.
     """
@@ -130,7 +131,7 @@ class WorkerProcess:
         self._refusal: OSError | None = None
         try:
             attempt.folder.reserve_disk_space()
-            self._process = start(attempt, slot, fork and slot.device == "cpu")
+            self._process = start(attempt, slot, fork and slot.ranks == 1)
         except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
             self._refusal = error
 
