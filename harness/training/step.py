@@ -11,6 +11,7 @@ from harness.errors import RecordingError
 from harness.recording.host_contact import host_contact
 from harness.recording.recorder import Recorder
 from harness.recording.work import RecordedWork
+from harness.training.compilation import prepare_compilation
 from harness.training.determinism import find_nondeterministic_op
 from harness.training.device import Precision
 from harness.training.loss import SegmentationLoss
@@ -192,6 +193,7 @@ def _compiled(network: nn.Module, mode: CompileMode, parts: int) -> Callable[[Te
     """
     if mode == "none":
         return network
+    prepare_compilation()
     inductor = "reduce-overhead" if mode == "cuda-graphs" and parts == 1 else "default"
     compiled: Callable[[Tensor], Tensor | list[Tensor]] = torch.compile(network, mode=inductor, dynamic=False)
     return compiled

@@ -39,8 +39,9 @@ def losses(folder, mode):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["default", "cuda-graphs"])
-def test_compiled_training_gives_the_curve_of_plain_training(tmp_path, mode):
+def test_compiled_training_gives_the_curve_of_plain_training(tmp_path, monkeypatch, mode):
     """Inductor on this CPU; CUDA graphs need a GPU, on a CPU the mode compiles alike."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     curve, weights = losses(tmp_path / "plain", "none")
     compiled, found = losses(tmp_path / mode, mode)
     assert compiled == pytest.approx(curve, rel=1e-4)
@@ -52,6 +53,7 @@ def test_compiled_training_gives_the_curve_of_plain_training(tmp_path, mode):
 def test_kernels_are_not_recorded_where_gradients_of_parts_are_summed(tmp_path, monkeypatch, parts, expected):
     """A replay would write over the gradients of the part before it."""
     modes = []
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch, "compile", lambda network, mode, dynamic: modes.append(mode) or network)
     settings = TrainingSettings(compile="cuda-graphs", precision="fp32")
     hooks = Hooks(lambda *_: Validation(0.5, dead=False), dict, lambda _: None, lambda _: None, lambda: False)
