@@ -6,21 +6,24 @@ import multiprocessing
 import os
 import resource
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 #: Settings of every fuzz: what is drawn does not depend on the day, and failing inputs are printed, not stored.
 CALM = settings(
     deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+
+#: Inputs that hypothesis draws in one go: it remembers all of them.
+_TOGETHER = 500
 
 #: Values that documents do not expect.
 HOSTILE: list[Any] = [
@@ -89,6 +92,28 @@ def run_bounded(fuzz: Callable[[Callable[[object], None]], Any], memory: int = 1
     finally:
         process.kill()
         process.join()
+
+
+def tried(contents: st.SearchStrategy[bytes], attempt: Callable[[bytes], str], count: int) -> Counter[str]:
+    """Returns how often an attempt ended in which way; each few hundred have a process and a seed of their own."""
+    ends: Counter[str] = Counter()
+    for first in range(0, count, _TOGETHER):
+
+        def work(note: Callable[[object], None], first: int = first) -> Counter[str]:
+            found: Counter[str] = Counter()
+
+            @seed(first)
+            @settings(CALM, max_examples=min(_TOGETHER, count - first))
+            @given(contents)
+            def one(content: bytes) -> None:
+                note(content)
+                found[attempt(content)] += 1
+
+            one()
+            return found
+
+        ends += run_bounded(work)
+    return ends
 
 
 def changed(document: Any, more: list[Any]) -> st.SearchStrategy[Any]:

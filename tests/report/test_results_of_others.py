@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzzing import CALM, changed, rewritten, run_bounded
-from hypothesis import given, settings
+from fuzzing import changed, rewritten, tried
 from hypothesis import strategies as st
 
 from harness.errors import DataError, HarnessError
@@ -192,24 +190,16 @@ def written(values: object, how: tuple[str, int]) -> str:
 def fuzz(path: Path, beside: StudyResults, count: int) -> Counter[str]:
     sound = [row(), row("f0c1", "1"), row("f0c0", "0.4", region="White")]
 
-    def work(note: Callable[[object], None]) -> Counter[str]:
-        ends: Counter[str] = Counter()
+    def attempt(content: bytes) -> str:
+        path.write_bytes(content)
+        try:
+            add_imported(beside, [path])
+        except HarnessError as refusal:
+            return check(refusal)
+        return "read"
 
-        @settings(CALM, max_examples=count)
-        @given(st.one_of(cells(*sound), rewritten(table(*sound)), st.binary(max_size=200)))
-        def attempt(content: bytes) -> None:
-            note(content)
-            path.write_bytes(content)
-            try:
-                add_imported(beside, [path])
-                ends["read"] += 1
-            except HarnessError as refusal:
-                ends[check(refusal)] += 1
-
-        attempt()
-        return ends
-
-    return run_bounded(work)
+    contents = st.one_of(cells(*sound), rewritten(table(*sound)), st.binary(max_size=200))
+    return tried(contents, attempt, count)
 
 
 def check(refusal: HarnessError) -> str:

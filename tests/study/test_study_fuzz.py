@@ -12,8 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from fuzzing import CALM, changed, rewritten, run_bounded
-from hypothesis import given, settings
+from fuzzing import changed, rewritten, tried
 from hypothesis import strategies as st
 
 from harness.data.datasets.layouts import find_dataset
@@ -119,22 +118,13 @@ def fuzz(
     path.write_text(sound)
     assert read() == "read"  # what that imports is not counted below
 
-    def work(note: Callable[[object], None]) -> Counter[str]:
-        ends: Counter[str] = Counter()
+    def attempt(content: bytes) -> str:
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read()
 
-        @settings(CALM, max_examples=count)
-        @given(contents)
-        def attempt(content: bytes) -> None:
-            note(content)
-            path.write_bytes(content)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ends[read()] += 1
-
-        attempt()
-        return ends
-
-    return run_bounded(work)
+    return tried(contents, attempt, count)
 
 
 def both(document: object, write: Callable[[object], str], more: list[object]) -> st.SearchStrategy[bytes]:
