@@ -153,10 +153,11 @@ def test_what_is_shown_already_is_not_written_again(begun, client, monkeypatch):
 
 def test_a_run_without_params_is_given_them(begun, client, monkeypatch):
     store, study, _ = begun
+    view = MlflowView(store, study)
     with monkeypatch.context() as killed:
         killed.setattr(MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            MlflowView(store, study).sync()
+            view.sync()
     assert not runs(client)["toy"].data.params
     MlflowView(store, study).sync()
     assert runs(client)["toy"].data.params["model"] == "toy"
