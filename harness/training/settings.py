@@ -82,10 +82,11 @@ class TrainingSettings(Settings):
     )
     # A recording launches the kernels of the step as written, on the same values; a cell that goes on from a checkpoint
     # mixes both, so that `strict` means that they give equal bits. Therefore the cell is the same one.
+    # It becomes 'auto' when `pytest -m cuda` has passed on a card: nobody gets an unproven recording unasked.
     step: Annotated[StepMode, CHANGES_NO_NUMBER, Added("0.3", was="eager")] = Field(
-        "auto",
+        "eager",
         description="'eager': as written; 'recorded': the whole step is recorded once as a CUDA graph and replayed; "
-        "'auto': recorded on one GPU where the network allows it, else eager.",
+        "'auto': recorded on one GPU where the network allows it, else eager. No GPU has run a recorded step yet.",
     )
     determinism: DeterminismLevel = Field(
         "strict",

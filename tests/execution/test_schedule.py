@@ -178,7 +178,7 @@ class Noting(FakeEngine):
 @pytest.mark.parametrize(("step", "eager"), [("auto", [False, True]), ("recorded", [False]), ("eager", [False])])
 def test_a_step_that_cannot_be_recorded_is_eager_in_a_new_attempt_unless_the_user_insists(tmp_path, step, eager):
     cell = Store(tmp_path).cell("a")
-    cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}, "training": {"step": step}}))
+    cell.write_spec(cell_record(protocol={"name": "p", "sampling": {"batch_size": 8}, "training": {"step": step}}))
     engine = Noting({"a": ["not_recorded"]})
     go(engine, [cell], tmp_path)
     assert engine.eager == eager
@@ -187,7 +187,7 @@ def test_a_step_that_cannot_be_recorded_is_eager_in_a_new_attempt_unless_the_use
 
 def test_a_later_run_does_not_try_again_to_record_what_cannot_be(tmp_path):
     cell = Store(tmp_path).cell("a")
-    cell.write_spec(cell_record(protocol={"sampling": {"batch_size": 8}, "training": {"step": "auto"}}))
+    cell.write_spec(cell_record(protocol={"name": "p", "sampling": {"batch_size": 8}, "training": {"step": "auto"}}))
     go(Noting({"a": ["not_recorded", "killed"]}), [cell], tmp_path)
     later = Noting({})
     go(later, [cell], tmp_path)
