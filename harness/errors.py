@@ -80,6 +80,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(known)}." if known else "None is installed."
 
 
+def one_line(text: str) -> str:
+    """Returns a text whose line breaks are shown escaped: they are in a name that it repeats."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
 def shorten(text: str, longest: int) -> str:
     """Returns a text, or its beginning and its end where it is longer than a number of characters."""
     if len(text) <= longest:

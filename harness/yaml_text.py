@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from harness.errors import StudyError
+from harness.errors import StudyError, one_line
 
 Key = tuple[str | int, ...]
 
@@ -126,7 +126,7 @@ class _Walk:
             raise self._error(node, f"'{node.value}' is not a valid {kind}", "Is it text? Put it in quotes.") from error
 
     def _error(self, node: yaml.Node, message: str, hint: str = "") -> StudyError:
-        return StudyError(f"{_at(node, self.source)}: {message}.", hint=hint)
+        return StudyError(f"{_at(node, self.source)}: {one_line(message)}.", hint=hint)
 
 
 def _check_depth(text: str, source: str) -> None:

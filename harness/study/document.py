@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.bounds import bounds_at
-from harness.errors import HarnessError, StudyError, did_you_mean, look_alikes, shorten
+from harness.errors import HarnessError, StudyError, did_you_mean, look_alikes, one_line, shorten
 from harness.files import read_text
 from harness.yaml_text import Key, parse
 
@@ -41,7 +41,7 @@ class Document:
 
     def error(self, path: Key, message: str, hint: str = "") -> StudyError:
         """Returns an error that points at ``path``."""
-        return StudyError(f"{self.at(path)}: {message}", hint=hint)
+        return StudyError(f"{self.at(path)}: {one_line(message)}", hint=hint)
 
     def section(self, path: Key) -> "Document":
         """Returns the mapping at a path; empty where there is none."""

@@ -62,6 +62,8 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         (HEAD + "name: b\n", "study.yaml:6", "is repeated"),
         (HEAD + "x: " + "9" * 6000 + "\n", "study.yaml:6", "not a valid int"),
         ("x" * 5_000_000, "study.yaml", "longer than"),
+        (HEAD.replace("name: a", 'name: "\\r\\n"'), "study.yaml", "not a valid name"),
+        (HEAD + '"\\r\\n": x\n', "study.yaml:6", "unknown key"),
         (HEAD + "question: " + "x" * 20_000, "study.yaml:6", "at most 10,000 characters"),
         (
             HEAD.replace("{name: toy}", "{name: toy, label: " + "x" * 600 + "}"),
