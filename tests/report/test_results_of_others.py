@@ -98,6 +98,7 @@ REFUSED = {
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00", "not a text file"),
     "half of UTF-16": (b"\xff\xfea", "not a text file"),
     "a field without end": (table(row("x" * 200_000)), "row 2 cannot be read as csv"),
+    "a region of two lines": (table(row(region="a\nb")), r"row 2: region 'a\\nb'"),
     "a dataset of no name": (table(row(dataset="files")), r"dataset 'files' is refused"),
 }
 

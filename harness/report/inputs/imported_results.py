@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import DataError, did_you_mean
+from harness.errors import DataError, did_you_mean, one_line
 from harness.evaluation import METRICS
 from harness.report.inputs.csv_file import parse_numbers, read_table
 from harness.report.inputs.several_studies import combine
@@ -142,10 +142,10 @@ def _refuse_double(rows: pd.DataFrame, path: Path) -> None:
         return
     same = double[(double[key] == double[key].iloc[0]).all(axis=1)]
     one, other = same.iloc[:2].to_dict("records")
+    place = one_line(f"'{one['label']}', {one['dataset']}, case '{one['case']}', region '{one['region']}'")
     raise DataError(
-        f"{path}, rows {same.index[0]} and {same.index[1]}: two values of {one['metric']} for '{one['label']}', "
-        f"{one['dataset']}, case '{one['case']}', region '{one['region']}': {one['value in file']} and "
-        f"{other['value in file']}.",
+        f"{path}, rows {same.index[0]} and {same.index[1]}: two values of {one['metric']} for {place}: "
+        f"{one['value in file']} and {other['value in file']}.",
         hint="Keep one. Columns `seed` and `fold` tell several trainings apart, `label` several methods.",
     )
 
@@ -169,9 +169,10 @@ def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) ->
         theirs = list(zip(group["patient"], group["case"], strict=True))
         if pairs and pairs.isdisjoint(theirs):
             patient, case = min(pairs)
+            first, second = map(one_line, theirs[0])
             raise DataError(
-                f"{path}: no patient and case of {dataset} is one of the study's; e.g. patient '{theirs[0][0]}', case "
-                f"'{theirs[0][1]}' in the file, patient '{patient}', case '{case}' in the study.",
+                f"{path}: no patient and case of {dataset} is one of the study's; e.g. patient '{first}', case "
+                f"'{second}' in the file, patient '{patient}', case '{case}' in the study.",
                 hint="Give both the names they have in the study (csv/cases.csv of its report); `harness evaluate "
                 "--patient` says which part of a case's name is the patient.",
             )
@@ -181,7 +182,7 @@ def _refuse(wrong: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str,
     if wrong.any():
         row = _first(wrong)
         text = rows[f"{column} in file" if f"{column} in file" in rows else column].loc[row]
-        raise DataError(f"{path}, row {row}: {column} '{text}' is refused.", hint=hint)
+        raise DataError(f"{path}, row {row}: {column} '{one_line(str(text))}' is refused.", hint=hint)
 
 
 def _first(rows: pd.Series[bool]) -> int:
