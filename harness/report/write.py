@@ -88,9 +88,12 @@ def _require_results(results: StudyResults) -> None:
     if results.cases.empty:
         states = results.cells["status"].value_counts().sort_index()
         counted = ", ".join(f"{number} {state}" for state, number in states.items()) or "none"
+        remedy = "Run it with `harness run`; where cells failed, `harness status` says why."
+        if "damaged" in states:
+            remedy = f"`harness status` names what is damaged; `harness retry {results.study} --damaged` makes it new."
         raise HarnessError(
             f"Study '{results.study}' (profile '{results.profile}') has no results to report. Its cells: {counted}.",
-            hint="Run it with `harness run`; where cells failed, `harness status` says why.",
+            hint=remedy,
         )
 
 

@@ -53,7 +53,7 @@ def add_scores(cell: CellFolder, rows: pd.DataFrame) -> None:
         with atomic_folder(target) as temporary:
             group.to_parquet(temporary / ROWS, index=False)
             seal_tables(temporary)
-            if target.is_dir() and damaged_scores(target):
+            if target.is_dir():  # damaged, or of a metric that failed and was mended
                 discard(target)
     cell.want_metrics([str(metric) for metric in rows["metric"].unique()])
 

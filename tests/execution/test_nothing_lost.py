@@ -140,6 +140,7 @@ def test_a_worker_whose_starter_died_before_it_could_look_stops(write_study, pro
 def test_a_cell_that_is_stopped_while_it_is_tested_goes_on_with_testing(write_study, project, monkeypatch):
     (planned,) = load_study(write_study(protocol=protocol(2))).cells
     cell = Store(project / "results").cell(planned.spec.id)
+    cell.write_spec(planned.spec.to_json())
 
     def compute():
         run_cell(planned.spec, cell, project / "cache", "cpu", lambda: cell.progress().phase == "testing")
