@@ -77,7 +77,7 @@ class Document:
             if error.message.startswith(f"{self.source}:"):
                 raise
             kind = StudyError if type(error) is HarnessError else type(error)
-            raise kind(f"{self.at(path)}: {error.message}", hint=error.hint) from error
+            raise kind(f"{self.at(path)}: {one_line(error.message)}", hint=error.hint) from error
 
 
 def read_document(path: Path) -> Document:
