@@ -126,7 +126,7 @@ class CellFolder(AttemptFolder):
     def write_spec(self, values: Mapping[str, Any]) -> None:
         """Writes what the cell is: once, and where the file is damaged."""
         path = self.path / "cell.json"
-        if not path.is_file() or isinstance(find_damage(CellRecord, path), DamagedRecordError):
+        if not path.is_file() or find_damage(CellRecord, path) is not None:
             write_sealed(path, values)
 
     def wanted_metrics(self) -> tuple[str, ...]:

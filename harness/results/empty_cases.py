@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
@@ -40,20 +39,13 @@ def masks_of(cells: Iterable[CellFolder]) -> pd.DataFrame:
     """Returns what is stored of the masks of finished cells: one row per cell, case and region.
 
     Args:
-        cells: The cells; those that store nothing have no row.
-
-    Raises:
-        HarnessError: A file cannot be read.
+        cells: The cells; those that store nothing, and those whose tables are damaged, have no row.
     """
     parts = []
     for cell in {cell.id: cell for cell in cells}.values():
         if cell.status() != "done" or not (path := cell.result / MASKS_FILE).is_file():
             continue
-        try:
-            rows = pd.read_parquet(path).rename(columns={"status": "masks"})
-        except (OSError, pa.ArrowException) as error:
-            hint = "Remove it: the policies worst and brats then ask for a new test of some cells."
-            raise HarnessError(f"{path} cannot be read: {error}", hint=hint) from error
+        rows = pd.read_parquet(path).rename(columns={"status": "masks"})
         sizes = zip(rows["shape"], rows["spacing"], strict=True)
         diagonals = [image_diagonal(shape, spacing) for shape, spacing in sizes]
         parts.append(rows.assign(cell=cell.id, dataset=cell.record().dataset, diagonal=diagonals)[_MASKS])

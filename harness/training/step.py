@@ -88,7 +88,7 @@ class TrainingStep:
             self._recorded(*batch)
 
     def _update(self, images: Tensor, labels: Tensor) -> None:
-        """Is the work on the device, and what a recording holds."""
+        """Does the work on the device, which is what a recording holds."""
         self._forget_gradients()
         for part in self.parts(Batch(images, labels)):
             loss = self._loss_of(*part) * (len(part.images) / len(images))
