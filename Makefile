@@ -4,10 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# The versions of uv.lock, for pip; `make test CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
+UV := build/uv/bin/uv
+# What shows that new versions compute the same: networks beside their authors', metrics, preparation, stored results.
+PARITY := tests/aahn tests/baselines tests/evaluation tests/data tests/training tests/guard
+
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env wheel demo test test-fast lint slow benchmark gpu docs clean help
+.PHONY: env wheel lock update-lock demo test test-fast lint slow benchmark gpu docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,7 +37,7 @@ test-fast: $(STAMP)  ## Pass the unit tests: no process, no figure, no whole net
 	$(BIN)/python -m pytest -m 'not benchmark and not slow and not integration'
 
 slow: $(STAMP)  ## Pass the checks that need minutes or gigabytes; installs Ray
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm]'
+	$(PIP_INSTALL) -e '.[ray,slurm]'
 	HARNESS_EVERY_EXAMPLE=1 $(BIN)/python -m pytest -m 'slow or hypothesis'
 
 benchmark: $(STAMP)  ## Measure; on a quiet machine
@@ -48,6 +55,20 @@ lint: $(STAMP)  ## Style, types and layering
 wheel: $(STAMP)  ## Build dist/*.whl, which installs everything without a clone
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
+lock: $(UV)  ## Take a changed pyproject.toml into uv.lock and constraints.txt; other versions stay
+	$(UV) lock --default-index https://pypi.org/simple
+	$(PYTHON) scripts/constraints.py
+
+update-lock: $(UV)  ## Lock the newest versions, install them, and show that they compute the same (about ten minutes)
+	$(UV) lock --upgrade --default-index https://pypi.org/simple
+	$(PYTHON) scripts/constraints.py
+	$(MAKE) env
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PARITY) tests/packaging/test_lock.py
+
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
+
 docs: $(STAMP)  ## Build the documentation's site in build/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open build/site/index.html"
@@ -55,8 +76,8 @@ docs: $(STAMP)  ## Build the documentation's site in build/site; a broken link i
 clean:  ## Remove the environment and caches; results are kept
 	rm -rf $(VENV) cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 demo"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP_INSTALL) -e '.[dev]'
 	touch $@
