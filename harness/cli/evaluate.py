@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.alike import name_some
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from harness.evaluation.folder import Convention, Pairing
     from harness.evaluation.scoring import Score
     from harness.execution.added_metrics import Work
+
+#: Cases that a remark names; the table of `--out` has all of them.
+_MOST_NAMED = 20
 
 
 def evaluate(
@@ -173,7 +177,7 @@ def _remarks(pairing: Pairing, faulty: Collection[str], scored: Sequence[str]) -
         "Not in the table, as their truth cannot be read": [case for case in pairing.cases if case not in scored],
         "Without a truth, not scored": [path.name for path in pairing.extra],
     }
-    yield from (f"{head}: {', '.join(names)}" for head, names in named.items() if names)
+    yield from (f"{head}: {name_some(names, _MOST_NAMED)}" for head, names in named.items() if names)
 
 
 def _say_cores(console: PlainConsole, jobs: int) -> None:

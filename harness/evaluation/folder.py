@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.alike import group_alike, name_some, without_case
 from harness.cores import map_in_processes
 from harness.data import DATASETS
 from harness.data.assumptions import Assumption, collect_assumptions
@@ -45,10 +46,16 @@ class FaultyCasesError(DataError):
 
     def __init__(self, faults: Mapping[str, DataError], total: int) -> None:
         first = next(iter(faults.values()))
-        listed = "\n".join(f"- {error.message}" for error in faults.values())
+        groups = group_alike(faults.items(), lambda fault: without_case(fault[1].message, fault[0]))
+        listed = "\n".join(f"- {_said_once(group)}" for group in groups)
         several = f"{len(faults)} of {total} cases cannot be scored:\n{listed}"
         super().__init__(first.message if len(faults) == 1 else several, hint=first.hint)
         self.cases = frozenset(faults)
+
+
+def _said_once(group: Sequence[tuple[str, DataError]]) -> str:
+    (_, first), *others = group
+    return f"{first.message} Alike: {name_some([case for case, _ in others])}." if others else first.message
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
@@ -129,3 +131,19 @@ def test_closed_descriptors_cost_nothing(failed, monkeypatch, name):
     monkeypatch.setattr(f"sys.{name}", None)
     assert main(["status", "s", "--results", str(cell.path.parent.parent)]) == 0
     assert main(["status", "nothing", "--results", str(cell.path.parent.parent)]) == 2
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("redirect", ["", "<&- >&- 2>&-"], ids=["the plain locale", "all descriptors closed"])
+def test_a_command_runs_in_the_plain_locale_and_without_descriptors(failed, redirect):
+    cell, _ = failed
+    cell.fail("肿瘤 ≥ 1", "", "")
+    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "status", "s", "--results", str(cell.path.parent.parent)]
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "COLUMNS": "200"}
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}', *command], env={**os.environ, **plain}, capture_output=True
+    )
+    assert ended.returncode == 0
+    assert ended.stderr == b""
+    assert redirect or b"\\u80bf\\u7624" in ended.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import struct
 
 import nibabel as nib
@@ -235,3 +236,23 @@ def test_evaluate_says_it_once_and_scores_the_other_cases(tmp_path, capsys, monk
     assert "counted as worst: case1" in shown.out
     assert "case1.nii.gz" in shown.err
     assert "0 bytes" in shown.err
+
+
+def test_check_and_export_of_a_raw_folder_go_by_the_true_voxel_size(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    sizes, root = (1.31579006, 1.31579006, 10.0), tmp_path / "Dataset001_Heart"
+    qform, sform = np.diag([-sizes[0], -sizes[1], sizes[2], 1]), np.diag([-1.0, -1, 1, 1])
+    for number in range(5):
+        voxels = (np.random.default_rng(number).random(SHAPE) > 0.5).astype(np.uint8)
+        for place in (f"imagesTr/case{number}_0000", f"labelsTr/case{number}"):
+            write(root / f"{place}.nii.gz", sform, qform, (1, 1), voxels=voxels)
+    facts = {"channel_names": {"0": "cine"}, "labels": {"background": 0, "heart": 1}, "file_ending": ".nii.gz"}
+    (root / "dataset.json").write_text(json.dumps(facts))
+    assert main(["data", "check", "nnunet_raw", str(root)]) == 0
+    assert "disagree about the voxel size" in " ".join(capsys.readouterr().out.split())
+    exported = tmp_path / "exported"
+    assert main(["data", "export", "nnunet_raw", "--root", str(root), "--nnunet-raw", str(exported)]) == 0
+    assert "disagree about the voxel size" in capsys.readouterr().out
+    for path in exported.rglob("*.nii.gz"):
+        assert nib.load(path).header.get_zooms() == pytest.approx(sizes)
+        assert np.allclose(by_simpleitk(path), qform)

@@ -14,10 +14,19 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.alike import without_case
 from harness.cli import main
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS
-from harness.evaluation.folder import convention_of, evaluate, pair_files, parse_regions, summarise, to_rows
+from harness.evaluation.folder import (
+    FaultyCasesError,
+    convention_of,
+    evaluate,
+    pair_files,
+    parse_regions,
+    summarise,
+    to_rows,
+)
 from harness.evaluation.scoring import Score
 
 SHAPE = (9, 10, 8)
@@ -300,6 +309,23 @@ def test_every_fault_of_a_file_is_listed_with_what_is_missing(folders, capsys, t
     assert list(rows["value"][["case0", "case1", "case3"]]) == [0.0, 0.0, 0.0]
     assert "case0.nii.gz cannot be read" in rows["implementation"]["case0"]
     assert "failed" not in rows["implementation"]["case3"]
+
+
+def test_one_fault_of_a_thousand_cases_is_one_line():
+    names = [f"case{number:04d}" for number in range(1000)]
+    faults = {
+        name: DataError(f"a/{name}.nii.gz {'has shape (4, 4, 3)' if number % 2 else f'lies {number}.5 mm elsewhere'}.")
+        for number, name in enumerate(names)
+    }
+    lines = str(FaultyCasesError(faults, 2000)).splitlines()
+    assert lines[0] == "1000 of 2000 cases cannot be scored:"
+    assert len(lines) == 3
+    assert lines[1].startswith("- a/case0000.nii.gz lies 0.5 mm elsewhere. Alike: 499 cases: case0002, case0004,")
+    assert lines[2].startswith("- a/case0001.nii.gz has shape (4, 4, 3). Alike: 499 cases: case0003,")
+
+
+def test_a_short_name_of_a_case_is_not_looked_for_within_words():
+    assert without_case("scan/an_0001.nii lies 3.5 mm off", "an") == "scan/CASE_0.nii lies 0 mm off"
 
 
 @pytest.mark.parametrize(

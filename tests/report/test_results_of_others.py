@@ -7,10 +7,13 @@ import io
 from collections import Counter
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from fuzzing import changed, rewritten, tried
 from hypothesis import strategies as st
 
+from harness.cli import main
 from harness.errors import DataError, HarnessError
 from harness.report.analysis.analysis import analyse_study
 from harness.report.inputs.imported_results import add_imported, read_imported
@@ -166,6 +169,25 @@ def test_a_file_that_is_named_twice_is_read_once(ablation: StudyResults, tmp_pat
     joined, notes = add_imported(ablation, [path, tmp_path / "." / "scores.csv"])
     assert list(joined.cases.loc[joined.cases["label"] == "Theirs", "value"]) == [0.816]
     assert notes == ()
+
+
+def test_predictions_of_others_on_own_data_are_scored_and_stand_beside_a_study(builder, tmp_path: Path) -> None:
+    regions, cases = ("whole tumor", "GTV (nodes)"), ("f0c0", "f0c1")
+    builder.dataset("my_data", regions=regions).cell("AAHN", [(0.5, 0.6)] * 2, dataset="my_data", patients=cases)
+    label = np.zeros((4, 4, 4), np.uint8)
+    label[1:3, 1:3, 1:3], label[1, 1, 1] = 1, 2
+    for case in cases:
+        for part in ("found", "truth"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / part / f"{case}.nii.gz")
+    out = tmp_path / "theirs.csv"
+    named = ["--regions", "whole tumor=1,2", "--regions", "GTV (nodes)=2", "--dataset-name", "my_data"]
+    folders = ["--predictions", str(tmp_path / "found"), "--reference", str(tmp_path / "truth")]
+    assert main(["evaluate", *folders, *named, "--method", "Theirs", "--out", str(out)]) == 0
+    joined, _ = add_imported(builder.build(), [out])
+    theirs = joined.cases[(joined.cases["label"] == "Theirs") & (joined.cases["metric"] == "dice")]
+    assert set(theirs["region"]) == set(regions)
+    assert list(theirs["value"]) == [1.0] * 4
 
 
 def test_a_folder_is_refused(ablation: StudyResults, tmp_path: Path) -> None:

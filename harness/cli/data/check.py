@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from harness.alike import group_alike, without_case
 from harness.cli.data.listing import data
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import table
@@ -81,8 +82,9 @@ def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place
     from harness.data.export import check_export
 
     problems = check_export(dataset, reader, place)
-    for problem in problems:
-        console.print(f"- {problem}", soft_wrap=True, markup=False)
+    for first, *others in group_alike(problems, without_case):
+        more = f" (And {len(others)} more, alike.)" if others else ""
+        console.print(f"- {first}{more}", soft_wrap=True, markup=False)
     if problems:
         raise typer.Exit(1)
     console.print(f"{place} can be submitted.", soft_wrap=True)

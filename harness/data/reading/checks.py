@@ -1,7 +1,6 @@
 """Finds problems in a dataset's folder that the user must correct before running a study."""
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.alike import group_alike, name_some, without_case
 from harness.cores import cores
 from harness.data.assumptions import collect_assumptions
 from harness.data.contract import Case, Dataset, Reader, case_warnings
@@ -24,10 +24,6 @@ _MOST_THREADS = 4  # each holds a whole case
 
 #: A voxel size so many times larger or smaller than the median is reported.
 _SPACING_RATIO = 3.0
-
-_MOST_NAMED = 4
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -118,28 +114,18 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:
     """Joins findings of several cases that differ in nothing but the case and numbers; the first one speaks."""
-    alike: dict[tuple[Severity, str, str], list[Finding]] = defaultdict(list)
-    for one in findings:
-        alike[one.severity, _without_case(one.what, one.where), _without_case(one.remedy, one.where)].append(one)
+    groups = group_alike(
+        findings, lambda one: (one.severity, without_case(one.what, one.where), without_case(one.remedy, one.where))
+    )
     return [
         Finding(
             first.severity,
-            _named([first.where, *(one.where for one in others)]),
+            name_some([first.where, *(one.where for one in others)]),
             first.what if all(one.what == first.what for one in others) else f"{first.what} (The others: alike.)",
             first.remedy,
         )
-        for first, *others in alike.values()
+        for first, *others in groups
     ]
-
-
-def _without_case(text: str, case: str) -> str:
-    return _NUMBER.sub("0", text.replace(case, "CASE"))
-
-
-def _named(cases: list[str]) -> str:
-    if len(cases) <= _MOST_NAMED:
-        return ", ".join(cases)
-    return f"{len(cases)} cases: {', '.join(cases[:_MOST_NAMED])}, ..."
 
 
 def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _CaseProperties:
@@ -198,7 +184,7 @@ def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_CaseProperties
     between = [
         Finding(
             "fix",
-            ", ".join(cases),
+            name_some(cases),
             f"the same content ({', '.join(sorted(names))}) under {len(cases)} names: one patient would be trained on "
             "and tested",
             "Remove all but one, or name one patient for all of them.",
