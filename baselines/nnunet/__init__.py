@@ -73,6 +73,9 @@ SEGMENTER = Segmenter(
     options=NnUNetOptions,
     presets={
         "paper": {},
+        "resenc_m": {"encoder": "resenc"},
+        "resenc_l": {"encoder": "resenc"},
+        "resenc_xl": {"encoder": "resenc"},
         "tiny": {"base_features": 8, "max_features": 64},
     },
     spatial_dims=frozenset({2, 3}),
@@ -85,5 +88,7 @@ SEGMENTER = Segmenter(
         "Heads are built on every level, as nnU-Net does; the coarsest has weight 0 in the loss and is never trained.",
         "The default is the network of the paper (PlainConvUNet). nnU-Net's authors now recommend the residual encoder "
         "(encoder: resenc): 102 353 972 parameters in the official configuration.",
+        "nnU-Net's ResEnc M, L and XL are that network on larger and larger patches, which a protocol sets here: one "
+        "patch, one network. nnunet_native plans the patch too.",
     ),
 )

@@ -6,11 +6,12 @@ Kept: everything that nnU-Net decides and does, through its Python API. Ours: th
 steps per epoch, the seed, and the evaluation. Nothing here imports torch or nnunetv2.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from harness.segmenters.contract import Options, Segmenter, Source
+from harness.settings import Added
 
 __all__ = ["SEGMENTER", "NnUNetNativeOptions"]
 
@@ -20,6 +21,11 @@ class NnUNetNativeOptions(Options):
 
     configuration: Literal["2d", "3d_fullres"] | None = Field(
         default=None, description="nnU-Net's configuration. Not set: `2d` for 2D protocols, `3d_fullres` for 3D ones."
+    )
+    planner: Annotated[Literal["default", "resenc_m", "resenc_l", "resenc_xl"], Added("0.3", was="default")] = Field(
+        default="default",
+        description="`default`: the U-Net of the paper. `resenc_m`, `resenc_l`, `resenc_xl`: a residual encoder, "
+        "planned for GPUs of 8, 24 and 40 GB; the presets of these names set `gpu_memory_gb` too, as nnU-Net does.",
     )
     gpu_memory_gb: float = Field(
         default=8.0,
@@ -55,6 +61,9 @@ SEGMENTER = Segmenter(
     options=NnUNetNativeOptions,
     presets={
         "paper": {},
+        "resenc_m": {"planner": "resenc_m"},
+        "resenc_l": {"planner": "resenc_l", "gpu_memory_gb": 24.0},
+        "resenc_xl": {"planner": "resenc_xl", "gpu_memory_gb": 40.0},
         "tiny": {"gpu_memory_gb": 0.2, "batch_size": 2, "base_features": 8},
     },
     spatial_dims=frozenset({2, 3}),
@@ -71,6 +80,8 @@ SEGMENTER = Segmenter(
         "One model of one split: no ensemble of folds or configurations, no postprocessing.",
         "On a GPU, nnU-Net augments in processes whose random numbers it does not seed, and its loss has no "
         "deterministic form there: repeated runs differ.",
+        "ResEnc M, L and XL (nnU-Net Revisited, MICCAI 2024) are one network planned for three sizes of GPU memory: "
+        "they differ in patch, batch and with them in depth.",
         "Size estimates are of the network planned from the protocol's patch; results count the network trained.",
     ),
 )

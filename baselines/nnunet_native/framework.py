@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import nibabel as nib
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
 
 NUMBER = int(DATASET[len("Dataset") :][:3])
 PLANS = "nnUNetPlans"
+_PLANNERS = "nnunetv2.experiment_planning.experiment_planners"
+PLANNERS = {
+    "default": f"{_PLANNERS}.default_experiment_planner:ExperimentPlanner",
+    **{
+        f"resenc_{size.lower()}": f"{_PLANNERS}.residual_unets.residual_encoder_unet_planners:nnUNetPlannerResEnc{size}"
+        for size in ("M", "L", "XL")
+    },
+}
+"""nnU-Net's planners by option; imported once nnU-Net's folders are known."""
 
 
 def run(problem: ExternalProblem, options: NnUNetNativeOptions) -> ExternalResult:
@@ -102,9 +112,7 @@ def _plan(preprocessed: Path, configuration: str, options: NnUNetNativeOptions) 
 
     In 2D the axes keep their order, so that slices are cut along the file's last axis, the dataset's slice axis.
     """
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
-
-    planner = ExperimentPlanner(
+    planner = resolve_name(PLANNERS[options.planner])(
         NUMBER,
         gpu_memory_target_in_gb=options.gpu_memory_gb,
         plans_name=PLANS,

@@ -22,9 +22,10 @@ def build(task: Task, options: NnUNetNativeOptions) -> nn.Module:
 
     Args:
         task: Segmentation task.
-        options: Options; only ``base_features`` is used.
+        options: Options; only ``planner`` and ``base_features`` are used.
 
     Raises:
         StudyError: The patch cannot be halved as often as nnU-Net's planner would.
     """
-    return build_nnunet(task, NnUNetOptions(base_features=options.base_features))
+    encoder = "plain" if options.planner == "default" else "resenc"
+    return build_nnunet(task, NnUNetOptions(encoder=encoder, base_features=options.base_features))

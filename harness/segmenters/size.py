@@ -1,19 +1,20 @@
-"""Cost of a network's forward pass, counted without memory or arithmetic on torch's fake tensors.
+"""Cost of a network's forward pass, counted without arithmetic on torch's fake tensors.
 
 :func:`measure` gives trainable parameters and compute. :func:`count` gives arithmetic and memory traffic of every
 operation and the activations that are kept, in training mode and mixed precision. An operation reads its inputs and
 writes its outputs once: that is what PyTorch does without compilation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -76,12 +77,12 @@ def measure(segmenter: Segmenter, task: Task, options: Options) -> Size:
         StudyError: The network cannot be built for the task or does not run; the message says why.
     """
     counter = FlopCounterMode(display=False)
-    with _explained(segmenter), FakeTensorMode():
-        network = segmenter.build(task, options).eval()
+    with _explained(segmenter):
+        fake = _build_fake(segmenter, task, options, training=False)
         # Written out as matrix products: torch counts nothing for the fused attention of CPUs.
-        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            network(torch.empty(1, task.in_channels, *task.patch_size))
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        with fake.mode, counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            fake.forward(torch.empty(1, task.in_channels, *task.patch_size))
+    parameters = sum(p.numel() for p in fake.parameters if p.requires_grad)
     return Size(parameters, counter.get_total_flops() / 1e9)
 
 
@@ -99,10 +100,10 @@ def count(segmenter: Segmenter, task: Task, options: Options, batch: int, mixed:
         StudyError: The network cannot be built for the task or does not run.
     """
     kept: dict[int, int] = {}
-    with _explained(segmenter), FakeTensorMode():
-        network = segmenter.build(task, options).train()
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        weights = {_storage(parameter) for parameter in network.parameters()}
+    with _explained(segmenter):
+        fake = _build_fake(segmenter, task, options, training=True)
+        trained = [parameter for parameter in fake.parameters if parameter.requires_grad]
+        weights = {_storage(parameter) for parameter in fake.parameters}
 
         def keep(tensor: Tensor) -> Tensor:
             if _storage(tensor) not in weights:
@@ -110,16 +111,53 @@ def count(segmenter: Segmenter, task: Task, options: Options, batch: int, mixed:
             return tensor
 
         counter = _Counter()
-        images = torch.empty(batch, task.in_channels, *task.patch_size)
         with (
+            fake.mode,
             sdpa_kernel(SDPBackend.MATH),  # the fused kernels of CPUs have no count
             torch.autocast("cpu", torch.bfloat16, enabled=mixed),
             saved_tensors_hooks(keep, lambda tensor: tensor),
-            counter,
         ):
-            output = network(images)
+            images = torch.empty(batch, task.in_channels, *task.patch_size)
+            with counter:
+                output = fake.forward(images)
         del output
     return Work(sum(p.numel() for p in trained), tuple(counter.operations), float(sum(kept.values())))
+
+
+@dataclass(frozen=True)
+class _Fake:
+    """A network of fake tensors.
+
+    Attributes:
+        mode: Where its tensors live.
+        forward: Its forward pass.
+        parameters: Its parameters.
+    """
+
+    mode: FakeTensorMode
+    forward: Callable[[Tensor], Any]
+    parameters: tuple[Tensor, ...]
+
+
+def _build_fake(segmenter: Segmenter, task: Task, options: Options, *, training: bool) -> _Fake:
+    """Builds a network of fake tensors; of real ones first where its constructor reads a tensor's value.
+
+    Many do: rates of stochastic depth are often taken out of a tensor by ``item()``.
+    """
+    mode = FakeTensorMode()
+    try:
+        with mode:
+            network = segmenter.build(task, options).train(training)
+    except DataDependentOutputException:
+        network = segmenter.build(task, options).train(training)
+        tensors = [*network.named_parameters(), *network.named_buffers()]
+        faked: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
+        return _Fake(
+            mode,
+            lambda images: functional_call(network, faked, (images,)),
+            tuple(faked[name] for name, _ in network.named_parameters()),
+        )
+    return _Fake(mode, network, tuple(network.parameters()))
 
 
 @contextmanager

@@ -119,6 +119,11 @@ def test_residual_encoder_has_the_official_parameters() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == expected["params"] == 102_353_972
 
 
+def test_residual_presets_are_one_network() -> None:
+    found = {str(SEGMENTER.parse_options({"preset": f"resenc_{size}"})) for size in ("m", "l", "xl")}
+    assert found == {str(SEGMENTER.parse_options({"encoder": "resenc"}))}
+
+
 @pytest.mark.parametrize(("side", "stages"), [(128, 6), (256, 7)])
 def test_residual_plan_is_nnunets(side: int, stages: int) -> None:
     planned = architecture((side, side), SEGMENTER.parse_options({"encoder": "resenc"}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import multiprocessing
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import nibabel as nib
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from baselines.nnunet_native import SEGMENTER
 from baselines.nnunet_native.environment import nnunet_environment, pools, processes, variables
+from baselines.nnunet_native.framework import PLANNERS
 from baselines.nnunet_native.raw import DATASET, dataset_json, export, file_axes, from_nnunet, identifiers, to_nnunet
 from harness.errors import DataError, HarnessError, StudyError
 from harness.segmenters import Task
@@ -321,6 +324,24 @@ def test_slices_are_learnt_and_a_stopped_training_goes_on(bench: Bench) -> None:
     again = run(bench.problem(), TINY)
     assert again.history == result.history
     assert np.array_equal(again.predict("test"), result.predict("test"))
+
+
+@pytest.mark.parametrize(("preset", "gigabytes"), [("resenc_m", 8), ("resenc_l", 24), ("resenc_xl", 40)])
+def test_residual_presets_are_nnunets_planners(preset: str, gigabytes: int) -> None:
+    options = SEGMENTER.parse_options({"preset": preset})
+    planner = inspect.signature(resolve_name(PLANNERS[options.planner]).__init__)
+    assert planner.parameters["gpu_memory_target_in_gb"].default == options.gpu_memory_gb == gigabytes
+
+
+def test_residual_encoder_is_planned(bench: Bench) -> None:
+    planned = bench.folder / "done" / "plans"
+    problem = bench.problem(should_stop=lambda: Stopped() if planned.exists() else None)
+    with pytest.raises(Stopped):
+        SEGMENTER.load_runner()(problem, SEGMENTER.parse_options({"preset": "tiny", "planner": "resenc_m"}))
+    architecture = plan_of(bench, "2d")["architecture"]
+    assert architecture["network_class_name"].endswith("ResidualEncoderUNet")
+    estimate = SEGMENTER.build(problem.task, {"preset": "tiny", "planner": "resenc_m"})
+    assert type(estimate).__mro__[2].__name__ == "ResidualEncoderUNet"
 
 
 def test_volumes_are_learnt(bench: Bench) -> None:

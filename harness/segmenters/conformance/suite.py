@@ -18,7 +18,8 @@ from harness.segmenters.isolation import ChildEndedError, in_child
 MODALITY_COUNTS = (1, 2, 4)
 CLASSES = 3
 SIDES = {2: 64, 3: 32}
-"""Side of the patch by dimension; where a network refuses it, its official patch or ``FALLBACK_SIDE`` is taken."""
+"""Side of the patch by dimension; where a network refuses it, that with its last side doubled (a coarsest
+map of one voxel has no norm), its official patch or ``FALLBACK_SIDE`` is taken."""
 FALLBACK_SIDE = 128
 
 #: Seconds that one check may take before it is given up; compilation takes minutes.
@@ -223,11 +224,12 @@ def _result(check: Check, case: Case, segmenter: Segmenter) -> CheckResult:
 
 
 def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapping[str, Any]) -> tuple[int, ...]:
-    """Returns the first patch size the segmenter can be built for: a small one, its official one, a common one."""
+    """Returns the first patch size the segmenter can be built for: small ones, its official one, a common one."""
     official = segmenter.official_task
-    candidates = [(SIDES.get(dims, FALLBACK_SIDE),) * dims, (FALLBACK_SIDE,) * dims]
+    small = SIDES.get(dims, FALLBACK_SIDE)
+    candidates = [(small,) * dims, (*(small,) * (dims - 1), 2 * small), (FALLBACK_SIDE,) * dims]
     if official is not None and official.spatial_dims == dims:
-        candidates.insert(1, official.patch_size)
+        candidates.insert(2, official.patch_size)
     names = tuple(f"modality{index}" for index in range(modalities))
     refusals = []
     for patch_size in candidates:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets.mednext import create_mednext
+from torch import nn
+
+from baselines.mednext import SEGMENTER
+from baselines.mednext.released import translate
+from harness.errors import HarnessError, StudyError
+from harness.segmenters import Task
+from harness.segmenters.released import import_weights
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+VOLUMES = Task(MODALITIES, None, 4, (128, 128, 128))
+#: Size, and parameters without and with deep supervision: the authors' code, then MONAI's.
+COUNTS = [
+    ("S", "released", 5_551_076, 5_554_932),
+    ("B", "released", 10_526_468, 10_530_324),
+    ("M", "released", 17_549_124, 17_552_980),
+    ("L", "released", 61_779_428, 61_783_284),
+    ("B", "monai", 10_511_012, 10_514_868),
+    ("M", "monai", 17_533_668, 17_537_524),
+    ("L", "monai", 61_726_916, 61_730_772),
+]
+#: The authors' networks with kernels of 5.
+COUNTS_OF_KERNEL_5 = [("S", 5_980_708), ("B", 10_956_100), ("M", 18_260_996), ("L", 62_993_060)]
+
+
+def parameters(options: dict, task: Task = VOLUMES) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in SEGMENTER.build(task, options).parameters())
+
+
+@pytest.mark.parametrize(("size", "expansion", "plain", "supervised"), COUNTS)
+def test_parameters_equal_the_official_ones(size: str, expansion: str, plain: int, supervised: int) -> None:
+    options = {"size": size, "down_expansion": expansion}
+    assert parameters({**options, "deep_supervision": False}) == plain
+    assert parameters(options) == supervised
+
+
+@pytest.mark.parametrize(("size", "expected"), COUNTS_OF_KERNEL_5)
+def test_wider_kernels_have_the_official_parameters(size: str, expected: int) -> None:
+    assert parameters({"size": size, "kernel": 5, "deep_supervision": False}) == expected
+
+
+def test_presets_are_the_authors_sizes() -> None:
+    found = [parameters({"preset": preset}) for preset in ("paper", "base", "medium", "large")]
+    assert found == [supervised for _, expansion, _, supervised in COUNTS if expansion == "released"]
+
+
+@pytest.mark.parametrize(("size", "expansion"), [("S", "released"), ("B", "monai")])
+def test_function_is_monais(size: str, expansion: str) -> None:
+    task = Task(("ct", "pet"), None, 3, (32, 16))
+    ours = SEGMENTER.build(task, {"size": size, "down_expansion": expansion, "deep_supervision": False}).eval()
+    monais = create_mednext(size, 2, 2, 3).eval()
+    monais.load_state_dict(ours.state_dict())
+    image = torch.randn(2, 2, 32, 16)
+    with torch.no_grad():
+        assert torch.equal(ours(image), monais(image))
+
+
+def test_downsampling_has_the_expansion_of_the_next_level() -> None:
+    with torch.device("meta"):
+        network = SEGMENTER.build(VOLUMES, {"preset": "large"})
+    found = [block.conv2.out_channels // block.conv2.in_channels for block in network.down_blocks]
+    assert found == [4, 8, 8, 8]
+
+
+def official_names(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns a state dict under the authors' names, written down from their class."""
+    kinds = {
+        "enc_stages": lambda n: f"enc_block_{n}",
+        "down_blocks": lambda n: f"down_{n}",
+        "up_blocks": lambda n: f"up_{3 - n}",
+        "dec_stages": lambda n: f"dec_block_{3 - n}",
+        "out_blocks": lambda n: f"out_{4 - n}",
+    }
+    named = {"dummy_tensor": torch.ones(1)}
+    for name, tensor in network.state_dict().items():
+        kind, _, rest = name.partition(".")
+        number, _, tail = rest.partition(".")
+        named[f"{kinds[kind](int(number))}.{tail}" if kind in kinds else name] = tensor
+    return named
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_released_weights_have_their_places(supervised: bool) -> None:
+    task = Task(("ct", "pet"), None, 3, (32, 32))
+    theirs = SEGMENTER.build(task, {"preset": "tiny"})
+    ours = SEGMENTER.build(task, {"preset": "tiny", "deep_supervision": supervised})
+    released = official_names(theirs)
+    assert {"enc_block_0.0.conv1.weight", "down_3.res_conv.weight", "up_3.conv1.weight", "out_4.conv_out.bias"} <= set(
+        released
+    )
+    report = import_weights(ours, released, translate)
+    assert report.complete
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
+    with pytest.raises(HarnessError, match=r"1 surplus: other\.weight"):
+        import_weights(ours, {**released, "other.weight": torch.ones(1)}, translate)
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "nearest"), [((100, 128), "96 x 128"), ((16, 16, 16), "32 x 32 x 32"), ((8, 64, 70), "16 x 64 x 64")]
+)
+def test_patch_it_cannot_take_is_refused_with_the_nearest_valid_one(patch_size: tuple[int, ...], nearest: str) -> None:
+    with pytest.raises(StudyError, match="mednext") as caught:
+        SEGMENTER.build(Task(("ct",), None, 2, patch_size), {"preset": "tiny"})
+    assert nearest in str(caught.value)
