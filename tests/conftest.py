@@ -52,6 +52,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what needs a CUDA GPU where there is none: skipped, with the reason, and never counted as passed."""
+    if item.get_closest_marker("cuda") is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU: nothing of this is proven on this machine")
+
+
+@pytest.fixture(autouse=True)
+def float32_on_cuda(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets float32 be float32 in tests on a GPU: without TF32, whose results have three digits."""
+    if request.node.get_closest_marker("cuda") is None:
+        yield
+        return
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
     """Returns a function that makes a folder once for all processes of the session; nobody may change the folder."""

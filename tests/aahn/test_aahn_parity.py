@@ -61,15 +61,15 @@ def record(into: dict[str, np.ndarray], stage: str) -> Callable[[nn.Module, obje
     return hook
 
 
-@pytest.fixture(scope="module")
-def official(released_shapes: Shapes) -> nn.Module:
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+def official(request: pytest.FixtureRequest, released_shapes: Shapes) -> nn.Module:
     """AAHN in its official configuration, with the weights of the golden."""
     network = unfilled(SEGMENTER, SEGMENTER.official_task, SEGMENTER.official_options)
     assert isinstance(network, AAHN)
     assert import_weights(
         network, {name: fill(name, shape) for name, shape in released_shapes.items()}, translate
     ).complete
-    return network
+    return network.to(request.param)
 
 
 def test_official_configuration_equals_the_released_code(released_folder: Path, official: nn.Module) -> None:
@@ -81,11 +81,13 @@ def test_official_configuration_equals_the_released_code(released_folder: Path, 
     logits = run(official, torch.float32)
 
     assert seen.keys() == set(stages)
+    # On a GPU cuDNN may choose kernels that round more; there the test in double precision tells.
+    times = 1 if next(official.parameters()).device.type == "cpu" else 10
     for stage in stages:
         difference = np.abs(seen[stage] - golden[stage]) / golden[stage][1]
-        assert difference[:2].max() < MOMENTS, stage
-        assert difference[2] < LARGEST, stage
-    assert np.abs(logits - golden["logits"]).max() < LOGITS * golden["logits"].std()
+        assert difference[:2].max() < times * MOMENTS, stage
+        assert difference[2] < times * LARGEST, stage
+    assert np.abs(logits - golden["logits"]).max() < times * LOGITS * golden["logits"].std()
 
 
 @pytest.mark.slow
@@ -97,8 +99,11 @@ def test_only_the_authors_rounding_remains_in_double_precision(released_folder: 
 
 def run(network: nn.Module, precision: torch.dtype) -> np.ndarray:
     """Logits of the golden's input."""
+    device = next(network.parameters()).device
+    images = torch.from_numpy(normal("input", (1, 4, 128, 128))).to(device, precision)
     with torch.inference_mode():
-        return network.to(precision)(torch.from_numpy(normal("input", (1, 4, 128, 128))).to(precision)).numpy()
+        logits: np.ndarray = network.to(precision)(images).cpu().numpy()
+    return logits
 
 
 def test_dead_entries_are_what_our_network_lacks(released_shapes: Shapes) -> None:

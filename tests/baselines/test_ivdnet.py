@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from torch.nn import functional
 
 from baselines.ivdnet import SEGMENTER
@@ -35,7 +35,7 @@ def test_parameters_equal_the_official_ones(facts: dict, classes: int) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_function_is_the_released_codes_on_every_level(precision: torch.dtype) -> None:
+def test_function_is_the_released_codes_on_every_level(precision: Arithmetic) -> None:
     golden = Golden.load("ivdnet", precision)
     network = unfilled(SEGMENTER, task(4, 2, 96, 96), precision=precision)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 
 from baselines.maml import SEGMENTER
 from baselines.maml.network import plan_strides
@@ -50,7 +50,7 @@ def ours(stage: str) -> str:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["maml", "maml_2d"])
-def test_function_is_the_released_codes(name: str, precision: torch.dtype) -> None:
+def test_function_is_the_released_codes(name: str, precision: Arithmetic) -> None:
     golden = Golden.load(name, precision)
     _, modalities, *patch_size = golden.input.shape
     network = unfilled(SEGMENTER, task(modalities, 4, *patch_size), {"poolings": 5}, precision).train()

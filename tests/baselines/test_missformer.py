@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from timm.models.pvt_v2 import Block as PVTBlock
 
 from baselines.missformer import SEGMENTER
@@ -38,7 +38,7 @@ STAGES = {
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("options", [{}, KEEP], ids=["drop", "keep"])
-def test_function_is_the_authors(options: Mapping[str, str], precision: torch.dtype) -> None:
+def test_function_is_the_authors(options: Mapping[str, str], precision: Arithmetic) -> None:
     golden = Golden.load("missformer", precision)
     network = unfilled(SEGMENTER, OFFICIAL, options, precision)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import Golden, unfilled, watch
+from golden import ON_CPU, ON_GPU, Arithmetic, Golden, unfilled, watch
 
 from baselines.nestedformer import SEGMENTER
 from baselines.nestedformer.network import window_for
@@ -42,10 +42,16 @@ def test_parameters_follow_the_patch_size() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 6_145_802
 
 
-@pytest.mark.slow
-def test_function_is_the_released_codes() -> None:
-    golden = Golden.load("nestedformer")  # one convolution in double precision takes 29 GB
-    network = unfilled(SEGMENTER, SEGMENTER.official_task)
+@pytest.mark.parametrize(
+    "precision",  # one convolution in double precision takes 29 GB
+    [
+        pytest.param(ON_CPU, marks=pytest.mark.slow, id="float32"),
+        pytest.param(ON_GPU, marks=pytest.mark.cuda, id="cuda"),
+    ],
+)
+def test_function_is_the_released_codes(precision: Arithmetic) -> None:
+    golden = Golden.load("nestedformer", precision)
+    network = unfilled(SEGMENTER, SEGMENTER.official_task, precision=precision)
     report = import_weights(network, golden.released(), SEGMENTER.load_translator())
     assert report.complete
     assert not report.ignored

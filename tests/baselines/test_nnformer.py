@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from torch import Tensor
 
 from baselines.nnformer import SEGMENTER
@@ -86,7 +86,7 @@ def test_every_released_entry_has_its_place() -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_official_configuration_equals_the_released_code(precision: torch.dtype) -> None:
+def test_official_configuration_equals_the_released_code(precision: Arithmetic) -> None:
     golden = Golden.load("nnformer", precision)
     network = unfilled(SEGMENTER, TUMOUR, precision=precision)
     report = import_weights(network, golden.released(), translate)

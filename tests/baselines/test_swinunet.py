@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from safetensors.torch import save_file
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ SWIN = {"window_size": 8, "img_size": 64, "num_classes": 10, "embed_dim": 32, "n
     ("golden_name", "task"),
     [pytest.param("swinunet", OFFICIAL, marks=pytest.mark.slow), ("swinunet_128", SLICES)],
 )
-def test_function_is_the_authors(golden_name: str, task: Task, precision: torch.dtype) -> None:
+def test_function_is_the_authors(golden_name: str, task: Task, precision: Arithmetic) -> None:
     golden = Golden.load(golden_name, precision)
     network = unfilled(SEGMENTER, task, precision=precision)
     assert import_weights(network, golden.released(), SEGMENTER.load_translator()).complete

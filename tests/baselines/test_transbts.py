@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from torch import Tensor
 
 from baselines.transbts import SEGMENTER
@@ -67,7 +67,7 @@ def test_every_released_entry_has_its_place() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_official_configuration_equals_the_released_code(precision: torch.dtype) -> None:
+def test_official_configuration_equals_the_released_code(precision: Arithmetic) -> None:
     golden = Golden.load("transbts", precision)
     network = unfilled(SEGMENTER, SEGMENTER.official_task, PAPER, precision)
     report = import_weights(network, golden.released(), translate)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -45,7 +45,7 @@ STAGES = {
     ("golden_name", "task"),
     [pytest.param("transunet", OFFICIAL, marks=pytest.mark.slow), ("transunet_128", SLICES)],
 )
-def test_function_is_the_authors(golden_name: str, task: Task, precision: torch.dtype) -> None:
+def test_function_is_the_authors(golden_name: str, task: Task, precision: Arithmetic) -> None:
     golden = Golden.load(golden_name, precision)
     network = unfilled(SEGMENTER, task, precision=precision)
     assert import_weights(network, golden.released(), SEGMENTER.load_translator()).complete

@@ -33,13 +33,41 @@ from harness.segmenters import Segmenter, Task
 
 GOLDENS = Path(__file__).parents[1] / "parity" / "goldens"
 
-#: How far the authors' float32 numbers may lie from ours, in distances between their own float32 and float64 runs.
-#: From our float64 ones an equal network is 1 away, and those distances are stored with two digits; from our float32
-#: ones, which are rounded too, 1.6 away at most. An epsilon of 1e-5 instead of 1e-6 was 4.6 away.
-ROUNDING = {torch.float64: 1.1, torch.float32: 2}
 
-#: Double precision is slow in three dimensions.
-PRECISIONS = (torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow))
+@dataclass(frozen=True)
+class Arithmetic:
+    """In what a network computes.
+
+    Attributes:
+        dtype: Type of weights and images.
+        device: Device of both.
+    """
+
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+
+    @property
+    def rounding(self) -> float:
+        """How far the authors' float32 numbers may lie from ours, in distances between their float32 and float64 runs.
+
+        From our float64 ones an equal network is 1 away, and those distances are stored with two digits; from our
+        float32 ones, which are rounded too, 1.6 away at most on a CPU. An epsilon of 1e-5 instead of 1e-6 was 4.6 away.
+        On a GPU cuDNN may choose kernels that round more (Winograd, Fourier): there float64 tells.
+        """
+        if self.dtype == torch.float64:
+            return 1.1
+        return 2.0 if self.device == "cpu" else 20.0
+
+
+ON_CPU, ON_GPU = Arithmetic(), Arithmetic(device="cuda:0")
+
+#: What every golden is compared in; double precision is slow on a CPU in three dimensions.
+PRECISIONS = (
+    pytest.param(ON_CPU, id="float32"),
+    pytest.param(Arithmetic(torch.float64), marks=pytest.mark.slow, id="float64"),
+    pytest.param(ON_GPU, marks=pytest.mark.cuda, id="float32-cuda"),
+    pytest.param(Arithmetic(torch.float64, "cuda:0"), marks=pytest.mark.cuda, id="float64-cuda"),
+)
 
 
 def normal(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -68,10 +96,10 @@ class Golden:
 
     facts: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
-    precision: torch.dtype
+    precision: Arithmetic
 
     @classmethod
-    def load(cls, name: str, precision: torch.dtype = torch.float32) -> Golden:
+    def load(cls, name: str, precision: Arithmetic = ON_CPU) -> Golden:
         """Reads a golden.
 
         Args:
@@ -97,8 +125,9 @@ class Golden:
 
     @cached_property
     def input(self) -> Tensor:
-        """The input batch."""
-        return torch.from_numpy(normal("input", tuple(self.facts["input_shape"]))).to(self.precision)
+        """The input batch, where the network computes."""
+        images = torch.from_numpy(normal("input", tuple(self.facts["input_shape"])))
+        return images.to(self.precision.device, self.precision.dtype)
 
     @property
     def _distance(self) -> Mapping[str, Any]:
@@ -112,7 +141,8 @@ class Golden:
             output: (1, K, *spatial) of the kind the golden holds (logits or probabilities).
         """
         facts = self.facts["output"]
-        assert output.dtype == self.precision
+        assert output.dtype == self.precision.dtype
+        output = output.cpu()
         assert list(output.shape) == facts["full_shape"]
         stride = facts["spatial_stride"]
         kept = output[(slice(None), slice(None), *(slice(None, None, stride),) * (output.ndim - 2))]
@@ -127,7 +157,7 @@ class Golden:
     def check_stage(self, path: str, output: Tensor) -> None:
         """Asserts mean, SD and largest value of a module's output, in units of its SD."""
         expected = self.arrays[f"stage_{path}"]
-        values = output.double()
+        values = output.cpu().double()
         found = np.array([values.mean().item(), values.std().item(), values.abs().max().item()])
         difference = np.abs(found - expected) / max(expected[1], 1e-3)
         self._check(f"{path}: mean, SD", difference[:2].max(), self._distance["stage_mean_std_relative_to_std"])
@@ -138,15 +168,15 @@ class Golden:
         facts = self.facts["probes"][path]
         assert list(output.shape) == facts["shape"], f"{path}: {list(output.shape)} is not the authors' layout"
         expected = self.arrays[f"probe_{path}"]
-        got = output.flatten()[:: facts["step"]].numpy()
+        got = output.flatten()[:: facts["step"]].cpu().numpy()
         difference = np.abs(got - expected).max() / float(expected.std())
         self._check(path, difference, self._distance["probes_relative_to_std"][path])
 
     def _check(self, what: str, difference: float, distance: float) -> None:
-        if self.precision == torch.float32:
+        if self.precision.dtype == torch.float32:
             distance = max(distance, 1e-7)  # sums of rounded numbers depend on the machine's order
         times = difference / distance
-        limit = ROUNDING[self.precision]
+        limit = self.precision.rounding
         assert times <= limit, f"{what} differs by {difference:.1e}, {times:.1f} times the authors' own rounding"
 
     @property
@@ -173,7 +203,7 @@ def unfilled(
     segmenter: Segmenter,
     task: Task | None,
     options: Mapping[str, Any] | None = None,
-    precision: torch.dtype = torch.float32,
+    precision: Arithmetic = ON_CPU,
 ) -> nn.Module:
     """Builds a network in eval mode that is given all its weights afterwards: initial ones are not drawn.
 
@@ -185,7 +215,7 @@ def unfilled(
     """
     assert task is not None
     with _Unfilled():
-        return segmenter.build(task, options).to(precision).eval()
+        return segmenter.build(task, options).to(precision.device, precision.dtype).eval()
 
 
 @contextmanager
