@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from harness.errors import StudyError
 from harness.segmenters import Options, Segmenter, Source, Task
-from harness.segmenters.conformance import CHECKS, ConformanceError, cases, plan, run
+from harness.segmenters.conformance import CHECKS, ConformanceError, cases, computing_on, plan, run, synthetic
 
 CHECK = {check.name: check for check in CHECKS}
 
@@ -432,3 +432,16 @@ def test_slow_checks_are_left_out_unless_asked_for() -> None:
     assert {check.name for check, _ in plan(SEGMENTER, slow=True)} - {check.name for check, _ in plan(SEGMENTER)} == {
         "compiles"
     }
+
+
+def test_networks_images_and_labels_of_checks_come_to_a_device() -> None:
+    with computing_on("meta"):
+        network, images, labels = (
+            synthetic.build(SEGMENTER, TASK, {}),
+            synthetic.images_of(TASK),
+            synthetic.target_of(TASK),
+        )
+        assert synthetic.perturbed(network).first.weight.is_meta
+    assert images.is_meta
+    assert labels.is_meta
+    assert synthetic.images_of(TASK).device == torch.device("cpu")

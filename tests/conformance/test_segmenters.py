@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from harness.segmenters import SEGMENTERS, Segmenter
-from harness.segmenters.conformance import CHECKS, Case, Check, ConformanceError, cases, run
+from harness.segmenters.conformance import CHECKS, Case, Check, ConformanceError, cases, computing_on, run
 
 #: Numbers of modalities on which checks run by default; the others run on two.
 MODALITIES = {
@@ -37,14 +37,16 @@ def selected(segmenter: Segmenter) -> list[tuple[Check, Case]]:
     return [(check, case) for check, case in found if case.task.in_channels >= check.min_modalities]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("name", SEGMENTERS.names())
-def test_conforms(name: str) -> None:
+def test_conforms(name: str, device: str) -> None:
     segmenter = SEGMENTERS.get(name)
     assert segmenter.name == name
     broken = []
     for check, case in selected(segmenter):
         try:
-            check(segmenter, case.task, case.options)
+            with computing_on(device):
+                check(segmenter, case.task, case.options)
         except ConformanceError as error:
             broken.append(str(error))
     assert broken == []

@@ -14,10 +14,22 @@ What a network may declare besides the contract of :class:`harness.segmenters.co
     these must not. A parameter whose effect a following normalisation cancels (the bias of a convolution before an
     instance norm) receives rounding noise and counts as alive.
 
-All checks run on the CPU, in small cases, from fixed seeds; the caller's random state is left as it was.
+All checks run in small cases, from fixed seeds, on the CPU or where :func:`computing_on` says; the caller's random
+state on the CPU is left as it was.
 """
 
 from harness.segmenters.conformance.suite import CHECKS, Case, Check, CheckResult, cases, plan, run, run_apart
-from harness.segmenters.conformance.synthetic import ConformanceError
+from harness.segmenters.conformance.synthetic import ConformanceError, computing_on
 
-__all__ = ["CHECKS", "Case", "Check", "CheckResult", "ConformanceError", "cases", "plan", "run", "run_apart"]
+__all__ = [
+    "CHECKS",
+    "Case",
+    "Check",
+    "CheckResult",
+    "ConformanceError",
+    "cases",
+    "computing_on",
+    "plan",
+    "run",
+    "run_apart",
+]

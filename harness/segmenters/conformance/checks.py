@@ -314,8 +314,9 @@ def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any
 def check_autocast(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """Under bfloat16 autocast logits and gradients are finite."""
     network = build(segmenter, task, options).train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = network(images_of(task))
+    images = images_of(task)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        output = network(images)
     require_finite("output under autocast", *as_list(output))
     loss_of(network, output, target_of(task)).backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.recording.host_contact import host_contact
+from harness.recording.recorder import CudaRecorder
 from harness.recording.tape import TapeRecorder
 from harness.recording.work import RecordedWork
 from harness.segmenters.conformance.synthetic import build, close, images_of, loss_of, require, target_of
@@ -18,11 +19,18 @@ _HOST = "Compute with tensors on the device, and draw from torch's generator the
 def check_recorded(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """A pass forward and backward that is recorded and replayed gives what it gives as written, for two seeds.
 
-    A CUDA graph freezes every number of the host; the recording here is a list of operators, on the CPU.
+    A CUDA graph freezes every number of the host; on a CPU the recording is a list of operators.
     """
     eager, recorded = (build(segmenter, task, options).train() for _ in range(2))
-    passes = RecordedWork(lambda images, target: _pass(recorded, images, target), TapeRecorder(), warm_up=0)
-    for seed in range(2):
+    device = images_of(task).device
+    on_gpu = device.type == "cuda"
+    passes = RecordedWork(
+        lambda images, target: _pass(recorded, images, target),
+        CudaRecorder(device) if on_gpu else TapeRecorder(),
+        before_recording=recorded.zero_grad,
+        warm_up=int(on_gpu),  # libraries start, which no recording can hold
+    )
+    for seed in range(2 + on_gpu):
         images, target = images_of(task, seed), target_of(task, seed)
         torch.manual_seed(seed)
         with host_contact(eager, images.device) as found:

@@ -1,6 +1,8 @@
 """Shared by the checks: networks from fixed seeds, images of blobs in noise, and comparisons."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -11,6 +13,21 @@ from torch.utils._pytree import tree_leaves
 
 from harness.errors import HarnessError
 from harness.segmenters.contract import Segmenter, Task
+
+_DEVICE = ContextVar("device", default="cpu")
+
+
+@contextmanager
+def computing_on(device: str) -> Iterator[None]:
+    """Lets the checks in the block compute on a device: networks, images and labels come there.
+
+    They are drawn on the CPU, so that they are the same everywhere.
+    """
+    token = _DEVICE.set(device)
+    try:
+        yield
+    finally:
+        _DEVICE.reset(token)
 
 
 class ConformanceError(HarnessError):
@@ -45,7 +62,7 @@ def build(segmenter: Segmenter, task: Task, options: Mapping[str, Any], seed: in
     """Builds a network from a seed; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return segmenter.build(task, options)
+        return segmenter.build(task, options).to(_DEVICE.get())
 
 
 def perturbed(network: nn.Module) -> nn.Module:
@@ -53,7 +70,7 @@ def perturbed(network: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.02)
+            parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter.device), alpha=0.02)
     return network
 
 
@@ -62,6 +79,10 @@ def target_of(task: Task, seed: int = 0, batch: int = 2) -> Tensor:
 
     Blobs are large enough that their frequencies alone, without their places, explain less than half of the loss.
     """
+    return _draw_labels(task, seed, batch).to(_DEVICE.get())
+
+
+def _draw_labels(task: Task, seed: int, batch: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     grid = torch.stack(torch.meshgrid(*(torch.linspace(0, 1, side) for side in task.patch_size), indexing="ij"), dim=-1)
     labels = torch.zeros(batch, *task.patch_size, dtype=torch.long)
@@ -75,10 +96,10 @@ def target_of(task: Task, seed: int = 0, batch: int = 2) -> Tensor:
 def images_of(task: Task, seed: int = 0, batch: int = 2) -> Tensor:
     """Returns images ``(B, M, *spatial)``: the blobs of :func:`target_of` in noise, in a contrast a modality."""
     generator = torch.Generator().manual_seed(1000 + seed)
-    labels = target_of(task, seed, batch)
+    labels = _draw_labels(task, seed, batch)
     channels = [torch.rand(task.out_channels, generator=generator)[labels] for _ in task.modalities]
     contrast = torch.stack(channels, dim=1) * 4 - 2
-    return contrast + 0.3 * torch.randn(contrast.shape, generator=generator)
+    return (contrast + 0.3 * torch.randn(contrast.shape, generator=generator)).to(_DEVICE.get())
 
 
 def loss_of(network: nn.Module, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
