@@ -61,10 +61,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, replaces: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; on success it takes its place unless another process was first.
 
     Whoever is second keeps what the first one wrote: both computed the same.
+
+    Args:
+        path: Folder to make.
+        replaces: Asked once all is written: whether a folder that is there gives way, as one that is damaged does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -77,6 +81,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     _flush(file)
             for folder in (temporary, *(found for found in temporary.rglob("*") if found.is_dir())):
                 _flush_folder(folder)
+            if path.is_dir() and replaces():
+                discard(path)
             try:
                 temporary.rename(path)
             except OSError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.files import atomic_folder, discard
+from harness.files import atomic_folder
 from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.cell_name import record_by_name
 from harness.results.json_record import DamagedRecordError, find_damage, write_sealed
@@ -195,11 +195,9 @@ class CellFolder(AttemptFolder):
 
         It takes the place of a result that is damaged.
         """
-        with atomic_folder(self.result) as temporary:
+        with atomic_folder(self.result, replaces=lambda: bool(self.result_damages())) as temporary:
             yield temporary
             seal_tables(temporary)
-            if self.result_damages():
-                discard(self.result)
         self.clear_failure()
         self.release_disk_space()
         for checkpoint in self.work.glob("*.pt"):

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 import pandas as pd
 
-from harness.files import atomic_folder, discard
+from harness.files import atomic_folder
 from harness.results.store import CellFolder
 from harness.results.tables import ROWS, damaged_scores, score_folders, seal_tables
 
@@ -50,11 +50,9 @@ def add_scores(cell: CellFolder, rows: pd.DataFrame) -> None:
     """
     for metric, group in rows.groupby("metric", sort=False):
         target = _added(cell, str(metric))
-        with atomic_folder(target) as temporary:
+        with atomic_folder(target, replaces=lambda: True) as temporary:  # damaged, or of a metric that was mended
             group.to_parquet(temporary / ROWS, index=False)
             seal_tables(temporary)
-            if target.is_dir():  # damaged, or of a metric that failed and was mended
-                discard(target)
     cell.want_metrics([str(metric) for metric in rows["metric"].unique()])
 
 

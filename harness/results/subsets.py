@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_folder, discard
+from harness.files import atomic_folder
 from harness.results.attempt_folder import AttemptFolder
 from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.records import SubsetSummary
@@ -111,12 +111,10 @@ class CellSubsets(AttemptFolder):
     def writing(self, summary: SubsetSummary) -> Iterator[Path]:
         """Yields where the rows are to be written; when the block ends without error the result is there."""
         target = self.path / Subset(summary.present, summary.fill).name
-        with atomic_folder(target) as temporary:
+        with atomic_folder(target, replaces=lambda: bool(_damages(target))) as temporary:
             yield temporary / ROWS
             summary.write(temporary / _FACTS)
             seal_tables(temporary)
-            if target.is_dir() and _damages(target):
-                discard(target)
 
     def results(self) -> list[tuple[SubsetSummary, Path]]:
         """Returns the facts and the file of rows of each subset that has a result; damaged ones are left out."""
