@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.shared.console import PlainConsole
-from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
+from harness.cli.shared.options import ProfileOption, ResultsOption
 from harness.cli.shared.untracked import saying_untracked
 from harness.report import Format
 
@@ -122,14 +122,13 @@ def report(
 
 def _unscored(found: StudyResults, results: Path) -> Iterator[str]:
     """Says which metrics finished cells were not scored by, and the command that does it."""
+    from harness.cli.shared.unscored import name_unscored
+
     done = set(found.cells.loc[found.cells["status"] == "done", "cell"])
-    for metric in found.metrics:
-        if lacking := len(done - set(found.cases.loc[found.cases["metric"] == metric, "cell"])):
-            again = study_arguments(found.study, found.profile, results)
-            yield (
-                f"{lacking} of {len(done)} finished cells were not scored by '{metric}'. From their predictions: "
-                f"harness evaluate {again} --metric {metric}"
-            )
+    lacking = {
+        metric: len(done - set(found.cases.loc[found.cases["metric"] == metric, "cell"])) for metric in found.metrics
+    }
+    yield from name_unscored(found.study, found.profile, results, lacking, len(done))
 
 
 def _is_tracked() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,6 +107,7 @@ def run_registered(
     with graceful_shutdown(console, display.print_summary), display:
         outcome = run_study(folder, store, engine, cache, observers, policy, only)
     display.print_summary()
+    _say_unscored(console, folder, store, outcome.done)
     _say_what_next(console, folder.study, folder.profile, store.root, shared)
     for cell, text in outcome.unwritten.items():
         console.print(styled("red", cell, f": {text}"), highlight=False)
@@ -123,6 +125,17 @@ def _count_failed(folder: StudyFolder, store: Store, outcome: Outcome) -> str:
         again = study_arguments(folder.study, folder.profile, store.root)
         said.append(f"{damaged} of {everything} cells are damaged: `harness retry {again} --damaged` makes them new.")
     return " ".join(said)
+
+
+def _say_unscored(console: Console, folder: StudyFolder, store: Store, done: Collection[str]) -> None:
+    """Says which metrics the study asks for and cells lack that were finished before, or in which a metric failed."""
+    from harness.cli.shared.unscored import name_unscored
+    from harness.results.scores import unscored_metrics
+
+    wanted = folder.manifest().report.metrics
+    lacking = Counter(metric for cell in done for metric in unscored_metrics(store.cell(cell), wanted))
+    for sentence in name_unscored(folder.study, folder.profile, store.root, lacking, len(done)):
+        console.print(styled("yellow", sentence), soft_wrap=True)
 
 
 def _submit(

@@ -1,23 +1,28 @@
 """Scores finished cells by further metrics, from the predictions they kept: nothing is trained or predicted again."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.cores import map_in_processes
 from harness.data import Dataset, Reader
+from harness.data.contract import TrivialPrediction, trivial_predictions
 from harness.data.datasets.layouts import find_dataset
 from harness.data.reading.nifti import read_label
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, failures, score_case
-from harness.results.scores import add_scores, lacking_metrics, read_scores
+from harness.results.scores import add_scores, unscored_metrics
 from harness.results.store import CellFolder, Store, StudyFolder
+from harness.study.cell import CellSpec
 
 _GONE = (
     "To have it again, remove {} and run the study, which trains anew; or predict by `harness predict`, and score that "
@@ -66,6 +71,27 @@ class _Case:
     cells: tuple[tuple[CellFolder, tuple[str, ...]], ...]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Scores of a case in one cell.
+
+    Attributes:
+        scores: Of the prediction, Dice among them.
+        floors: Of each trivial method, by its name.
+    """
+
+    scores: Sequence[Score]
+    floors: Sequence[tuple[str, Sequence[Score]]]
+
+    def only(self, metrics: Sequence[str]) -> Self:
+        """Returns the scores of some metrics."""
+        return type(self)(_only(self.scores, metrics), [(name, _only(each, metrics)) for name, each in self.floors])
+
+
+def _only(scores: Iterable[Score], metrics: Sequence[str]) -> list[Score]:
+    return [score for score in scores if score.metric in metrics]
+
+
 def plan_added(study: StudyFolder, store: Store, metrics: Sequence[str]) -> list[Work]:
     """Returns what each cell of a study lacks, in the study's order.
 
@@ -89,21 +115,11 @@ def _work(cell: CellFolder, label: str, metrics: Sequence[str]) -> Work:
         return Work(cell, label, refusal=f"{damage.message} {damage.hint}")
     if status != "done":
         return Work(cell, label, refusal=f"It is not finished ({status}): run the study.")
-    absent = lacking_metrics(cell, metrics)
-    failed = _failed(cell, metrics)
-    lacking = tuple(name for name in metrics if name in absent or name in failed)
+    lacking = unscored_metrics(cell, metrics)
     folder = cell.result / "predictions"
     if lacking and not any(folder.glob("*.nii.gz")):
         return Work(cell, label, lacking, f"It kept no predictions. {_GONE.format(cell.result)}")
     return Work(cell, label, lacking)
-
-
-def _failed(cell: CellFolder, metrics: Sequence[str]) -> set[str]:
-    """Returns the metrics that were added and failed: they may have been mended since. Scores of a test stay."""
-    rows = read_scores(cell)
-    tested = pd.read_parquet(cell.result / "cases.parquet", columns=["metric"])["metric"]
-    added = rows[rows["metric"].isin(metrics) & ~rows["metric"].isin(tested) & (rows["status"] == "missing")]
-    return set(added["metric"])
 
 
 def add_metrics(works: Sequence[Work], jobs: int = 1) -> Iterator[tuple[int, int, Mapping[str, Sequence[str]]]]:
@@ -122,21 +138,21 @@ def add_metrics(works: Sequence[Work], jobs: int = 1) -> Iterator[tuple[int, int
     faults: defaultdict[str, list[str]] = defaultdict(list)
     rows = {work.cell.id: pd.read_parquet(work.cell.result / "cases.parquet") for work in works if _is_open(work)}
     cases = _cases([work for work in works if _is_open(work)], rows, faults)
-    scores: defaultdict[str, dict[str, list[Score]]] = defaultdict(dict)
+    scores: defaultdict[str, dict[str, _Found]] = defaultdict(dict)
     yield 0, len(cases), faults
     for number, (case, found) in enumerate(zip(cases, map_in_processes(_score, cases, jobs), strict=True), start=1):
         for (cell, metrics), result in zip(case.cells, found, strict=True):
             tested = rows[cell.id]
             if isinstance(result, str):
                 faults[cell.id].append(result)
-            elif changed := _changed(tested[tested["case"] == case.name], result):
+            elif changed := _changed(tested[tested["case"] == case.name], result.scores):
                 faults[cell.id].append(f"{changed} {_GONE.format(cell.result)}")
             else:
-                scores[cell.id][case.name] = [score for score in result if score.metric in metrics]
-                for reason in failures(result):
+                scores[cell.id][case.name] = result.only(metrics)
+                for reason in failures(result.scores):
                     faults[cell.id].append(f"Case '{case.name}' counts as worst: {reason}")
             if len(scores[cell.id]) == tested["case"].nunique():
-                add_scores(cell, _rows(tested, scores.pop(cell.id)))
+                add_scores(cell, *_tables(tested, scores.pop(cell.id)))
         yield number, len(cases), faults
 
 
@@ -168,9 +184,10 @@ def _cases(works: Sequence[Work], rows: Mapping[str, pd.DataFrame], faults: Mapp
 def _trouble(source: _Source) -> str:
     """Returns why the truths cannot be read; empty where they can."""
     try:
-        _, reader = source.open()
-        if reader.fingerprint() == source.data:
-            return ""
+        dataset, reader = source.open()
+        with dataset.naming_reader():
+            if reader.fingerprint() == source.data:
+                return ""
     except HarnessError as error:
         return f"{error.message} {error.hint}"
     return f"The files of {source.name} in {source.root} changed since: put back those that it was tested on."
@@ -181,26 +198,39 @@ def _opened(source: _Source) -> tuple[Dataset, Reader]:
     return source.open()
 
 
-def _score(case: _Case) -> list[list[Score] | str]:
-    """Returns the scores of a case for each of its cells, Dice among them, or why there are none."""
+def _score(case: _Case) -> list[_Found | str]:
+    """Returns the scores of a case for each of its cells, or why there are none."""
     try:
         dataset, reader = _opened(case.source)
-        truth = reader.load(case.name)
+        with dataset.naming_reader():
+            truth = reader.load(case.name)
     except HarnessError as error:
         return [f"{error.message} {error.hint}"] * len(case.cells)
-    found: list[list[Score] | str] = []
+    policy = empty_policy(dataset.empty_policy)
+
+    def score(prediction: NDArray[np.uint8], metrics: Sequence[str]) -> list[Score]:
+        return score_case(prediction, truth.label, dataset.regions, truth.spacing, policy, metrics)
+
+    found: list[_Found | str] = []
     for cell, metrics in case.cells:
         path = cell.result / "predictions" / f"{case.name}.nii.gz"
-        policy = empty_policy(dataset.empty_policy)
         try:
             if not path.is_file():
                 raise DataError(f"{path} is gone.", hint=_GONE.format(cell.result))
             prediction, _ = read_label(path, frozenset(dataset.labels))
-            names = tuple(dict.fromkeys(("dice", *metrics)))
-            found.append(score_case(prediction, truth.label, dataset.regions, truth.spacing, policy, names))
+            scores = score(prediction, tuple(dict.fromkeys(("dice", *metrics))))
+            trivial = _trivial_predictions(dataset, reader, cell.spec(), case.name)
+            found.append(_Found(scores, [(one.name, score(one.prediction, metrics)) for one in trivial]))
         except HarnessError as error:
             found.append(f"{error.message} {error.hint}")
     return found
+
+
+def _trivial_predictions(dataset: Dataset, reader: Reader, spec: CellSpec, case: str) -> list[TrivialPrediction]:
+    """Returns what trivial methods predict; nothing where the fold is the user's own, as in the test."""
+    with dataset.naming_reader():
+        own = spec.fold < dataset.folds and reader.split(spec.fold).hash == spec.split
+        return trivial_predictions(reader, spec.fold, case) if own else []
 
 
 def _changed(tested: pd.DataFrame, scores: Sequence[Score]) -> str:
@@ -216,7 +246,14 @@ def _changed(tested: pd.DataFrame, scores: Sequence[Score]) -> str:
     return ""
 
 
-def _rows(tested: pd.DataFrame, scores: dict[str, list[Score]]) -> pd.DataFrame:
-    """Returns the scores as rows like those of the test, in its order."""
+def _tables(tested: pd.DataFrame, found: Mapping[str, _Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the scores as rows like those of the test, in its order, and those of trivial methods."""
     places = tested[list(_PLACE)].drop_duplicates("case").to_dict("records")
-    return pd.DataFrame([{**place, **asdict(score)} for place in places for score in scores[place["case"]]])
+    rows = [{**place, **asdict(score)} for place in places for score in found[place["case"]].scores]
+    floors = [
+        {**place, **asdict(score), "floor": name}
+        for place in places
+        for name, scores in found[place["case"]].floors
+        for score in scores
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(floors)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.results.records import Manifest, SubsetSummary
@@ -21,7 +22,7 @@ from harness.results.schema import (
     SUBSET_COLUMNS,
     StudyResults,
 )
-from harness.results.scores import score_files
+from harness.results.scores import added_metrics, read_floors, score_files
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 from harness.study.profiles import Profiles
@@ -114,8 +115,10 @@ def _joined(tables: list[pa.Table], columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _cases(folder: StudyFolder, label: str, cell: CellFolder) -> pa.Table:
     known = {"study": folder.study, "profile": folder.profile, "label": label, "cell": cell.id}
-    tables = [_named(path, known, CASE_COLUMNS) for path in score_files(cell)]
-    return pa.concat_tables(tables, promote_options="permissive")
+    tested, *added = (_named(path, known, CASE_COLUMNS) for path in score_files(cell))
+    if added:  # what was added stands for what failed in the test
+        tested = tested.filter(pc.invert(pc.is_in(tested["metric"].cast(pa.string()), pa.array(added_metrics(cell)))))
+    return pa.concat_tables([tested, *added], promote_options="permissive")
 
 
 def _subsets(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
@@ -166,13 +169,16 @@ def _history(cell: CellFolder, status: CellStatus) -> pd.DataFrame:
 
 
 def _floors(done: list[tuple[str, CellFolder]]) -> pd.DataFrame:
-    """Floors depend on the data alone, so every cell of a dataset and split holds the same rows: one is read."""
+    """Floors depend on the data alone: cells of a dataset and split that have the same metrics hold the same rows."""
     first: dict[tuple[object, ...], CellFolder] = {}
     for _, cell in done:
         record = cell.record()
-        first.setdefault((record.dataset, record.fold, record.split, record.data), cell)
-    rows = _table(FLOOR_COLUMNS, (pd.read_parquet(cell.result / "floors.parquet") for cell in first.values()))
-    return rows.drop_duplicates(["dataset", "fold", "floor", "case", "region", "metric"], ignore_index=True)
+        place = record.dataset, record.fold, record.split, record.data
+        first.setdefault((*place, *added_metrics(cell)), cell)
+    rows = _table(FLOOR_COLUMNS, map(read_floors, first.values()))
+    same = ["dataset", "fold", "floor", "case", "region", "metric"]
+    failed = rows["status"] == "missing"  # where a metric fails in one test, it may have been mended in another
+    return pd.concat([rows[~failed], rows[failed]]).drop_duplicates(same, ignore_index=True)
 
 
 def _budget(protocol: Mapping[str, Any]) -> str:

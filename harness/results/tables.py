@@ -16,6 +16,9 @@ _FILE = "checksums.json"
 #: The table of scores, in a result, in what was added to it, and in a test with fewer modalities.
 ROWS = "cases.parquet"
 
+#: The table of what trivial methods score, in a result and in what was added to it.
+FLOORS = "floors.parquet"
+
 _SCORES_REMEDY = "`harness evaluate STUDY` computes these scores anew; until then they count as absent."
 
 #: Columns that each table must have, and whether they hold numbers. What an earlier version did not store is not here.

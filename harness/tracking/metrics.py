@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.evaluation import METRICS
 from harness.results.schema import StudyResults
-from harness.results.scores import added_metrics
+from harness.results.scores import added_mark
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.statistics.means import cell_means, means_over_patients
 from harness.statistics.patients import MEAN_REGION
@@ -118,4 +118,4 @@ def _variant_means(results: StudyResults, rows: pd.DataFrame, dataset: str, regi
 
 def _ended(cell: CellFolder) -> str:
     status = cell.status()
-    return " ".join([cell.summary().finished, *added_metrics(cell)]) if status == "done" else status
+    return f"{cell.summary().finished} {added_mark(cell)}" if status == "done" else status

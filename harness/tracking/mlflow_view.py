@@ -6,8 +6,8 @@ store, so that the tracking database can be thrown away and written again (``Mlf
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from harness.errors import HarnessError
 from harness.results.overlay import draw
 from harness.results.records import Progress
-from harness.results.scores import added_metrics, read_scores
+from harness.results.scores import added_mark, read_scores
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.tracking.batches import flatten, log_metrics, log_params
 from harness.tracking.experiment import open_experiment
@@ -63,7 +63,7 @@ class _Mirror:
     run: str | None = None
     epochs: int = 0
     finished: bool = False
-    metrics: frozenset[str] = frozenset()  # that the run has
+    metrics: Mapping[str, float] = field(default_factory=dict)  # that the run has
     shown: tuple[str, str] = ("", "")  # status and reason of failure
 
 
@@ -180,8 +180,8 @@ class MlflowView:
         """Goes on with a run that is there already."""
         mirror.run = str(run.info.run_id)
         mirror.epochs = int(run.data.metrics.get(EPOCH, 0))
-        mirror.metrics = frozenset(run.data.metrics)
-        is_whole = run.data.tags.get(_ADDED, "") == _added(mirror.cell)
+        mirror.metrics = dict(run.data.metrics)
+        is_whole = run.data.tags.get(_ADDED, "") == added_mark(mirror.cell)
         mirror.finished = run.info.status == "FINISHED" and is_whole
         mirror.shown = (run.info.status, run.data.tags.get("failure", ""))
         if not run.data.params:  # whoever started it was killed before it could log them
@@ -292,8 +292,12 @@ class MlflowView:
         rows = read_scores(cell)
         metrics = dict(score_metrics(rows)) | cost_metrics(summary.model_dump())
         tags = {"git.commit": summary.commit, "device": summary.device, **commit_tags([summary.commit])}
-        now = times.end or times.now
-        new = [Metric(name, value, now, 0) for name, value in metrics.items() if name not in mirror.metrics]
+        new = [
+            # The latest time counts: a value that changed, of a metric that was mended, comes after the one before.
+            Metric(name, value, times.now if name in mirror.metrics else times.end or times.now, 0)
+            for name, value in metrics.items()
+            if mirror.metrics.get(name) != value
+        ]
         log_metrics(self._client, mirror.run, new)
         with tempfile.TemporaryDirectory() as folder:
             table, picture = Path(folder) / "cases.csv", Path(folder) / "overlay.png"
@@ -301,7 +305,7 @@ class MlflowView:
             self._client.log_artifact(mirror.run, str(table))
             if _drawn(cell.result / "overlay.npz", picture, mirror.label):
                 self._client.log_artifact(mirror.run, str(picture))
-        if added := _added(cell):  # the last: a run that has the tag has the rest
+        if added := added_mark(cell):  # the last: a run that has the tag has the rest
             tags[_ADDED] = added
         self._client.log_batch(mirror.run, tags=[RunTag(key, value) for key, value in tags.items()])
 
@@ -312,10 +316,6 @@ def _is_about_one_run(error: HarnessError) -> bool:
     if isinstance(error, TrackingError):
         return isinstance(cause, MlflowException) and cause.error_code in _OF_ONE_RUN
     return True
-
-
-def _added(cell: CellFolder) -> str:
-    return ", ".join(added_metrics(cell))
 
 
 def _reason(cell: CellFolder) -> str:

@@ -21,6 +21,10 @@ from harness.evaluation import METRICS, builtin_metrics
 from harness.evaluation.contract import Metric
 from harness.evaluation.policy import POLICIES
 from harness.evaluation.scoring import failures, score_case
+from harness.results.reading import load_results
+from harness.results.scores import read_scores
+from harness.results.store import Store
+from harness.results.tables import seal_tables
 from harness.study.json_schema import PATH
 
 OURS = {metric.name for metric in vars(builtin_metrics).values() if isinstance(metric, Metric)}
@@ -129,6 +133,29 @@ def test_one_that_fails_is_told_and_tried_again_when_it_is_mended(toy_metric, mo
     rows = harness.results.load("micro")
     assert "missing" not in set(rows["status"])
     assert not rows.duplicated(["cell", "case", "region", "metric"]).any()
+
+
+@pytest.mark.usefixtures("toy_metric")
+def test_one_that_failed_in_a_cells_own_test_is_scored_again(finished_study, project):
+    store = Store(project / "results")
+    ((_, cell),) = store.study_cells(store.find_study("micro"))
+    reason = "toy-metric 0.1; empty: worst; failed: ValueError: no"
+    for name in ("cases.parquet", "floors.parquet"):
+        rows = pd.read_parquet(cell.result / name)
+        failed = rows[rows["metric"] == "dice"].assign(
+            metric="volume_similarity", value=0.0, status="missing", implementation=reason
+        )
+        pd.concat([rows, failed]).to_parquet(cell.result / name, index=False)
+    seal_tables(cell.result)
+    before = (cell.result / "cases.parquet").read_bytes()
+    assert main(["evaluate", "micro", "--metric", "volume_similarity"]) == 0
+    assert (cell.result / "cases.parquet").read_bytes() == before
+    found = load_results(store.find_study("micro"), store)
+    for rows in (found.cases, found.floors, read_scores(cell)):
+        assert {"dice", "volume_similarity"} <= set(rows["metric"])
+        assert "missing" not in set(rows["status"])
+    assert not found.cases.duplicated(["cell", "case", "region", "metric"]).any()
+    assert not found.floors.duplicated(["floor", "case", "region", "metric"]).any()
 
 
 def test_ours_are_registered_under_their_names():

@@ -18,7 +18,7 @@ from harness.evaluation import METRICS
 from harness.execution.added_metrics import add_metrics, plan_added
 from harness.execution.study import register
 from harness.results.json_record import write_sealed
-from harness.results.scores import lacking_metrics, read_scores, score_files
+from harness.results.scores import read_floors, read_scores, score_files, unscored_metrics
 from harness.results.store import CellFolder, Store
 from harness.results.tables import seal_tables
 from harness.study.expansion import load_study
@@ -64,26 +64,32 @@ def test_metrics_are_added_from_kept_predictions_and_change_nothing_else(cell, p
 
 def test_added_scores_are_those_of_the_test_itself(cell, project, write_study, capsys):
     """What `harness evaluate` computes from files is what a test computes from arrays."""
-    tested = read_scores(cell)
+    tested, floors = read_scores(cell), read_floors(cell)
     dice = METRICS.get("dice")
-    rows = pd.read_parquet(cell.result / "cases.parquet")
-    rows[rows["metric"] != "hd95"].to_parquet(cell.result / "cases.parquet", index=False)
+    for name in ("cases.parquet", "floors.parquet"):
+        rows = pd.read_parquet(cell.result / name)
+        rows[rows["metric"] != "hd95"].to_parquet(cell.result / name, index=False)
     seal_tables(cell.result)
-    assert lacking_metrics(cell, ("dice", "hd95")) == ("hd95",)
+    assert unscored_metrics(cell, ("dice", "hd95")) == ("hd95",)
     assert main(["evaluate", "micro"]) == 0  # what the study reports
-    again = read_scores(cell)
-    columns = list(tested.columns)
-    order = ["case", "region", "metric"]
-    pd.testing.assert_frame_equal(
-        again.sort_values(order)[columns].reset_index(drop=True), tested.sort_values(order).reset_index(drop=True)
-    )
+    for again, before, order in (
+        (read_scores(cell), tested, ["case", "region", "metric"]),
+        (read_floors(cell), floors, ["floor", "case", "region", "metric"]),
+    ):
+        assert len(before)
+        pd.testing.assert_frame_equal(
+            again.sort_values(order)[list(before.columns)].reset_index(drop=True),
+            before.sort_values(order).reset_index(drop=True),
+        )
     assert dice.heading in shown(capsys)
 
 
 def test_the_report_says_what_is_lacking_and_shows_it_afterwards(cell, project, write_study, capsys):
     study = write_study(report={"metrics": ["dice", "nsd"]})
     assert main(["run", str(study), "--no-mlflow"]) == 0
-    capsys.readouterr()
+    said = shown(capsys)
+    assert "1 of 1 finished cells were not scored by 'nsd'" in said
+    assert "harness evaluate micro --metric nsd" in said
     assert main(["report", "micro", "--no-figures"]) == 0
     said = shown(capsys)
     assert "1 of 1 finished cells were not scored by 'nsd'" in said
@@ -92,9 +98,12 @@ def test_the_report_says_what_is_lacking_and_shows_it_afterwards(cell, project, 
     capsys.readouterr()
     assert main(["report", "micro", "--no-figures", "--format", "csv", "--format", "markdown"]) == 0
     assert "not scored" not in shown(capsys)
+    assert main(["run", str(study), "--no-mlflow"]) == 0
+    assert "not scored" not in shown(capsys)
     report = project / "results/reports/micro/default"
     assert "NSD at 1 mm" in (report / "tables.md").read_text()
-    assert set(pd.read_csv(report / "csv/means.csv")["metric"]) == {"dice", "nsd"}
+    for name in ("means", "floors"):
+        assert set(pd.read_csv(report / f"csv/{name}.csv")["metric"]) == {"dice", "nsd"}
 
 
 @pytest.mark.parametrize("name", ["nsd_2mm_nan_skip", "hd95_brats"])

@@ -15,7 +15,7 @@ from harness.files import read_json, write_json
 from harness.results.json_record import DamagedRecordError, Record, UnreadableRecordError, find_damage, write_sealed
 from harness.results.reading import load, load_results
 from harness.results.records import Failure, HistoryRow, Progress, RungScores, SubsetSummary, Summary
-from harness.results.scores import add_scores, lacking_metrics, read_scores
+from harness.results.scores import add_scores, read_scores, unscored_metrics
 from harness.results.store import Store
 from harness.results.subsets import CellSubsets, Subset
 
@@ -192,7 +192,7 @@ def test_damaged_scores_of_a_further_metric_count_as_absent(store, capsys, name,
     assert [error.path for error in cell.damages()] == [cell.result / name]
     found = load_results(store.study("s", "default"), store)
     assert found.cases.groupby("label", observed=True)["metric"].nunique().to_dict() == {"A": 2, "B": 3}
-    assert lacking_metrics(cell, ("dice", "nsd_2mm")) == ("nsd_2mm",)
+    assert unscored_metrics(cell, ("dice", "nsd_2mm")) == ("nsd_2mm",)
     if how == "deep":
         assert main(["status", "s"]) == 0
         assert "nsd_2mm" in capsys.readouterr().out

@@ -108,6 +108,11 @@ def test_metrics_that_are_added_later_reach_mlflow_at_the_next_look(study, proje
     assert found["net+b"].data.metrics == before["net+b"].data.metrics
     assert found["study s (default)"].data.metrics["nsd_2mm/data/net_x2B_a"] == 1.0
     assert {run.info.status for run in found.values()} == {"FINISHED"}
+    lower = rows[rows["metric"] == "dice"].assign(metric="nsd_2mm", value=0.25)  # the metric had failed, and was mended
+    add_scores(cell, lower)
+    assert main(["mlflow", "sync", "s"]) == 0
+    assert runs()["net+a"].data.metrics["nsd_2mm/mean"] == 0.25
+    assert runs()["study s (default)"].data.metrics["nsd_2mm/data/net_x2B_a"] == 0.25
 
 
 def corrupt(path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from zipfile import is_zipfile
 
-import pandas as pd
 from rich.text import Text
 
 from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import constant_axes, duration, table
+from harness.results.scores import read_scores
 from harness.results.subsets import CellSubsets
 from harness.statistics.means import cell_means
 from harness.statistics.patients import MEAN_REGION
@@ -53,7 +53,7 @@ def status_table(study: StudyFolder, store: Store) -> Table:
     for (label, cell), record in zip(cells, records, strict=True):
         state, dice, distance = cell.status(), "", ""
         if state == "done":
-            means = cell_means(pd.read_parquet(cell.result / "cases.parquet"))
+            means = cell_means(read_scores(cell))
             dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
         note = _note(cell, state) + (f", on {devices[cell.id]}" if mixed and cell.id in devices else "")
         axes = [str(getattr(record, axis)) for axis in varying]
