@@ -67,11 +67,13 @@ class _Tape(TorchDispatchMode):
         kwargs = kwargs or {}
         if what := waiting(func, args, "cpu"):
             raise RecordingError.because(f"something {what} ({func.overloadpacket.__name__})")
-        for tensor in _tensors((args, kwargs)):
+        read = _tensors((args, kwargs))
+        for tensor in read:
             self._save(tensor)
         out = func(*args, **kwargs)
         written = _tensors(out)
-        if not func.is_view:
+        # `reshape` and others, which inference mode shows whole, copy where a view cannot be had.
+        if not func.is_view or not {_memory(tensor) for tensor in written} <= {_memory(tensor) for tensor in read}:
             self._own |= {_memory(tensor) for tensor in written if _memory(tensor) not in self._before}
             self._entries.append((func, args, kwargs, written))
         return out

@@ -111,6 +111,16 @@ def test_a_value_that_is_read_back_is_refused(reads):
         TapeRecorder().capture(lambda: reads(torch.ones(4)))
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_copy_that_an_operator_makes_where_a_view_cannot_be_had_is_recorded(inference):
+    values, tape = torch.zeros(2, 3), TapeRecorder()
+    with torch.inference_mode(inference):
+        turned = tape.capture(lambda: values.t().reshape(6))
+        values += torch.arange(6.0).reshape(2, 3)
+        tape.replay()
+    assert turned.tolist() == [0, 3, 1, 4, 2, 5]
+
+
 class Draws(nn.Conv2d):
     def __init__(self, draw):
         super().__init__(1, 1, 1)
