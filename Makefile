@@ -1,5 +1,6 @@
 # Two commands: `make demo` shows everything on real images, `make test` passes the tests. Both make .venv if it is absent.
 PYTHON ?= python3
+override PYTHON := $(patsubst 3.%,python3.%,$(PYTHON))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -8,13 +9,15 @@ STAMP := $(VENV)/.installed
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(CONSTRAINTS))
 UV := build/uv/bin/uv
+# What of the harness is for the machine without internet.
+EXTRAS ?= slurm
 # What shows that new versions compute the same: networks beside their authors', metrics, preparation, stored results.
 PARITY := tests/aahn tests/baselines tests/evaluation tests/data tests/training tests/guard
 
 # One thread each: two busy processes that share threads are many times slower than two that do not.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env wheel lock update-lock demo test test-fast lint slow benchmark gpu docs clean help
+.PHONY: env wheel wheelhouse lock update-lock demo test test-fast lint slow benchmark gpu docs clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +57,9 @@ lint: $(STAMP)  ## Style, types and layering
 
 wheel: $(STAMP)  ## Build dist/*.whl, which installs everything without a clone
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+wheelhouse:  ## Gather every wheel in build/wheelhouse/, for machines without internet (PYTHON=3.12, EXTRAS=slurm)
+	$(PYTHON) scripts/wheelhouse.py --extras '$(EXTRAS)'
 
 lock: $(UV)  ## Take a changed pyproject.toml into uv.lock and constraints.txt; other versions stay
 	$(UV) lock --default-index https://pypi.org/simple
