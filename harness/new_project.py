@@ -24,6 +24,7 @@ cpus: 8
 memory_gb: 32
 parallel: 64          # tasks that run at a time
 # setup: [module load cuda]
+# container: harness.sif   # an image that the cells run in (docs/containers.md)
 # account: mine
 """
 

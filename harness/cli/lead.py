@@ -141,7 +141,7 @@ def lead(
             trainings.write_specs()
             for damage in trainings.repair():
                 console.print(styled("yellow", "damaged:", f" {damage.message} {_ANEW}"), highlight=False)
-            opened = engine.open(console, results, f"lead_{dataset}")
+            opened = engine.open(console, results, cache, f"lead_{dataset}")
             policy = make_policy(retries, timeout, fail_fast=True)
             found, whole = _train(console, trainings, opened, cache.resolve(), policy, exhaustive)
             _tell(console, trainings, found, whole, folder, mlflow)

@@ -65,7 +65,7 @@ def missing(
     console.print(
         styled("bold", folder.study, f" ({folder.profile}): {total} subsets of modalities, {total - left} done before.")
     )
-    opened = engine.open(console, results, folder.study)
+    opened = engine.open(console, results, cache, folder.study)
     policy = make_policy(retries, timeout, fail_fast=False)
     with graceful_shutdown(console), _Display(console, works) as display:
         lacking = run_missing(works, opened, cache, policy, display.update)

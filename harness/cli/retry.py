@@ -68,7 +68,7 @@ def retry(
     if chosen:
         store.create()
         policy = make_policy(retries, timeout, fail_fast)
-        opened = engine.open(console, results, folder.study)
+        opened = engine.open(console, results, cache, folder.study)
         if fresh:  # not before it is sure that they can be computed
             for cell in chosen:
                 with cell.lease():

@@ -62,7 +62,7 @@ def run(
     policy = make_policy(retries, timeout, fail_fast)
     loaded = load_study(study, profile)
     if dry_run:
-        typer.echo(engine.batch_script(results, loaded.study.name, len(loaded.cells)))
+        typer.echo(engine.batch_script(results, cache, loaded.study.name, len(loaded.cells)))
         return
     if detach and not engine.kind.detaches:
         raise HarnessError("--detach belongs to --engine slurm.", hint="Elsewhere start it in `tmux`, or with `nohup`.")
@@ -70,7 +70,7 @@ def run(
     measure_variants(loaded)  # builds every network once: what cannot be built is refused before anything runs
     store.create()
     folder = register(loaded, store, study)
-    opened = engine.open(console, results, loaded.study.name)
+    opened = engine.open(console, results, cache, loaded.study.name)
     console.print(styled("bold", loaded.study.name, f" ({loaded.profile}): {loaded.study.question}"))
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
     if detach:

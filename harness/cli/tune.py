@@ -73,7 +73,7 @@ def tune(
     try:
         with Lease(folder / "leases"):
             searches = open_searches(loaded, storage or f"sqlite:///{folder / 'trials.db'}")
-            opened = engine.open(console, results, loaded.study.name)
+            opened = engine.open(console, results, cache, loaded.study.name)
             taken = sum(search.resume_trials() for search in searches)
             _describe(console, loaded, searches, opened, taken)
             policy = make_policy(0, timeout, fail_fast=False)

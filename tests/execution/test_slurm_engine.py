@@ -189,27 +189,50 @@ SLOW = {
 }
 
 
+def parent(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def stand_in_for_a_container(monkeypatch):
+    """Puts a program on the path that runs what stands behind the image as a child, and passes no signal on."""
+    program = Path("programs/apptainer").resolve()
+    program.parent.mkdir()
+    waits = '"$@" & while :; do wait $!; status=$?; kill -0 $! 2>/dev/null || exit $status; done'
+    find = 'until [ "$1" = "$PWD/harness.sif" ]; do shift; done; shift'
+    program.write_text(f"#!/bin/sh\ntrap : TERM USR2\necho in the container: $*\n{find}\n{waits}\n")
+    program.chmod(0o755)
+    Path("harness.sif").touch()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return {"image": "harness.sif", "python": sys.executable}
+
+
 @pytest.mark.slow
 @pytest.mark.linux("finds processes in /proc")
-def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_with_the_same_numbers(write_study, toys):
+@pytest.mark.parametrize("in_container", [False, True])
+def test_a_task_near_its_time_limit_writes_a_checkpoint_is_requeued_and_ends_with_the_same_numbers(
+    write_study, toys, monkeypatch, in_container
+):
     """The signal that Slurm sends before the limit goes to the task of submitit's local executor."""
     study = write_study(protocol=SLOW, matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     (planned,) = load_study(study).cells
     cell = Store(Path("through")).cell(planned.spec.id)
     cell.write_spec(planned.spec.to_json())
-    engine = SlurmEngine(SlurmResources(cluster="local", gpus=0, time=5), Path("slurm"), "micro", None)
+    asked = {"cluster": "local", "gpus": 0, "time": 5}
+    if in_container:
+        asked["container"] = stand_in_for_a_container(monkeypatch)
+    engine = SlurmEngine(SlurmResources(**asked), Path("slurm"), "micro", None, [Path.cwd()])
     (job,) = engine.submit([Attempt(CellFolder(cell.path.resolve()), Path("cache").resolve())])
     deadline = time.monotonic() + 240
     while cell.progress().step < 8:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    worker = cell.progress().pid
-    task = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(task, signal.SIGUSR2)
+    task = parent(cell.progress().pid)
+    os.kill(parent(task) if in_container else task, signal.SIGUSR2)
     while (ending := job.poll()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert ending.state == "done"
+    assert (f"in the container: exec --bind {Path.cwd()}" in cell.log_tail(10_000)) == in_container
     assert "Requeued job" in "".join(path.read_text() for path in Path("slurm").glob("*_log.*"))
     assert cell.summary().attempts == 1, "a time limit of Slurm's is no failure"
     assert main(["run", str(study), "--cpu", "--workers", "1", "--no-mlflow", "--results", "local"]) == 0

@@ -75,20 +75,21 @@ class EngineChoice:
     settings: EngineSettings
     arguments: str
 
-    def open(self, console: Console, results: Path, name: str) -> Engine:
+    def open(self, console: Console, results: Path, cache: Path, name: str) -> Engine:
         """Returns the engine.
 
         Args:
             console: Console to show messages on.
             results: Results folder.
+            cache: Folder of prepared data.
             name: Name of the study.
 
         Raises:
             HarnessError: It is not installed or cannot be reached.
         """
-        return self.kind.open(self.settings, EngineContext(results.resolve(), name, console.print))
+        return self.kind.open(self.settings, EngineContext(results.resolve(), name, console.print, cache.resolve()))
 
-    def batch_script(self, results: Path, name: str, cells: int) -> str:
+    def batch_script(self, results: Path, cache: Path, name: str, cells: int) -> str:
         """Returns what a batch system would be given; it need not be installed here.
 
         Raises:
@@ -98,7 +99,8 @@ class EngineChoice:
             raise HarnessError(
                 "--dry-run belongs to --engine slurm.", hint="`harness plan` shows what a study would run."
             )
-        return self.kind.batch_script(self.settings, EngineContext(results.resolve(), name, print), cells)
+        context = EngineContext(results.resolve(), name, print, cache.resolve())
+        return self.kind.batch_script(self.settings, context, cells)
 
 
 def engine_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

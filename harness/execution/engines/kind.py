@@ -63,11 +63,13 @@ class EngineContext:
         results: Results folder, absolute.
         name: Name of the study, for jobs and logs.
         say: Shows a line of text to the user as it is.
+        cache: Folder of prepared data, absolute.
     """
 
     results: Path
     name: str
     say: Callable[[str], object]
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.execution.engines.container import folders_to_bind
 from harness.execution.engines.kind import EngineContext
 from harness.execution.engines.slurm_settings import SlurmResources, SlurmSettings
 from harness.execution.workers.attempt import Attempt, Ending
+from harness.execution.workers.contained import start_contained
 from harness.execution.workers.process import Slot, WorkerProcess
 
 #: Slurm's own limit on the size of an array, unless its administrators raised it.
@@ -32,14 +36,19 @@ class SlurmEngine:
         folder: Folder of submitit's scripts and the tasks' own logs.
         name: Name of the jobs.
         threads: CPU threads a cell; None for the cores of the task on a GPU, one on a CPU.
+        folders: What the cells read and write, for a container.
 
     Raises:
-        HarnessError: submitit is not installed, or there is no Slurm here.
+        HarnessError: submitit or the container's image is missing, or there is no Slurm here.
     """
 
-    def __init__(self, settings: SlurmResources, folder: Path, name: str, threads: int | None) -> None:
+    def __init__(
+        self, settings: SlurmResources, folder: Path, name: str, threads: int | None, folders: Sequence[Path] = ()
+    ) -> None:
+        if settings.container is not None:
+            settings.container.check()
         self._settings = settings
-        self._executor = _executor(settings, folder, name)
+        self._executor = _executor(settings, folder, name, folders)
         on_gpu = settings.gpus > 0
         share = max(1, settings.cpus // max(1, settings.gpus)) if on_gpu else 1
         self._slot = Slot("cuda:0" if on_gpu else "cpu", None, threads or share, max(1, settings.gpus))
@@ -67,7 +76,8 @@ class SlurmEngine:
             HarnessError: sbatch refused.
         """
         try:
-            jobs = self._executor.map_array(_Task(self._slot), list(attempts))
+            task = _Task(self._slot, self._settings.container is not None)
+            jobs = self._executor.map_array(task, list(attempts))
         except Exception as error:
             raise HarnessError(f"Slurm refused the jobs: {error}", hint="Look at --dry-run.") from error
         every = _LOOK_EVERY if self._settings.cluster == "slurm" else 0.0
@@ -82,15 +92,23 @@ class _Task:
 
     Args:
         slot: Device and threads of the cell within the task.
+        in_container: Whether the cell runs in the container that the batch script names.
     """
 
-    def __init__(self, slot: Slot) -> None:
+    _in_container = False  # what tasks mean that an earlier version has submitted
+
+    def __init__(self, slot: Slot, in_container: bool = False) -> None:
         self._slot = slot
+        self._in_container = in_container
         self._process: WorkerProcess | None = None
 
     def __call__(self, attempt: Attempt) -> Ending:
         """Starts the cell's process and waits for it."""
-        self._process = WorkerProcess(attempt, self._slot)
+        if self._in_container:
+            command = shlex.split(os.environ[_CONTAINER])
+            self._process = WorkerProcess(attempt, self._slot, start=lambda *what: start_contained(command, *what[:2]))
+        else:
+            self._process = WorkerProcess(attempt, self._slot)
         try:
             return self._process.wait()
         except KeyboardInterrupt:  # how a task is cancelled
@@ -106,7 +124,7 @@ class _Task:
             deadline = time.monotonic() + max(10.0, float(os.environ.get(_SIGNAL, "300")) - _REQUEUE)
             while not self._process.has_ended() and time.monotonic() < deadline:
                 time.sleep(0.2)
-        return DelayedSubmission(_Task(self._slot), attempt)
+        return DelayedSubmission(_Task(self._slot, self._in_container), attempt)
 
 
 class SlurmJob:
@@ -156,14 +174,18 @@ class SlurmJob:
 #: Tells the task how long it has for its checkpoint.
 _SIGNAL = "HARNESS_SLURM_SIGNAL_SECONDS"
 
+#: Tells the task what starts the Python of its container.
+_CONTAINER = "HARNESS_SLURM_CONTAINER"
 
-def _executor(settings: SlurmResources, folder: Path, name: str) -> Any:
+
+def _executor(settings: SlurmResources, folder: Path, name: str, folders: Sequence[Path]) -> Any:
     submitit = _import_submitit()
     if settings.cluster == "debug":
         return submitit.DebugExecutor(folder)
     if settings.cluster == "local":
         executor = submitit.LocalExecutor(folder, max_num_timeout=settings.requeues)
-        executor.update_parameters(timeout_min=settings.time, gpus_per_node=settings.gpus)
+        setup = _container_setup(settings, folders)
+        executor.update_parameters(timeout_min=settings.time, gpus_per_node=settings.gpus, setup=setup)
         return executor
     try:
         executor = submitit.SlurmExecutor(folder, max_num_timeout=settings.requeues)
@@ -172,29 +194,41 @@ def _executor(settings: SlurmResources, folder: Path, name: str) -> Any:
             "There is no Slurm here: srun was not found.",
             hint="Run this on a login node of the cluster, or print the batch script with --dry-run.",
         ) from error
-    executor.update_parameters(**_parameters(settings, name))
+    executor.update_parameters(**_parameters(settings, name, folders))
     return executor
 
 
-def batch_script(settings: SlurmResources, folder: Path, name: str, cells: int) -> str:
+def batch_script(settings: SlurmResources, folder: Path, name: str, cells: int, folders: Sequence[Path] = ()) -> str:
     """Returns the script that sbatch would be given for a number of cells.
+
+    Args:
+        settings: Resources of a task.
+        folder: Folder of submitit's scripts and the tasks' own logs.
+        name: Name of the jobs.
+        cells: Number of cells.
+        folders: What the cells read and write, for a container.
 
     Raises:
         HarnessError: submitit is not installed.
     """
     _import_submitit()
-    import shlex
-    import sys
-
     from submitit.slurm.slurm import _make_sbatch_string
 
     command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
     size = min(cells, _LARGEST_ARRAY)
     array = {"map_count": size} if size > 1 else {}
-    return str(_make_sbatch_string(command=command, folder=folder, **_parameters(settings, name), **array))
+    return str(_make_sbatch_string(command=command, folder=folder, **_parameters(settings, name, folders), **array))
 
 
-def _parameters(settings: SlurmResources, name: str) -> dict[str, Any]:
+def _container_setup(settings: SlurmResources, folders: Sequence[Path]) -> list[str]:
+    """Returns the line of the batch script that names the container; none without one."""
+    if settings.container is None:
+        return []
+    command = settings.container.command(folders, settings.gpus > 0)
+    return [f"export {_CONTAINER}={shlex.quote(shlex.join(command))}"]
+
+
+def _parameters(settings: SlurmResources, name: str, folders: Sequence[Path]) -> dict[str, Any]:
     """Returns the settings in submitit's words."""
     named = {key: getattr(settings, key) for key in ("partition", "account", "qos", "constraint")}
     memory = settings.memory_gb
@@ -209,7 +243,11 @@ def _parameters(settings: SlurmResources, name: str) -> dict[str, Any]:
         "mem": f"{int(memory)}GB" if memory == int(memory) else f"{int(memory * 1024)}MB",
         "signal_delay_s": settings.signal_seconds,
         "array_parallelism": settings.parallel,
-        "setup": [f"export {_SIGNAL}={settings.signal_seconds}", *settings.setup],
+        "setup": [
+            f"export {_SIGNAL}={settings.signal_seconds}",
+            *_container_setup(settings, folders),
+            *settings.setup,
+        ],
         "stderr_to_stdout": True,
         "additional_parameters": {"requeue": True, **settings.sbatch},
     }
@@ -225,9 +263,15 @@ def _import_submitit() -> Any:
 
 def open_engine(settings: SlurmSettings, context: EngineContext) -> SlurmEngine:
     """Returns the engine; see :class:`SlurmEngine` for what it raises."""
-    return SlurmEngine(settings.resources(), context.results / "slurm" / context.name, context.name, settings.threads)
+    folder = context.results / "slurm" / context.name
+    return SlurmEngine(settings.resources(), folder, context.name, settings.threads, _folders(context))
 
 
 def dry_run(settings: SlurmSettings, context: EngineContext, cells: int) -> str:
     """Returns the batch script of a study."""
-    return batch_script(settings.resources(), context.results / "slurm" / context.name, context.name, cells)
+    folder = context.results / "slurm" / context.name
+    return batch_script(settings.resources(), folder, context.name, cells, _folders(context))
+
+
+def _folders(context: EngineContext) -> list[Path]:
+    return folders_to_bind(Path(), context.results, context.cache or Path("cache"))

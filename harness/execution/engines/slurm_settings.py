@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from harness.errors import HarnessError, did_you_mean
+from harness.execution.engines.container import Container
 from harness.execution.engines.kind import EngineKind, EngineSettings, Flag, Threads
 from harness.files import read_text
 from harness.settings import Settings, parse_key_values
@@ -40,6 +41,7 @@ class SlurmResources(Settings):
         300, ge=30, le=86_400, description="Time before the limit at which the checkpoint is written."
     )
     setup: tuple[str, ...] = Field((), description="Shell lines before the cell starts, e.g. module load cuda.")
+    container: Container | None = Field(None, description="Image that the cells run in; alone, or with its settings.")
     sbatch: dict[str, str | _Number | bool] = Field({}, description="Any other options of sbatch.")
     cluster: Literal["slurm", "local", "debug"] = Field(
         "slurm", description="submitit's executor; others are for tests."

@@ -85,11 +85,13 @@ def start_worker(attempt: Attempt, slot: Slot, fork: bool) -> ForkedProcess | Fr
     return start_fresh([*worker, *worker_arguments(attempt, slot), *started_by], attempt, slot)
 
 
-def start_fresh(command: Sequence[str], attempt: Attempt, slot: Slot) -> FreshProcess:
+def start_fresh(
+    command: Sequence[str], attempt: Attempt, slot: Slot, process: type[FreshProcess] = FreshProcess
+) -> FreshProcess:
     """Starts a command as the process of an attempt, in the environment of a worker."""
     with attempt.folder.log.open("ab") as log:
         # A session of its own: Ctrl-C reaches this process only, which then stops its workers in order.
-        return FreshProcess(  # our own module, no shell
+        return process(  # our own module, no shell
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
