@@ -113,15 +113,16 @@ class TrainingStep:
         self._optimiser.zero_grad(set_to_none=True)
 
     def _check_recordable(self, batch: Batch) -> None:
-        """Refuses a network that a recording would break on or freeze, by one forward pass that changes nothing.
+        """Refuses a network that a recording would break on or freeze, by a forward pass that changes nothing.
 
         Raises:
             RecordingError: The host takes part in what the network or the loss computes.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        images, labels = next(self.parts(batch))  # the whole may not fit in memory
         with torch.no_grad():
             with host_contact(self.network, self._precision.device) as found, self._precision.autocast():
-                self._loss(self.network(batch.images), batch.labels)
+                self._loss(self.network(images), labels)
             for buffer, before in buffers:
                 buffer.copy_(before)
         if found:

@@ -70,6 +70,7 @@ class Bench:
     """A split of generated cases; the label of the test case is withheld."""
 
     folder: Path
+    device: str = "cpu"
     train: tuple[str, ...] = ("a b/1",)
     val: tuple[str, ...] = ("ä",)
     loaded: list[str] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Bench:
             "epochs": 2,
             "steps_per_epoch": 2,
             "seed": 7,
-            "device": torch.device("cpu"),
+            "device": torch.device(self.device),
             "on_epoch": lambda history: self.histories.append(list(history)),
             "should_stop": lambda: None,
         }
@@ -103,6 +104,11 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path / "external")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+def bench_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "external", request.param)
 
 
 def stop_after(epochs: int, bench: Bench) -> Callable[[], Exception | None]:
@@ -300,7 +306,8 @@ def plan_of(bench: Bench, configuration: str) -> dict[str, Any]:
     return {**plan, "transpose_forward": plans["transpose_forward"]}
 
 
-def test_slices_are_learnt_and_a_stopped_training_goes_on(bench: Bench) -> None:
+def test_slices_are_learnt_and_a_stopped_training_goes_on(bench_anywhere: Bench) -> None:
+    bench = bench_anywhere
     run = SEGMENTER.load_runner()
     with pytest.raises(Stopped):
         run(bench.problem(should_stop=stop_after(1, bench)), TINY)
@@ -344,7 +351,8 @@ def test_residual_encoder_is_planned(bench: Bench) -> None:
     assert type(estimate).__mro__[2].__name__ == "ResidualEncoderUNet"
 
 
-def test_volumes_are_learnt(bench: Bench) -> None:
+def test_volumes_are_learnt(bench_anywhere: Bench) -> None:
+    bench = bench_anywhere
     problem = bench.problem(task=Task(("t1", "flair"), None, 3, (16, 16, 8)), epochs=1, steps_per_epoch=40)
     result = SEGMENTER.load_runner()(problem, TINY)
     check(result, bench, epochs=1)

@@ -26,12 +26,13 @@ from harness.training.loop import Interrupted, Trainer
 pytestmark = [pytest.mark.usefixtures("toys"), pytest.mark.linux("forks processes that have imported torch")]
 
 
-def protocol(epochs):
+def protocol(epochs, step="eager"):
+    training = {"epochs": epochs, "steps_per_epoch": 4, "validate_every": 5, "refresh_batchnorm": 2, "step": step}
     return {
         "base": "demo",
         "patch_size": [64, 64],
         "sampling": {"batch_size": 2},
-        "training": {"epochs": epochs, "steps_per_epoch": 4, "validate_every": 5, "refresh_batchnorm": 2},
+        "training": training,
     }
 
 
@@ -46,17 +47,17 @@ def assert_same_result(one, other):
     assert all(torch.equal(first[name], second[name]) for name in second)
 
 
-def start_worker(cell, cache, *more):
+def start_worker(cell, cache, *more, device="cpu"):
     """Starts the worker of a cell in a process that has everything imported already."""
-    arguments = [str(cell.path), "--cache", str(cache), "--device", "cpu", "--threads", "1", *more]
+    arguments = [str(cell.path), "--cache", str(cache), "--device", device, "--threads", "1", *more]
     process = server().Process(target=work, args=(arguments, dict(os.environ)))
     process.start()
     return process
 
 
-def run_worker(cell, cache, *more):
+def run_worker(cell, cache, *more, device="cpu"):
     """Returns the exit status of a worker that nobody disturbs."""
-    process = start_worker(cell, cache, *more)
+    process = start_worker(cell, cache, *more, device=device)
     process.join(120)
     return process.exitcode
 
@@ -79,9 +80,19 @@ def steps_kept(cell):
     return torch.load(cell.work / "last.pt", weights_only=True)["state"]["step"]
 
 
-def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(write_study, project, monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "step", "epochs"),
+    [
+        ("cpu", "eager", 12),
+        # Replayed, the network does not take its time: there are many steps instead.
+        pytest.param("cuda:0", "recorded", 400, marks=pytest.mark.cuda),
+    ],
+)
+def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone(
+    write_study, project, monkeypatch, device, step, epochs
+):
     (planned,) = load_study(
-        write_study(protocol=protocol(12), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
+        write_study(protocol=protocol(epochs, step), matrix={"dataset": ["cortex"], "model": ["toy_slow"]})
     ).cells
     cells = [Store(project / name).cell(planned.spec.id) for name in ("whole", "killed")]
     for cell in cells:
@@ -89,7 +100,7 @@ def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone
     chance = random.Random(7)
     kept = 0
     for _ in range(3):
-        process = start_worker(cells[1], project / "cache")
+        process = start_worker(cells[1], project / "cache", device=device)
         try:
             assert wait_for_steps(process, cells[1], kept) >= kept, "what was done before a kill is not done again"
             time.sleep(chance.uniform(0, 0.3))
@@ -98,11 +109,12 @@ def test_a_cell_killed_three_times_at_random_gives_the_numbers_of_one_left_alone
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert cells[1].status() == "interrupted", "a dead worker holds nothing"
-        assert kept < steps_kept(cells[1]) < 12 * 4
+        assert kept < steps_kept(cells[1]) < epochs * 4
         kept = steps_kept(cells[1])
     monkeypatch.setenv("TOY_PAUSE", "0")
-    assert [run_worker(cell, project / "cache") for cell in cells] == [worker.DONE, worker.DONE]
+    assert [run_worker(cell, project / "cache", device=device) for cell in cells] == [worker.DONE, worker.DONE]
     assert_same_result(*cells)
+    assert [cell.summary().step for cell in cells] == [step, step]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])

@@ -155,13 +155,25 @@ def build_once(task, options):
 
 
 def build_large(task, options):
-    """Needs more memory than there is for more than one image."""
+    """Needs more memory than there is for more than one image: on a GPU 0.6 of all of it for each."""
     import torch
 
     def act(module, logits):
-        if module.training and len(logits) > 1:
+        if module.training and logits.is_cuda:
+            total = torch.cuda.get_device_properties(logits.device).total_memory
+            torch.empty(int(0.6 * total) * len(logits), dtype=torch.uint8, device=logits.device)
+        elif module.training and len(logits) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 TiB.")
         return logits
+
+    return _misbehaving(task, options, act)
+
+
+def build_reading(task, options):
+    """Reads a value back from its device, which no recording can hold; only in training, so that it can be counted."""
+
+    def act(module, logits):
+        return logits * (1 + 0 * logits.mean().item()) if module.training else logits
 
     return _misbehaving(task, options, act)
 
@@ -213,4 +225,5 @@ EXPLODING = _segmenter("toy_exploding", "build_exploding")
 DYING = _segmenter("toy_dying", "build_dying")
 ONCE = _segmenter("toy_once", "build_once")
 LARGE = _segmenter("toy_large", "build_large")
+READING = _segmenter("toy_reading", "build_reading")
 UNBUILDABLE = _segmenter("toy_unbuildable", "build_unbuildable")

@@ -163,3 +163,14 @@ def test_a_network_that_needs_the_host_is_refused_before_anything_is_trained(tmp
     assert "eager" in error.value.hint
     assert all(map(torch.equal, before, network.state_dict().values()))
     assert not Checkpoints(tmp_path).exist()
+
+
+class Large(Two):
+    def forward(self, images):
+        assert len(images) <= 2, "there is no memory for more"
+        return super().forward(images)
+
+
+def test_a_batch_that_fits_only_in_parts_is_never_seen_whole(tmp_path):
+    _, _, recorder = train(tmp_path, settings(refresh_batchnorm=0), Strict, parts=2, net=Large())
+    assert recorder.captures == 1
