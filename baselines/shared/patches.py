@@ -37,3 +37,20 @@ def require_more_than_one_voxel(patch_size: tuple[int, ...], unit: int, name: st
             f"{name} would normalise the one voxel that it makes of a patch of {given}.",
             hint=f"Nearest valid patch_size: {valid}.",
         )
+
+
+def require_at_least(patch_size: tuple[int, ...], smallest: int, why: str) -> None:
+    """Refuses a patch with a side below a number.
+
+    Args:
+        patch_size: Spatial size of the input.
+        smallest: The number.
+        why: Cause of the requirement, as the beginning of a sentence.
+
+    Raises:
+        StudyError: A side is below it; the hint names the nearest size that is valid.
+    """
+    nearest = tuple(max(smallest, side) for side in patch_size)
+    if nearest != patch_size:
+        given, valid = (" x ".join(map(str, sides)) for sides in (patch_size, nearest))
+        raise StudyError(f"{why}, so it cannot take a patch of {given}.", hint=f"Nearest valid patch_size: {valid}.")

@@ -95,6 +95,12 @@ class Segmenter:
         factory: ``module:function`` of ``(task: Task, options: Options) -> nn.Module``. The module maps ``(B, M,
             *spatial)`` float to logits ``(B, K, *spatial)``. With deep supervision it returns, in training mode only,
             a list of logits (finest first) and has an attribute ``deep_supervision_weights``: one float per output.
+            What else a training compares with the labels (decoders of single modalities, maps of regions) stands in
+            that list too, each with its weight. A network made for missing modalities has an attribute
+            ``takes_present = True`` and is called as ``network(images, present)`` where some may be absent: ``present``
+            is ``(B, M)``, 1 where a modality is present and 0 where not, and what stands in the image of an absent one
+            must not matter. Called without it, all are present. A product with it can be recorded, Boolean indexing
+            cannot.
         options: The options' class, with types and defaults.
         presets: Named sets of options; a study writes ``preset: tiny``.
         spatial_dims: Dimensions it can be built in.

@@ -36,7 +36,8 @@ class Filling:
 class FillsAbsent(nn.Module):
     """Fills absent modalities of images and passes the images to a network.
 
-    Images without an absent modality reach the network unchanged.
+    Images without an absent modality reach the network unchanged. A network made for missing modalities
+    (``takes_present``, see :class:`harness.segmenters.contract.Segmenter`) is also told which are present.
 
     Args:
         network: Maps (B, M, *spatial) to logits.
@@ -46,6 +47,7 @@ class FillsAbsent(nn.Module):
     def __init__(self, network: nn.Module, filling: Filling) -> None:
         super().__init__()
         self.network = network
+        self._tells_present = bool(getattr(network, "takes_present", False))
         self.kind: Fill = filling.kind
         values = torch.tensor(filling.values, dtype=torch.float32)
         if filling.kind == "token":
@@ -72,7 +74,8 @@ class FillsAbsent(nn.Module):
         absent = images.isnan().flatten(2).any(dim=2)
         spatial = [1] * (images.ndim - 2)
         values = self.values.to(images.dtype).view(1, -1, *spatial)
-        return self.network(torch.where(absent.view(*absent.shape, *spatial), values, images))
+        filled = torch.where(absent.view(*absent.shape, *spatial), values, images)
+        return self.network(filled, (~absent).to(images.dtype)) if self._tells_present else self.network(filled)
 
 
 def filling_for(kind: Fill, normaliser: Normaliser, training: Sequence[PreparedCase]) -> Filling:

@@ -251,8 +251,48 @@ class Drops(Sound):
         return functional.dropout(super().forward(x), training=self.training)
 
 
+class Told(Sound):
+    """Sound: absent modalities have no influence."""
+
+    takes_present = True
+
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        return super().forward(x if present is None else x * self.seen(present)[:, :, None, None])
+
+    def seen(self, present: Tensor) -> Tensor:
+        return present
+
+
+class ToldButDeaf(Told):
+    def seen(self, present: Tensor) -> Tensor:
+        return torch.ones_like(present)
+
+
+class ToldForTheWholeBatch(Told):
+    def seen(self, present: Tensor) -> Tensor:
+        return present.prod(dim=0, keepdim=True)
+
+
+class ToldOfAll(Told):
+    def seen(self, present: Tensor) -> Tensor:
+        return present / 2
+
+
+class Sometimes(Sound):
+    """Sound: a layer that a quarter of the steps leave out."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.rare = nn.Conv2d(task.out_channels, task.out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return logits + self.rare(logits) * (torch.rand((), device=x.device) < 0.25 if self.training else 1)
+
+
 NETWORKS: dict[str, Callable[[Task], nn.Module]] = {
-    network.__name__: network for network in [Sound, *(sub for sub in Sound.__subclasses__() + Deep.__subclasses__())]
+    network.__name__: network
+    for network in [Sound, *(sub for kind in (Sound, Deep, Told) for sub in kind.__subclasses__())]
 }
 NETWORKS["UnusedLayerDeclared"] = UnusedLayerDeclared
 
@@ -317,6 +357,9 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
         ("batch_independence", "BatchMean", "rest of the batch"),
         ("modalities", "IgnoresLastModality", "channel 2 (c) has no influence"),
         ("modalities", "ForgetsOrder", "order of the modalities"),
+        ("present", "ToldButDeaf", "the image of modality 0, which is not present, has an influence"),
+        ("present", "ToldForTheWholeBatch", "absent from its neighbours too"),
+        ("present", "ToldOfAll", "another output than told nothing"),
         ("leading", "Leading", "does not declare uses_leading"),
         ("state_dict", "UnregisteredState", "round trip"),
         ("autocast", "DividesByRounding", "under autocast is not finite"),
@@ -380,7 +423,15 @@ def test_a_wrong_official_count_is_caught(task: Task | None, message: str) -> No
         check("official_parameters", "Sound", official_parameters=5, official_task=task)
 
 
-@pytest.mark.parametrize("network", ["Sound", "Deep", "ClosedGate", "UnusedLayerDeclared", "TableMadeOnTheDevice"])
+def test_a_layer_that_steps_leave_out_at_random_is_not_dead() -> None:
+    for seed in range(4):
+        torch.manual_seed(seed)
+        check("gradients", "Sometimes")
+
+
+@pytest.mark.parametrize(
+    "network", ["Sound", "Deep", "ClosedGate", "UnusedLayerDeclared", "TableMadeOnTheDevice", "Told"]
+)
 def test_what_keeps_the_contract_passes(network: str) -> None:
     segmenter = replace(SEGMENTER, presets={"tiny": {"network": network}})
     results = run(segmenter)

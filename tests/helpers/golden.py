@@ -172,6 +172,41 @@ class Golden:
         difference = np.abs(got - expected).max() / float(expected.std())
         self._check(path, difference, self._distance["probes_relative_to_std"][path])
 
+    @property
+    def present(self) -> Tensor | None:
+        """Modalities that the golden's network was told of, ``(1, M)``; ``None`` where it takes no mask."""
+        mask = self.facts.get("mask")
+        return None if mask is None else torch.tensor([mask]).to(self.precision)
+
+    def check_network(
+        self,
+        network: nn.Module,
+        our_name: Callable[[str], str],
+        *,
+        as_theirs: Callable[[str, Tensor], Tensor] = lambda _, x: x,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        """Runs a network that has the golden's weights, and asserts output, stages and probes.
+
+        Args:
+            network: In eval mode.
+            our_name: Module path of the authors' to ours.
+            as_theirs: Path and our module's output to what theirs returns.
+            without: Paths that are no module of ours.
+        """
+        paths = {*self.stages, *self.probes} - without
+        images = (self.input,) if self.present is None else (self.input, self.present)
+        with torch.inference_mode(), watch({path: network.get_submodule(our_name(path)) for path in paths}) as seen:
+            output = network(*images)
+        kind = self.facts["output"]["kind"]
+        self.check_output(output.softmax(dim=1) if kind.startswith("probabilities") else output)
+        for path in paths:
+            output = as_theirs(path, seen[path])
+            if path in self.stages:
+                self.check_stage(path, output)
+            if path in self.probes:
+                self.check_probe(path, output)
+
     def _check(self, what: str, difference: float, distance: float) -> None:
         if self.precision.dtype == torch.float32:
             distance = max(distance, 1e-7)  # sums of rounded numbers depend on the machine's order

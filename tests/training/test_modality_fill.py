@@ -113,6 +113,20 @@ def test_the_network_sees_the_filling_where_a_modality_is_absent_and_the_image_e
     assert not images.isnan().any()
 
 
+def test_a_network_that_takes_them_is_told_which_modalities_are_present():
+    class Told(nn.Module):
+        takes_present = True
+
+        def forward(self, images, present):
+            return images, present
+
+    images = torch.ones(2, 3, 4, 4)
+    images[0, 1] = float("nan")
+    filled, present = FillsAbsent(Told(), Filling("mean", (5.0, 6.0, 7.0)))(images)
+    assert filled[0, 1].unique().tolist() == [6]
+    assert present.tolist() == [[1, 0, 1], [1, 1, 1]]
+
+
 def test_padding_around_an_absent_modality_is_filled_too():
     sees, image = Sees(), torch.full((1, 1, 2, 2), float("nan"))
     FillsAbsent(sees, Filling("mean", (7.0,)))(nn.functional.pad(image, (1, 1, 1, 1)))

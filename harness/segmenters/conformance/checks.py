@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ from harness.segmenters.contract import Segmenter, Task
 from harness.segmenters.size import measure
 
 OVERFIT_STEPS = 30
+GRADIENT_BATCHES = 16
+"""Most batches until every parameter has had a gradient: a network may drop modalities or blocks at random."""
 IMPORTS_TORCH = 3
 """Exit status by which the child process of :func:`check_light_import` says that torch was imported."""
 OVERFIT_LEARNING_RATES = (1e-2, 1e-3)
@@ -197,13 +200,16 @@ def check_gradients(segmenter: Segmenter, task: Task, options: Mapping[str, Any]
     Parameters are perturbed first, because networks may start with closed gates (a scale of 0) that no gradient passes.
     """
     network = perturbed(build(segmenter, task, options)).train()
-    for seed in range(2):
-        loss_of(network, network(images_of(task, seed)), target_of(task, seed)).backward()  # type: ignore[no-untyped-call]
     trainable = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     declared = frozenset(getattr(network, "dead_parameters", ()))
     if unknown := sorted(declared - trainable.keys()):
         raise ConformanceError(f"dead_parameters names tensors that are not trainable parameters: {some(unknown)}.")
-    reached = {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
+    reached: set[str] = set()
+    for seed in range(GRADIENT_BATCHES):
+        loss_of(network, network(images_of(task, seed)), target_of(task, seed)).backward()  # type: ignore[no-untyped-call]
+        reached = {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
+        if seed and trainable.keys() - declared <= reached:
+            break
     if silent := sorted(trainable.keys() - reached - declared):
         count = sum(trainable[name].numel() for name in silent)
         raise ConformanceError(
@@ -267,6 +273,35 @@ def check_modalities(segmenter: Segmenter, task: Task, options: Mapping[str, Any
         task.in_channels == 1 or not close(output, predict(network, images.flip(1))),
         "the order of the modalities has no influence on the output.",
     )
+
+
+def check_present(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
+    """A network that takes the modalities present ignores the others, in every image of a batch on its own."""
+    network = perturbed(build(segmenter, task, options)).eval()
+    if not getattr(network, "takes_present", False):
+        return
+    images = images_of(task)
+    everything = torch.ones(2, task.in_channels)
+    require(
+        close(predict(network, images), predict(partial(network, present=everything), images)),
+        "told that all modalities are present, it gives another output than told nothing.",
+    )
+    for absent in range(task.in_channels if task.in_channels > 1 else 0):
+        present = everything.clone()
+        present[0, absent] = 0
+        told = partial(network, present=present)
+        changed = images.clone()
+        changed[:, absent] = torch.randn(changed[:, absent].shape)
+        output, other = predict(told, images), predict(told, changed)
+        require(
+            close(output[:1], other[:1]),
+            f"the image of modality {absent}, which is not present, has an influence on the output.",
+        )
+        require(not close(output[1:], other[1:]), "a modality absent from one image is absent from its neighbours too.")
+        require(
+            not close(output[:1], predict(network, images)[:1]), f"without modality {absent} its output is the same."
+        )
+    network.train()(images, torch.ones(2, task.in_channels))
 
 
 def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

@@ -116,6 +116,7 @@ CHECKS: tuple[Check, ...] = (
     Check("seeds", checks.check_seeds, scope="dimension"),
     Check("batch_independence", checks.check_batch_independence),
     Check("modalities", checks.check_modalities),
+    Check("present", checks.check_present, scope="dimension"),
     Check("leading", checks.check_leading, scope="dimension", min_modalities=2),
     Check("state_dict", checks.check_state_dict),
     Check("autocast", checks.check_autocast, scope="dimension"),
