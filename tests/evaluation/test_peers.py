@@ -1,4 +1,4 @@
-"""Cases of other tools' tests, with the values published there: MONAI, surface-distance, medpy, Metrics Reloaded.
+"""Cases of other tools' tests, with values published there: MONAI, surface-distance, medpy, Metrics Reloaded, CHAOS.
 
 Where a tool means something else by a name, the test says what, and asserts its definition.
 """
@@ -8,11 +8,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from medpy.metric import binary
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+from PIL import Image
+from scipy import ndimage
+from scipy.spatial.distance import cdist
 
+from harness.data import DATASETS
+from harness.evaluation.chaos import assd_score, dice_score, mssd_score, ravd_score
 from harness.evaluation.overlap import dice_of, precision_of, ravd_of, sensitivity_of
 from harness.evaluation.pair import MaskPair
 from harness.evaluation.policy import POLICIES
@@ -171,3 +177,65 @@ def test_distances_of_metrics_reloaded():
     assert hd_of(far) == pytest.approx(11.31, abs=0.005)
     assert directed(far, 95) == pytest.approx(6.79, abs=0.005)
     assert hd95_of(far) < directed(far, 95)
+
+
+# CHAOS-evaluation, Python/CHAOSmetrics.py and evaluate3D.py: stacks of PNG, places in mm by the DICOM headers.
+
+
+def border_of_chaos(mask, images):
+    """Returns where the border of a stack (slice, row, column) lies, by the first and the last header of the stack."""
+    inside = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(3, 1), border_value=1)
+    along_row, along_column = np.reshape(images[0].ImageOrientationPatient, (2, 3)).astype(float)
+    step = np.subtract(images[-1].ImagePositionPatient, images[0].ImagePositionPatient) / (len(images) - 1)
+    # Its matrix takes the direction of rows for that of columns, which changes places and no distance.
+    sizes = images[0].PixelSpacing
+    axes = np.stack([step, along_row * sizes[0], along_column * sizes[1]])
+    return np.argwhere(mask ^ inside) @ axes + np.asarray(images[0].ImagePositionPatient, float)
+
+
+def official_chaos(found, real, images):
+    borders = [border_of_chaos(mask, images) for mask in (found, real)]
+    distances = cdist(*borders)
+    pooled = np.concatenate([distances.min(axis=0), distances.min(axis=1)])
+    dice = 2 * (found & real).sum() / (found.sum() + real.sum())
+    return dice, 100 * abs(int(real.sum()) - int(found.sum())) / real.sum(), pooled.mean(), pooled.max()
+
+
+@pytest.mark.parametrize("case", ["1", "2"])
+@pytest.mark.parametrize("shift", [(0, 0, 1), (1, -1, 0), (0, 3, 0)])
+def test_stacks_of_chaos(generated, case, shift):
+    """A liver beside its drawing, from the files as the official code reads them and from ours."""
+    root = generated("chaos")
+    folder = root / f"Train_Sets/MR/{case}/T1DUAL"
+    drawings = sorted(path for path in (folder / "Ground").glob("*.png") if path.name[0] != ".")
+    images = [pydicom.dcmread(path) for path in sorted((folder / "DICOM_anon/InPhase").glob("[!.]*.dcm"))]
+    stack = np.stack([np.asarray(Image.open(path)) for path in drawings])
+    real = (stack > 55) & (stack <= 70)
+    found = np.roll(real, shift, axis=(0, 1, 2))
+    found[:, : real.shape[1] // 3] = False
+    dice, ravd, assd, mssd = official_chaos(found, real, images)
+    content = DATASETS.get("chaos").open(root).load(case)
+    pair = MaskPair(found.transpose(2, 1, 0), content.label == 1, content.spacing)
+    assert dice_of(pair) == pytest.approx(dice)
+    assert 100 * ravd_of(pair) == pytest.approx(ravd)
+    assert pair.inner_distances.pooled.mean() == pytest.approx(assd, rel=1e-5)
+    assert pair.inner_distances.pooled.max() == pytest.approx(mssd, rel=1e-5)
+
+
+def test_artefacts_of_chaos():
+    """Its small experiment: what one metric hardly notices, another one does, so their mean is the score."""
+    real = ball(20, (32, 32, 32), shape=(64, 64, 64))
+    island, hole = real.copy(), real.copy()
+    island[:2, :2, :2] = True
+    hole[24:40, 24:40, 24:40] = False
+    moved = np.roll(real, 4, axis=0)
+    scores = {
+        name: [score(MaskPair(found, real, (2, 2, 2))) for score in (dice_score, ravd_score, assd_score, mssd_score)]
+        for name, found in (("equal", real), ("island", island), ("hole", hole), ("moved", moved))
+    }
+    assert scores["equal"] == [100] * 4
+    assert [round(one) for one in scores["island"]] == [100, 100, 100, 0]
+    assert scores["hole"][0] > 90 > scores["hole"][2]
+    assert scores["hole"][1] == 0
+    assert scores["moved"][1] == 100
+    assert scores["moved"][0] < 90
