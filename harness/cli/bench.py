@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from harness.cli.shared.console import PlainConsole, styled
-from harness.cli.shared.formatting import parse_size, table
+from harness.cli.shared.formatting import parse_duration, parse_size, table
 from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def bench(
     compiled: Annotated[
         str, typer.Option("--compile", help="How they are compiled: none, default, cuda-graphs; or several, by commas.")
     ] = "none",
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="Longest time of one network in one way, e.g. 20m or 2h.")
+    ] = "1h",
     reference: Annotated[str, typer.Option(help="Network whose times the others are divided by.")] = "aahn",
     out: Annotated[Path | None, typer.Option(help="Also write a CSV file.", show_default=False)] = None,
 ) -> None:
@@ -50,7 +53,8 @@ def bench(
         check_writable(out)
     size = parse_size(patch)
     steps, compiles = _several(step, StepMode, "--step"), _several(compiled, CompileMode, "--compile")
-    setup = Setup(modalities, classes, size, batch, preset, rounds, device, threads, steps, compiles)
+    patience = parse_duration(timeout)
+    setup = Setup(modalities, classes, size, batch, preset, rounds, device, threads, steps, compiles, patience)
     known = {name: one for name, one in SEGMENTERS.load_all()[0].items() if not one.runner}
     able = [name for name, one in known.items() if len(size) in one.spatial_dims]
     chosen = [name for name in names or able if name != reference]

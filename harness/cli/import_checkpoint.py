@@ -1,7 +1,9 @@
 """``harness import-checkpoint``: the authors' released weights become weights of ours."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +11,12 @@ from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.formatting import parse_size
 from harness.errors import HarnessError
 from harness.settings import parse_yaml
+
+if TYPE_CHECKING:
+    from harness.segmenters import Segmenter
+
+#: Seconds that reading and translating weights may take where the network is of another package.
+_PATIENCE = 1800.0
 
 
 def import_checkpoint(
@@ -44,6 +52,7 @@ def import_checkpoint(
     from harness.files import atomic_path, check_writable
     from harness.segmenters import SEGMENTERS
     from harness.segmenters.contract import Task
+    from harness.segmenters.isolation import Trials
     from harness.segmenters.released import import_weights, read_checkpoint
 
     segmenter = SEGMENTERS.get(model)
@@ -59,10 +68,15 @@ def import_checkpoint(
     options = {**segmenter.official_options, **parse_yaml(option or (), "--option", "width=32")}
     target = out or Path(f"{model}.safetensors")
     check_writable(target)
-    network = segmenter.build(task, options)
-    report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
-    with atomic_path(target) as temporary:
-        save_model(network, str(temporary))
+
+    def convert(segmenter: Segmenter) -> str:
+        network = segmenter.build(task, options)
+        report = import_weights(network, read_checkpoint(checkpoint), translator, strict=not partial)
+        with atomic_path(target) as temporary:
+            save_model(network, str(temporary))
+        return str(report)
+
+    report = Trials(SEGMENTERS.is_foreign, _PATIENCE).run(segmenter, convert)
     console = PlainConsole(highlight=False)
-    console.print(str(report))
+    console.print(report)
     console.print(f"Written: {target}. Test it in a study: - {{name: {model}, weights: {target.name}}}", soft_wrap=True)

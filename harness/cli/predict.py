@@ -1,5 +1,7 @@
 """``harness predict``: predictions of finished cells in the format that a challenge accepts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,7 @@ import typer
 
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption
+from harness.errors import HarnessError
 
 
 def predict(
@@ -51,6 +54,22 @@ def predict(
     processes = cores() if workers is None else workers
     for number, cell in enumerate(cells, start=1):
         console.print(styled("bold", cell.id, f" ({number} of {len(cells)}), on {device}"))
-        with task_bars(console) as progress:
+        with task_bars(console) as progress, _naming_network(cell.known().model):
             made = predict_cell(cell, folder, out, cache, device, processes, progress)
         console.print(f"{len(made.cases)} cases in {made.folder}; to be submitted: {made.archive}")
+
+
+@contextmanager
+def _naming_network(model: str) -> Iterator[None]:
+    """Names a network of another package, whatever it raises within."""
+    from harness.child_process import describe
+    from harness.segmenters import SEGMENTERS
+
+    try:
+        yield
+    except (HarnessError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not SEGMENTERS.is_foreign(model):
+            raise
+        raise HarnessError(f"{model} failed: {describe(error)}.", hint="`--debug` shows where.") from error

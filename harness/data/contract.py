@@ -9,19 +9,22 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
-from harness.errors import DataError, HarnessError, HarnessWarning, shorten
+from harness.data.foreign import is_foreign, naming_reader, read_apart
+from harness.errors import DataError, HarnessWarning
 from harness.registry import resolve
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 #: Variables of the harness that name no dataset.
 _OTHER_VARIABLES = {"HARNESS_RESULTS", "HARNESS_CACHE"}
@@ -379,26 +382,27 @@ class Dataset:
         """
         folder = self.locate(root)
         make = resolve(self.reader, f"reader of '{self.name}'")
+        if is_foreign(self.reader):
+            self.read_apart(lambda: make(folder) is None)  # it may end its process
         with self.naming_reader():
             reader: Reader = make(folder)
         return reader
 
-    @contextmanager
-    def naming_reader(self) -> Iterator[None]:
+    def naming_reader(self) -> AbstractContextManager[None]:
         """Names the reader of another package, whatever it raises within.
 
         Raises:
             DataError: It raised something that is no error of the harness.
         """
-        try:
-            yield
-        except (HarnessError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            if self.reader.partition(".")[0] == "harness":
-                raise
-            what = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-            raise DataError(
-                f"The reader of '{self.name}' ({self.reader}) failed: {shorten(what, 300)}.",
-                hint="Is it the right folder, and is the package that reads it up to date?",
-            ) from error
+        return naming_reader(self.name, self.reader)
+
+    def read_apart(self, function: Callable[[], T]) -> T:
+        """Returns what a function returns that reads the dataset; a reader of others may even end its process.
+
+        Args:
+            function: What reads; its result must be picklable.
+
+        Raises:
+            DataError: The reader raised something that is no error of the harness, or ended its process.
+        """
+        return read_apart(self.name, self.reader, function)

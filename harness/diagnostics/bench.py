@@ -2,19 +2,19 @@
 
 import gc
 import itertools
-import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.child_process import in_child
 from harness.data.batches.batches import Batch
 from harness.errors import HarnessError, StudyError
 from harness.execution.workers.process import CPU_ALLOCATOR
@@ -44,6 +44,7 @@ class Setup:
         threads: CPU threads.
         steps: How training steps are done, each in turn (`training.step`).
         compiles: How they are compiled, each in turn (`training.compile`).
+        patience: Seconds after which a network that does not end is given up.
     """
 
     modalities: int = 4
@@ -56,6 +57,7 @@ class Setup:
     threads: int = 1
     steps: tuple[StepMode, ...] = ("auto",)
     compiles: tuple[CompileMode, ...] = ("none",)
+    patience: float = 3600.0
 
     @property
     def variants(self) -> tuple[tuple[StepMode, CompileMode], ...]:
@@ -134,16 +136,12 @@ def _in_fresh_process(name: str, setup: Setup, *how: Any) -> Measured:
     Raises:
         HarnessError: The network cannot be measured; the others can.
     """
-    context = multiprocessing.get_context("spawn")
-    with _environment(CPU_ALLOCATOR), ProcessPoolExecutor(1, mp_context=context) as pool:
+    with _environment(CPU_ALLOCATOR):
         try:
-            return pool.submit(_measure, name, setup, *how).result()
-        except HarnessError:
-            raise
-        except (Exception, SystemExit) as error:  # of the network, whoever wrote it; or memory ran out
-            first_line = str(error).partition("\n")[0]
+            return in_child(partial(_measure, name, setup, *how), setup.patience, method="spawn")
+        except HarnessError as error:  # of the network, whoever wrote it; or memory ran out
             hint = "Where memory ran out, lower --batch or --patch, or choose a smaller --preset."
-            raise HarnessError(f"{type(error).__name__}: {first_line}", hint=hint) from error
+            raise HarnessError(error.message, hint=error.hint or hint) from error
 
 
 @contextmanager

@@ -4,17 +4,12 @@ Its factory may end the process, be killed for the memory it takes, or never ret
 how large the network is, or whether it keeps the contract, would end with it, whatever else it was to show.
 """
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar
 
+from harness.child_process import ChildEndedError, in_child
 from harness.errors import HarnessError, StudyError
-from harness.import_probe import how_it_ended
 from harness.segmenters.contract import Segmenter
 
 T = TypeVar("T")
@@ -57,62 +52,3 @@ class Trials:
             f"{segmenter.name} cannot be built and run: {self._given_up[segmenter.name]}",
             hint=f"Correct {segmenter.factory}, or leave the network out.",
         )
-
-
-class ChildEndedError(HarnessError):
-    """A process ended without a result, or was given up."""
-
-
-def in_child(function: Callable[[], T], patience: float) -> T:
-    """Returns what a function returns in a process that is forked for it; what it prints is shown.
-
-    Args:
-        function: What is called; its result must be picklable.
-        patience: Seconds it may take.
-
-    Raises:
-        ChildEndedError: The process ended without a result, or took too long and was ended.
-        HarnessError: What the function raised of that kind.
-    """
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(function, sender))
-    process.start()
-    sender.close()
-    try:
-        if not wait([receiver, process.sentinel], patience):
-            raise ChildEndedError(f"it did not return within {patience:g} seconds.")
-        found, error = _received(receiver, process)
-    finally:
-        process.kill()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid or 0, signal.SIGKILL)  # and whatever it started
-        process.join()
-        receiver.close()
-    if error is not None:
-        raise error
-    return found  # type: ignore[no-any-return]  # what the function returned
-
-
-def _received(receiver: Connection, process: ForkProcess) -> tuple[Any, HarnessError | None]:
-    if receiver.poll():
-        with suppress(EOFError, OSError):
-            found: tuple[Any, HarnessError | None] = receiver.recv()
-            return found
-    process.join(1)
-    raise ChildEndedError(f"the process that tried it {how_it_ended(process.exitcode or 0)}.")
-
-
-def _call(function: Callable[[], Any], sender: Connection) -> None:
-    import torch
-
-    os.setsid()  # what it starts is in one group with it
-    torch.set_num_threads(1)  # threads of the process that forked this one are not here
-    found: tuple[Any, HarnessError | None]
-    try:
-        found = function(), None
-    except HarnessError as error:
-        found = None, type(error)(error.message, hint=error.hint)
-    except Exception as error:
-        found = None, StudyError(f"{type(error).__name__}: {error}".partition("\n")[0])
-    sender.send(found)

@@ -177,9 +177,7 @@ def _open_dataset(
     with document.naming_line(where):
         dataset, root, reader = _find(entry, beside, assume_absent)
         file = resolve_path(entry.splits, beside) if entry.splits is not None else None
-        with dataset.naming_reader():
-            data = reader.fingerprint()
-            folds = choose_splits(dataset, reader, file)
+        data, folds = dataset.read_apart(lambda: (reader.fingerprint(), choose_splits(dataset, reader, file)))
     if entry.leading is not None and entry.leading not in dataset.modalities:
         message = f"{dataset.name} has no modality '{entry.leading}'."
         raise document.error((*where, "leading"), message, did_you_mean(entry.leading, dataset.modalities))
@@ -187,7 +185,7 @@ def _open_dataset(
         if fold >= len(folds):
             message = f"{dataset.name} has {len(folds)} folds, so there is no fold {fold}."
             raise document.error(("matrix", "fold"), message, f"Valid: {', '.join(map(str, range(len(folds))))}.")
-        with document.naming_line(where):
+        with document.naming_line(where), dataset.naming_reader():
             check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
     splits = {fold: folds[fold].hash for fold in study.matrix.fold}
     leading = _leading(study, dataset, entry.leading or dataset.default_leading, document)

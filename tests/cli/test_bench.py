@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-
 import pytest
-import torch
 
+from harness.child_process import ChildEndedError
 from harness.cli import main
 from harness.diagnostics import bench as module
 from harness.diagnostics.bench import Measured, Setup, bench
@@ -16,44 +13,33 @@ from harness.segmenters import SEGMENTERS
 from harness.segmenters.size import Size
 
 ENDS = {
-    "large": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore"),
-    "killed": BrokenProcessPool("A process in the process pool was terminated abruptly"),
+    "large": HarnessError("OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB"),
+    "killed": ChildEndedError("the process that tried it was killed by signal 9."),
     "refused": HarnessError("It has no preset.", hint="Choose another."),
     "good": Measured("good", "Good", 1, 1.0, 0.1, 0.2, 3.0, "cpu"),
 }
 
 
-#: What was asked of the pools: network, step, compile, and the size that is known.
+#: What was asked of the processes: network, step, compile, and the size that is known.
 ASKED: list[tuple] = []
 
 
-class Pool:
-    """A pool whose tasks end as :data:`ENDS` says."""
-
-    def __init__(self, *_, **__):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, _, name, *how):
-        ended = Future()
-        ASKED.append((name, *how[1:]))
-        if isinstance(ENDS[name], Exception):
-            ended.set_exception(ENDS[name])
-        else:
-            ended.set_result(ENDS[name])
-        return ended
+def ended(function, patience, method):
+    """Stands for a process that ends as :data:`ENDS` says."""
+    assert patience == 3600
+    assert method == "spawn"
+    name, _, *how = function.args
+    ASKED.append((name, *how))
+    if isinstance(ENDS[name], Exception):
+        raise ENDS[name]
+    return ENDS[name]
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("large", "CUDA out of memory"), ("killed", "BrokenProcessPool"), ("refused", "no preset")]
+    ("name", "said"), [("large", "CUDA out of memory"), ("killed", "signal 9"), ("refused", "no preset")]
 )
 def test_one_that_cannot_be_measured_is_left_out_with_its_reason(monkeypatch, name, said):
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(module, "in_child", ended)
     told = {}
     assert bench([name, "good"], Setup(), told.__setitem__) == [ENDS["good"]]
     assert isinstance(told[name], HarnessError)
@@ -63,7 +49,7 @@ def test_one_that_cannot_be_measured_is_left_out_with_its_reason(monkeypatch, na
 
 
 def test_each_network_is_measured_in_all_ways_and_counted_once(monkeypatch):
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(module, "in_child", ended)
     ASKED.clear()
     setup = Setup(steps=("eager", "recorded"), compiles=("none", "default"))
     assert len(bench(["good"], setup, lambda *_: None)) == 4
@@ -74,7 +60,7 @@ def test_each_network_is_measured_in_all_ways_and_counted_once(monkeypatch):
 
 
 def test_the_ways_stand_in_the_table_and_unknown_ones_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(module, "in_child", ended)
     assert main(["bench", "nnunet", "--step", "eager,fast"]) == 2
     assert "'fast'" in capsys.readouterr().err
     found = Measured("nnunet", "nnU-Net", 1, 1.0, 0.1, 0.2, 3.0, "cpu", "recorded", "default")
@@ -86,7 +72,7 @@ def test_the_ways_stand_in_the_table_and_unknown_ones_are_refused(monkeypatch, c
 
 
 def test_volumes_are_for_networks_of_volumes(monkeypatch, capsys):
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(module, "in_child", ended)
     ASKED.clear()
     for name in SEGMENTERS.names():
         monkeypatch.setitem(ENDS, name, ENDS["good"])
@@ -95,3 +81,23 @@ def test_volumes_are_for_networks_of_volumes(monkeypatch, capsys):
     assert "nnunet" in names
     assert "aahn" not in names
     capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_a_network_of_others_that_dies_is_named_and_the_others_are_measured(toys, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    small = ["--patch", "16,16", "--preset", "tiny", "--rounds", "1", "--reference", "toy"]
+    assert main(["bench", "toy", "toy_dying", "toy_crashing", *small]) == 1
+    shown = capsys.readouterr().out
+    assert "toy_dying is left out: the process that tried it was killed by signal 9" in shown
+    assert "toy_crashing is left out: RuntimeError: the network fell over" in shown
+    assert "toy: forward" in shown
+
+
+def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(module, "in_child", lambda function, patience, method: asked.append(patience) or ENDS["good"])
+    assert main(["bench", "unetr", "--reference", "unetr", "--timeout", "20m"]) == 0
+    assert asked == [1200]
+    assert main(["bench", "unetr", "--timeout", "soon"]) == 2
+    assert "soon" in capsys.readouterr().err

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +71,26 @@ def test_imported_weights_are_tested_without_training(released, write_study, cap
         weights = load_file(Path("results/cells") / cell / "result/weights.safetensors")
         assert torch.equal(weights["0.weight"], original["stem.weight"]) == (label == "authors")
     assert main(["report", "--format", "markdown", "--no-figures"]) == 0
+
+
+@pytest.mark.parametrize("place", ["build", "translate"])
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (lambda *_: {}["depth"], "KeyError: 'depth'"),
+        (lambda *_: sys.exit(0), "SystemExit: 0"),
+        (lambda *_: os._exit(0), "ended with status 0"),
+        (lambda *_: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9"),
+    ],
+)
+def test_a_network_of_others_that_fails_is_named(released, monkeypatch, capsys, tmp_path, place, end, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"toy_networks.{place}", end)
+    assert main(["import-checkpoint", "toy", str(released)]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert said in shown
+    assert "Traceback" not in shown
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_weights_of_another_task_are_a_failure_with_its_reason(released, write_study, capsys):

@@ -103,6 +103,17 @@ def test_nothing_is_written_over_and_mistakes_are_named(trained, capsys):
     assert "micro" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [KeyError("depth\nand more"), SystemExit(0)])
+def test_a_network_of_others_that_fails_is_named(trained, capsys, monkeypatch, error):
+    def fail(task, options):
+        raise error
+
+    monkeypatch.setattr("toy_networks.build", fail)
+    assert predict() == 2
+    assert f"toy failed: {type(error).__name__}: " in capsys.readouterr().err
+    assert not list((trained / "out").glob("*"))
+
+
 def test_a_bad_case_leaves_no_half_written_folder(trained, capsys):
     broken = next((trained / "brats").rglob("*Validation*/*/*_t1.nii.gz"))
     broken.write_bytes(broken.read_bytes()[:200])

@@ -16,6 +16,7 @@ from harness.cli.shared.formatting import table
 
 if TYPE_CHECKING:
     from harness.data import Dataset, Reader
+    from harness.data.reading.checks import Checked
 
 _SHAPES_SHOWN = 3
 
@@ -55,8 +56,12 @@ def check(
     if export is not None:
         _check_predictions(console, dataset, reader, export)
         return
-    with task_bars(console, "reading") as show:
-        checked = check_dataset(dataset, reader, partial(show, "reading"))
+
+    def look() -> Checked:
+        with task_bars(console, "reading") as show:
+            return check_dataset(dataset, reader, partial(show, "reading"))
+
+    checked = dataset.read_apart(look)
     shapes = [f"{'x'.join(map(str, shape))} ({count})" for shape, count in checked.shapes.items()]
     more = f" and {len(shapes) - _SHAPES_SHOWN} more" if len(shapes) > _SHAPES_SHOWN else ""
     console.print(
@@ -81,7 +86,7 @@ def check(
 def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place: Path) -> None:
     from harness.data.export import check_export
 
-    problems = check_export(dataset, reader, place)
+    problems = dataset.read_apart(lambda: check_export(dataset, reader, place))
     for first, *others in group_alike(problems, without_case):
         more = f" (And {len(others)} more, alike.)" if others else ""
         console.print(f"- {first}{more}", soft_wrap=True, markup=False)

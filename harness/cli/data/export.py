@@ -33,17 +33,19 @@ def export(
     dataset = find_dataset(name, root)
     folder = dataset.locate(root)
     reader = dataset.open(folder)
-    with task_bars(console, "writing") as show, collect_assumptions() as noted:
-        write_nnunet_raw(dataset, reader, folder, nnunet_raw, partial(show, "writing"))
-    console.print(
-        f"Written: {nnunet_raw}, {len(reader.cases())} labelled and {len(reader.unlabelled())} unlabelled cases.",
-        soft_wrap=True,
-    )
+
+    def write() -> tuple[int, int, list[str]]:
+        with task_bars(console, "writing") as show, collect_assumptions() as noted:
+            write_nnunet_raw(dataset, reader, folder, nnunet_raw, partial(show, "writing"))
+        return len(reader.cases()), len(reader.unlabelled()), sum_up(noted)
+
+    labelled, unlabelled, assumed = dataset.read_apart(write)
+    console.print(f"Written: {nnunet_raw}, {labelled} labelled and {unlabelled} unlabelled cases.", soft_wrap=True)
     console.print(
         f"Folds that keep patients together in nnU-Net: after `nnUNetv2_plan_and_preprocess`, copy "
         f"{nnunet_raw / NNUNET_SPLITS} to $nnUNet_preprocessed/{nnunet_raw.resolve().name}/.",
         soft_wrap=True,
         markup=False,
     )
-    for sentence in sum_up(noted):
+    for sentence in assumed:
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)

@@ -67,9 +67,9 @@ def show(name: Annotated[str, typer.Argument(help="Registered dataset.")]) -> No
     folder = one.locate()
     reader = one.open(folder)
     generated = ", generated data" if kind_of(one, folder) == "generated" else ""
-    console.print(f"Folder: {folder} (files' hash {reader.fingerprint()}{generated})")
-    for fold in range(one.folds):
-        split = reader.split(fold)
+    fingerprint, splits = one.read_apart(lambda: (reader.fingerprint(), [reader.split(n) for n in range(one.folds)]))
+    console.print(f"Folder: {folder} (files' hash {fingerprint}{generated})")
+    for fold, split in enumerate(splits):
         console.print(
             f"Fold {fold} (hash {split.hash}): {len(split.train)} training, {len(split.val)} validation, "
             f"{len(split.test)} test cases"

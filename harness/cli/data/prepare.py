@@ -55,18 +55,22 @@ def prepare(
     console = PlainConsole()
     dataset, chosen = find_dataset(name, root), load_protocol(protocol)
     reader = dataset.open(root)
-    preparation = resolve_spacing(chosen.preparation, dataset, lambda: median_spacing(dataset, reader))
-    everything = _cases(dataset, reader)
-    cases = everything[:limit]
     processes = cores() if workers is None else workers
-    what = f": {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
-    console.print(styled("bold", dataset.title, f"{what}{max(processes, 1)} process{'es' if processes > 1 else ''}."))
-    with task_bars(console, "preparing") as show:
-        prepare_cases(
-            dataset, reader, cases, preparation, chosen.patch_size, cache, partial(show, "preparing"), processes
-        )
-    folder = entry_folder(dataset, reader, preparation, chosen.patch_size, cache)
-    _say_space(console, folder, cases, len(everything))
+
+    def write() -> tuple[Path, list[str], int]:
+        preparation = resolve_spacing(chosen.preparation, dataset, lambda: median_spacing(dataset, reader))
+        everything = _cases(dataset, reader)
+        cases = everything[:limit]
+        what = f": {len(cases)} of {len(everything)} cases for protocol {chosen.name}, "
+        amount = f"{max(processes, 1)} process{'es' if processes > 1 else ''}."
+        console.print(styled("bold", dataset.title, f"{what}{amount}"))
+        with task_bars(console, "preparing") as show:
+            prepare_cases(
+                dataset, reader, cases, preparation, chosen.patch_size, cache, partial(show, "preparing"), processes
+            )
+        return entry_folder(dataset, reader, preparation, chosen.patch_size, cache), cases, len(everything)
+
+    _say_space(console, *dataset.read_apart(write))
 
 
 def _cases(dataset: Dataset, reader: Reader) -> list[str]:

@@ -1,5 +1,6 @@
 """``harness data preview``: a picture of several cases, to be looked at before anything is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +34,12 @@ def preview(
     dataset = find_dataset(name, path)
     reader = dataset.open(path)
     console = PlainConsole()
-    with collect_assumptions() as noted:
-        drawn = draw_preview(dataset, reader, out, cases)
+
+    def draw() -> tuple[Sequence[str], list[str]]:
+        with collect_assumptions() as noted:
+            return draw_preview(dataset, reader, out, cases), sum_up(noted)
+
+    drawn, assumed = dataset.read_apart(draw)
     console.print(f"Written: {out} (cases {', '.join(drawn)}).", soft_wrap=True)
-    for sentence in sum_up(noted):
+    for sentence in assumed:
         console.print(sentence, style="yellow", markup=False, soft_wrap=True)

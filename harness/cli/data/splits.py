@@ -1,7 +1,9 @@
 """``harness data splits``: writes a dataset's folds to a file that a study can name."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +11,9 @@ from harness.cli.data.listing import data
 from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.formatting import table
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.data import Split
 
 
 @data.command(epilog="Example: harness data splits brats2023 --root ~/BraTS2023 --out brats2023_splits.json")
@@ -31,10 +36,16 @@ def splits(
     if out.exists() and not force:
         raise HarnessError(f"{out} is there already.", hint="Name another file, or replace it with --force.")
     reader = dataset.open(root)
-    folds = choose_splits(dataset, reader)
+
+    def choose() -> tuple[Split, ...]:
+        found = choose_splits(dataset, reader)
+        for number, fold in enumerate(found):
+            check_leak(fold, dataset, reader, f"{name}, fold {number}")
+        return found
+
+    folds = dataset.read_apart(choose)
     listing = table("fold", "what", "hash", "training", "validation", "test")
     for number, fold in enumerate(folds):
-        check_leak(fold, dataset, reader, f"{name}, fold {number}")
         what = dataset.fold_names[number] if dataset.fold_names else ""
         counts = (str(len(part)) for part in (fold.train, fold.val, fold.test))
         listing.add_row(str(number), what, fold.hash, *counts)

@@ -113,18 +113,19 @@ def predict_cell(
     network = _network(spec, dataset, cell.result / "weights.safetensors").to(device)
     normaliser = read_normaliser(cell.result / "weights.safetensors") or _fit(spec, cache, workers, progress)
     reader = dataset.open(folder or spec.root)
-    cases = _cases(spec, reader, own=folder is None)
     protocol = spec.protocol
-    prepared = prepare(
-        dataset,
-        reader,
-        cases,
-        protocol.preparation,
-        protocol.patch_size,
-        cache,
-        lambda done, total: progress("preparing", done, total),
-        workers,
-    )
+    with dataset.naming_reader():
+        cases = _cases(spec, reader, own=folder is None)
+        prepared = prepare(
+            dataset,
+            reader,
+            cases,
+            protocol.preparation,
+            protocol.patch_size,
+            cache,
+            lambda done, total: progress("preparing", done, total),
+            workers,
+        )
     precision = Precision.choose(device, protocol.training, len(protocol.patch_size))
     with atomic_folder(target) as temporary:
         for number, case in enumerate(prepared):

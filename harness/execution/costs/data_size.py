@@ -88,9 +88,13 @@ def _grid(name: str, root: Path, layout: str, data: str, case: str, plan: Prepro
     dataset, reader = _open(name, root, layout, data)
     if data == ASSUMED:
         return _stated(dataset, plan)
-    there = preprocess(reader.load(case), case, plan)
-    depth, height, width = there.label.shape
-    return PreparedSize((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
+
+    def prepared() -> PreparedSize:
+        there = preprocess(reader.load(case), case, plan)
+        depth, height, width = there.label.shape
+        return PreparedSize((depth, height, width), compact(there.images).nbytes + there.label.nbytes)
+
+    return dataset.read_apart(prepared)
 
 
 def _open(name: str, root: Path, layout: str, data: str) -> tuple[Dataset, Reader]:

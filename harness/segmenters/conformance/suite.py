@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import torch
 
+from harness.child_process import ChildEndedError, in_child
 from harness.errors import HarnessError, StudyError
 from harness.segmenters.conformance import checks
 from harness.segmenters.conformance.recorded import check_recorded
 from harness.segmenters.conformance.synthetic import ConformanceError, build
 from harness.segmenters.contract import Segmenter, Task
-from harness.segmenters.isolation import ChildEndedError, in_child
 
 MODALITY_COUNTS = (1, 2, 4)
 CLASSES = 3
