@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import resource
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import nibabel as nib
+import numpy as np
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+
+Content = TypeVar("Content")
 
 #: Settings of every fuzz: what is drawn does not depend on the day, and failing inputs are printed, not stored.
 CALM = settings(
@@ -94,8 +99,17 @@ def run_bounded(fuzz: Callable[[Callable[[object], None]], Any], memory: int = 1
         process.join()
 
 
-def tried(contents: st.SearchStrategy[bytes], attempt: Callable[[bytes], str], count: int) -> Counter[str]:
-    """Returns how often an attempt ended in which way; each few hundred have a process and a seed of their own."""
+def tried(
+    contents: st.SearchStrategy[Content], attempt: Callable[[Content], str], count: int, memory: int = 1 << 29
+) -> Counter[str]:
+    """Returns how often an attempt ended in which way; each few hundred have a process and a seed of their own.
+
+    Args:
+        contents: What is tried.
+        attempt: Tries one, and says how it ended; whatever it raises fails the test.
+        count: Number of inputs.
+        memory: Bytes that a process may take besides those of this one.
+    """
     ends: Counter[str] = Counter()
     for first in range(0, count, _TOGETHER):
 
@@ -105,15 +119,34 @@ def tried(contents: st.SearchStrategy[bytes], attempt: Callable[[bytes], str], c
             @seed(first)
             @settings(CALM, max_examples=min(_TOGETHER, count - first))
             @given(contents)
-            def one(content: bytes) -> None:
+            def one(content: Content) -> None:
                 note(content)
                 found[attempt(content)] += 1
 
             one()
             return found
 
-        ends += run_bounded(work)
+        ends += run_bounded(work, memory)
     return ends
+
+
+def write_raw_folder(
+    root: Path, facts: Mapping[str, Any], cases: Sequence[tuple[list[np.ndarray], np.ndarray]]
+) -> None:
+    """Writes a raw folder of nnU-Net.
+
+    Args:
+        root: The folder.
+        facts: Content of ``dataset.json``.
+        cases: Images (X, Y, Z), one per channel, and label map (X, Y, Z) of each case; they are called ``case0`` on.
+    """
+    for part in ("imagesTr", "labelsTr"):
+        (root / part).mkdir(parents=True)
+    for number, (images, label) in enumerate(cases):
+        files = {f"imagesTr/case{number}_{channel:04d}": image for channel, image in enumerate(images)}
+        for name, voxels in {**files, f"labelsTr/case{number}": label}.items():
+            nib.save(nib.Nifti1Image(voxels, np.diag([1, 1, 3, 1])), root / f"{name}.nii.gz")
+    (root / "dataset.json").write_text(json.dumps(facts))
 
 
 def changed(document: Any, more: list[Any]) -> st.SearchStrategy[Any]:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from fuzzing import changed, rewritten, tried
+from fuzzing import changed, rewritten, tried, write_raw_folder
 from hypothesis import strategies as st
 
 from harness.data.datasets.layouts import find_dataset
@@ -61,18 +60,8 @@ MSD = {
 def folder(tmp_path_factory):
     """A raw folder of nnU-Net with six patients of a few hundred voxels."""
     root = tmp_path_factory.mktemp("fuzz")
-    rng = np.random.default_rng(0)
-    for part in ("imagesTr", "labelsTr"):
-        (root / "raw" / part).mkdir(parents=True)
-    for n in range(6):
-        label = rng.integers(0, 3, (8, 7, 3)).astype(np.uint8)
-        for path, content in (
-            (f"imagesTr/case{n}_0000", label * 2.0),
-            (f"imagesTr/case{n}_0001", label * 3.0),
-            (f"labelsTr/case{n}", label),
-        ):
-            nib.save(nib.Nifti1Image(content.astype(np.uint8), np.diag([1, 1, 3, 1])), root / "raw" / f"{path}.nii.gz")
-    (root / "raw/dataset.json").write_text(json.dumps(RAW))
+    labels = np.random.default_rng(0).integers(0, 3, (6, 8, 7, 3)).astype(np.uint8)
+    write_raw_folder(root / "raw", RAW, [([label * 2, label * 3], label) for label in labels])
     folds = [{"train": [f"case{n}" for n in range(3)], "val": ["case3"], "test": ["case4", "case5"]}]
     (root / "folds.json").write_text(json.dumps({"folds": folds}))
     return root
