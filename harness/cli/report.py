@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,12 +37,42 @@ def report(
         ),
     ] = None,
     imported: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--with",
-            help="CSV file of another group's results, one row per case, region and metric; may be repeated.",
+            metavar="[LABEL=]PATH",
+            help="Results of others: nnU-Net's summary.json (a file, a fold, a model with its folds), MIST's csv, "
+            "panoptica's tsv, a csv of `harness evaluate`, or any csv with --column. May be repeated. Where every one "
+            "has a LABEL, no study is needed.",
             show_default=False,
         ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of a csv of others, MEANING=HEADING: case=ID and dice/WT=Dice_WT, or region=, metric=, "
+            "value=, patient=, fold=, seed=. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    dataset_json: Annotated[
+        Path | None,
+        typer.Option(help="dataset.json that names the labels of --with; default: the one beside or above the files."),
+    ] = None,
+    dataset_name: Annotated[
+        str | None, typer.Option(help="Dataset of the results of --with, where they name none.", show_default=False)
+    ] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression; its group matches the patient in a case's name of --with. Default: each case is "
+            "a patient.",
+            show_default=False,
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Label that the others are compared with. Default: the study's, or the first --with."),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -78,41 +107,30 @@ def report(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
-    from harness.evaluation import METRICS
-    from harness.report.inputs.imported_results import add_imported
-    from harness.report.inputs.several_studies import combine
+    from harness.report.inputs.gather import Choice, gather_others, gather_studies
+    from harness.report.inputs.requests import parse_requests
     from harness.report.write import write_report
-    from harness.results.empty_cases import masks_of, under_policy
-    from harness.results.reading import load_results
     from harness.results.store import Store
 
+    requests = parse_requests(
+        imported or [], columns=column or [], dataset_json=dataset_json, dataset=dataset_name or "", patient=patient
+    )
+    alone = bool(requests) and not studies and all(request.label for request in requests)
+    chosen = Choice(tuple(metric or ()), empty, reference)
     store = Store(results)
-    names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
-    folders = [store.find_study(name, profile) for name in names]
-    loaded = [load_results(folder, store) for folder in folders]
-    if metric:
-        metrics = tuple(METRICS.get(name).name for name in dict.fromkeys(metric))
-        loaded = [replace(found, metrics=metrics) for found in loaded]
-    if empty is not None:
-        loaded = [replace(found, empty=empty) for found in loaded]
-    study, notes = add_imported(combine(loaded), imported or [])
-    if study.empty:
-        cells = [cell for folder in folders for _, cell in store.study_cells(folder)]
-        study = under_policy(study, study.empty, masks_of(cells))
-    name = "+".join(dict.fromkeys(folder.study for folder in folders))
-    target = out or results / "reports" / name / folders[0].profile
-    made = write_report(study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
+    gathered = gather_others(requests, chosen) if alone else gather_studies(store, studies, profile, requests, chosen)
+    target = out or results / "reports" / gathered.name
+    made = write_report(gathered.study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
     console = PlainConsole(highlight=False)
-    console.print(f"{study.study} ({study.profile}):", style="bold", markup=False)
+    console.print(f"{gathered.study.study} ({gathered.study.profile}):", style="bold", markup=False)
     for path in made.files:
         console.print(f"  {path}", soft_wrap=True, markup=False)
-    for found in loaded:
-        notes += tuple(_unscored(found, results))
-    for text in (*notes, *made.warnings):
+    unscored = [text for found in gathered.loaded for text in _unscored(found, results)]
+    for text in (*gathered.notes, *unscored, *made.warnings):
         console.print(text, style="yellow", markup=False)
-    if len(folders) == 1 and not imported and (mlflow or (mlflow is None and _is_tracked())):
+    if gathered.folder is not None and not imported and (mlflow or (mlflow is None and _is_tracked())):
         with saying_untracked(console):
-            _log(store, folders[0], target)
+            _log(store, gathered.folder, target)
             console.print("Logged in MLflow, as artifacts of the study's run.")
     elif mlflow:
         console.print(

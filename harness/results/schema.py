@@ -19,6 +19,7 @@ __all__ = [
     "CELL_COLUMNS",
     "FLOOR_COLUMNS",
     "HISTORY_COLUMNS",
+    "STATED_COLUMNS",
     "STATUSES",
     "SUBSET_COLUMNS",
     "DatasetFacts",
@@ -118,6 +119,18 @@ FLOOR_COLUMNS: Mapping[str, str] = {
     "status": f"one of {', '.join(STATUSES)}",
 }
 
+#: A mean that a file of others states, by its own rule for empty regions, and the same mean of its cases.
+STATED_COLUMNS: Mapping[str, str] = {
+    "label": "what the report calls the method",
+    "dataset": "name of the dataset",
+    "file": "the file, relative to what was named",
+    "fold": "fold index, 0 where the file names none",
+    "region": "what is scored",
+    "metric": "as in cases",
+    "stated": "mean that the file states; NaN where it states none",
+    "computed": "mean of the file's cases, a region that is in neither mask left out",
+}
+
 
 @dataclass(frozen=True)
 class StudyResults:
@@ -140,6 +153,7 @@ class StudyResults:
         subset_failures: Cell to the reason why its test with fewer modalities failed.
         answers: What of a publication the study answers, e.g. Table I of the paper; empty for nothing.
         empty: Policy for empty regions that the study's report asks for; empty for each dataset's own.
+        stated: Means that files of others state, beside those of their cases: rows of :data:`STATED_COLUMNS`.
     """
 
     study: str
@@ -158,3 +172,4 @@ class StudyResults:
     subset_failures: Mapping[str, str] = field(default_factory=dict)
     answers: str = ""
     empty: str = ""
+    stated: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(STATED_COLUMNS)))

@@ -190,8 +190,8 @@ def test_predictions_of_others_on_own_data_are_scored_and_stand_beside_a_study(b
     assert list(theirs["value"]) == [1.0] * 4
 
 
-def test_a_folder_is_refused(ablation: StudyResults, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: It is a folder"):
+def test_a_folder_without_results_is_refused(ablation: StudyResults, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no summary\.json"):
         read_imported(tmp_path, ablation)
 
 

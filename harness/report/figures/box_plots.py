@@ -36,6 +36,8 @@ from harness.statistics.patients import MEAN_REGION
 #: More boxes than this side by side need the width of two columns; more than the second number another row.
 _BOXES_PER_COLUMN, _BOXES_PER_ROW = 14, 44
 _GROUP_WIDTH = 0.84
+#: Letters of a region's name in an inch of the axis.
+_LETTERS_PER_INCH = 14
 #: More cases than this in a box are specks, not rings; fewer than this have no quartiles worth a box.
 _RINGS, _QUARTILES = 25, 5
 _FLOOR = "#c4411b"
@@ -72,12 +74,17 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
         grid[0].set_title(view.title, loc="left")
         legend(figure, handles)
+    dots = (
+        f"Dots are the cases beyond the whiskers, where a box has more than {MANY} cases"
+        if _is_crowded(view, metrics, drawn)
+        else "Each dot is one case"
+    )
     remarks = " Dashed lines, or triangles where off the scale: mean of a floor." if view.floors else ""
     if any(np.isinf(each.by_case.to_numpy(dtype=float)).any() for each in view.analyses.values()):
         remarks += " Infinite results are not drawn."
     refused = f" {view.data.refusal}." if view.data.refusal else ""
     caption = (
-        f"{view.title}: {view.data.sample}. Each dot is one case, seeds averaged; boxes span the quartiles, whiskers "
+        f"{view.title}: {view.data.sample}. {dots}, seeds averaged; boxes span the quartiles, whiskers "
         f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
         f"right as in the legend.{remarks}{refused}"
     )
@@ -123,9 +130,25 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
         for box in axes.patches[before:]:
             box.set_hatch(_hatch(view, variant))
         for region, cases in values.items():
-            places.append(np.full(len(cases), regions.index(region) + offset))
-            dots.append(cases)
+            shown_cases = cases if len(cases) <= MANY else _beyond_whiskers(cases)
+            places.append(np.full(len(shown_cases), regions.index(region) + offset))
+            dots.append(shown_cases)
     _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
+
+
+def _beyond_whiskers(cases: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the cases that a box of many does not show: beyond 1.5 interquartile ranges."""
+    low, high = np.quantile(cases, [0.25, 0.75])
+    reach = 1.5 * (high - low)
+    beyond: NDArray[np.bool_] = (cases < low - reach) | (cases > high + reach)
+    return np.asarray(cases[beyond])
+
+
+def _is_crowded(view: DatasetView, metrics: Sequence[Metric], drawn: Sequence[Variant]) -> bool:
+    """Whether a box has too many cases for a dot each."""
+    tables = (view.analyses[metric.name, view.main].by_case for metric in metrics)
+    names = [view.names[variant] for variant in drawn]
+    return any(int(table[name].notna().sum()) > MANY for table in tables for name in names if name in table)
 
 
 def _spread(cases: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -226,8 +249,10 @@ def _dash(number: int) -> tuple[int, tuple[float, ...]]:
 def _label(axes: Axes, metric: Metric, regions: Sequence[str], per_row: int) -> None:
     # A last row of fewer regions keeps the width of the boxes.
     axes.set(xlabel="", ylabel=metric.heading_with_arrow, xlim=(-0.5, per_row - 0.5))
+    room = int(axes.get_figure(root=True).get_figwidth() * _LETTERS_PER_INCH / per_row)  # type: ignore[union-attr]
     axes.set_xticks(
-        range(len(regions)), ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, 16) for each in regions]
+        range(len(regions)),
+        ["Mean over\nregions" if each == MEAN_REGION else wrapped(each, max(8, min(16, room))) for each in regions],
     )
     axes.tick_params(axis="x", length=0)
 

@@ -5,6 +5,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,44 +26,97 @@ _BYTE_ORDER_MARKS = {
 _SEPARATOR_LINE = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
 
 
-def read_table(path: Path, needed: Sequence[str], optional: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Reads a csv file: separated by commas, semicolons, tabs or '|'; UTF-8, UTF-16 or Windows-1252.
+@dataclass(frozen=True)
+class TextTable:
+    """A csv file whose headings are known and whose rows are not read yet.
 
-    Headings may be written in upper case. Columns with other headings, empty columns and empty rows are left out.
+    Attributes:
+        path: The file.
+        headings: Headings as the file writes them.
+        notes: What was assumed.
+    """
+
+    path: Path
+    headings: tuple[str, ...]
+    notes: tuple[str, ...]
+    _body: str
+    _separator: str
+
+    def require(self, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
+        """Refuses a table without some columns, or with one twice; upper and lower case are alike.
+
+        Raises:
+            DataError: A column is absent, or there twice.
+        """
+        _places(self.path, self.headings, self._separator, needed, optional)
+
+    def rows(self, needed: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> pd.DataFrame:
+        """Reads columns; the others, and empty rows, are left out.
+
+        Args:
+            needed: Headings that must be there; upper and lower case are alike.
+            optional: Headings that may be there.
+            hint: What a table without rows should hold.
+
+        Returns:
+            Texts without blanks around them. The index is the row as a spreadsheet numbers it, the headings being
+            row 1.
+
+        Raises:
+            DataError: A column is absent or there twice, there is no row, or a row has more fields than headings.
+        """
+        places = _places(self.path, self.headings, self._separator, needed, optional)
+        records = _records(self.path, self._body, self._separator)
+        next(records, None)
+        index: list[int] = []
+        columns: dict[str, list[str]] = {name: [] for name in places}
+        for row, fields in records:
+            if any(fields[len(self.headings) :]):
+                raise DataError(
+                    f"{self.path}, row {row} has {len(fields)} fields, the headings {len(self.headings)}.",
+                    hint="Put texts and numbers that hold the separator "
+                    f'({_SEPARATORS.get(self._separator, self._separator)}) into quotes: "0,816".',
+                )
+            index.append(row)
+            for name, place in places.items():
+                columns[name].append(sys.intern(fields[place]) if place < len(fields) else "")
+        if not index:
+            raise DataError(f"{self.path} has no rows.", hint=hint or "One row per case.")
+        return pd.DataFrame(columns, index=index, dtype=object)
+
+
+def open_table(path: Path, known: Sequence[str] = ()) -> TextTable:
+    """Opens a csv file: separated by commas, semicolons, tabs or '|'; UTF-8, UTF-16 or Windows-1252.
 
     Args:
         path: The file.
+        known: Headings by which the separator is told; default: the one that gives most columns.
+
+    Raises:
+        DataError: It cannot be read, or is no csv file.
+    """
+    text, notes = _text(path)
+    body, separator = _separator(text, known)
+    _, headings = next(_records(path, body, separator), (1, []))
+    return TextTable(path, tuple(headings), notes, body, separator)
+
+
+def read_table(path: Path, needed: Sequence[str], optional: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Reads a csv file with known headings.
+
+    Args:
+        path: The file, see :func:`open_table`.
         needed: Headings that must be there.
         optional: Headings that may be there.
 
     Returns:
-        Texts without blanks around them, and what was assumed. The index is the row as a spreadsheet numbers it,
-        the headings being row 1.
+        As :meth:`TextTable.rows`, and what was assumed.
 
     Raises:
-        DataError: It cannot be read, is no csv file, lacks a column or has one twice, has no row, or has a row with
-            more fields than headings.
+        DataError: As :func:`open_table` and :meth:`TextTable.rows`.
     """
-    text, notes = _text(path)
-    body, separator = _separator(text, needed)
-    records = _records(path, body, separator)
-    _, headings = next(records, (1, []))
-    places = _places(path, headings, separator, needed, optional)
-    index: list[int] = []
-    columns: dict[str, list[str]] = {name: [] for name in places}
-    for row, fields in records:
-        if any(fields[len(headings) :]):
-            raise DataError(
-                f"{path}, row {row} has {len(fields)} fields, the headings {len(headings)}.",
-                hint=f"Put texts and numbers that hold the separator ({_SEPARATORS.get(separator, separator)}) into "
-                'quotes: "0,816".',
-            )
-        index.append(row)
-        for name, place in places.items():
-            columns[name].append(sys.intern(fields[place]) if place < len(fields) else "")
-    if not index:
-        raise DataError(f"{path} has no rows.", hint="One row per case, region and metric.")
-    return pd.DataFrame(columns, index=index, dtype=object), notes
+    table = open_table(path, needed)
+    return table.rows(needed, optional, "One row per case, region and metric."), table.notes
 
 
 def parse_numbers(texts: pd.Series, path: Path) -> pd.Series:
@@ -117,7 +171,8 @@ def _separator(text: str, needed: Sequence[str]) -> tuple[str, str]:
     head = text.lstrip("\r\n;,\t ").split("\n", 1)[0]
 
     def found(separator: str) -> int:
-        return len({field.strip(' "\r').lower() for field in head.split(separator)} & set(needed))
+        fields = [field.strip(' "\r').lower() for field in head.split(separator)]
+        return len(set(fields) & set(needed)) if needed else len(fields)
 
     return text, max(_SEPARATORS, key=found)
 
@@ -142,13 +197,13 @@ def _places(
 ) -> dict[str, int]:
     """Returns where each known column stands."""
     names = [heading.lower() for heading in headings]
-    if twice := [name for name in (*needed, *optional) if names.count(name) > 1]:
+    if twice := [name for name in (*needed, *optional) if names.count(name.lower()) > 1]:
         raise DataError(f"{path} has the column '{twice[0]}' twice.", hint="Keep one of them.")
-    if absent := [name for name in needed if name not in names]:
+    if absent := [name for name in needed if name.lower() not in names]:
         found = f"Its headings, separated by {_SEPARATORS.get(separator, separator)}: {', '.join(headings)}"
         raise DataError(
             f"{path} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}.",
-            hint=f"{found if any(headings) else 'It is empty'}. Needed: {', '.join(needed)}; optional: "
-            f"{', '.join(optional)}.",
+            hint=f"{found if any(headings) else 'It is empty'}. Needed: {', '.join(needed)}"
+            + (f"; optional: {', '.join(optional)}." if optional else "."),
         )
-    return {name: names.index(name) for name in (*needed, *optional) if name in names}
+    return {name: names.index(name.lower()) for name in (*needed, *optional) if name.lower() in names}

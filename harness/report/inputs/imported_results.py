@@ -1,91 +1,253 @@
-"""Results of another group, from a csv file with one row per case, region and metric."""
+"""Results of others as a study of their own, or beside a study."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from harness.errors import DataError, did_you_mean, one_line
+from harness.errors import DataError, HarnessError, did_you_mean
 from harness.evaluation import METRICS
-from harness.report.inputs.csv_file import parse_numbers, read_table
+from harness.evaluation.policy import empty_policy
+from harness.report.inputs.checked_rows import check_rows, refuse_other_cases
+from harness.report.inputs.missing_cases import add_missing, align_folds, settle
+from harness.report.inputs.readers.own_csv import NEEDED as NEEDED
+from harness.report.inputs.readers.registry import read_source
+from harness.report.inputs.readers.source import UNNAMED, Request, Source
 from harness.report.inputs.several_studies import combine
-from harness.results.schema import CASE_COLUMNS, CELL_COLUMNS, FLOOR_COLUMNS, HISTORY_COLUMNS, STATUSES, StudyResults
+from harness.results.schema import (
+    CASE_COLUMNS,
+    CELL_COLUMNS,
+    FLOOR_COLUMNS,
+    HISTORY_COLUMNS,
+    DatasetFacts,
+    StudyResults,
+)
 
-#: Columns the file must have.
-NEEDED = ("method", "label", "dataset", "patient", "case", "region", "metric", "value")
+#: What a report of imported results alone is called.
+OTHERS = "results of others"
 
-#: Columns it may have, and what stands for one that it lacks.
-_DEFAULTS = {"seed": "0", "fold": "0", "status": "scored", "leading": "-"}
-_NAME_DATASET = " `harness evaluate --dataset-name` names the dataset of a file that it writes."
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
 _UNKNOWN = "unknown (imported)"
+_TESTED = ["dataset", "fold", "patient", "case"]
 
 
-def add_imported(study: StudyResults, paths: Sequence[Path]) -> tuple[StudyResults, tuple[str, ...]]:
+def add_imported(study: StudyResults, paths: Sequence[Path | Request]) -> tuple[StudyResults, tuple[str, ...]]:
     """Returns a study with the results of others beside its own.
 
     Args:
-        study: The study.
-        paths: Csv files, see :func:`read_imported`; one that is named twice is read once.
+        study: The study; its datasets and metrics are the only ones taken.
+        paths: Files and folders; one that is named twice is read once.
 
     Returns:
         All of them as one, and what was assumed or given another name.
 
     Raises:
-        DataError: As :func:`read_imported`.
+        DataError: A file is not what its format says, names what the study does not have, or holds one result twice.
         HarnessError: As :func:`~harness.report.inputs.several_studies.combine`.
     """
-    files = list(dict.fromkeys(path.resolve() for path in paths))
-    stems = [path.stem for path in files]
-    notes: list[str] = []
-    imported = [
-        read_imported(path, study, path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")), notes)
-        for path in files
-    ]
-    joined = combine([study, *imported])
-    for other in imported:
+    sources = [_in_the_study(source, study) for source in _read(paths)]
+    tested = study.cases[_TESTED].drop_duplicates().astype({"dataset": str, "patient": str, "case": str})
+    sources, notes = _completed(sources, tested)
+    names = _names(sources)
+    said = list(notes)
+    parts = [_as_study(source, study, name, said) for source, name in zip(sources, names, strict=True)]
+    joined = combine([study, *parts])
+    for other in parts:
         for label in set(other.labels) - set(joined.labels):
-            notes.append(
-                f"'{label}' in {other.study}.csv is called '{label} ({other.study})': another file has it too."
-            )
-    return joined, tuple(notes)
+            said.append(f"'{label}' in {other.study}.csv is called '{label} ({other.study})': another file has it too.")
+    return joined, tuple(said)
+
+
+def import_alone(
+    requests: Sequence[Request], *, reference: str | None = None, metrics: Sequence[str] = (), empty: str = ""
+) -> tuple[StudyResults, tuple[str, ...]]:
+    """Returns results of others as a study, where there is none of ours.
+
+    Args:
+        requests: Files and folders.
+        reference: Label that the others are compared with; None for the first one.
+        metrics: Metrics to report; default: those that every file has.
+        empty: Policy for empty regions; empty for ``worst``.
+
+    Raises:
+        DataError: As :func:`add_imported`, files of one dataset share no case or differ in regions, or no metric is in
+            all of them.
+        HarnessError: The reference is no label.
+    """
+    sources = _in_one_dataset(_read(requests))
+    _refuse_apart(sources)
+    sources, notes = _completed(sources, pd.DataFrame(columns=_TESTED))
+    chosen = tuple(METRICS.get(name).name for name in metrics) or _common_metrics(sources)
+    base = _base(sources, chosen, empty, whole_cases=all(request.patient is None for request in requests))
+    said = list(notes)
+    parts = [_as_study(source, base, name, said) for source, name in zip(sources, _names(sources), strict=True)]
+    joined = replace(combine(parts), study=OTHERS, profile=" and ".join(base.datasets), question="")
+    if reference is not None and reference not in joined.labels:
+        raise HarnessError(f"No method is called '{reference}'.", hint=did_you_mean(reference, joined.labels))
+    return replace(joined, reference=reference or joined.labels[0]), tuple(said)
 
 
 def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[str] | None = None) -> StudyResults:
-    """Reads a csv file as a study without models, protocol or split.
+    """Reads one file of others as a study without models, protocol or split.
 
     Args:
-        path: Csv file as :func:`~harness.report.inputs.csv_file.read_table` reads it, with the columns :data:`NEEDED`.
+        path: File or folder.
         beside: Study the file is compared with: its datasets and metrics are the only ones taken.
         name: What the study is called; default: the file's name. It follows a label that ``beside`` has, too.
         notes: What was assumed or given another name is added here.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, holds a dataset, region, metric, status or value that
-            cannot be (the message names the file and the first such row), holds one result twice, or shares no case
-            with the study.
+        DataError: As :func:`add_imported`.
     """
-    name = name or path.stem
-    table, assumed = read_table(path, NEEDED, tuple(_DEFAULTS))
-    rows = _checked(table.assign(**{key: _DEFAULTS[key] for key in _DEFAULTS if key not in table}), path, beside)
-    rows = _with_patients(rows, beside)
-    _refuse_double(rows, path)
-    _refuse_other_cases(rows, path, beside)
+    source = _in_the_study(read_source(Request(path)), beside)
+    return _as_study(source, beside, name or path.stem, [] if notes is None else notes)
+
+
+def _read(paths: Sequence[Path | Request]) -> list[Source]:
+    requests = [path if isinstance(path, Request) else Request(path) for path in paths]
+    once = {(request.label, request.path.resolve()): request for request in requests}
+    return [read_source(request) for request in once.values()]
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Returns what the study of each source is called: its only method, or its file; where two are alike, the path."""
+    stems = [source.path.stem for source in sources]
+    return [
+        source.path.stem if stems.count(source.path.stem) == 1 else str(source.path.with_suffix(""))
+        for source in sources
+    ]
+
+
+def _completed(sources: Sequence[Source], tested: pd.DataFrame) -> tuple[list[Source], tuple[str, ...]]:
+    aligned, of_folds = align_folds(sources, tested)
+    made, of_cases = add_missing(aligned, tested)
+    return made, (*of_folds, *of_cases)
+
+
+def _in_the_study(source: Source, study: StudyResults) -> Source:
+    """Names the dataset of a source that names none of the study's, where the study has only one."""
+    only = next(iter(study.datasets)) if len(study.datasets) == 1 else ""
+    if source.lists_missing or not only or set(source.regions) <= set(study.datasets):
+        return source
+    return _renamed(source, only)
+
+
+def _renamed(source: Source, dataset: str) -> Source:
+    regions = {dataset: next(iter(source.regions.values()))}
+    stated = source.stated.assign(dataset=dataset)
+    return replace(source, rows=source.rows.assign(dataset=dataset), regions=regions, titles={}, stated=stated)
+
+
+def _in_one_dataset(sources: Sequence[Source]) -> list[Source]:
+    """Gives the dataset of the others to a source that names none, where they are of one."""
+    named = list(dict.fromkeys(name for source in sources for name in source.regions if name != UNNAMED))
+    if len(named) != 1:
+        return list(sources)
+    return [_renamed(source, named[0]) if list(source.regions) == [UNNAMED] else source for source in sources]
+
+
+def _refuse_apart(sources: Sequence[Source]) -> None:
+    """Methods are compared patient by patient, so those of one dataset must share regions and cases."""
+    first: dict[str, Source] = {}
+    cases: dict[str, set[str]] = {}
+    for source in sources:
+        for dataset, regions in source.regions.items():
+            mine = set(source.rows.loc[source.rows["dataset"] == dataset, "case"])
+            other = first.setdefault(dataset, source)
+            if set(other.regions[dataset]) != set(regions):
+                raise DataError(
+                    f"{source.path} has the regions {', '.join(regions)}, {other.path} has "
+                    f"{', '.join(other.regions[dataset])}.",
+                    hint="Are they of two datasets? --dataset-json names labels; --dataset-name names the dataset.",
+                )
+            known = cases.setdefault(dataset, set())
+            if known and known.isdisjoint(mine) and not _further_folds(source, other):
+                raise DataError(
+                    f"{source.path} shares no case with {other.path}: '{min(mine)}' and '{min(known)}', for example.",
+                    hint="Are they of two datasets, or named differently? Cases are compared by their names.",
+                )
+            known |= mine
+    _refuse_label_twice(sources)
+
+
+def _further_folds(source: Source, other: Source) -> bool:
+    """Whether a source adds cases to a method that another one has."""
+    return bool(set(source.rows["label"]) & set(other.rows["label"]))
+
+
+def _refuse_label_twice(sources: Sequence[Source]) -> None:
+    for number, source in enumerate(sources):
+        for other in sources[:number]:
+            mine, theirs = (
+                one.rows[["label", "dataset", "case"]].drop_duplicates().astype(str) for one in (source, other)
+            )
+            shared = mine.merge(theirs)
+            if len(shared):
+                label, _, case = shared.iloc[0]
+                raise DataError(
+                    f"'{label}' has the case '{case}' twice: in {other.path} and in {source.path}.",
+                    hint="Give each method its own name: --with NAME=PATH.",
+                )
+
+
+def _common_metrics(sources: Sequence[Source]) -> tuple[str, ...]:
+    held = [set(source.rows["metric"].unique()) for source in sources]
+    common = {str(name) for name in set.intersection(*held) if METRICS.knows(str(name))}
+    if not common:
+        each = "; ".join(f"{one.path}: {', '.join(sorted(names))}" for one, names in zip(sources, held, strict=True))
+        raise DataError(f"The files have no metric in common: {each}.", hint=f"Known: {', '.join(METRICS.names())}.")
+    return tuple(sorted(common, key=lambda name: (name != "dice", name != "hd95", name)))
+
+
+def _base(sources: Sequence[Source], metrics: tuple[str, ...], empty: str, *, whole_cases: bool) -> StudyResults:
+    """Returns a study without cases that says which datasets, regions and metrics there are."""
+    notes = ["Results of others: how their networks were trained is not known to this report."]
+    if whole_cases:
+        notes.append("Each case counts as one patient; --patient says which part of its name is the patient.")
+    facts: dict[str, DatasetFacts] = {}
+    for source in sources:
+        for dataset, regions in source.regions.items():
+            title = source.titles.get(dataset, dataset)
+            known = DatasetFacts(dataset, title, "real", "patient", source.modalities, regions, tuple(notes))
+            facts.setdefault(dataset, known)
+    return StudyResults(
+        study=OTHERS,
+        profile="imported",
+        question="",
+        reference=None,
+        metrics=metrics,
+        labels=(),
+        cases=pd.DataFrame(columns=list(CASE_COLUMNS)),
+        cells=pd.DataFrame(columns=list(CELL_COLUMNS)),
+        history=pd.DataFrame(columns=list(HISTORY_COLUMNS)),
+        floors=pd.DataFrame(columns=list(FLOOR_COLUMNS)),
+        datasets=facts,
+        overlays={},
+        empty=empty,
+    )
+
+
+def _as_study(source: Source, beside: StudyResults, name: str, notes: list[str]) -> StudyResults:
+    policy = empty_policy(beside.empty or "worst")
+    source = replace(source, rows=settle(source.rows, policy))
+    rows = _with_patients(check_rows(source, beside), beside)
+    refuse_other_cases(rows, source, beside)
     clashing = {label: f"{label} ({name})" for label in rows["label"].unique() if label in beside.labels}
     rows["label"] = rows["label"].replace(clashing)
-    if notes is not None:
-        notes += assumed
-        notes += [f"{path}: '{old}' is called '{new}', the study has the label too." for old, new in clashing.items()]
-    rows["cell"] = [
-        f"{name}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
-        for row in rows.itertuples(index=False)
+    notes += source.notes
+    notes += [
+        f"{source.path}: '{old}' is called '{new}', the study has the label too." for old, new in clashing.items()
     ]
-    rows = rows.assign(study=name, profile="imported", model=rows["method"], implementation=f"as in {path.name}")
+    # One method in several files is one study: its cells go by its name.
+    several = rows["label"].nunique() > 1 or source.lists_missing
+    rows["cell"] = _cells_of(rows, name if several else str(rows["label"].iloc[0]))
+    implementation = source.implementation if source.lists_missing else f"{source.implementation}; empty: {policy.name}"
+    rows = rows.assign(study=name, profile="imported", model=rows["method"], implementation=implementation)
     columns = beside.cells.columns  # `start` and costs only where the study has them
     return StudyResults(
         study=name,
@@ -101,53 +263,20 @@ def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[
         datasets=beside.datasets,
         overlays={},
         empty=beside.empty,
+        stated=source.stated.assign(label=source.stated["label"].replace(clashing)),
     )
 
 
-def _checked(rows: pd.DataFrame, path: Path, beside: StudyResults) -> pd.DataFrame:
-    """Returns the rows of the study's metrics, numbers as numbers."""
-    metrics = [*METRICS.names(), *(name for name in rows["metric"].unique() if METRICS.knows(name))]
-    for column, known in (("dataset", beside.datasets), ("metric", metrics), ("status", STATUSES)):
-        wrong = ~rows[column].isin(list(known))
-        remedy = _NAME_DATASET if column == "dataset" else ""
-        _refuse(wrong, rows, path, column, did_you_mean(rows[column].loc[_first(wrong)], known) + remedy)
-    for column in ("value", "seed", "fold"):
-        rows = rows.assign(**{column: parse_numbers(rows[column], path)}, **{f"{column} in file": rows[column]})
-    for column in ("seed", "fold"):
-        _refuse(~(rows[column] >= 0) | (rows[column] % 1 != 0), rows, path, column, "Give a whole number.")
-    # A file may hold more metrics than the study reports.
-    rows = rows[rows["metric"].isin(beside.metrics)].astype({"seed": int, "fold": int})
-    if rows.empty:
-        raise DataError(f"{path} has no row of {', '.join(beside.metrics)}.", hint="These are what the study reports.")
-    for dataset, group in rows.groupby("dataset"):
-        regions = beside.datasets[str(dataset)].regions
-        _refuse(~group["region"].isin(regions), group, path, "region", f"Regions of {dataset}: {', '.join(regions)}.")
-    for column in ("method", "label", "patient", "case"):
-        _refuse(rows[column] == "", rows, path, column, "It may not be empty.")
-    finite = np.isfinite(rows["value"])
-    _refuse(~finite, rows, path, "value", "Give a finite number for every case; a missing one counts as worst.")
-    for metric in map(METRICS.get, beside.metrics):
-        to = f"between {metric.lowest:g} and {metric.highest:g}{' (not a percentage)' if metric.highest == 1 else ''}"
-        range_of = to if metric.highest < np.inf else f"at {metric.lowest:g} or above"
-        out_of_range = (rows["metric"] == metric.name) & ~rows["value"].between(metric.lowest, metric.highest)
-        _refuse(out_of_range, rows, path, "value", f"{metric.title} lies {range_of}.")
-    return rows
-
-
-def _refuse_double(rows: pd.DataFrame, path: Path) -> None:
-    """Two values for one thing: whichever was taken, the report would depend on the order of rows."""
-    key = ["label", "dataset", "leading", "fold", "seed", "case", "region", "metric"]
-    double = rows[rows.duplicated(key, keep=False)]
-    if double.empty:
-        return
-    same = double[(double[key] == double[key].iloc[0]).all(axis=1)]
-    one, other = same.iloc[:2].to_dict("records")
-    place = one_line(f"'{one['label']}', {one['dataset']}, case '{one['case']}', region '{one['region']}'")
-    raise DataError(
-        f"{path}, rows {same.index[0]} and {same.index[1]}: two values of {one['metric']} for {place}: "
-        f"{one['value in file']} and {other['value in file']}.",
-        hint="Keep one. Columns `seed` and `fold` tell several trainings apart, `label` several methods.",
-    )
+def _cells_of(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Returns the identity of each row's cell, made once per cell."""
+    place = ["label", "dataset", "leading", "fold", "seed"]
+    number = rows.groupby(place, sort=False).ngroup()
+    firsts = rows.loc[~number.duplicated().to_numpy(), place]
+    names = [
+        f"{name}/{row.label}/{row.dataset}/{row.leading}/fold{row.fold}/seed{row.seed}"
+        for row in firsts.itertuples(index=False)
+    ]
+    return pd.Series([names[one] for one in number], index=rows.index, dtype=object)
 
 
 def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
@@ -159,34 +288,6 @@ def _with_patients(rows: pd.DataFrame, beside: StudyResults) -> pd.DataFrame:
     ours = beside.cases[[*keys, "patient"]].astype(str).drop_duplicates(keys)
     known = rows[keys].merge(ours, on=keys, how="left")["patient"].set_axis(rows.index).fillna(rows["patient"])
     return rows.assign(patient=rows["patient"].where(rows["patient"] != rows["case"], known))
-
-
-def _refuse_other_cases(rows: pd.DataFrame, path: Path, beside: StudyResults) -> None:
-    """Methods are compared patient by patient: where names differ, nothing at all would be."""
-    for dataset, group in rows.groupby("dataset"):
-        ours = beside.cases[beside.cases["dataset"] == dataset]
-        pairs = set(zip(ours["patient"].astype(str), ours["case"].astype(str), strict=True))
-        theirs = list(zip(group["patient"], group["case"], strict=True))
-        if pairs and pairs.isdisjoint(theirs):
-            patient, case = min(pairs)
-            first, second = map(one_line, theirs[0])
-            raise DataError(
-                f"{path}: no patient and case of {dataset} is one of the study's; e.g. patient '{first}', case "
-                f"'{second}' in the file, patient '{patient}', case '{case}' in the study.",
-                hint="Give both the names they have in the study (csv/cases.csv of its report); `harness evaluate "
-                "--patient` says which part of a case's name is the patient.",
-            )
-
-
-def _refuse(wrong: pd.Series[bool], rows: pd.DataFrame, path: Path, column: str, hint: str) -> None:
-    if wrong.any():
-        row = _first(wrong)
-        text = rows[f"{column} in file" if f"{column} in file" in rows else column].loc[row]
-        raise DataError(f"{path}, row {row}: {column} '{one_line(str(text))}' is refused.", hint=hint)
-
-
-def _first(rows: pd.Series[bool]) -> int:
-    return int(str(rows.idxmax()))
 
 
 def _cell(row: Mapping[Any, Any]) -> dict[str, Any]:
