@@ -26,7 +26,7 @@ from harness.training.device import Precision, choose_device, describe_device
 from harness.training.energy import EnergyMeter
 from harness.training.settings import CompileMode, StepMode, TrainingSettings
 from harness.training.step import TrainingStep
-from harness.training.step_mode import choose_recorder
+from harness.training.step_mode import ON_CUDA
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, siz
         raise StudyError(f"{name} is a framework that trains by itself.", hint="Measure its network instead.")
     options = segmenter.parse_options({"preset": setup.preset} if setup.preset in segmenter.presets else {})
     settings = TrainingSettings(step=mode, compile=compiled)
-    recorder = choose_recorder(settings, device)
+    recorder = ON_CUDA.of_steps(settings, device)
     size = size or measure(segmenter, task, options)
     before = _resident("VmRSS")
     forward, step, watts = _times(segmenter, setup, device, settings, recorder)

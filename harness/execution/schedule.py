@@ -247,7 +247,8 @@ class _Schedule:
             parts = 2 * attempt.accumulate
             return replace(attempt, accumulate=parts) if parts <= _batch_size(attempt.cell) else None
         if kind == "not_recorded":  # in a process of its own: memory may be unusable after a recording that failed
-            may_be_eager = attempt.cell.record().protocol.get("training", {}).get("step") == "auto"
+            step = attempt.cell.record().protocol.get("training", {}).get("step")
+            may_be_eager = step == "auto" or attempt.kind == "subsets"
             return replace(attempt, eager=True) if may_be_eager and not attempt.eager else None
         spent, allowed = self._failed, self._policy.retries if kind in RETRIED_IF_ASKED else 0
         if kind in RETRIED_ALWAYS:

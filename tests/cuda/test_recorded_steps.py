@@ -200,7 +200,7 @@ def test_a_capture_that_fails_says_what_failed():
 @EVERY_NETWORK
 def test_windows_can_be_recorded(name, dims, device, recorder):
     network, task = network_of(name, dims, device)
-    recorded = RecordedWindows(network.eval(), recorder()).eval()
+    recorded = RecordedWindows(network.eval(), recorder(), 2).eval()
     with torch.inference_mode():
         for size in (2, 2, 2, 1):
             windows = torch.randn(size, task.in_channels, *task.patch_size, device=device)

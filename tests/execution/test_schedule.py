@@ -71,7 +71,7 @@ class FakeEngine:
         if how == "running":
             self.script[cell.id].append("running")
             return None
-        cell.fail(f"it was {how}", kind=how, accumulate=attempt.accumulate)
+        attempt.folder.fail(f"it was {how}", kind=how, accumulate=attempt.accumulate)
         return Ending("failed")
 
     def close(self):
@@ -183,6 +183,16 @@ def test_a_step_that_cannot_be_recorded_is_eager_in_a_new_attempt_unless_the_use
     go(engine, [cell], tmp_path)
     assert engine.eager == eager
     assert cell.status() == ("done" if step == "auto" else "failed")
+
+
+def test_subsets_whose_windows_cannot_be_recorded_are_eager_in_a_new_attempt(tmp_path):
+    """Also of cells whose training must be recorded: their numbers are what the user wants."""
+    cell = Store(tmp_path).cell("a")
+    cell.write_spec(cell_record(protocol={"name": "p", "training": {"step": "recorded"}}))
+    engine = Noting({"a": ["not_recorded", "exception"]})
+    work = Attempt(cell, tmp_path, kind="subsets", subsets=(Subset(("t1",), "zeros"),))
+    run_attempts(engine, [work], Policy(poll_seconds=0), lambda: None)
+    assert engine.eager == [False, True]
 
 
 def test_a_later_run_does_not_try_again_to_record_what_cannot_be(tmp_path):

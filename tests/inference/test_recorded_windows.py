@@ -29,7 +29,7 @@ def network():
 @pytest.mark.parametrize("mirror_axes", [(), (0, 1)])
 def test_every_case_and_its_last_windows_come_from_one_recording(mirror_axes):
     plain, recorder = network(), Counting()
-    recorded = RecordedWindows(plain, recorder).eval()
+    recorded = RecordedWindows(plain, recorder, 4).eval()
     settings = InferenceSettings(batch_size=4, mirror_axes=mirror_axes)
     for depth in (9, 4, 2, 7):
         images = torch.randn(2, depth, 24, 20)
@@ -41,7 +41,7 @@ def test_every_case_and_its_last_windows_come_from_one_recording(mirror_axes):
 
 def test_whole_batches_give_equal_bits_also_after_the_weights_have_changed():
     plain = network()
-    recorded = RecordedWindows(plain, TapeRecorder()).eval()
+    recorded = RecordedWindows(plain, TapeRecorder(), 3).eval()
     with torch.inference_mode():
         for turn in range(4):
             windows = torch.randn(3, 2, 16, 16)
@@ -52,7 +52,7 @@ def test_whole_batches_give_equal_bits_also_after_the_weights_have_changed():
 
 def test_more_windows_than_at_first_are_computed_as_written():
     plain, recorder = network(), Counting()
-    recorded = RecordedWindows(plain, recorder).eval()
+    recorded = RecordedWindows(plain, recorder, 2).eval()
     with torch.inference_mode():
         for count in (2, 2, 2, 5, 2):
             windows = torch.randn(count, 2, 16, 16)
@@ -66,4 +66,4 @@ def test_a_network_that_reads_is_refused():
             return super().forward(images) * images.mean().item()
 
     with torch.inference_mode(), pytest.raises(RecordingError, match=r"in evaluation mode, .*reads a value"):
-        RecordedWindows(Reads(2, 3, 1), TapeRecorder()).eval()(torch.ones(1, 2, 4, 4))
+        RecordedWindows(Reads(2, 3, 1), TapeRecorder(), 1).eval()(torch.ones(1, 2, 4, 4))

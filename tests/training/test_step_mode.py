@@ -9,14 +9,15 @@ from pydantic import ValidationError
 from harness.errors import TrainingError
 from harness.recording.tape import TapeRecorder
 from harness.training.settings import TrainingSettings
-from harness.training.step_mode import choose_recorder
+from harness.training.step_mode import Recording
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 
 
 def chosen(step, device=GPU, **given):
     settings = TrainingSettings(step=step, **given.pop("settings", {}))
-    return choose_recorder(settings, device, make=lambda _: TapeRecorder(), **given)
+    recording = Recording(given.pop("eager", False), make=lambda _: TapeRecorder())
+    return recording.of_steps(settings, device, **given)
 
 
 @pytest.mark.parametrize("step", ["auto", "recorded"])

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from harness.data import Reader
 from harness.data.preparation.cache import PreparedCase
@@ -36,6 +37,7 @@ from harness.training.determinism import set_determinism
 from harness.training.device import Precision, describe_device
 from harness.training.loop import Interrupted
 from harness.training.modality_fill import Filling, FillsAbsent, mean_images
+from harness.training.step_mode import ON_CUDA, Recording
 
 
 def trained_fill(cell: CellFolder) -> Fill:
@@ -93,6 +95,7 @@ class Evaluation:
     Attributes:
         problem: Data, split and task of the cell.
         network: Network with its weights and the filling, in evaluation mode.
+        windows: What maps windows to logits: the network, or a recording of its pass.
         normaliser: The one of training.
         tests: Prepared test cases by name.
         device: Device of the network.
@@ -102,6 +105,7 @@ class Evaluation:
 
     problem: Problem
     network: FillsAbsent
+    windows: nn.Module
     normaliser: Normaliser
     tests: dict[str, PreparedCase]
     device: torch.device
@@ -109,7 +113,14 @@ class Evaluation:
     references: ReferenceCache
 
     @classmethod
-    def open(cls, cell: CellFolder, fill: Fill | None, cache: Path, device: torch.device) -> Evaluation:
+    def open(
+        cls,
+        cell: CellFolder,
+        fill: Fill | None,
+        cache: Path,
+        device: torch.device,
+        recording: Recording = ON_CUDA,
+    ) -> Evaluation:
         """Prepares the test cases and loads the network.
 
         Args:
@@ -117,6 +128,7 @@ class Evaluation:
             fill: What stands for absent modalities; default: as in training.
             cache: Folder of prepared data.
             device: Device to compute on.
+            recording: What may be recorded.
 
         Raises:
             HarnessError: Data, packages or weights are not what they were, or the cell has no learned token.
@@ -147,7 +159,10 @@ class Evaluation:
         if not spec.weights:  # as training leaves it: the last bits depend on it
             precision.to_memory_format(filled)
         tests = {case.name: case for case in _prepared(problem, problem.split.test, cache)}
-        return cls(problem, filled, normaliser, tests, device, precision, ReferenceCache(problem.reader))
+        protocol = spec.protocol
+        windows = recording.of_windows(filled, protocol.training, device, protocol.inference.batch_size) or filled
+        windows.eval()
+        return cls(problem, filled, windows, normaliser, tests, device, precision, ReferenceCache(problem.reader))
 
     def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
@@ -166,7 +181,7 @@ class Evaluation:
             on_case(number)
             with self.precision.autocast():
                 prediction = segment_native(
-                    self.network,
+                    self.windows,
                     prepared,
                     self.normaliser,
                     protocol.patch_size,
@@ -187,6 +202,7 @@ def evaluate_subsets(
     cache: Path,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
+    recording: Recording = ON_CUDA,
 ) -> None:
     """Computes and writes the subsets that have no result yet.
 
@@ -197,6 +213,7 @@ def evaluate_subsets(
         cache: Folder of prepared data.
         device: Device to compute on.
         should_stop: Asked before each case.
+        recording: What may be recorded.
 
     Raises:
         HarnessError: The cell cannot be evaluated.
@@ -207,7 +224,7 @@ def evaluate_subsets(
     missing = [subset for subset in (Subset(present, kind) for present in wanted) if not store.has(subset)]
     if not missing:
         return
-    evaluation = Evaluation.open(cell, fill, cache, device)
+    evaluation = Evaluation.open(cell, fill, cache, device, recording)
     dropout = _dropout(evaluation.problem.spec, cell)
     for number, subset in enumerate(missing):
         began = time.monotonic()

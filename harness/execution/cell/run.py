@@ -29,6 +29,7 @@ from harness.training.device import choose_device
 from harness.training.energy import EnergyMeter
 from harness.training.loop import Epoch, Interrupted
 from harness.training.ranks import JoinRanks, Ranks
+from harness.training.step_mode import ON_CUDA, Recording
 from harness.training.validation import validation_dice
 
 
@@ -40,7 +41,7 @@ def run_cell(
     should_stop: Callable[[], bool] = lambda: False,
     join_ranks: JoinRanks = Ranks.alone,
     accumulate: int = 1,
-    eager: bool = False,
+    recording: Recording = ON_CUDA,
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
 
@@ -53,7 +54,7 @@ def run_cell(
         join_ranks: Joins the processes that train together once the data is prepared; frameworks that train by
             themselves use one.
         accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
-        eager: Whether no training step is recorded, whatever the protocol says.
+        recording: What may be recorded.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -66,7 +67,7 @@ def run_cell(
     if problem.segmenter.runner:
         trained = _train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks, eager)
+        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks, recording)
     reporter.say("testing")
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
@@ -91,7 +92,7 @@ def run_trial(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     accumulate: int = 1,
-    eager: bool = False,
+    recording: Recording = ON_CUDA,
 ) -> None:
     """Trains a cell and writes its validation Dice; its test cases are never opened.
 
@@ -102,7 +103,7 @@ def run_trial(
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
         accumulate: Parts a training batch is cut into.
-        eager: Whether no training step is recorded, whatever the protocol says.
+        recording: What may be recorded.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -111,7 +112,7 @@ def run_trial(
     where = choose_device(device)
     problem, reporter = _open(spec, folder, where, accumulate)
     history, scores = train_for_validation(
-        problem, folder, cache, where, reporter, should_stop, accumulate, eager=eager
+        problem, folder, cache, where, reporter, should_stop, accumulate, recording=recording
     )
     with folder.writing_result() as result:
         validated = [one for one in history if not math.isnan(one.val_dice)]
@@ -129,7 +130,7 @@ def run_rung(
     device: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     accumulate: int = 1,
-    eager: bool = False,
+    recording: Recording = ON_CUDA,
 ) -> None:
     """Trains a cell until an epoch and writes its validation scores there; its test cases are never opened.
 
@@ -143,7 +144,7 @@ def run_rung(
         device: Torch device; default: CUDA if there is any, else the CPU.
         should_stop: Asked after every training step.
         accumulate: Parts a training batch is cut into.
-        eager: Whether no training step is recorded, whatever the protocol says.
+        recording: What may be recorded.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -152,7 +153,7 @@ def run_rung(
     where = choose_device(device)
     problem, reporter = _open(spec, folder, where, accumulate)
     history, scores = train_for_validation(
-        problem, folder, cache, where, reporter, should_stop, accumulate, until, eager
+        problem, folder, cache, where, reporter, should_stop, accumulate, until, recording
     )
     rows = tuple(RungScore(**asdict(score), patient=problem.reader.patient(score.case)) for score in scores)
     losses = tuple(HistoryRow(epoch=one.epoch, loss=one.loss, seconds=one.seconds) for one in history)

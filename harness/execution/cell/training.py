@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -22,9 +23,8 @@ from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.weights import load_weights, read_filling, save_weights
 from harness.inference.native_grid import segment_native
-from harness.inference.recorded_windows import RecordedWindows
 from harness.randomness import derive
-from harness.recording.recorder import CudaRecorder, Recorder
+from harness.recording.recorder import Recorder
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
 from harness.training.checkpoint import Checkpoints
@@ -33,7 +33,7 @@ from harness.training.device import Precision
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
-from harness.training.step_mode import choose_recorder
+from harness.training.step_mode import ON_CUDA, Recording
 from harness.training.validation import RegionDice, Validation, validate_on_patches, validation_of, validation_scores
 
 
@@ -45,6 +45,28 @@ class _Data:
     normaliser: Normaliser
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """What stands for the network in evaluation mode, from recordings; None where the network itself does its work.
+
+    Attributes:
+        of_cases: For windows of whole cases, in validation and test.
+        of_patches: For patches of validation cases.
+    """
+
+    of_cases: nn.Module | None
+    of_patches: nn.Module | None
+
+    @classmethod
+    def choose(
+        cls, problem: Problem, network: nn.Module, device: torch.device, recording: Recording, ranks: int = 1
+    ) -> Self:
+        """Records nothing yet."""
+        protocol = problem.spec.protocol
+        sizes = protocol.inference.batch_size, protocol.sampling.batch_size
+        return cls(*(recording.of_windows(network, protocol.training, device, size, ranks) for size in sizes))
+
+
 def train_network(
     problem: Problem,
     folder: CellFolder,
@@ -54,7 +76,7 @@ def train_network(
     should_stop: Callable[[], bool],
     accumulate: int = 1,
     join_ranks: JoinRanks = Ranks.alone,
-    eager: bool = False,
+    recording: Recording = ON_CUDA,
 ) -> Trained:
     """Prepares the data, trains, and returns what tests need.
 
@@ -68,7 +90,7 @@ def train_network(
         accumulate: Parts a batch is cut into.
         join_ranks: Joins the processes that train together, each on its part of every batch; the others read the data
             that is prepared by then.
-        eager: Whether no training step is recorded, whatever the protocol says.
+        recording: What may be recorded.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -79,17 +101,17 @@ def train_network(
     data = _load(problem, cache, reporter.say)
     history: list[Epoch] = []
     size, step = 1, "eager"
-    windows: nn.Module | None = None
     if spec.weights_file is not None:
         reporter.say("loading weights")
         network = _imported(problem, spec.weights_file).to(device)
+        windows = _Windows.choose(problem, network, device, recording)
     else:
         network = _build(problem, data, "init").to(device)
         with join_ranks() as ranks:
             size = ranks.size
-            recorder = choose_recorder(protocol.training, device, size, eager)
-            if recorder is not None:
-                step, windows = "recorded", RecordedWindows(network, CudaRecorder(device))
+            recorder = recording.of_steps(protocol.training, device, size)
+            step = "eager" if recorder is None else "recorded"
+            windows = _Windows.choose(problem, network, device, recording, size)
             hooks = _hooks(problem, data, device, reporter, should_stop, windows)
             trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, recorder)
             reporter.begin(trainer.total_steps)
@@ -100,7 +122,7 @@ def train_network(
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
         del case
         with precision.autocast(), explain_nondeterministic_ops(network):
-            seen = network if windows is None else windows
+            seen = windows.of_cases or network
             return segment_native(seen, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device)
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
@@ -118,7 +140,7 @@ def train_for_validation(
     should_stop: Callable[[], bool],
     accumulate: int = 1,
     until: int | None = None,
-    eager: bool = False,
+    recording: Recording = ON_CUDA,
 ) -> tuple[list[Epoch], list[RegionDice]]:
     """Trains as :func:`train_network` does, to the end or until an epoch, and never opens a test case.
 
@@ -137,14 +159,15 @@ def train_for_validation(
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say, ("train", "val"))
     network = _build(problem, data, "init").to(device)
-    hooks = _hooks(problem, data, device, reporter, should_stop)
-    recorder = choose_recorder(problem.spec.protocol.training, device, eager=eager)
+    recorder = recording.of_steps(problem.spec.protocol.training, device)
+    windows = _Windows.choose(problem, network, device, recording)
+    hooks = _hooks(problem, data, device, reporter, should_stop, windows)
     trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks(), recorder)
     reporter.begin(trainer.total_steps)
     history = trainer.run(until)
     precision = Precision.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
     with precision.autocast(), explain_nondeterministic_ops(network):
-        return history, _validate(problem, data, network, device)
+        return history, _validate(problem, data, windows.of_cases or network, device)
 
 
 def train_rank(
@@ -181,7 +204,7 @@ def _hooks(
     device: torch.device,
     reporter: Reporter,
     should_stop: Callable[[], bool],
-    windows: nn.Module | None = None,
+    windows: _Windows,
 ) -> Hooks:
     return Hooks(
         validate=_validation(problem, data, device, windows),
@@ -193,7 +216,7 @@ def _hooks(
 
 
 def _validation(
-    problem: Problem, data: _Data, device: torch.device, windows: nn.Module | None
+    problem: Problem, data: _Data, device: torch.device, windows: _Windows
 ) -> Callable[[nn.Module, int], Validation]:
     """Returns the validation that the protocol asks for, of the network after an epoch (1-based).
 
@@ -201,15 +224,13 @@ def _validation(
         problem: Data, split and task of the cell.
         data: Prepared cases.
         device: Device of the network.
-        windows: What segments whole cases in place of the network; default: the network itself.
+        windows: What stands for the network.
     """
     protocol, seed = problem.spec.protocol, derive(problem.spec.seed, "validation")
     if protocol.sampling.cases == "training_and_validation":
         return lambda _network, _epoch: Validation(math.nan, dead=False)
     if protocol.training.validate_on == "cases":
-        return lambda network, _: validation_of(
-            _validate(problem, data, network if windows is None else windows, device)
-        )
+        return lambda network, _: validation_of(_validate(problem, data, windows.of_cases or network, device))
     count = protocol.training.validation_batches
     sampling = protocol.sampling.model_copy(update={"modality_dropout": None})
     batches = TrainingBatches(
@@ -218,7 +239,8 @@ def _validation(
 
     def on_patches(network: nn.Module, epoch: int) -> Validation:
         steps = range(epoch * count, (epoch + 1) * count)
-        return validate_on_patches(network, (batches[step] for step in steps), problem.task.out_channels, device)
+        seen = windows.of_patches or network
+        return validate_on_patches(seen, (batches[step] for step in steps), problem.task.out_channels, device)
 
     return on_patches
 

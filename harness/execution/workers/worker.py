@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None, parent: int | None = None) -> int:
     parser.add_argument("--until", type=int, help="Epoch after which a rung ends.")
     parser.add_argument("--subsets", type=json.loads, default=[], help="Modalities of each subset, in JSON.")
     parser.add_argument("--fill", choices=("zeros", "mean", "token"), help="What stands for the other modalities.")
-    parser.add_argument("--eager", action="store_true", help="Record no training step.")
+    parser.add_argument("--eager", action="store_true", help="Record nothing.")
     parser.add_argument("--parent", type=int, help="Number of the process that started this one.")
     given = parser.parse_args(arguments)
 
@@ -87,20 +87,23 @@ def _run(attempt: Attempt, device: str | None, ranks: int, should_stop: Callable
     from harness.execution.cell.run import run_cell, run_rung, run_trial
     from harness.execution.workers.distributed import launch_ranks
     from harness.training.device import choose_device
+    from harness.training.step_mode import Recording
 
     cell, cache, accumulate, where = attempt.cell, attempt.cache, attempt.accumulate, choose_device(device)
+    recording = Recording(attempt.eager)
     if attempt.kind == "subsets":
         present = [subset.present for subset in attempt.subsets]
-        evaluate_subsets(cell, present, attempt.subsets[0].fill, cache, where, should_stop)
+        evaluate_subsets(cell, present, attempt.subsets[0].fill, cache, where, should_stop, recording)
         return
     spec = cell.spec()
+    recording.check(spec.protocol.training, where, ranks)  # before hours of preparing data
     if attempt.kind == "train":
         join_ranks = partial(launch_ranks, ranks, cell, cache, where, accumulate, should_stop)
-        run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate, attempt.eager)
+        run_cell(spec, cell, cache, device, should_stop, join_ranks, accumulate, recording)
     elif attempt.until is not None:
-        run_rung(spec, cell, cache, attempt.until, device, should_stop, accumulate, attempt.eager)
+        run_rung(spec, cell, cache, attempt.until, device, should_stop, accumulate, recording)
     else:
-        run_trial(spec, cell, cache, device, should_stop, accumulate, attempt.eager)
+        run_trial(spec, cell, cache, device, should_stop, accumulate, recording)
 
 
 def _record(attempt: Attempt, error: BaseException) -> int:
