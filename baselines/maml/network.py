@@ -18,28 +18,18 @@ Decided:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 from dynamic_network_architectures.building_blocks.helper import convert_dim_to_conv_op, get_matching_instancenorm
-from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from torch import Tensor, nn
 
-from baselines.maml.unet import SLOPE, ModalityUNet
+from baselines.shared.modality_unet import MAX_FEATURES, SLOPE, ModalityUNet, plan_strides
 from baselines.shared.supervision import output_weights
-from harness.errors import StudyError
 
 if TYPE_CHECKING:
     from baselines.maml import MAMLOptions
     from harness.segmenters.contract import Task
-
-MIN_FEATURE_MAP = 4
-"""No axis is pooled below this many voxels by nnU-Net's planners."""
-UNLIMITED = 999999
-"""Poolings an axis may have in nnU-Net's planners."""
-MAX_FEATURES = {2: 480, 3: 320}
-"""Cap of the channels by dimension in nnU-Net v1."""
 
 
 class MAML(nn.Module):
@@ -133,7 +123,7 @@ def build(task: Task, options: MAMLOptions) -> MAML:
     Raises:
         StudyError: The patch cannot be halved as often as planned.
     """
-    strides = plan_strides(task.patch_size, options.poolings)
+    strides = plan_strides(task.patch_size, options.poolings, "maml")
     cap = options.max_features or MAX_FEATURES[task.spatial_dims]
     return MAML(
         modalities=task.in_channels,
@@ -143,33 +133,3 @@ def build(task: Task, options: MAMLOptions) -> MAML:
         convs_per_stage=options.convs_per_stage,
         deep_supervision=options.deep_supervision,
     )
-
-
-def plan_strides(patch_size: Sequence[int], poolings: int | None) -> list[tuple[int, ...]]:
-    """Returns the stride into every level of the U-Nets, finest first.
-
-    Args:
-        patch_size: Spatial size of the input in voxels.
-        poolings: Number of halvings of every axis. ``None``: as nnU-Net plans it for isotropic spacing.
-
-    Raises:
-        StudyError: A side leaves a remainder, or the coarsest level would be a single voxel, which instance norm
-            cannot normalise.
-    """
-    dims = len(patch_size)
-    if poolings is None:
-        _, strides, _, padded, _ = get_pool_and_conv_props((1.0,) * dims, tuple(patch_size), MIN_FEATURE_MAP, UNLIMITED)
-        valid = tuple(int(side) for side in padded)
-        if len(strides) == 1:
-            valid = (2 * MIN_FEATURE_MAP,) * dims
-    else:
-        strides = [(1,) * dims] + [(2,) * dims] * poolings
-        unit = 2**poolings
-        valid = tuple(max(unit, (side + unit // 2) // unit * unit) for side in patch_size)
-        if prod(valid) == unit**dims:
-            valid = (2 * unit,) * dims
-    if valid != tuple(patch_size):
-        given, nearest = (" x ".join(map(str, sides)) for sides in (patch_size, valid))
-        times = "as often as nnU-Net plans" if poolings is None else f"{poolings} times"
-        raise StudyError(f"maml cannot halve a patch of {given} {times}.", hint=f"Nearest valid patch_size: {nearest}.")
-    return [tuple(int(step) for step in stride) for stride in strides]

@@ -14,11 +14,12 @@ from baselines.shared.norm_units import (
     ModalityEncoder,
     NormUnit,
     SeparateDecoder,
+    draw_kernels,
     finer_logits,
     fusion_layers,
 )
 from baselines.shared.patches import require_at_least, require_multiples
-from baselines.shared.presence import keep, modalities_present, without_gradient_where_absent
+from baselines.shared.presence import draw_sets, keep, modalities_present, without_gradient_where_absent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,9 @@ class RegionFusion(nn.Module):
             features: ``(B, M, C, *spatial)``, absent modalities 0.
             regions: Probabilities ``(B, K, *spatial)``.
         """
-        fused = [weigh(features, region) for weigh, region in zip(self.weigh, regions.split(1, dim=1), strict=True)]
+        fused = [
+            weigh(features, region) for weigh, region in zip(self.weigh, torch.split(regions, 1, dim=1), strict=True)
+        ]
         return torch.cat((self.join(torch.cat(fused, dim=1)), self.short_cut(features.flatten(1, 2))), dim=1)
 
 
@@ -167,6 +170,10 @@ class RFNet(nn.Module):
         self.head = Conv["conv", spatial_dims](widths[0], out_channels, 1)
         self.separate = SeparateDecoder(spatial_dims, widths, out_channels)
         self.deep_supervision_weights = [1.0] * (1 + modalities + LEVELS)
+        draw_kernels(self)
+        for module in self.fusions.modules():
+            if isinstance(module, nn.Linear):  # a 1-wide convolution in the released code
+                nn.init.kaiming_normal_(module.weight)
 
     def forward(self, images: Tensor, present: Tensor | None = None) -> Tensor | list[Tensor]:
         """Segments images.
@@ -179,12 +186,12 @@ class RFNet(nn.Module):
             Logits ``(B, K, *spatial)``; in training mode a list: these, every modality's own, and those of the region
             maps, finest first, all at full resolution.
         """
-        fused = modalities_present(images, present, draw=self.training and self.drop_modalities)
-        features = [encoder(image) for encoder, image in zip(self.encoders, images.split(1, dim=1), strict=True)]
+        fused = modalities_present(images, present, draw_sets if self.training and self.drop_modalities else None)
+        features = [encoder(image) for encoder, image in zip(self.encoders, torch.split(images, 1, dim=1), strict=True)]
         logits, maps = self._fuse(features, fused)
         if not self.training:
             return logits
-        given = modalities_present(images, present, draw=False)
+        given = modalities_present(images, present)
         own = [
             without_gradient_where_absent(self.separate(levels), given[:, modality])
             for modality, levels in enumerate(features)

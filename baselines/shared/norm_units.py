@@ -190,3 +190,10 @@ def finer_logits(logits: Tensor, factor: int) -> Tensor:
     if factor > 1:
         probabilities = upsample(probabilities, factor)
     return probabilities.clamp(min=LEAST_PROBABILITY).log()
+
+
+def draw_kernels(network: nn.Module) -> None:
+    """Draws the kernels of all convolutions as the authors do: He's normal initialisation; biases stay torch's."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from monai.networks.blocks.transformerblock import TransformerBlock
 from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 
-from baselines.shared.monai_blocks import remove_cross_attention
+from baselines.shared.monai_blocks import transformer_block
 from baselines.shared.patches import require_multiples
 from baselines.transbts.blocks import ChannelDropout, PostNormBlock, PreNormBlock, UpBlock, conv_norm_relu
 
@@ -70,7 +69,12 @@ class TransBTS(nn.Module):
         )
         self.positions = nn.Parameter(torch.zeros(1, math.prod(self.grid), hidden))
         self.token_dropout = nn.Dropout(options.dropout)
-        self.transformer = nn.Sequential(*(_transformer_block(options) for _ in range(options.num_layers)))
+        self.transformer = nn.Sequential(
+            *(
+                transformer_block(options.hidden_size, options.mlp_dim, options.num_heads, options.dropout)
+                for _ in range(options.num_layers)
+            )
+        )
         self.unembed = nn.Sequential(
             conv_norm_relu(dims, hidden, widths[-1]), conv_norm_relu(dims, widths[-1], widths[-1])
         )
@@ -120,11 +124,3 @@ def build(task: Task, options: TransBTSOptions) -> TransBTS:
     """
     require_multiples(task.patch_size, TOKEN_SIDE, f"transbts makes one token of {TOKEN_SIDE} voxels per side")
     return TransBTS(task.in_channels, task.out_channels, task.patch_size, options)
-
-
-def _transformer_block(options: TransBTSOptions) -> TransformerBlock:
-    """Returns MONAI's pre-norm block without cross-attention parameters and with TransBTS's dropouts."""
-    block = TransformerBlock(options.hidden_size, options.mlp_dim, options.num_heads, options.dropout, qkv_bias=False)
-    remove_cross_attention(block)
-    block.attn.drop_output = nn.Dropout(1 - (1 - options.dropout) ** 2)
-    return block

@@ -9,7 +9,7 @@ import torch
 from golden import PRECISIONS, Arithmetic, Golden, unfilled, watch
 
 from baselines.maml import SEGMENTER
-from baselines.maml.network import plan_strides
+from baselines.shared.modality_unet import plan_strides
 from baselines.shared.supervision import output_weights
 from harness.errors import HarnessError, StudyError
 from harness.segmenters import Task
@@ -109,8 +109,15 @@ def test_a_single_level_keeps_its_weight() -> None:
 
 
 def test_depth_follows_nnunets_rule_or_the_option() -> None:
-    assert plan_strides((128, 128, 16), None) == [(1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 1), (2, 2, 1), (2, 2, 1)]
-    assert plan_strides((64, 64), 5) == [(1, 1)] + [(2, 2)] * 5
+    assert plan_strides((128, 128, 16), None, "maml") == [
+        (1, 1, 1),
+        (2, 2, 2),
+        (2, 2, 2),
+        (2, 2, 1),
+        (2, 2, 1),
+        (2, 2, 1),
+    ]
+    assert plan_strides((64, 64), 5, "maml") == [(1, 1)] + [(2, 2)] * 5
 
 
 @pytest.mark.parametrize(

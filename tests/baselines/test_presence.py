@@ -3,7 +3,13 @@ from __future__ import annotations
 import torch
 
 from baselines.shared.norm_units import finer_logits
-from baselines.shared.presence import draw_sets, keep, modalities_present, without_gradient_where_absent
+from baselines.shared.presence import (
+    draw_all_or_sizes,
+    draw_sets,
+    keep,
+    modalities_present,
+    without_gradient_where_absent,
+)
 
 
 def test_every_set_of_modalities_but_the_empty_one_has_equal_chance() -> None:
@@ -16,13 +22,22 @@ def test_every_set_of_modalities_but_the_empty_one_has_equal_chance() -> None:
     assert counts[1:].max() < 1150
 
 
+def test_all_modalities_or_a_smaller_number_are_drawn() -> None:
+    torch.manual_seed(0)
+    counts = torch.bincount(draw_all_or_sizes(12_000, 4, torch.device("cpu")).sum(dim=1).long(), minlength=5)
+    assert counts[0] == 0
+    assert abs(counts[4] - 6000) < 300
+    assert all(abs(count - 2000) < 200 for count in counts[1:4])
+    assert draw_all_or_sizes(3, 1, torch.device("cpu")).tolist() == [[1]] * 3
+
+
 def test_what_is_absent_stays_absent_and_something_present_always_stays() -> None:
     torch.manual_seed(0)
     images = torch.zeros(500, 3, 2, 2)
     given = torch.tensor([1.0, 0.0, 1.0]).expand(500, 3)
-    assert torch.equal(modalities_present(images, given, draw=False), given)
-    assert torch.equal(modalities_present(images, None, draw=False), torch.ones(500, 3))
-    drawn = modalities_present(images, given, draw=True)
+    assert torch.equal(modalities_present(images, given), given)
+    assert torch.equal(modalities_present(images, None), torch.ones(500, 3))
+    drawn = modalities_present(images, given, draw_sets)
     assert not drawn[:, 1].any()
     assert drawn.sum(dim=1).min() == 1
     assert {tuple(row) for row in drawn.tolist()} == {(1, 0, 0), (0, 0, 1), (1, 0, 1)}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled
+from golden import PRECISIONS, Arithmetic, Golden, unfilled
 from torch import Tensor
 
 from baselines.rfnet import SEGMENTER
@@ -18,7 +18,7 @@ SLICES = Task(("flair", "t1", "t2"), None, 3, (16, 24))
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["rfnet", "rfnet_missing2"])
-def test_function_is_the_released_codes(name: str, precision: torch.dtype) -> None:
+def test_function_is_the_released_codes(name: str, precision: Arithmetic) -> None:
     golden = Golden.load(name, precision)
     network = unfilled(SEGMENTER, SEGMENTER.official_task, precision=precision)
     assert import_weights(network, golden.released(), translate).complete

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import PRECISIONS, Golden, unfilled, watch
+from golden import PRECISIONS, Arithmetic, Golden, unfilled
 from monai.networks.nets import SwinUNETR
 
 from baselines.swinunetr import SEGMENTER
@@ -29,20 +29,13 @@ def test_parameters_equal_the_official_ones(dims: int, options: dict, classes: i
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("name", "options"), [("swinunetr", {}), ("swinunetr_v2", {"preset": "v2"})])
-def test_function_is_that_of_the_golden(name: str, options: dict, precision: torch.dtype) -> None:
+def test_function_is_that_of_the_golden(name: str, options: dict, precision: Arithmetic) -> None:
     golden = Golden.load(name, precision)
     network = unfilled(SEGMENTER, Task(("flair", "t1ce", "t1", "t2"), None, 3, (64, 64, 64)), options, precision)
-    weights = {name: tensor.to(precision) for name, tensor in golden.released().items()}
-    missing, unexpected = network.load_state_dict(weights, strict=False)
+    missing, unexpected = network.load_state_dict(golden.released(), strict=False)
     assert not unexpected
     assert set(missing) == set(golden.facts["not_filled"])
-    with torch.inference_mode(), watch({path: network.get_submodule(path) for path in golden.stages}) as seen:
-        output = network(golden.input)
-    golden.check_output(output)
-    for stage in golden.stages:
-        golden.check_stage(stage, seen[stage])
-    for probe in golden.probes:
-        golden.check_probe(probe, seen[probe])
+    golden.check_network(network, lambda path: path)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

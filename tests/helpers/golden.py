@@ -176,7 +176,7 @@ class Golden:
     def present(self) -> Tensor | None:
         """Modalities that the golden's network was told of, ``(1, M)``; ``None`` where it takes no mask."""
         mask = self.facts.get("mask")
-        return None if mask is None else torch.tensor([mask]).to(self.precision)
+        return None if mask is None else torch.tensor([mask]).to(self.precision.device, self.precision.dtype)
 
     def check_network(
         self,
