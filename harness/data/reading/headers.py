@@ -136,7 +136,10 @@ def refuse_special(path: Path) -> None:
 def _parse(start: bytes) -> nib.Nifti1Header:
     for kind in (nib.Nifti1Header, nib.Nifti2Header):
         if kind.may_contain_header(start):
-            return kind.from_fileobj(io.BytesIO(start))
+            header = kind.from_fileobj(io.BytesIO(start))
+            stated = kind.from_fileobj(io.BytesIO(start), check=False)["pixdim"][1:4]
+            header["pixdim"][1:4][stated == 0] = 0  # nibabel put 1 there, without a word to whoever reads the header
+            return header
     raise ValueError("it does not begin with the header of a NIfTI file")
 
 
@@ -150,6 +153,8 @@ def _bytes_needed(header: nib.Nifti1Header, most: int) -> int:
     offset = int(header.get_data_offset())
     if not shape or min(shape) < 1 or offset < 0:
         raise ValueError(f"its header declares the shape {tuple(shape)}")
+    if offset < int(header["sizeof_hdr"]):
+        raise ValueError("by its header the voxels begin within the header: is it one of two files (.hdr and .img)?")
     needed: int = offset + prod(shape) * header.get_data_dtype().itemsize
     if needed > most:
         raise ValueError(f"its header declares {'x'.join(map(str, shape))} voxels, more than the file can hold")

@@ -72,6 +72,7 @@ def place(header: nib.Nifti1Header) -> Placement:
     sform = _sform(header) if codes[1] > 0 else None
     own = next((one for one in (sform, qform) if one is not None), None)  # nibabel's order
     chosen, words = _choose(sform, qform, codes[1], _sizes(header), shape)
+    words += _sizeless_words(header, shape)
     is_nibabels = False
     if own is not None and unit not in _UNITS and agree(shape, own, chosen):
         chosen, is_nibabels = own, True
@@ -162,6 +163,17 @@ def _sizes(header: nib.Nifti1Header) -> Affine:
     return np.where(np.isfinite(sizes) & (sizes > 0), sizes, 1.0)
 
 
+def _sizeless_words(header: nib.Nifti1Header, shape: Sequence[int]) -> list[str]:
+    """Returns what is assumed where pixdim states no size; of an axis with one voxel it need not."""
+    sizes = np.asarray(header["pixdim"][1:4], np.float64)
+    none = [name for name, size, extent in zip("XYZ", sizes, shape, strict=True) if extent > 1 and not _is_size(size)]
+    return [f"pixdim states no voxel size along {' and '.join(none)}: 1 mm is assumed, as by SimpleITK"] if none else []
+
+
+def _is_size(value: float) -> bool:
+    return bool(np.isfinite(value) and value)
+
+
 def _sform(header: nib.Nifti1Header) -> Affine:
     rows = [np.asarray(header[f"srow_{axis}"], np.float64) for axis in "xyz"]
     return np.array([*rows, [0.0, 0.0, 0.0, 1.0]])
@@ -171,7 +183,7 @@ def _qform(header: nib.Nifti1Header) -> Affine:
     """Returns nibabel's matrix; one of our own where nibabel refuses a quaternion that rounding made longer than 1."""
     with suppress(ValueError, HeaderDataError):
         affine = np.asarray(header.get_qform(), np.float64)
-        if np.isfinite(affine).all():
+        if np.isfinite(affine).all() and np.linalg.norm(affine[:3, :3], axis=0).all():
             return affine
     vector = np.nan_to_num([float(header[f"quatern_{part}"]) for part in "bcd"], posinf=0, neginf=0)
     affine = np.eye(4)
