@@ -1,6 +1,7 @@
 """Writes ``constraints.txt``, which pip reads, from ``uv.lock``: ``python scripts/constraints.py``."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ LOCK = ROOT / "uv.lock"
 CONSTRAINTS = ROOT / "constraints.txt"
 
 _HEAD = """\
-# Made from uv.lock by `make lock`: change that file. One version per package, for Linux, macOS and Windows and
-# Python 3.11 to 3.13. torch==2.x also allows PyTorch's own builds 2.x+cpu, 2.x+cu126 and so on.
+# Made from uv.lock by `make lock`: change that file. For Linux, macOS and Windows and Python 3.11 to 3.13.
+# torch==2.x also allows PyTorch's own builds 2.x+cpu, 2.x+cu126 and so on.
 """
 
 
@@ -20,19 +21,20 @@ def locked_packages() -> list[dict[str, Any]]:
     return [package for package in lock["package"] if "registry" in package["source"]]
 
 
-def constraints() -> str:
+def constraints(packages: Iterable[dict[str, Any]]) -> str:
     """Returns the whole file.
 
-    Raises:
-        ValueError: The lock holds two versions of a package, which constraints without conditions cannot say.
+    Args:
+        packages: As the lock has them. One with several versions gets a line per version, with its condition.
     """
-    versions: dict[str, str] = {}
-    for package in locked_packages():
-        name, version = package["name"], package["version"]
-        if versions.setdefault(name, version) != version:
-            raise ValueError(f"uv.lock holds two versions of {name}. Raise its lower bound in pyproject.toml.")
-    return _HEAD + "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()))
+    ordered = sorted(packages, key=lambda package: (package["name"], package["version"]))
+    return _HEAD + "".join(f"{_line(package)}\n" for package in ordered)
+
+
+def _line(package: dict[str, Any]) -> str:
+    conditions = " or ".join(f"({marker})" for marker in package.get("resolution-markers", ()))
+    return f"{package['name']}=={package['version']}{' ; ' if conditions else ''}{conditions}"
 
 
 if __name__ == "__main__":
-    CONSTRAINTS.write_text(constraints(), encoding="utf-8")
+    CONSTRAINTS.write_text(constraints(locked_packages()), encoding="utf-8")

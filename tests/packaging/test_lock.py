@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "uv.lock").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "constraints.py"))
 PUBLIC = ("https://pypi.org/simple", "https://files.pythonhosted.org/packages/")
 
 
@@ -53,7 +54,7 @@ def test_it_answers_what_the_project_asks_for(lock: dict) -> None:
         extra = re.search(r"extra == '(\w+)'", each.get("marker", ""))
         locked.add((each["name"], str(SpecifierSet(each.get("specifier", ""))), extra[1] if extra else ""))
     assert locked == asked_for()
-    assert lock["requires-python"] == PROJECT["requires-python"]
+    assert (lock["requires-python"], own["version"]) == (PROJECT["requires-python"], PROJECT["version"])
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
@@ -67,8 +68,20 @@ def test_every_package_has_a_file_for_each_python(lock: dict, python: str) -> No
 
 
 def test_the_constraints_of_pip_say_the_same() -> None:
-    script = runpy.run_path(str(ROOT / "scripts" / "constraints.py"))
-    assert (ROOT / "constraints.txt").read_text(encoding="utf-8") == script["constraints"]()
+    assert (ROOT / "constraints.txt").read_text(encoding="utf-8") == SCRIPT["constraints"](SCRIPT["locked_packages"]())
+
+
+def test_a_package_with_two_versions_has_a_condition_for_each() -> None:
+    old = {"name": "a", "version": "1", "resolution-markers": ["python_version < '3.12'"]}
+    new = {"name": "a", "version": "2", "resolution-markers": ["python_version == '3.12'", "python_version > '3.12'"]}
+    lines = [Requirement(line) for line in SCRIPT["constraints"]([new, old]).splitlines() if line[0] != "#"]
+    chosen = {
+        python: [
+            str(line.specifier) for line in lines if line.marker and line.marker.evaluate({"python_version": python})
+        ]
+        for python in ("3.11", "3.12", "3.13")
+    }
+    assert chosen == {"3.11": ["==1"], "3.12": ["==2"], "3.13": ["==2"]}
 
 
 def test_pytorchs_own_builds_fit_the_constraints() -> None:
