@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.cli.shared.console import PlainConsole, styled
+from harness.cli.shared.foretold import foretold
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
 from harness.errors import HarnessWarning
@@ -92,6 +93,7 @@ def plan(
     console.print(
         f"About {duration(remaining / len(slots))} to go with {len(slots)} {kind} worker{'s' * (len(slots) > 1)} here."
     )
+    _say_foretold(console, loaded)
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
     _say_refused(console, refused.values())
 
@@ -119,7 +121,14 @@ def _on_gpus(
         lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
     )
     show(console, plan, models, count)
+    _say_foretold(console, loaded)
     _say_refused(console, plan.refused.values())
+
+
+def _say_foretold(console: Console, loaded: LoadedStudy) -> None:
+    """Says what the study can show, where a published SD lets it be foretold."""
+    for line in foretold(loaded):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _say_refused(console: Console, refused: Collection[HarnessError]) -> None:

@@ -6,6 +6,7 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
+from harness.report.figures.evidence.power import power_curves
 from harness.report.figures.figure import Drawing
 from harness.report.figures.images.overlays import overlay_figure
 from harness.report.figures.images.qualitative import qualitative_grid
@@ -21,6 +22,7 @@ from harness.statistics.analysis import Analysis
 #: Figures of each dataset; each returns ``None`` where there is nothing to draw.
 DATASET_FIGURES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...] = (
     box_plot,
+    power_curves,
     cost_plot,
     leading_map,
     missing_map,

@@ -6,6 +6,7 @@ from harness.report.tables.across_datasets import across_tables
 from harness.report.tables.comparisons import COMPARISONS, DIFFERENCES
 from harness.report.tables.efficiency import EFFICIENCY
 from harness.report.tables.evidence.own_rule import OWN_RULE
+from harness.report.tables.evidence.verdict import VERDICT
 from harness.report.tables.leading import LEADING
 from harness.report.tables.means import MEANS, MEDIANS
 from harness.report.tables.missing_modalities import MISSING
@@ -17,6 +18,7 @@ TABLES: tuple[TableKind, ...] = (
     MEANS,
     DIFFERENCES,
     COMPARISONS,
+    VERDICT,
     ABLATION,
     LEADING,
     MISSING,

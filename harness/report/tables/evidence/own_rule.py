@@ -7,6 +7,7 @@ from typing import Any
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.own_rule import METRIC, OwnRule, by_own_rule
+from harness.report.analysis.verdict_words import fine_p
 from harness.report.tables.cells import provenance
 from harness.report.tables.table import NO_VALUE, Column, CsvFile, Row, Table, TableCell, TableKind
 from harness.results.schema import STATED_COLUMNS
@@ -51,7 +52,7 @@ def _cells(one: OwnRule, view: DatasetView, *, compared: bool) -> Iterator[Table
         return
     signed = f"{one.difference:+.4f}".replace("-", "−")
     yield NO_VALUE if math.isnan(one.difference) else TableCell(signed, sort=one.difference)
-    yield NO_VALUE if math.isnan(one.p) else TableCell("<0.0001" if one.p < 1e-4 else f"{one.p:.2g}", sort=one.p)
+    yield NO_VALUE if math.isnan(one.p) else TableCell(fine_p(one.p), sort=one.p)
 
 
 def _said_of_means(study: StudyAnalysis, view: DatasetView) -> str:

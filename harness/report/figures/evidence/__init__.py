@@ -1,0 +1,1 @@
+"""Figures on how much the results can show."""
