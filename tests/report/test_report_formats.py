@@ -249,6 +249,7 @@ def test_latex_escapes() -> None:
         r"\textbackslash{}\{\}\$\#\textasciicircum{}\textasciitilde{}\textless{}\textgreater{}$\pm$$-$"
     )
     assert escape_latex("é日") == "é[U+65E5]"
+    assert escape_latex("--patient") == "-{}-patient"
 
 
 def test_latex_is_well_formed(hostile: StudyResults) -> None:

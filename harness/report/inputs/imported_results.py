@@ -86,10 +86,19 @@ def import_alone(
     base = _base(sources, chosen, empty, whole_cases=all(request.patient is None for request in requests))
     said = list(notes)
     parts = [_as_study(source, base, name, said) for source, name in zip(sources, _names(sources), strict=True)]
-    joined = replace(combine(parts), study=OTHERS, profile=" and ".join(base.datasets), question="")
+    joined = combine(parts)
+    question = (
+        f"How do {_listed(joined.labels) if len(joined.labels) < 6 else f'{len(joined.labels)} methods'} compare?"
+    )
+    joined = replace(joined, study=OTHERS, profile=" and ".join(base.datasets), question=question)
     if reference is not None and reference not in joined.labels:
         raise HarnessError(f"No method is called '{reference}'.", hint=did_you_mean(reference, joined.labels))
     return replace(joined, reference=reference or joined.labels[0]), tuple(said)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns names as a sentence lists them."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def read_imported(path: Path, beside: StudyResults, name: str = "", notes: list[str] | None = None) -> StudyResults:

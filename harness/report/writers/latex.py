@@ -74,7 +74,8 @@ _HEAD = r"""% Needs in your preamble:
 
 def escape_latex(text: str) -> str:
     """Makes any text safe for pdfLaTeX; a character it cannot set becomes its plain form or its code point."""
-    return "".join(_ESCAPES[each] if each in _ESCAPES else _settable(each) for each in text)
+    safe = "".join(_ESCAPES[each] if each in _ESCAPES else _settable(each) for each in text)
+    return safe.replace("--", "-{}-")  # two hyphens of an option are not a dash
 
 
 def latex_document(tables: list[Table], remark: str = "") -> str:
