@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import foreign_results as foreign
 import numpy as np
 import pandas as pd
 import pytest
+from fuzzing import changed, rewritten, tried
+from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.errors import DataError, HarnessError
@@ -391,3 +394,38 @@ def test_a_wrong_reference_or_path_is_said(models: tuple[Path, Path], tmp_path: 
         parse_requests(["=x"])
     (tmp_path / "a=b.csv").write_text("")
     assert parse_requests([str(tmp_path / "a=b.csv")])[0].label == ""
+
+
+def check(refusal: HarnessError) -> str:
+    assert "\n" not in refusal.message
+    assert len(str(refusal)) < 5000
+    str(refusal).encode()
+    return "refused"
+
+
+def fuzz(folder: Path, count: int) -> Counter[str]:
+    """Reports on a good file and one that was changed: read, or refused in one line."""
+    cases = foreign.drawn(CASES[:3])
+    good = foreign.write_json(folder / "good.json", foreign.version_2(cases))
+    bad = folder / "bad.json"
+
+    def attempt(content: object) -> str:
+        bad.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        try:
+            alone(f"A={good}", f"B={bad}")
+        except HarnessError as refusal:
+            return check(refusal)
+        return "read"
+
+    new, old = foreign.version_2(cases), foreign.version_1(cases)
+    contents = st.one_of(changed(new, ["1", 0.5]), changed(old, ["1", 0.5]), rewritten(json.dumps(new)))
+    return tried(contents, attempt, count)
+
+
+def test_some_hundred_summaries_are_read_or_refused(tmp_path: Path) -> None:
+    assert set(fuzz(tmp_path, 60)) == {"read", "refused"}
+
+
+@pytest.mark.slow
+def test_thousands_of_summaries_are_read_or_refused(tmp_path: Path) -> None:
+    assert sum(fuzz(tmp_path, 5000).values()) > 2000
