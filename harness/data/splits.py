@@ -5,6 +5,7 @@ declares that it splits within a patient; every report of its numbers then says 
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,17 @@ def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str]
         chosen = {names[index] for index in random.choice(len(names), int(len(names) * 0.8), replace=False)}
         test = [name for name in names if name not in chosen]
     else:
-        from sklearn.model_selection import KFold
-
-        folds = KFold(_CV_FOLDS, shuffle=True, random_state=_SEED).split(names)
-        test = [names[index] for index in list(folds)[fold - 1][1]]
+        test = [names[index] for index in _folds(len(names))[fold - 1]]
     return make_split(patients, test)
+
+
+@cache
+def _folds(patients: int) -> tuple[tuple[int, ...], ...]:
+    """Returns the test patients of each fold of a cross-validation, by their position."""
+    from sklearn.model_selection import KFold
+
+    folds = KFold(_CV_FOLDS, shuffle=True, random_state=_SEED).split(range(patients))
+    return tuple(tuple(int(index) for index in test) for _, test in folds)
 
 
 def make_split(patients: Mapping[str, str], test: Collection[str], validation: Collection[str] | None = None) -> Split:
@@ -73,7 +80,8 @@ def make_split(patients: Mapping[str, str], test: Collection[str], validation: C
     train = set(others) - set(validation)
 
     def cases(of: Collection[str]) -> tuple[str, ...]:
-        return tuple(sorted(case for case, patient in patients.items() if patient in of))
+        wanted = set(of)
+        return tuple(sorted(case for case, patient in patients.items() if patient in wanted))
 
     return Split(cases(train), cases(validation), cases(test))
 
