@@ -41,6 +41,21 @@ _INTEGRATION_FOLDERS = {
 }
 
 
+#: Where Linux keeps files in memory, and the room there that the tests' folders need.
+_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30
+
+
+def pytest_configure() -> None:
+    """Puts the tests' folders into memory where there is room: databases and records wait for the disk at each write.
+
+    ``--basetemp`` and pytest's own variable win.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK):
+        system = os.statvfs(_MEMORY)
+        if system.f_bavail * system.f_frsize > _ROOM and not system.f_flag & os.ST_NOEXEC:
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that ``make test-fast`` leaves out, and skips those that need Linux elsewhere."""
     for item in items:
@@ -167,9 +182,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_cortex: Path)
     return tmp_path
 
 
-@pytest.fixture
-def tracking_database(made_once: Callable[[str, Callable[[Path], None]], Path], project: Path) -> Path:
-    """An empty database of MLflow where the harness looks for it; MLflow takes seconds to make one."""
+@pytest.fixture(scope="session")
+def empty_database(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """An empty database of MLflow, ``mlflow.db``, to be copied: MLflow takes seconds to make one."""
 
     def make(folder: Path) -> None:
         from mlflow import MlflowClient
@@ -177,7 +192,13 @@ def tracking_database(made_once: Callable[[str, Callable[[Path], None]], Path], 
         folder.mkdir()
         MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
 
-    return Path(shutil.copy(made_once("tracking", make) / "mlflow.db", project))
+    return made_once("tracking", make) / "mlflow.db"
+
+
+@pytest.fixture
+def tracking_database(empty_database: Path, project: Path) -> Path:
+    """An empty database of MLflow where the harness looks for it."""
+    return Path(shutil.copy(empty_database, project))
 
 
 MICRO_PROTOCOL: dict[str, Any] = {

@@ -195,6 +195,7 @@ def children(parent):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.linux("finds processes in /proc")
 def test_what_slurm_sends_before_the_limit_stops_all_with_one_checkpoint(joint):
     cell, process, (other,) = joint

@@ -168,7 +168,7 @@ def test_stored_rows_are_loaded(project: Path):
 
 def test_a_report_holds_the_stored_numbers(project: Path, type_: Callable[..., str]):
     before = contents(project / "results" / "cells")
-    type_("report", "stored", "--format", "all")
+    type_("report", "stored", "--format", "all", "--no-figures")
     assert contents(project / "results" / "cells") == before
     out = project / "results" / "reports" / "stored" / "default"
     (cases,) = out.rglob("cases.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -38,13 +39,16 @@ def contents(project: Path) -> dict[str, dict[str, object]]:
     }
 
 
-def test_the_report_hangs_on_the_run_above_the_cells_and_all_is_made_again_from_the_store(project, write_study):
+def test_the_report_hangs_on_the_run_above_the_cells_and_all_is_made_again_from_the_store(
+    project, write_study, empty_database
+):
     models = [{"name": "toy", "label": "on"}, {"name": "toy", "switch": "off", "label": "off"}]
     study = write_study(matrix={"dataset": ["cortex"], "model": models}, report={"reference": "on"})
     assert main(["run", str(study), "--workers", "1", "--no-mlflow"]) == 0
     assert main(["report", "micro", "--no-figures"]) == 0
     assert not Path("mlflow.db").exists(), "a report makes no database unasked"
 
+    shutil.copy(empty_database, project)
     assert main(["report", "micro", "--mlflow"]) == 0
     found = contents(project)
     cells = {"on | cortex | fold 0 seed 0", "off | cortex | fold 0 seed 0"}
@@ -67,6 +71,7 @@ def test_the_report_hangs_on_the_run_above_the_cells_and_all_is_made_again_from_
     _forget_engines()
     for path in project.glob("mlflow.db*"):
         path.unlink()
+    shutil.copy(empty_database, project)
     assert main(["mlflow", "sync"]) == 0
     assert contents(project) == found
 
