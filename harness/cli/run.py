@@ -161,7 +161,10 @@ def _submit(
 def _share_view(console: Console, folder: StudyFolder, store: Store) -> SharedView:
     from harness.tracking.mlflow_view import MlflowView
     from harness.tracking.shared import SharedView
+    from harness.tracking.system_metrics import missing_package
 
+    if package := missing_package():
+        console.print(styled("yellow", "No system metrics in MLflow:", f" {package} is missing: pip install {package}"))
     again = study_arguments(folder.study, folder.profile, store.root)
 
     def say(trouble: str) -> None:

@@ -27,6 +27,7 @@ from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_m
 from harness.tracking.origin import commit_tags, origin_tags
 from harness.tracking.server import RefusedError, TrackingError, knock, tracking
 from harness.tracking.study_run import PARENT, StudyRun
+from harness.tracking.system_metrics import SystemMetrics
 from harness.tracking.times import Span, span
 
 _KEY = "harness.cell"
@@ -77,19 +78,27 @@ class MlflowView:
         store: The results store.
         study: The study to mirror.
         clock: Seconds, ever growing.
+        system: Logs how this machine is used while cells run; default: where MLflow is asked for it.
 
     Raises:
         TrackingError: The tracking server cannot be reached, or its database cannot be used.
         DamagedRecordError: The study's record cannot be read.
     """
 
-    def __init__(self, store: Store, study: StudyFolder, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: StudyFolder,
+        clock: Callable[[], float] = time.monotonic,
+        system: SystemMetrics | None = None,
+    ) -> None:
         self._store = store
         self._study = study
         self._manifest = study.manifest()
         self._clock = clock
         self._due = 0.0
         self._pause = _INTERVAL
+        self._system = system or SystemMetrics()
         self.trouble = ""
         with tracking("MLflow cannot be used", "Correct MLFLOW_TRACKING_URI or the database, or use --no-mlflow."):
             self._client, self._experiment = open_experiment(study.study, self._manifest.question)
@@ -106,6 +115,7 @@ class MlflowView:
 
     def finish(self) -> None:
         """Mirrors what the last look missed."""
+        self._system.stop()
         self._try_sync()
 
     def _try_sync(self) -> None:
@@ -144,6 +154,7 @@ class MlflowView:
     def _sync_study(self) -> None:
         states = ["done" if mirror.finished else mirror.cell.status() for mirror in self._mirrors]
         self._whole.show(states, lambda: max((span(mirror.cell).end or 0 for mirror in self._mirrors), default=0))
+        self._system.follow(self._whole.id, running="running" in states and self._whole.is_running)
         if not {"running", "new", "interrupted"} & set(states):
             self._whole.log_scores(self._store, self._study)
 

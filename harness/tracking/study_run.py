@@ -63,6 +63,11 @@ class StudyRun:
             self._tag(key, value)
         log_params(client, self.id, _params(manifest, profile), found.data.params)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether MLflow shows the run as running."""
+        return self._status == "RUNNING"
+
     def show(self, states: Iterable[str], end: Callable[[], int]) -> None:
         """Gives the run the status that follows from those of the cells.
 
