@@ -21,7 +21,8 @@ from harness.execution.workers.process import CPU_ALLOCATOR
 from harness.recording.recorder import Recorder
 from harness.recording.work import WARM_UP
 from harness.segmenters import SEGMENTERS, Segmenter, Task
-from harness.segmenters.size import Size, measure
+from harness.segmenters.kept_sizes import size_of
+from harness.segmenters.size import Size
 from harness.training.device import Precision, choose_device, describe_device
 from harness.training.energy import EnergyMeter
 from harness.training.settings import CompileMode, StepMode, TrainingSettings
@@ -167,7 +168,7 @@ def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, siz
     options = segmenter.parse_options({"preset": setup.preset} if setup.preset in segmenter.presets else {})
     settings = TrainingSettings(step=mode, compile=compiled)
     recorder = ON_CUDA.of_steps(settings, device)
-    size = size or measure(segmenter, task, options)
+    size = size or size_of(segmenter, task, options)
     before = _resident("VmRSS")
     forward, step, watts = _times(segmenter, setup, device, settings, recorder)
     on_gpu = device.type == "cuda"

@@ -19,7 +19,8 @@ from harness.results.records import DatasetFacts, Manifest, ManifestCell, Manife
 from harness.results.store import Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials
-from harness.segmenters.size import Size, measure
+from harness.segmenters.kept_sizes import size_of
+from harness.segmenters.size import Size
 from harness.study.expansion import LoadedStudy, make_task
 
 
@@ -97,7 +98,7 @@ def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict
         segmenter = SEGMENTERS.get(cell.spec.model)
         task = make_task(cell.spec.facts(), cell.spec.leading, cell.spec.protocol)
         try:
-            sizes[key] = trials.run(segmenter, measure, task, segmenter.parse_options(cell.spec.options))
+            sizes[key] = trials.run(segmenter, size_of, task, segmenter.parse_options(cell.spec.options))
         except HarnessError as error:
             refused[key] = StudyError(f"'{cell.label}' on {cell.spec.dataset}: {error.message}", hint=error.hint)
     return sizes, refused

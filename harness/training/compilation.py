@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
 from harness.errors import TrainingError
+from harness.user_folder import user_folder
 
 #: Variable by which torch names the folder; a user's own choice stays.
 _FOLDER = "TORCHINDUCTOR_CACHE_DIR"
@@ -38,16 +39,10 @@ def prepare_compilation(
 
 def _private_folder(environment: Mapping[str, str]) -> Path:
     """Returns a folder that only this user can read and write."""
-    base = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home(), ".cache")
-    folder = Path(base, "aahn-harness", "inductor")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        folder.chmod(0o700)
+        return user_folder("inductor", environment)
     except OSError as error:
         raise TrainingError(
             f"No folder for compiled code: {error}.",
             hint=f"Set {_FOLDER} to a folder that only you can write to.",
         ) from error
-    return folder

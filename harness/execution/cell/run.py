@@ -22,7 +22,7 @@ from harness.results.provenance import utc_now
 from harness.results.records import HistoryRow, RungScore, RungScores, TrialSummary
 from harness.results.store import CellFolder
 from harness.segmenters.external import ExternalCase, ExternalEpoch, ExternalProblem
-from harness.segmenters.size import measure
+from harness.segmenters.kept_sizes import size_of
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
@@ -79,7 +79,7 @@ def run_cell(
         scores, floors = test_cases(problem, predict, result)
         _write_tables(result, trained.history, scores, floors)
         trained.save_weights(str(result / "weights.safetensors"))
-        gflops = measure(problem.segmenter, problem.task, problem.options).gflops
+        gflops = size_of(problem.segmenter, problem.task, problem.options).gflops
         seconds = time.monotonic() - began
         reporter.summarise(result, trained, gflops, where, started, seconds, meter.wh())
     reporter.say("done")
