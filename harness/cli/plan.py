@@ -56,7 +56,7 @@ def plan(
     if gpu_model:
         _on_gpus(PlainConsole(), study, profile, gpu_model, gpus, results)
         return
-    from harness.execution.costs.time_estimate import estimate
+    from harness.execution.costs.time_estimate import estimate, figures_here
     from harness.execution.engines.local import detect_gpus, plan_slots
     from harness.execution.study import try_variants
     from harness.results.store import Store
@@ -70,7 +70,8 @@ def plan(
     if unusable is not None:  # `harness run` refuses
         warnings.warn(f"{unusable} This plan is for the CPU.", HarnessWarning, stacklevel=1)
     slots = plan_slots([] if unusable else detect_gpus(), None, None)
-    times = estimate(loaded, sizes, store, slots[0])
+    figures = figures_here(slots[0])
+    times = estimate(loaded, sizes, store, slots[0], figures)
 
     states = {cell.spec.id: store.cell(cell.spec.id).status() for cell in loaded.cells}
     specs = [cell.spec for cell in loaded.cells]
@@ -95,6 +96,9 @@ def plan(
     )
     _say_foretold(console, loaded)
     console.print("GFLOPs: one forward pass, batch 1, 1 MAC = 2 FLOPs. ~: estimated from this machine's speed.")
+    if figures is not None and (benched := sum(time.benched for time in times.values())):
+        measured = f"Steps of {benched} cells: as `harness bench` measured them on {figures.device}"
+        console.print(f"{measured} ({figures.path}); validation and waiting for data come on top.", highlight=False)
     _say_refused(console, refused.values())
 
 

@@ -17,6 +17,7 @@ import torch
 from harness.child_process import in_child
 from harness.data.batches.batches import Batch
 from harness.errors import HarnessError, StudyError
+from harness.execution.costs.bench_figures import Benched, keep
 from harness.execution.workers.process import CPU_ALLOCATOR
 from harness.recording.recorder import Recorder
 from harness.recording.work import WARM_UP
@@ -174,6 +175,8 @@ def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, siz
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_reserved(device) / 1e6 if on_gpu else _resident("VmHWM") - before
     how = "eager" if recorder is None else "recorded", compiled
+    if on_gpu:
+        keep(describe_device(device), Benched.of(segmenter, task, options, setup.batch_size, *how), step)
     facts = segmenter.title, size.parameters, size.gflops
     return Measured(name, *facts, forward, step, peak, describe_device(device), *how, watts)
 

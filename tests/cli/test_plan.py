@@ -8,8 +8,10 @@ import pytest
 from stored import finish as write_result
 
 from harness.cli import main
+from harness.execution.costs.bench_figures import Benched, keep
 from harness.results.store import Store
-from harness.study.expansion import load_study
+from harness.segmenters import SEGMENTERS
+from harness.study.expansion import load_study, make_task
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -118,3 +120,21 @@ def test_a_measured_time_replaces_the_estimate_on_its_gpu_model_alone(write_stud
 
     lines = shown(capsys, other, "--gpu-model", "a100")
     assert "1 of the cells has a result and is not counted." in lines
+
+
+def test_steps_that_were_measured_on_a_gpu_replace_their_estimate_on_its_model_alone(
+    write_study, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    study = write_study(protocol="paper", matrix=ABSENT)
+    (cell, *_) = load_study(study, assume_absent=True).cells
+    toy, protocol = SEGMENTERS.get("toy"), cell.spec.protocol
+    task = make_task(cell.spec.facts(), cell.spec.leading, protocol)
+    step = Benched.of(toy, task, toy.parse_options({}), protocol.sampling.batch_size, "eager", "none")
+    keep("NVIDIA H200", step, 0.123)
+    lines = shown(capsys, study, "--gpu-model", "h200", "--gpu-model", "h100")
+    measured, estimated = (line.split() for line in lines if line.split()[:2] == ["toy", "3"])
+    assert measured[2:4] == ["123", "ms"]
+    assert estimated[2].startswith("~")
+    (note,) = [line for line in lines if "harness bench` measured them on NVIDIA H200" in line]
+    assert "NVIDIA-H200.json" in note + lines[lines.index(note) + 1]

@@ -49,7 +49,7 @@ def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
         listing.add_row(
             *((one.label, one.dataset) if several else (one.label,)),
             str(one.cells),
-            "-" if measured else f"~{cost.step.usual * 1e3:.0f} ms",
+            "-" if measured else f"{'' if gpu.name in one.benched else '~'}{cost.step.usual * 1e3:.0f} ms",
             f"{seconds.usual / 3600:.1f} measured" if measured else f"~{_hours(seconds)}",
             f"{'' if measured else '~'}{seconds.usual * one.cells / 3600:.1f}",
             f"~{cost.memory_gb:.1f} GB",
@@ -104,6 +104,10 @@ def _say_basis(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec]) -> No
         f"A step is three forward passes and the update of the weights; {shares}. {LOADERS} loader processes per GPU. "
         "Preparing and scoring on the CPU come on top."
     )
+    if any(one.benched for one in plan.variants):
+        for figures in plan.figures:
+            text = f"Steps without ~: as `harness bench` measured them on {figures.device} ({figures.path})."
+            console.print(text, highlight=False)
     for one in plan.data:
         if one.assumed:
             console.print(f"Assumed {one.cases:,} cases of {one.dataset}, as its owners state: data not found.")

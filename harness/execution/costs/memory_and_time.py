@@ -99,7 +99,15 @@ class GpuCost:
     largest_batch: int
 
 
-def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: GpuSpec, trained: bool = True) -> GpuCost:
+def cost(
+    work: Work,
+    protocol: Protocol,
+    modalities: int,
+    cases: Cases,
+    gpu: GpuSpec,
+    trained: bool = True,
+    step_seconds: float | None = None,
+) -> GpuCost:
     """Estimates a cell.
 
     Args:
@@ -109,6 +117,7 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: Gpu
         cases: Cases to predict.
         gpu: GPU model to estimate for.
         trained: False for imported weights, which are only tested.
+        step_seconds: A training step as it was measured on that GPU; the rest is estimated.
     """
     training, inference = protocol.training, protocol.inference
     batch = protocol.sampling.batch_size
@@ -117,7 +126,7 @@ def cost(work: Work, protocol: Protocol, modalities: int, cases: Cases, gpu: Gpu
     tested = per_case * cases.test * flips
 
     forward = Span(*(_forward(work, gpu, shares) for shares in (FAST, USUAL, SLOW)))
-    step = Span(*(_step(work, protocol, modalities, gpu, shares) for shares in (FAST, USUAL, SLOW)))
+    step = Span(*(_step(work, protocol, modalities, gpu, shares, step_seconds) for shares in (FAST, USUAL, SLOW)))
     whole = forward * (tested / batch)
     if trained:
         whole = (
@@ -163,9 +172,11 @@ def _forward(work: Work, gpu: GpuSpec, shares: Shares) -> float:
     return max(device, len(work.operations) * shares.launch)
 
 
-def _step(work: Work, protocol: Protocol, modalities: int, gpu: GpuSpec, shares: Shares) -> float:
+def _step(
+    work: Work, protocol: Protocol, modalities: int, gpu: GpuSpec, shares: Shares, measured: float | None
+) -> float:
     update = _update_bytes(work, protocol) / (gpu.bandwidth * 1e9 * _STREAMING)
-    computed = STEP_OVER_FORWARD * _forward(work, gpu, shares) + update
+    computed = STEP_OVER_FORWARD * _forward(work, gpu, shares) + update if measured is None else measured
     voxels = protocol.sampling.batch_size * modalities * math.prod(protocol.patch_size)
     loaders = LOADERS if protocol.sampling.workers is None else max(1, protocol.sampling.workers)
     return max(computed, voxels * _LOADING_SECONDS_PER_VOXEL * shares.loading / loaders)

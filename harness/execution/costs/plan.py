@@ -10,6 +10,7 @@ from typing import TypeAlias
 from pydantic import ValidationError
 
 from harness.errors import HarnessError, StudyError
+from harness.execution.costs.bench_figures import BenchFigures, figures_of_model
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
 from harness.execution.costs.gpus import GpuSpec, gpu_of_device
 from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
@@ -41,6 +42,7 @@ class VariantPlan:
         batch: Patches in it.
         costs: What one cell takes, by GPU model.
         measured: Seconds that training took in finished cells alike, by GPU model; only where there are any.
+        benched: GPU models on which ``harness bench`` measured a training step.
     """
 
     label: str
@@ -50,6 +52,7 @@ class VariantPlan:
     batch: int
     costs: Mapping[str, GpuCost]
     measured: Mapping[str, float]
+    benched: frozenset[str] = frozenset()
 
     def seconds(self, gpu: str) -> Span:
         """Returns what one cell takes: measured where it was, else estimated."""
@@ -67,12 +70,14 @@ class StudyPlan:
         data: What is to be prepared.
         done: Cells that have a result.
         refused: Why networks cannot be built, by variant and dataset.
+        figures: What ``harness bench`` measured on these GPU models.
     """
 
     variants: tuple[VariantPlan, ...]
     data: tuple[DataPlan, ...]
     done: int
     refused: Mapping[tuple[str, str], HarnessError] = field(default_factory=dict)
+    figures: tuple[BenchFigures, ...] = ()
 
 
 def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], watch: Watch = iter) -> StudyPlan:
@@ -91,6 +96,7 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
     for cell in loaded.cells:
         groups.setdefault((cell.label, cell.spec.dataset), []).append(cell.spec)
     known = _measured(store)
+    benched = {one.name: figures for one in gpus if (figures := figures_of_model(one.name)) is not None}
     variants, done = [], 0
     trials = Trials(SEGMENTERS.is_foreign)
     refused: dict[tuple[str, str], HarnessError] = {}
@@ -98,10 +104,12 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
         try:
-            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known, trials))
+            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known, benched, trials))
         except StudyError as error:
             refused[label, dataset] = error
-    return StudyPlan(tuple(variants), plan_data(cell.spec for cell in loaded.cells), done, refused)
+    return StudyPlan(
+        tuple(variants), plan_data(cell.spec for cell in loaded.cells), done, refused, tuple(benched.values())
+    )
 
 
 def wall_seconds(seconds: Sequence[float], places: int) -> float:
@@ -119,19 +127,28 @@ def _variant(
     cells: int,
     gpus: Sequence[GpuSpec],
     known: Mapping[str, Mapping[str, Sequence[float]]],
+    benched: Mapping[str, BenchFigures],
     trials: Trials,
 ) -> VariantPlan:
     """Estimates by one cell; folds, seeds and leading modalities change little."""
     segmenter, protocol = SEGMENTERS.get(spec.model), spec.protocol
-    task = make_task(spec.facts(), spec.leading, protocol)
+    task, options = make_task(spec.facts(), spec.leading, protocol), segmenter.parse_options(spec.options)
     batch, mixed = protocol.sampling.batch_size, protocol.training.precision != "fp32"
-    work = trials.run(segmenter, count, task, segmenter.parse_options(spec.options), batch, mixed)
+    work = trials.run(segmenter, count, task, options, batch, mixed)
     split = split_of(spec)
     cases = Cases(len(split.val), len(split.test), grid_of(spec).shape)
-    costs = {one.name: cost(work, protocol, task.in_channels, cases, one, trained=not spec.weights) for one in gpus}
+    steps = {
+        gpu: figures.step_seconds(segmenter, task, options, batch, protocol.training)
+        for gpu, figures in benched.items()
+    }
+    costs = {
+        one.name: cost(work, protocol, task.in_channels, cases, one, not spec.weights, steps.get(one.name))
+        for one in gpus
+    }
     alike = known.get(_kind(CellRecord.model_validate(spec.to_json())), {})
     measured = {one.name: fmean(alike[one.name]) for one in gpus if one.name in alike}
-    return VariantPlan(label, dataset, cells, work, batch, costs, measured)
+    found = frozenset(gpu for gpu, seconds in steps.items() if seconds is not None)
+    return VariantPlan(label, dataset, cells, work, batch, costs, measured, found)
 
 
 def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
