@@ -114,6 +114,18 @@ def test_what_cannot_be_is_refused_with_the_file(raw, changes, message):
     assert "dataset.json" in error.value.message
 
 
+def test_a_key_with_two_values_is_refused(raw):
+    text = (raw / "dataset.json").read_text()
+    (raw / "dataset.json").write_text(text.replace('"labels": {', '"labels": {"core": 1, '))
+    with pytest.raises(DataError, match=r"dataset\.json cannot be read: the key 'core' stands twice"):
+        find_dataset("nnunet_raw", raw)
+    (raw / "dataset.json").write_text(text.replace('"labels": {', '"labels": {"core": [2], '))
+    patients = ", ".join(f'"case{number}": "p{number}"' for number in range(6))
+    (raw / "patients.json").write_text(f'{{{patients}, "case1": "p0"}}')
+    with pytest.raises(DataError, match=r"patients\.json.*'case1' stands twice"):
+        find_dataset("nnunet_raw", raw).open(raw)
+
+
 def test_a_missing_modality_is_named(raw):
     (raw / "imagesTr/case2_0001.nii.gz").unlink()
     with pytest.raises(DataError, match=r"Missing file: .*case2_0001.nii.gz"):

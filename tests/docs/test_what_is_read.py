@@ -19,6 +19,7 @@ from harness.data.assumptions import collect_assumptions
 from harness.data.datasets.layouts import find_dataset
 from harness.data.reading.files import inside
 from harness.data.reading.nifti import read_channels, read_image, read_label
+from harness.data.splits import read_splits
 from harness.errors import DataError, HarnessError
 from harness.study.document import read_document
 
@@ -206,6 +207,14 @@ def refuse_large_documents(folder: Path) -> None:
         refuse(read_document, path)
 
 
+def refuse_two_values(folder: Path) -> None:
+    root = raw_folder(folder / "raw")
+    (root / "patients.json").write_text('{"case0": "a", "case0": "b"}')
+    refuse(find_dataset("nnunet_raw", root).open, root)
+    (folder / "folds.json").write_text('{"folds": [], "folds": [{"train": ["a"], "val": [], "test": ["b"]}]}')
+    refuse(read_splits, folder / "folds.json")
+
+
 def refuse_colours(folder: Path) -> None:
     nifti(folder / "a.nii", np.zeros(VOXELS.shape, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]))
     nifti(folder / "b.nii", VOXELS.astype(np.complex64))
@@ -240,6 +249,7 @@ FILES = {
     "`.mha` or `.nrrd`": refuse_headers_that_lie_elsewhere,
     "names of cases": refuse_names,
     "`dataset.json` that names": refuse_places,
+    "`dataset.json`, `patients.json`": refuse_two_values,
     "study, `dataset.json`": refuse_large_documents,
     "colours or complex": refuse_colours,
     "values that are not finite": refuse_infinite,
