@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.report.analysis.analysis import analyse_study
-from harness.report.analysis.verdict import Verdict, verdict_of
+from harness.report.analysis.verdict import Verdict
 from harness.report.analysis.verdict_words import fine_p, needed
 from harness.report.figures.evidence.power import power_curves
 from harness.report.tables.build import build_tables
@@ -37,9 +37,7 @@ def study(builder, gains: dict[str, float], *, seeds: int = 1, folds: int = 1, s
 
 
 def verdict(results: StudyResults, metric: str = "dice") -> Verdict:
-    found = verdict_of(results, analyse_study(results).views["data"], metric)
-    assert found is not None
-    return found
+    return analyse_study(results).views["data"].verdicts[metric]
 
 
 def test_planted_differences_are_told_and_their_absence_is_not(builder) -> None:
@@ -101,10 +99,9 @@ def test_many_methods_are_summed_up(builder) -> None:
 
 
 def test_without_enough_patients_or_comparable_methods_there_is_no_verdict(ablation: StudyResults, builder) -> None:
-    view = analyse_study(ablation).views["cortex"]
-    assert verdict_of(ablation, view, "dice") is None
+    assert analyse_study(ablation).views["cortex"].verdicts == {}
     results = study(builder, {"Plain": 0.0, "Equal": 0.0}, scatter=0.0)
-    assert verdict_of(results, analyse_study(results).views["data"], "dice") is None
+    assert analyse_study(results).views["data"].verdicts == {}
 
 
 @pytest.mark.parametrize(

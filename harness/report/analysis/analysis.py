@@ -1,7 +1,7 @@
 """The statistics of a study, computed once for every table, figure and sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from harness.report.analysis.variants import (
     status_of,
     variants_of,
 )
+from harness.report.analysis.verdict import Verdict, verdict_of
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
 from harness.statistics.comparability import reasons_not_comparable
@@ -46,6 +47,7 @@ class DatasetView:
             one whose policy leaves out every test.
         floors: Summaries of trivial methods by name, metric and region; never ranked.
         missing: Scores with fewer modalities, by how modalities were dropped in training; empty where none was tested.
+        verdicts: What the data can show, by metric; a metric in which nothing is compared is absent.
     """
 
     name: str
@@ -58,6 +60,7 @@ class DatasetView:
     analyses: Mapping[tuple[str, str], Analysis]
     floors: Mapping[tuple[str, str, str], Summary]
     missing: tuple[MissingGroup, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -201,7 +204,9 @@ def _view(
                 )
             except NothingCounts:
                 uncounted.append((metric, region))
-    main = analyses.get((results.metrics[0], MEAN_REGION if len(regions) > 1 else regions[0]))
+    main_region = MEAN_REGION if len(regions) > 1 else regions[0]
+    main = analyses.get((results.metrics[0], main_region))
+    of_main = {metric: verdict_of(results, one) for (metric, region), one in analyses.items() if region == main_region}
     return DatasetView(
         name=dataset,
         regions=regions,
@@ -213,6 +218,7 @@ def _view(
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
         missing=missing_groups(results, cells, names, status, declared, allow_mixed=comparability.allowed),
+        verdicts={metric: verdict for metric, verdict in of_main.items() if verdict is not None},
     )
 
 

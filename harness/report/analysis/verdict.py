@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.report.analysis.analysis import DatasetView
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
@@ -88,16 +87,14 @@ class Verdict:
     resolutions: tuple[Resolution, ...]
 
 
-def verdict_of(results: StudyResults, view: DatasetView, metric: str) -> Verdict | None:
+def verdict_of(results: StudyResults, analysis: Analysis) -> Verdict | None:
     """Returns what a dataset can show in a metric; None where nothing is compared or patients are too few.
 
     Args:
         results: The results, for the folds of the cases.
-        view: Analysis of the dataset.
-        metric: Name of the metric.
+        analysis: Statistics of the dataset, the metric and the mean over regions.
     """
-    analysis = view.analyses.get((metric, view.main))
-    if analysis is None or not analysis.comparisons or len(analysis.table) < LEAST_PATIENTS:
+    if not analysis.comparisons or len(analysis.table) < LEAST_PATIENTS:
         return None
     alpha = ALPHA / len(analysis.comparisons)
     resolutions = [
@@ -107,7 +104,7 @@ def verdict_of(results: StudyResults, view: DatasetView, metric: str) -> Verdict
     ]
     if not resolutions:
         return None
-    return Verdict(metric, len(analysis.table), alpha, _spread(results, view, analysis), tuple(resolutions))
+    return Verdict(analysis.metric, len(analysis.table), alpha, _spread(results, analysis), tuple(resolutions))
 
 
 def _differences(analysis: Analysis, comparison: Comparison) -> NDArray[np.float64]:
@@ -147,9 +144,9 @@ def _range(differences: NDArray[np.float64], comparison: Comparison, alpha: floa
     return far, None if comparison.mean_interval.low <= 0 <= comparison.mean_interval.high else near
 
 
-def _spread(results: StudyResults, view: DatasetView, analysis: Analysis) -> Spread:
+def _spread(results: StudyResults, analysis: Analysis) -> Spread:
     summaries = [analysis.summaries[str(name)] for name in analysis.table]
-    folds, by_chance = _folds(results, view.name, analysis)
+    folds, by_chance = _folds(results, analysis)
     return Spread(
         methods=_sd([one.mean for one in summaries]),
         seeds=_pooled([one.seed_sd for one in summaries]),
@@ -160,12 +157,14 @@ def _spread(results: StudyResults, view: DatasetView, analysis: Analysis) -> Spr
     )
 
 
-def _folds(results: StudyResults, dataset: str, analysis: Analysis) -> tuple[float, float]:
+def _folds(results: StudyResults, analysis: Analysis) -> tuple[float, float]:
     """Returns the SD between the means of folds, pooled over methods, and what patients alone would make of it.
 
     NaN where a case was tested in several folds, or there is one fold.
     """
-    rows = results.cases.loc[results.cases["dataset"] == dataset, ["patient", "case", "fold"]].drop_duplicates()
+    rows = results.cases.loc[
+        results.cases["dataset"] == analysis.dataset, ["patient", "case", "fold"]
+    ].drop_duplicates()
     place = pd.MultiIndex.from_frame(rows[["patient", "case"]].astype(str))
     if place.has_duplicates or rows["fold"].nunique() < 2:
         return math.nan, math.nan

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.verdict import Resolution, Verdict, verdict_of
+from harness.report.analysis.verdict import Resolution, Verdict
 from harness.report.analysis.verdict_words import fine, fine_p, needed, spread_sentence
 from harness.statistics.power import POWER
 
@@ -16,7 +16,7 @@ def verdict_answer(study: StudyAnalysis, view: DatasetView) -> str:
     """The verdict on one dataset in the study's first metric; empty where there is none."""
     if not study.comparability.allows_ranking(view.name):
         return ""
-    verdict = verdict_of(study.results, view, study.results.metrics[0])
+    verdict = view.verdicts.get(study.results.metrics[0])
     if verdict is None:
         return ""
     metric = METRICS.get(verdict.metric)

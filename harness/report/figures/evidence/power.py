@@ -6,7 +6,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.verdict import Verdict, verdict_of
+from harness.report.analysis.verdict import Verdict
 from harness.report.analysis.verdict_words import fine
 from harness.report.figures.figure import (
     DASHES,
@@ -32,7 +32,7 @@ def power_curves(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one curve per method against its reference, in the study's first metric; ``None`` without a verdict."""
     if not study.comparability.allows_ranking(view.name):
         return None
-    verdict = verdict_of(study.results, view, study.results.metrics[0])
+    verdict = view.verdicts.get(study.results.metrics[0])
     if verdict is None:
         return None
     metric = METRICS.get(verdict.metric)

@@ -7,7 +7,7 @@ from typing import Any
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.p_values import starred_p
-from harness.report.analysis.verdict import Resolution, verdict_of
+from harness.report.analysis.verdict import Resolution
 from harness.report.analysis.verdict_words import fine, fine_p, needed, spread_sentence
 from harness.report.tables.cells import interval_text, limitations, provenance
 from harness.report.tables.table import NO_VALUE, Column, CsvFile, Row, Table, TableCell, TableKind, word_cell
@@ -23,7 +23,7 @@ _PLACE = ("dataset", "metric", "region", "label", "reference", "n_patients", "fi
 def _verdict_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """One table per metric; none where methods may not be compared."""
     for name in study.results.metrics:
-        verdict = verdict_of(study.results, view, name)
+        verdict = view.verdicts.get(name)
         if verdict is None:
             continue
         metric = METRICS.get(name)
@@ -73,7 +73,7 @@ def _cells(one: Resolution, metric: Metric) -> Iterator[TableCell]:
 def _records(study: StudyAnalysis) -> Iterator[dict[str, Any]]:
     for view in study.views.values():
         for name in study.results.metrics:
-            verdict = verdict_of(study.results, view, name)
+            verdict = view.verdicts.get(name)
             for one in verdict.resolutions if verdict is not None else ():
                 assert verdict is not None
                 place = (view.name, name, view.main, one.comparison.method, one.comparison.reference)
