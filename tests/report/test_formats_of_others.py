@@ -255,6 +255,19 @@ def test_files_of_two_datasets_are_refused_where_they_should_be_one(tmp_path: Pa
         alone(f"A={a}", f"C={c}")
 
 
+def test_two_datasets_with_one_method_each_are_said(models: tuple[Path, Path], tmp_path: Path) -> None:
+    other = foreign.write_json(tmp_path / "o.json", foreign.version_2(foreign.drawn(["x1", "x2"]), "Dataset010_Other"))
+    notes = said(f"A={models[0]}", f"B={other}")
+    assert "On Small only A has results" in notes
+    assert "On Other only B has results" in notes
+
+
+def test_a_folder_of_models_names_them(models: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="holds no summary") as refused:
+        alone(f"A={models[0].parent}")
+    assert "the models a, b" in refused.value.hint
+
+
 def test_one_name_for_two_methods_is_refused_and_further_folds_are_joined(models: tuple[Path, Path]) -> None:
     a, b = models
     with pytest.raises(DataError, match="'A' has the case 'case_000' twice"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def import_alone(
     said = list(notes)
     parts = [_as_study(source, base, name, said) for source, name in zip(sources, _names(sources), strict=True)]
     joined = combine(parts)
+    said += _single_methods(joined)
     question = (
         f"How do {_listed(joined.labels) if len(joined.labels) < 6 else f'{len(joined.labels)} methods'} compare?"
     )
@@ -94,6 +95,14 @@ def import_alone(
     if reference is not None and reference not in joined.labels:
         raise HarnessError(f"No method is called '{reference}'.", hint=did_you_mean(reference, joined.labels))
     return replace(joined, reference=reference or joined.labels[0]), tuple(said)
+
+
+def _single_methods(study: StudyResults) -> Iterator[str]:
+    """Says on which of several datasets only one method has results."""
+    for dataset in study.datasets:
+        labels = study.cells.loc[study.cells["dataset"] == dataset, "label"].unique()
+        if len(study.datasets) > 1 and len(labels) == 1:
+            yield f"On {dataset} only {labels[0]} has results, so nothing is compared there. Are two datasets mixed?"
 
 
 def _listed(names: Sequence[str]) -> str:

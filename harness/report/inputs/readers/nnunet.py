@@ -113,6 +113,8 @@ def _find(path: Path) -> tuple[list[tuple[Path, int | None]], tuple[str, ...]]:
     if single:
         return [(single[0], _fold_in(path))], ()
     hint = f"Give a {FILE}, a folder fold_0, or the folder of a model with its folds."
+    if models := sorted(folder.parent.name for folder in path.glob("*/fold_*")):
+        hint = f"It holds the models {', '.join(dict.fromkeys(models))}: name one of them, e.g. {path / models[0]}."
     if any(folder.name == "fold_all" for folder in folds):
         hint = "fold_all was trained on the cases that it was validated on; test it on others."
     raise DataError(f"{path} holds no {FILE} of nnU-Net.", hint=hint)

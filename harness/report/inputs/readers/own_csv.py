@@ -24,6 +24,11 @@ class OwnCsvReader:
         """Reads the file; the texts of its numbers stay beside them, for messages."""
         path = request.path
         table = open_table(path, NEEDED)
+        try:
+            table.require(NEEDED, tuple(DEFAULTS))
+        except DataError as error:
+            hint = f"{error.hint} The columns of another table are named with --column."
+            raise DataError(error.message, hint=hint) from error
         rows = table.rows(NEEDED, tuple(DEFAULTS), "One row per case, region and metric.")
         has_folds = "fold" in rows
         rows = rows.assign(**{key: DEFAULTS[key] for key in DEFAULTS if key not in rows})
