@@ -199,8 +199,11 @@ def _further_folds(source: Source, other: Source) -> bool:
 
 
 def _refuse_label_twice(sources: Sequence[Source]) -> None:
+    labels = [set(source.rows["label"].unique()) for source in sources]
     for number, source in enumerate(sources):
-        for other in sources[:number]:
+        for place, other in enumerate(sources[:number]):
+            if labels[number].isdisjoint(labels[place]):
+                continue
             mine, theirs = (
                 one.rows[["label", "dataset", "case"]].drop_duplicates().astype(str) for one in (source, other)
             )

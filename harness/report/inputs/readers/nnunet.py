@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,7 @@ def _said(labels: Any) -> str:
     return shorten(", ".join(sorted(labels)), 100)
 
 
+@cache
 def _values_of(key: str) -> tuple[int, ...] | None:
     """Returns the label values of a key; None where it is a name."""
     return tuple(sorted({int(one) for one in re.findall(r"\d+", key)})) if _KEY.fullmatch(key) else None
