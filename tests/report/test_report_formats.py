@@ -217,13 +217,27 @@ def test_methods_that_share_no_second_dataset_are_not_ranked_across(builder) -> 
     assert analyse_study(builder.build()).across == {}
 
 
-def test_the_page_folds_away_what_it_has_told_of_a_dataset(ablation: StudyResults, tmp_path: Path) -> None:
-    write_report(ablation, tmp_path, ["html"], figures=False)
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    note = "<li>One person: it shows that the instrument works.</li>"
-    folded = re.findall(r'<details class="again">.*?</details>', text, re.S)
-    assert text.count(note) == 1 + sum(part.count(note) for part in folded)
-    assert sum(note in part for part in folded) == len(build_tables(analysed(ablation))) - 2
+@pytest.mark.parametrize("name", ["report.html", "tables.md", "tables.tex"])
+def test_a_page_says_once_what_all_its_tables_say(report: tuple[Path, list[Path]], name: str) -> None:
+    text = (report[0] / name).read_text(encoding="utf-8")
+    assert text.count("One person: it shows that the instrument works.") == 1
+
+
+def test_a_table_in_a_file_of_its_own_says_everything(report: tuple[Path, list[Path]]) -> None:
+    for kind in ("means", "medians", "comparisons-dice"):
+        text = (report[0] / "latex" / f"{kind}-cortex.tex").read_text(encoding="utf-8")
+        assert "One person: it shows that the instrument works." in text
+
+
+def test_the_page_opens_with_answer_picture_and_means(report: tuple[Path, list[Path]]) -> None:
+    text = (report[0] / "report.html").read_text(encoding="utf-8")
+    opening, _, folded = text.partition('<details class="part">')
+    assert opening.count("<figure>") == 1
+    assert opening.count("<table") == 1
+    assert opening.index('class="answer"') < opening.index("<figure>") < opening.index("<table")
+    for name in ("tables", "figures", "cases", "provenance", "cells"):
+        assert f'href="#{name}"' in opening
+        assert f'id="{name}"' in folded
 
 
 def test_nothing_under_a_table_repeats_its_caption(ablation: StudyResults) -> None:

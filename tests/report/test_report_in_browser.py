@@ -53,10 +53,23 @@ def test_a_click_sorts_a_table_and_a_second_one_turns_it(driver: Any, page: str)
     assert driver.get_log("browser") == []
 
 
+def test_the_contents_unfold_what_they_lead_to(driver: Any, page: str) -> None:
+    driver.get(page)
+    folded = "return document.querySelector('#provenance').closest('details').open"
+    assert driver.execute_script(folded) is False
+    driver.find_element("css selector", "nav a[href='#provenance']").click()
+    for _ in range(50):
+        if driver.execute_script(folded):
+            break
+    assert driver.execute_script(folded) is True
+    assert driver.get_log("browser") == []
+
+
 @pytest.mark.parametrize("width", [375, 1200])
 def test_nothing_but_tables_scrolls_sideways(driver: Any, page: str, width: int) -> None:
     resize(driver, width)
     driver.get(page)
+    driver.execute_script("for (const each of document.querySelectorAll('details.part')) each.open = true")
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     # Text is never cut: whatever is wider than the page stands in a box that scrolls.
     outside = """

@@ -2,17 +2,19 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.report.analysis.analysis import StudyAnalysis
+from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.figures.figure import Drawing
 from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
 from harness.report.writers.case_gallery import case_gallery
+from harness.report.writers.repeats import said_once
 
 
 def html_page(
@@ -34,6 +36,8 @@ def html_page(
         remark: Reason why there are no figures.
     """
     results = study.results
+    shown = said_once(tables)
+    leads = [_lead(study, view, shown, drawings) for view in study.views.values()]
     script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
         _environment()
@@ -43,8 +47,9 @@ def html_page(
             data=[view.title for view in study.views.values()],
             answers=answers,
             failures=_failures(study),
-            tables=list(_with_repeated_notes(tables)),
-            drawings=drawings,
+            leads=leads,
+            tables=[table for table in shown if table not in [lead.table for lead in leads]],
+            drawings=[drawing for drawing in drawings if drawing not in [lead.drawing for lead in leads]],
             png={name: base64.b64encode(content).decode("ascii") for name, content in png.items()},
             remark=remark,
             provenance=provenance_of(study),
@@ -59,13 +64,24 @@ def html_page(
     )
 
 
-def _with_repeated_notes(tables: Sequence[Table]) -> Iterator[tuple[Table, list[str]]]:
-    """Each table with those of its notes that an earlier table of its dataset has too: a page is read whole."""
-    seen: dict[str, set[str]] = {}
-    for table in tables:
-        before = seen.setdefault(table.dataset, set())
-        yield table, [note for note in table.notes if note in before]
-        before.update(table.notes)
+@dataclass(frozen=True)
+class _Lead:
+    """What a dataset opens with.
+
+    Attributes:
+        drawing: The differences to the reference, or the boxes; None without figures.
+        table: The means; None where there are none.
+    """
+
+    drawing: Drawing | None
+    table: Table | None
+
+
+def _lead(study: StudyAnalysis, view: DatasetView, tables: Sequence[Table], drawings: Sequence[Drawing]) -> _Lead:
+    named = {drawing.name: drawing for drawing in drawings}
+    wanted = (f"paired_differences_{view.name}_{study.results.metrics[0]}", f"boxes_{view.name}")
+    means = (table for table in tables if table.kind == "means" and table.dataset == view.name)
+    return _Lead(next((named[name] for name in wanted if name in named), None), next(means, None))
 
 
 def _environment() -> Environment:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from harness.report.tables.table import MARKED, Row, Table, TableCell
+from harness.report.writers.repeats import said_once
 from harness.results.schema import StudyResults
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#$])")
@@ -15,11 +16,14 @@ def escape_markdown(text: str) -> str:
 
 
 def markdown_document(results: StudyResults, answers: Sequence[str], tables: Sequence[Table], remark: str = "") -> str:
-    """The study's question, the published result it answers, the answers, a remark and every table."""
+    """The study's question, what it answers of a publication, the answers, a remark and every table; notes once."""
     asked = f"Answers: {results.answers}." if results.answers else ""
     place = f"Study {results.study}, profile {results.profile}."
     head = [escape_markdown(text) for text in (results.question, f"{place} {asked}".strip(), *answers, remark) if text]
-    return "\n\n".join([f"# {escape_markdown(results.study)}", *head, *(_section(table) for table in tables)]) + "\n"
+    return (
+        "\n\n".join([f"# {escape_markdown(results.study)}", *head, *(_section(table) for table in said_once(tables))])
+        + "\n"
+    )
 
 
 def _section(table: Table) -> str:
@@ -27,7 +31,7 @@ def _section(table: Table) -> str:
     if table.marked:
         caption += f" **Best** and *second* {table.marked} are marked; {MARKED}."
     notes = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
-    return f"## {escape_markdown(table.title)}\n\n{caption}\n\n{_grid(table)}\n\n{notes}"
+    return "\n\n".join(filter(None, [f"## {escape_markdown(table.title)}", caption, _grid(table), notes]))
 
 
 def _grid(table: Table) -> str:

@@ -25,3 +25,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   }
 }
+// What is folded is found by the table of contents, and printed.
+const unfold = (place) => {
+  for (let each = place; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+  if (place) place.scrollIntoView();
+};
+const named = () => unfold(document.getElementById(decodeURIComponent(location.hash.slice(1))));
+addEventListener("hashchange", named);
+for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", () => setTimeout(named));
+addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+});
+if (location.hash) named();
