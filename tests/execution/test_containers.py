@@ -33,13 +33,13 @@ def test_the_batch_script_names_container_gpus_and_folders(tmp_path: Path) -> No
     path = tmp_path / "slurm.yaml"
     path.write_text(
         "container:\n  image: /images/harness.sif\n  bind: ['/data/brats:/data:ro']\n"
-        "  options: [--cleanenv]\n  python: python\n"
+        "  options: [--writable-tmpfs]\n  python: python\n"
     )
     (line,) = container_line(SlurmResources.load(path))
     (_, container) = shlex.split(line)
     assert shlex.split(container.removeprefix("HARNESS_SLURM_CONTAINER=")) == [
         *("apptainer", "exec", "--nv", "--bind", "/shared/my study", "--bind", "/scratch/cache"),
-        *("--bind", "/data/brats:/data:ro", "--cleanenv", "/images/harness.sif", "python", "-P", "-s"),
+        *("--bind", "/data/brats:/data:ro", "--writable-tmpfs", "/images/harness.sif", "python", "-P", "-s"),
     ]
     (line,) = container_line(SlurmResources.load(path, ["gpus=0"]))
     assert "--nv" not in line
@@ -54,6 +54,14 @@ def test_an_image_alone_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert container_line(SlurmResources.load(None)) == []
 
 
+def test_paths_are_read_as_in_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/users/me")
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    asked = {"image": "~/harness.sif", "bind": ("$SCRATCH/data:/data:ro", "~/more")}
+    (line,) = container_line(SlurmResources(container=asked))
+    assert "--bind /scratch/me/data:/data:ro --bind /users/me/more /users/me/harness.sif" in line
+
+
 def test_folders_are_bound_once_with_those_of_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("HARNESS_DATA_MINE", str(tmp_path / "data"))
@@ -63,7 +71,15 @@ def test_folders_are_bound_once_with_those_of_data(monkeypatch: pytest.MonkeyPat
     assert folders_to_bind(Path("results")) == [tmp_path / "data", tmp_path / "results"]
 
 
-@pytest.mark.parametrize("content", ["container: ''", "container: {image: x.sif, nv: true}", "container: [x.sif]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "container: ''",
+        "container: {image: x.sif, nv: true}",
+        "container: [x.sif]",
+        "container: {image: x.sif, options: [--cleanenv]}",
+    ],
+)
 def test_a_container_that_is_not_understood_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "slurm.yaml").write_text(content)
     with pytest.raises(HarnessError, match="Slurm setting container"):

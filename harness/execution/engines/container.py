@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.errors import HarnessError
 from harness.settings import Settings
+
+#: Options that hide from a cell what it needs: variables that the harness sets, and the processes of the machine.
+_REFUSED = {"--cleanenv", "-e", "--containall", "-C", "--pid", "-p"}
 
 #: Begins the names of the variables that say where a dataset lies.
 _DATA = "HARNESS_DATA_"
@@ -31,6 +34,13 @@ class Container(Settings):
         """Accepts the image alone."""
         return {"image": value} if isinstance(value, str) else value
 
+    @field_validator("options")
+    @classmethod
+    def _hide_nothing(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if hiding := _REFUSED.intersection(value):
+            raise ValueError(f"{min(hiding)} hides variables or processes that the cells need")
+        return value
+
     def command(self, folders: Sequence[Path], gpu: bool) -> list[str]:
         """Returns what stands before the module that Python runs.
 
@@ -47,8 +57,8 @@ class Container(Settings):
                     f"{folder} cannot be seen in a container: --bind takes names apart at ',' and ':'.",
                     hint="Rename the folder, or run the study from another one.",
                 )
-        binds = [word for place in (*map(str, folders), *self.bind) for word in ("--bind", place)]
-        image = self.image if "://" in self.image else str(Path(self.image).resolve())
+        binds = [word for place in (*folders, *map(_expanded, self.bind)) for word in ("--bind", str(place))]
+        image = self.image if "://" in self.image else str(_expanded(self.image).resolve())
         gpus = ["--nv"] if gpu else []
         # -P: no module of the working folder; -s: none of the home folder, which is the host's
         return [self.runtime, "exec", *gpus, *binds, *self.options, image, self.python, "-P", "-s"]
@@ -59,10 +69,15 @@ class Container(Settings):
         Raises:
             HarnessError: There is no such file.
         """
-        if "://" not in self.image and not Path(self.image).exists():
+        if "://" not in self.image and not _expanded(self.image).exists():
             raise HarnessError(
                 f"There is no image {self.image}.", hint="Build it (docs/containers.md), or correct `container:`."
             )
+
+
+def _expanded(path: str) -> Path:
+    """Returns a path of a settings file as a shell reads it."""
+    return Path(os.path.expandvars(path)).expanduser()
 
 
 def folders_to_bind(*folders: Path) -> list[Path]:
