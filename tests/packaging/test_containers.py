@@ -74,7 +74,7 @@ def without_requirements(folder: Path) -> dict[str, str]:
     """An environment in which pip reaches no index, installs no requirement, and builds with our setuptools."""
     (installed,) = {Path(each) for each in setuptools.__path__}
     folder.mkdir()
-    for path in installed.parent.glob("setuptools*"):
+    for path in (*installed.parent.glob("setuptools*"), *installed.parent.glob("_distutils_hack")):
         (folder / path.name).symlink_to(path)
     bare = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
     # pip reads NO_BUILD_ISOLATION=0 as "no isolation"
