@@ -2,8 +2,10 @@
 
     python scripts/gpu_report.py --out build/gpu      # build/gpu/gpu.md and build/gpu/gpu.json
     python scripts/gpu_report.py --batch 4 aahn nnunet
+    python scripts/gpu_report.py --earlier ../release-0.2.0     # a checkout with its .venv runs the demo, too
 
-Compiling takes minutes per network; ``--compile none`` leaves it out.
+Compiling takes minutes per network; ``--compile none`` leaves it out. The demo (T-CFAF ablation on the embedded images)
+runs eager and recorded, prepared data included; its cells say how long they waited for data.
 """
 
 from __future__ import annotations
@@ -11,23 +13,40 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
+import yaml
 
+from harness.data import DATASETS
+from harness.data.batches.batches import TrainingBatches, stream
+from harness.data.preparation.normalisation import Normaliser
+from harness.data.preparation.prepare import prepare
+from harness.data.synthetic.generated import LEAST_PATIENTS, generate
 from harness.diagnostics.bench import Measured, Setup, bench
 from harness.errors import HarnessError
 from harness.execution.costs.constants import STEP_OVER_FORWARD
 from harness.files import write_json
 from harness.segmenters import SEGMENTERS
+from harness.study.protocol import load_protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_HEADER = ("network", "step", "compile", "ms per step", "of eager", "images/s", "of the peak", "peak memory (GB)", "W")
+_HEADER = (
+    "network", "step", "compile", "ms per step", "of eager", "images/s", "of the peak", "waits", "peak memory (GB)", "W"
+)  # fmt: skip
+
+#: Loader processes and batches by which the making of batches is timed.
+_LOADERS, _BATCHES = 8, 64
+
+#: What runs a command.
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--compile", nargs="+", default=["none", "default"], dest="compiles")
+    parser.add_argument("--earlier", type=Path, help="Checkout of an earlier version, with its .venv.")
     given = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("No CUDA GPU was found: nothing is measured.", file=sys.stderr)
         return 2
     facts = {**machine(), "batch": given.batch, **run_tests()}
+    facts |= {"loader_seconds": loader_seconds(given.batch), "demos": run_demos(given.earlier)}
     names = given.networks or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
     failed: dict[str, str] = {}
 
@@ -60,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     found = bench(names, setup, say)
     write(given.out, facts, found, failed)
-    return int(bool(failed) or facts["tests_status"] != 0)
+    return int(bool(failed) or facts["tests_status"] != 0 or any(demo["status"] for demo in facts["demos"].values()))
 
 
 def machine() -> dict[str, Any]:
@@ -89,7 +110,83 @@ def measured_peak(side: int = 8192, rounds: int = 20) -> float:
     return 2 * side**3 / min(seconds) / 1e12
 
 
-def run_tests(run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run) -> dict[str, Any]:
+def loader_seconds(batch: int, processes: int = _LOADERS, batches: int = _BATCHES) -> float:
+    """Returns the time in which loader processes make a batch of the paper's protocol, on generated patients.
+
+    Args:
+        batch: Patches of four modalities.
+        processes: Loader processes.
+        batches: Batches to make after the processes have started.
+    """
+    protocol, dataset = load_protocol("paper"), DATASETS.get("brats2023")
+    sampling = protocol.sampling.model_copy(update={"batch_size": batch})
+    with tempfile.TemporaryDirectory() as name:
+        generate(dataset, Path(name, "data"), patients=LEAST_PATIENTS, seed=0, scale=0.5)
+        reader = dataset.open(Path(name, "data"))
+        settings, patch = protocol.preparation, protocol.patch_size
+        cases = prepare(dataset, reader, reader.cases(), settings, patch, Path(name, "cache"))
+        normaliser = Normaliser.fit(dataset.normalisations, cases, settings.normalisation_mask)
+        made = stream(
+            TrainingBatches(cases, normaliser, patch, sampling, protocol.augmentation, 0),
+            0,
+            batches + 2 * processes + 1,
+            processes,
+            pin_memory=torch.cuda.is_available(),
+        )
+        for _ in range(2 * processes + 1):  # they start, and fill what is fetched beforehand
+            next(made)
+        began = time.perf_counter()
+        for _ in range(batches):
+            next(made)
+        return (time.perf_counter() - began) / batches
+
+
+def run_demos(earlier: Path | None, run: Run = subprocess.run) -> dict[str, dict[str, Any]]:
+    """Runs the T-CFAF demo eager, recorded and, where there is one, in an earlier checkout.
+
+    Args:
+        earlier: The checkout; its own interpreter and study are used.
+        run: Runs a command.
+
+    Returns:
+        Of each: exit status, wall time in s, and share of the training in which the loop waited for data.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        for step in ("eager", "recorded"):
+            folder = Path(name, step)
+            found[step] = _demo([sys.executable, "-m", "harness"], _demo_study(folder, step), folder, ROOT, run)
+        if earlier is not None:
+            program = [str(earlier.resolve() / ".venv/bin/python"), "-m", "harness"]
+            study = earlier.resolve() / "studies/ablation_tcfaf.yaml"
+            found["earlier"] = _demo(program, study, Path(name, "earlier"), earlier, run)
+    return found
+
+
+def _demo_study(folder: Path, step: str) -> Path:
+    """Writes the demo's study with steps done in one way."""
+    values = yaml.safe_load((ROOT / "studies/ablation_tcfaf.yaml").read_text(encoding="utf-8"))
+    values["profiles"]["demo"]["protocol"] = {"base": "demo", "training": {"step": step}}
+    folder.mkdir(parents=True)
+    study = folder / "ablation_tcfaf.yaml"
+    study.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return study
+
+
+def _demo(program: Sequence[str], study: Path, folder: Path, root: Path, run: Run) -> dict[str, Any]:
+    places = ["--results", str(folder / "results"), "--cache", str(folder / "cache")]
+    command = [*program, "run", str(study), "--profile", "demo", "--no-mlflow", *places]
+    began = time.perf_counter()
+    status = run(command, cwd=root, text=True, check=False).returncode
+    seconds = time.perf_counter() - began
+    histories = [pd.read_parquet(path) for path in folder.glob("results/cells/*/result/history.parquet")]
+    epochs = [one for one in histories if "waiting" in one]
+    trained = sum(float(one["seconds"].sum()) for one in epochs)
+    waited = sum(float((one["waiting"] * one["seconds"]).sum()) for one in epochs)
+    return {"status": status, "seconds": seconds, "waiting": waited / trained if trained else None}
+
+
+def run_tests(run: Run = subprocess.run) -> dict[str, Any]:
     """Runs ``pytest -m cuda``; returns its status and its last line."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda"]
     done = run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -108,6 +205,11 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
         f"Driver {facts['driver']}, torch {facts['torch']}, CUDA {facts['cuda']}; batch {facts['batch']}. Product of "
         f"matrices in bfloat16: {facts['peak_tflops']:.0f} TFLOP/s. Tests on the GPU: {facts['tests']}",
         "",
+        f"{_LOADERS} loader processes make a batch of the paper's protocol in {facts['loader_seconds'] * 1e3:.1f} ms; "
+        "'waits' is the share of the time that a cell alone on the card would wait for them.",
+        "",
+        *demo_lines(facts["demos"]),
+        "",
         f"| {' | '.join(_HEADER)} |",
         f"|{'-|' * 3}{'-:|' * (len(_HEADER) - 3)}",
         *(f"| {' | '.join(cells(one, row))} |" for one, row in zip(found, rows, strict=True)),
@@ -117,14 +219,33 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
     print(f"Report: {out / 'gpu.md'}")
 
 
+def demo_lines(demos: dict[str, dict[str, Any]]) -> list[str]:
+    """Returns what the demo took, in words."""
+    lines = []
+    for name, demo in demos.items():
+        ratios = [
+            f"{demo['seconds'] / other['seconds']:.2f} of {what}"
+            for what, other in demos.items()
+            if what != name and what != "recorded" and not other["status"]
+        ]
+        if demo["status"]:
+            lines.append(f"- T-CFAF demo, {name}: failed with status {demo['status']}")
+            continue
+        waited = "" if demo["waiting"] is None else f"; the loop waited for data {demo['waiting']:.1%} of the training"
+        text = ", ".join([f"{demo['seconds']:.0f} s", *ratios])
+        lines.append(f"- T-CFAF demo, {name}: {text}{waited}")
+    return lines
+
+
 def derived(one: Measured, found: Sequence[Measured], facts: dict[str, Any]) -> dict[str, float | None]:
-    """Returns what follows from a network's figures: ratio to its eager step, images per second, share of the peak."""
+    """Returns what follows from a network's figures: ratio to its eager step, images per second, shares."""
     eager = [other for other in found if (other.name, other.step, other.compile) == (one.name, "eager", "none")]
     flops = one.gflops * 1e9 * facts["batch"] * STEP_OVER_FORWARD
     return {
         "of_eager": one.step_seconds / eager[0].step_seconds if eager else None,
         "images_per_second": facts["batch"] / one.step_seconds,
         "of_peak": flops / one.step_seconds / (facts["peak_tflops"] * 1e12),
+        "waiting": max(0.0, 1 - one.step_seconds / facts["loader_seconds"]),
     }
 
 
@@ -138,6 +259,7 @@ def cells(one: Measured, row: dict[str, Any]) -> tuple[str, ...]:
         "-" if row["of_eager"] is None else f"{row['of_eager']:.2f}",
         f"{row['images_per_second']:.0f}",
         f"{row['of_peak']:.1%}",
+        f"{row['waiting']:.0%}",
         f"{one.peak_mb / 1e3:.1f}",
         "-" if one.watts is None else f"{one.watts:.0f}",
     )

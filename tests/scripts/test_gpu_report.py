@@ -7,8 +7,10 @@ import json
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 
 from harness.diagnostics.bench import Measured
 
@@ -34,6 +36,12 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
         "batch": 16,
         "peak_tflops": 100.0,
         "tests": "3 passed",
+        "loader_seconds": 0.05,
+        "demos": {
+            "eager": {"status": 0, "seconds": 90.0, "waiting": 0.02},
+            "recorded": {"status": 0, "seconds": 60.0, "waiting": 0.1},
+            "earlier": {"status": 0, "seconds": 240.0, "waiting": None},
+        },
     }
     report.write(tmp_path, facts, [eager, recorded], {"other": "It is too large."})
     rows = json.loads((tmp_path / "gpu.json").read_text())["networks"]
@@ -41,13 +49,45 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
     assert rows[1]["images_per_second"] == pytest.approx(640)
     assert rows[0]["of_peak"] == pytest.approx(10e9 * 16 * 3 / 0.1 / 100e12)
     text = (tmp_path / "gpu.md").read_text()
-    assert "| Net | recorded | none | 25.0 | 0.25 | 640 |" in text
+    assert [row["waiting"] for row in rows] == [0.0, 0.5]
+    assert "| Net | recorded | none | 25.0 | 0.25 | 640 | 19.2% | 50% |" in text
+    assert "recorded: 60 s, 0.67 of eager, 0.25 of earlier; the loop waited for data 10.0% of the training" in text
     assert "other is left out" in text
 
 
 def test_tests_that_fail_are_in_the_report(report):
     done = subprocess.CompletedProcess([], 1, stdout="x\n2 failed, 3 passed in 4 s\n", stderr="")
     assert report.run_tests(lambda *_, **__: done) == {"tests_status": 1, "tests": "2 failed, 3 passed in 4 s"}
+
+
+def test_a_demo_runs_with_steps_done_as_asked_and_a_failure_is_said(report, tmp_path):
+    seen = {}
+
+    def run(command, cwd, **_):
+        study = Path(command[4])
+        values = yaml.safe_load(study.read_text())
+        results = Path(command[command.index("--results") + 1])
+        seen[results.parent.name] = (command[0], cwd, values["profiles"]["demo"]["protocol"])
+        cell = results / "cells/a/result"
+        cell.mkdir(parents=True)
+        pd.DataFrame({"seconds": [1.0, 3.0], "waiting": [0.5, 0.1]}).to_parquet(cell / "history.parquet")
+        return subprocess.CompletedProcess(command, results.parent.name == "earlier")
+
+    earlier = tmp_path / "old"
+    (earlier / "studies").mkdir(parents=True)
+    (earlier / "studies/ablation_tcfaf.yaml").write_text("profiles: {demo: {protocol: demo}}")
+    demos = report.run_demos(earlier, run)
+    assert [demos[name]["status"] for name in ("eager", "recorded", "earlier")] == [0, 0, 1]
+    assert demos["recorded"]["waiting"] == pytest.approx(0.2)
+    assert seen["recorded"][2] == {"base": "demo", "training": {"step": "recorded"}}
+    assert seen["earlier"] == (str(earlier / ".venv/bin/python"), earlier, "demo")
+    assert "earlier: failed with status" in "\n".join(report.demo_lines(demos))
+    assert "of earlier" not in "\n".join(report.demo_lines(demos)), "a run that failed is no measure"
+
+
+@pytest.mark.slow
+def test_the_making_of_batches_is_timed(report):
+    assert 0 < report.loader_seconds(2, processes=1, batches=3) < 60
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
