@@ -12,10 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from harness.cli import main
 from harness.data.datasets.layouts import find_dataset
 from harness.data.datasets.layouts.document import distinct
+from harness.data.reading.nifti import read_channels
 from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError, StudyError
 from harness.study.cell import CellSpec
@@ -249,6 +251,17 @@ def test_a_picture_in_colours_holds_all_channels(tmp_path):
     case = dataset.open(root).load("road1")
     assert case.images.shape == (3, 8, 9, 1)
     assert np.array_equal(case.label, (case.images[0] > 99).astype(np.uint8))
+
+
+def test_a_grey_picture_with_a_palette_has_one_channel(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 255, (9, 8)).astype(np.uint8)
+    for name, mode in (("a.bmp", "L"), ("b.png", "P"), ("c.png", "L")):
+        Image.fromarray(grey).convert(mode).save(tmp_path / name)
+        assert np.array_equal(read_channels(tmp_path / name)[0], grey.T[None, ..., None])
+    colours = Image.fromarray(grey).convert("P")
+    colours.putpalette([value for index in range(256) for value in (index, 255 - index, 7)])
+    colours.save(tmp_path / "d.png")
+    assert read_channels(tmp_path / "d.png")[0].shape == (3, 8, 9, 1)
 
 
 def test_labels_with_an_idle_axis_are_read(raw):

@@ -72,7 +72,8 @@ def read_pictures(folder: Path) -> None:
     for ending in (".png", ".bmp", ".tif"):
         with collect_assumptions() as noted:
             voxels, affine = read_channels(itk(folder / f"a{ending}", VOXELS[..., 0]))
-        assert np.array_equal(voxels[0, ..., 0], VOXELS[..., 0])
+        assert np.array_equal(voxels, VOXELS[None, ..., :1])
+        assert np.array_equal(read_label(folder / f"a{ending}", LABELS)[0], VOXELS[..., :1])
         assert np.linalg.norm(affine[:3, :3], axis=0).tolist() == [1, 1, 1]
         assert any("1 mm is assumed" in words for _, words in noted)
     assert read_image(itk(folder / "b.tif"))[0].shape == VOXELS.shape

@@ -28,6 +28,9 @@ _HEADER = 1 << 14
 
 _LONGEST_LINE = 1 << 10
 
+#: Bits per pixel of a BMP that has a palette, at most; colour type of a PNG that has one.
+_BYTE, _PALETTE = 8, b"\x03"
+
 #: Fields that hold a number per dimension, and those that hold a square of numbers.
 _VECTORS = ("dimsize", "elementspacing", "elementsize", "offset", "position", "origin", "centerofrotation", "sizes")
 _MATRICES = ("transformmatrix", "rotation", "orientation")
@@ -64,12 +67,23 @@ def read_voxels(path: Path) -> tuple[NDArray[Any], Placement]:
             voxels = sitk.GetArrayFromImage(reader.Execute())
         except RuntimeError as error:
             raise _unreadable(path, error) from error
+        if _has_palette(path) and (voxels == voxels[..., :1]).all():
+            voxels = voxels[..., 0]  # SimpleITK makes three channels of a palette, of a grey one too
         dimensions = reader.GetDimension()
         channels = range(dimensions, voxels.ndim)
         voxels = voxels.transpose(*reversed(range(dimensions)), *channels)
         if dimensions == 2:
             voxels = np.expand_dims(voxels, 2)
         return np.ascontiguousarray(voxels), placement
+
+
+def _has_palette(path: Path) -> bool:
+    """Whether a picture holds numbers of colours, by its header; a grey BMP does."""
+    with path.open("rb") as file:
+        start = file.read(30)
+    if path.suffix == ".bmp":
+        return int.from_bytes(start[28:30], "little") <= _BYTE
+    return path.suffix == ".png" and start[25:26] == _PALETTE
 
 
 def _information(path: Path) -> "sitk.ImageFileReader":
