@@ -20,11 +20,13 @@ from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
 from harness.cli.plan import plan
 from harness.cli.predict import predict
+from harness.cli.publish import publish
 from harness.cli.report import report
 from harness.cli.retry import retry
 from harness.cli.run import run
 from harness.cli.status import status
 from harness.cli.tune import tune
+from harness.cli.verify import verify
 
 app = typer.Typer(
     help="Benchmark and ablation harness for multi-modality medical image segmentation.",
@@ -65,6 +67,8 @@ _VERBS = (
     (retry, "retry ablation_tcfaf --retries 2"),
     (clean, "clean --failed"),
     (report, "report ablation_tcfaf --format latex"),
+    (publish, "publish ablation_tcfaf --profile demo --out for_the_archive"),
+    (verify, "verify for_the_archive"),
     (missing, "missing missing_modality --profile demo"),
     (predict, "predict my_study --export brats2023 --input ~/validation --out to_hand_in"),
     (evaluate, "evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv"),

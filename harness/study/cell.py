@@ -196,7 +196,12 @@ def numeric_packages() -> dict[str, str]:
 
 
 def _folder(dataset: str, recorded: Path) -> Path:
-    """Returns where a dataset's files are; those that ship with the harness move with its installation."""
+    """Returns where a dataset's files are; those that ship with the harness move with its installation.
+
+    A published record names no folder: then they are where this machine has them.
+    """
+    if recorded == Path() and dataset in DATASETS.names():
+        return DATASETS.get(dataset).locate()
     if recorded.exists() or dataset not in DATASETS.names():
         return recorded
     home = DATASETS.get(dataset).home

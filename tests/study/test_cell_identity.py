@@ -102,6 +102,12 @@ def test_a_spec_survives_json(tmp_path):
     assert CellSpec.from_json(read_json(tmp_path / "cell.json")) == planned
 
 
+def test_a_published_spec_finds_the_data_where_this_machine_has_them(small_cortex, monkeypatch):
+    monkeypatch.setenv("HARNESS_DATA_CORTEX", str(small_cortex))
+    found = CellSpec.from_json({**spec().to_json(), "root": ""})
+    assert (found.root, found.id) == (small_cortex, spec().id)
+
+
 def test_a_spec_changed_by_hand_is_refused():
     values = json.loads(json.dumps(spec().to_json()))
     values["seed"] = 7

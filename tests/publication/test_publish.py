@@ -1,0 +1,372 @@
+"""``harness publish`` and ``harness verify``: nobody is named, everything follows, whatever is changed is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from safetensors.numpy import save_file
+from stored import summary
+
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.execution.study import register
+from harness.publication.leaks import find_leaks
+from harness.publication.publish import publish
+from harness.publication.verify import verify
+from harness.results.overlay import Overlay, write_slices
+from harness.results.records import FailedAttempt, SubsetSummary, Timing
+from harness.results.store import CellFolder, Store
+from harness.results.subsets import CellSubsets
+from harness.study.cell import CellSpec
+from harness.study.expansion import load_study
+
+PATIENTS = ("Anna_Muster", "Beat-Beispiel", "Carla.Probe", "Dora_Test_1", "Emil_Fall", "Fritz_Kranke", "Gabi_Neu")
+USER, HOST, DAY = "wmeier", "klinik-rechner-7", "2026-03-14"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a user, whose folders name him, and whose study names his patients."""
+    home = tmp_path_factory.mktemp("home") / USER
+    home.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"HOME": str(home), "USER": USER, "LOGNAME": USER}.items():
+            patch.setenv(name, value)
+        patch.setattr(socket, "gethostname", lambda: HOST)
+        patch.chdir(home)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def finished(place: Path) -> Path:
+    """A results folder with a finished study of two cells of the user's own folder of images."""
+    raw = place / "nnUNet_raw" / "Dataset501_Own"
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (raw / folder).mkdir(parents=True)
+    image = nib.Nifti1Image(np.arange(512, dtype=np.float32).reshape(8, 8, 8), np.eye(4))
+    label = nib.Nifti1Image((np.arange(512).reshape(8, 8, 8) % 2).astype(np.uint8), np.eye(4))
+    for name in PATIENTS[:-1]:
+        for channel in range(2):
+            nib.save(image, raw / f"imagesTr/{name}_{channel:04d}.nii.gz")
+        nib.save(label, raw / f"labelsTr/{name}.nii.gz")
+    for channel in range(2):  # which makes a note that names the patient
+        nib.save(image, raw / f"imagesTs/{PATIENTS[0]}_{channel:04d}.nii.gz")
+        nib.save(image, raw / f"imagesTs/{PATIENTS[-1]}_{channel:04d}.nii.gz")
+    facts = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "tumour": 1}, "numTraining": 6}
+    (raw / "dataset.json").write_text(json.dumps({**facts, "file_ending": ".nii.gz"}))
+    study = place / "own.yaml"
+    study.write_text(
+        yaml.safe_dump(
+            {
+                "name": "own",
+                "question": f"Does it help {PATIENTS[1]}, whose scan is /data/{USER}/scan.nii.gz?",
+                "protocol": "demo",
+                "matrix": {
+                    "dataset": [{"nnunet_raw": str(raw), "leading": "T1"}],
+                    "model": [{"name": "unetr", "preset": "tiny"}, {"name": "nnunet", "preset": "tiny"}],
+                },
+                "report": {"metrics": ["dice", "hd95"]},
+            }
+        )
+    )
+    store = Store(place / "results")
+    store.create()
+    loaded = load_study(study)
+    folder = register(loaded, store, study)
+    test = loaded.cells[0].spec.facts().open(raw).split(0).test
+    for number, (_, cell) in enumerate(store.study_cells(folder)):
+        finish(cell, cell.spec(), test, 0.1 * number)
+    return store.root
+
+
+def finish(cell: CellFolder, spec: CellSpec, cases: tuple[str, ...], more: float) -> None:
+    """Gives a cell what `harness run` leaves, with scores that follow from the names."""
+    rows = [
+        {"dataset": spec.dataset, "model": spec.model, "leading": spec.leading, "fold": 0, "seed": 0, "patient": case,
+         "case": case, "region": "tumour", "metric": metric, "value": len(case) / 20 + more, "status": "scored",
+         "implementation": "x"}
+        for case in cases for metric in ("dice", "hd95")
+    ]  # fmt: skip
+    masks = [{"case": case, "region": "tumour", "status": "scored", "truth_is_empty": False, "shape": [8, 8, 8],
+              "spacing": [1.0, 1.0, 1.0]} for case in cases]  # fmt: skip
+    history = {"epoch": [1], "step": [1], "loss": [1.0], "val_dice": [0.5], "lr": [0.1], "seconds": [1.0]}
+    failure = FailedAttempt(kind="oom", reason=f"{cases[0]} in /home/{USER}", time=f"{DAY}T00:00:00+00:00")
+    plane = np.zeros((8, 8), np.uint8)
+    overlay = Overlay(plane[None], ("T1",), plane, plane, (1, 1), ("background", "tumour"), cases[0], 3)
+    with cell.writing_result() as result:
+        pd.DataFrame(rows).to_parquet(result / "cases.parquet", index=False)
+        pd.DataFrame(masks).to_parquet(result / "masks.parquet", index=False)
+        pd.DataFrame(history).to_parquet(result / "history.parquet", index=False)
+        pd.DataFrame(columns=[*rows[0], "floor"]).to_parquet(result / "floors.parquet", index=False)
+        Timing(latency_seconds=1.0).write(result / "testing.json")
+        facts = summary(cell=cell.id, started=f"{DAY}T00:00:00+00:00", finished=f"{DAY}T01:00:00+00:00")
+        facts.model_copy(update={"failures": (failure,)}).write(result / "summary.json")
+        save_file({"weight": np.ones(3, np.float32)}, result / "weights.safetensors")
+        overlay.save(result / "overlay.npz")
+        write_slices(result / "slices.npz", dict.fromkeys(cases, overlay))
+        (result / "predictions").mkdir()
+        (result / "predictions" / f"{cases[0]}.nii.gz").touch()
+    subset = SubsetSummary(
+        present=("T1",), fill="zeros", dropout=None, default_leading="T1", finished=f"{DAY}T02:00:00+00:00"
+    )
+    with CellSubsets(cell).writing(subset) as path:
+        pd.DataFrame(rows).to_parquet(path, index=False)
+
+
+@pytest.fixture(scope="module")
+def published(finished: Path, place: Path) -> Path:
+    out = place / "out"
+    assert main(["publish", "own", "--out", str(out), "--results", str(finished)]) == 0
+    return out
+
+
+@pytest.fixture
+def copy(published: Path, tmp_path: Path) -> Path:
+    """The published folder at another path, to be changed."""
+    return Path(shutil.copytree(published, tmp_path / "elsewhere"))
+
+
+def every_text(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and content of every file, tables and arrays read, as plainly as one can."""
+    for path in sorted(folder.rglob("*")):
+        text = path.relative_to(folder).as_posix()
+        if path.suffix == ".parquet":
+            text += str(pq.read_table(path).to_pylist()) + str(pq.read_schema(path).metadata)
+        elif path.suffix == ".npz":
+            with np.load(path) as arrays:
+                text += str({name: arrays[name].tolist() for name in arrays if arrays[name].dtype.kind == "U"})
+        elif path.is_file():
+            text += path.read_bytes().decode("latin-1")
+        yield path.name, text.replace("\\_", "_")
+
+
+def test_no_file_names_a_patient_a_date_a_user_or_a_machine(published: Path, place: Path) -> None:
+    secret = [*PATIENTS, USER, HOST, DAY, str(place), socket.gethostname(), str(Path.home())]
+    assert [(name, word) for name, text in every_text(published) for word in secret if word in text] == []
+
+
+def test_the_study_that_is_published_does_name_them(finished: Path, place: Path) -> None:
+    text = "".join(text for _, text in every_text(finished))
+    test = set(PATIENTS) & {row["case"] for row in pq.read_table(next(finished.rglob("cases.parquet"))).to_pylist()}
+    assert len(test) == 2
+    assert all(word in text for word in (*test, DAY, str(place)))
+
+
+def test_pseudonyms_are_the_same_in_every_file_and_ordered_by_themselves(published: Path) -> None:
+    split = json.loads(next((published / "splits").glob("*.json")).read_text())
+    test = split["folds"][0]["test"]
+    assert len(split["patients"]) == 6
+    for table in published.rglob("cases.parquet"):
+        cases = [row["case"] for row in pq.read_table(table).to_pylist()]
+        assert set(cases) == set(test)
+        assert cases == sorted(cases)
+    for table in published.rglob("cases.parquet"):
+        rows = pq.read_table(table).to_pylist()
+        assert {row["case"]: row["patient"] for row in rows} == {case: split["patients"][case] for case in test}
+
+
+def test_it_is_a_results_folder_and_gives_the_same_report_at_another_path(copy: Path, tmp_path: Path) -> None:
+    assert main(["report", "own", "--results", str(copy), "--out", str(tmp_path / "report"), "--no-mlflow"]) == 0
+    files = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        there = copy / "reports" / "own" / "default" / path.relative_to(tmp_path / "report")
+        assert path.read_bytes() == there.read_bytes(), path.name
+
+
+def test_an_equal_folder_is_said_to_be_equal(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(copy), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["equal"]
+    assert found["recomputed"]["tables"] > 5
+    assert found["recomputed"]["figures"] >= 4
+    assert found["files"] == sum(path.is_file() for path in copy.rglob("*")) - 1
+
+
+@pytest.fixture(scope="module")
+def without_drawing(published: Path) -> Callable[[Path], list[str]]:
+    """Returns what `harness verify` says of the files alone: figures take seconds."""
+    from harness.publication.verify import Verdict, changed_files
+
+    return lambda folder: list(changed_files(folder, Verdict()))
+
+
+def test_a_changed_byte_is_found_in_whatever_file(copy: Path, without_drawing: Callable[[Path], list[str]]) -> None:
+    for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+        before = path.read_bytes()
+        for place in {0, len(before) // 2, len(before) - 1}:
+            path.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+            said = without_drawing(copy)
+            assert any(path.name in one for one in said) or (path.name == "SHA256SUMS" and said), path
+        path.write_bytes(before)
+    assert without_drawing(copy) == []
+
+
+def test_files_that_are_missing_or_more_or_links_are_named(
+    copy: Path, without_drawing: Callable[[Path], list[str]]
+) -> None:
+    (copy / "README.md").unlink()
+    (copy / "more.txt").write_text("x")
+    (copy / "link").symlink_to("/etc/hostname")
+    said = "\n".join(without_drawing(copy))
+    for words in ("README.md is missing", "more.txt was not published", "link is a link"):
+        assert words in said
+
+
+def test_numbers_that_do_not_follow_from_the_rows_are_named_whatever_the_checksums_say(copy: Path) -> None:
+    """Someone changes a table, a model card and rows, and writes checksums that fit."""
+    means = copy / "reports/own/default/csv/means.csv"
+    table = pd.read_csv(means)
+    row = table.index[table["metric"] == "dice"][0]
+    table.loc[row, "mean"] += 0.01
+    table.to_csv(means, index=False, lineterminator="\n")
+    card = next(copy.rglob("result/README.md"))
+    card.write_text(card.read_text().replace("For research.", "For the clinic."))
+    split = next((copy / "splits").glob("*.json"))
+    values = json.loads(split.read_text())
+    values["folds"][0]["test"].pop()
+    split.write_text(json.dumps(values))
+    subprocess.run("find . -type f ! -name SHA256SUMS | sed 's,^./,,' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS",
+                   shell=True, cwd=copy, check=True)  # fmt: skip
+    found = verify(copy)
+    said = "\n".join(found.differences)
+    assert f"means.csv: row {row + 1}, mean" in said
+    assert "README.md: line" in said
+    assert "was scored on other cases" in said
+    assert len(found.differences) == 4  # the split is that of two cells
+
+
+def test_sha256sum_reads_the_checksums(copy: Path) -> None:
+    subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=copy, check=True)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="not a published study"):
+        verify(tmp_path)
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the report, which takes seconds."""
+    import harness.publication.publish as module
+
+    monkeypatch.setattr(module, "write_report", lambda results, out: None)
+
+
+@pytest.mark.usefixtures("fast")
+def test_what_is_asked_for_is_kept(finished: Path, tmp_path: Path) -> None:
+    store = Store(finished)
+    study = store.find_study("own")
+    publish(store, study, tmp_path / "all", keep=("names", "dates", "paths", "images"))
+    text = "".join(text for _, text in every_text(tmp_path / "all"))
+    assert all(word in text for word in (*PATIENTS[:-1], DAY, USER))
+    split = json.loads(next((tmp_path / "all/splits").glob("*.json")).read_text())
+    assert split["folds"][0]["hash"] == split["split"]
+    publish(store, study, tmp_path / "images", keep=("images",), weights=False)
+    text = "".join(text for _, text in every_text(tmp_path / "images"))
+    assert not any(word in text for word in (*PATIENTS, DAY, USER))
+    assert list((tmp_path / "images").rglob("slices.npz"))
+    assert not list((tmp_path / "images").rglob("*.safetensors"))
+    assert not list((tmp_path / "images").rglob("result/README.md"))
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_study_that_lacks_something_is_refused_with_a_list_or_published_with_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    results = Path(shutil.copytree(finished, tmp_path / "results"))
+    store = Store(results)
+    study = store.find_study("own")
+    first, second = [cell for _, cell in store.study_cells(study)]
+    shutil.rmtree(first.result)
+    first.fail(f"{PATIENTS[0]} is damaged", traceback=f"/home/{USER}/x.py", kind="data")
+    with pytest.raises(HarnessError, match=rf"lacks:\s+.*{first.id}\): failed, data"):
+        publish(store, study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    publish(store, study, tmp_path / "out", partial=True)
+    text = "".join(text for _, text in every_text(tmp_path / "out"))
+    assert f"Lacking: {study.manifest().labels[0]}" in text
+    assert not any(word in text for word in (*PATIENTS, USER))
+    there = Store(tmp_path / "out")
+    assert [cell.status() for _, cell in there.study_cells(there.find_study("own"))] == ["failed", "done"]
+    shutil.rmtree(second.result)
+    with pytest.raises(HarnessError, match="not complete"):
+        publish(store, study, tmp_path / "none", partial=True)
+
+
+@pytest.mark.usefixtures("fast")
+def test_without_the_data_there_is_no_split_and_notes_are_left_out(finished: Path, place: Path, tmp_path: Path) -> None:
+    store = Store(finished)
+    study = store.find_study("own")
+    raw = place / "nnUNet_raw"
+    raw.rename(place / "gone")
+    try:
+        with pytest.raises(HarnessError, match="the split of own, fold 0"):
+            publish(store, study, tmp_path / "out")
+        publish(store, study, tmp_path / "out", partial=True)
+    finally:
+        (place / "gone").rename(raw)
+    text = "".join(text for _, text in every_text(tmp_path / "out"))
+    assert not any(word in text for word in (*PATIENTS, USER))
+
+
+@pytest.mark.usefixtures("fast")
+@pytest.mark.parametrize("label", [f"of {PATIENTS[2]}", f"on {HOST}", f"by {USER}"])
+def test_what_would_name_somebody_is_not_published(finished: Path, tmp_path: Path, label: str) -> None:
+    results = Path(shutil.copytree(finished, tmp_path / "results"))
+    store = Store(results)
+    study = store.find_study("own")
+    manifest: dict[str, Any] = json.loads(json.dumps(study.manifest().to_json()))
+    manifest["labels"][0] = manifest["cells"][0]["label"] = label
+    study.write_manifest(type(study.manifest()).model_validate(manifest))
+    with pytest.raises(HarnessError, match=r"Nothing was published: .* would hold"):
+        publish(store, study, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+@pytest.mark.parametrize("where", ["full", "file", "link", "results/out", "results"])
+def test_folders_that_are_not_free_are_refused(finished: Path, tmp_path: Path, where: str) -> None:
+    results = Path(shutil.copytree(finished, tmp_path / "results"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(HarnessError):
+        publish(Store(results), Store(results).find_study("own"), tmp_path / where)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("fast")
+def test_links_in_a_result_are_not_followed(finished: Path, tmp_path: Path) -> None:
+    store = Store(Path(shutil.copytree(finished, tmp_path / "results")))
+    weights = next(store.root.rglob("weights.safetensors"))
+    weights.unlink()
+    weights.symlink_to("/etc/passwd")
+    with pytest.raises(HarnessError, match="is a link"):
+        publish(store, store.find_study("own"), tmp_path / "out")
+
+
+def test_words_are_found_whole_in_every_kind_of_file(tmp_path: Path) -> None:
+    pd.DataFrame({"x": ["a", "Anna_B"]}).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"x": pd.Categorical(["Anna_B"])}).to_parquet(tmp_path / "c.parquet")
+    np.savez_compressed(tmp_path / "a.npz", x=np.array(["Anna_B"]))
+    save_file({"x": np.ones(1)}, tmp_path / "w.safetensors", {"of": "Anna_B"})
+    (tmp_path / "j.json").write_text(json.dumps(["Ännä"]))
+    (tmp_path / "t.tex").write_text(r"Anna\_B")
+    (tmp_path / "Anna_B.txt").touch()
+    (tmp_path / "not.txt").write_text("Anna_B2 xAnna_B 0.123456")
+    found = dict(find_leaks(tmp_path, {"Anna_B", "Ännä", "123456"}))
+    assert set(found) == {path.name for path in tmp_path.iterdir()} - {"not.txt"}
