@@ -9,6 +9,7 @@ from harness.cli.bench import bench
 from harness.cli.check import check
 from harness.cli.clean import clean
 from harness.cli.data import data
+from harness.cli.demo import demo
 from harness.cli.doctor import doctor
 from harness.cli.evaluate import evaluate
 from harness.cli.import_checkpoint import import_checkpoint
@@ -57,6 +58,7 @@ def _global(
 
 #: Verbs in the order of the help, each with an example.
 _VERBS = (
+    (demo, "demo"),
     (init, "init my_project --study ablation_tcfaf"),
     (plan, "plan studies/ablation_tcfaf.yaml --profile demo"),
     (run, "run studies/ablation_tcfaf.yaml --profile demo"),

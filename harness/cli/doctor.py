@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from harness.cli.shared.console import PlainConsole, styled
-from harness.cli.shared.options import ResultsOption
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption, ResultsOption, study_arguments
 
 if TYPE_CHECKING:
     from harness.diagnostics.doctor import Machine, Report
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Show what this machine has, what a run would use, and what is missing.
+    """Show what this machine has, what a run would use, what is missing, and the command to type next.
 
     Ends with status 1 if something required is missing.
     """
     from harness.diagnostics.doctor import examine
 
-    report = examine(results)
+    report = examine(results, study_arguments)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(asdict(report), indent=2))
+        found = asdict(report)
+        print_json("doctor", found["missing"], **found)
     else:
         _show(PlainConsole(highlight=False), report)
     if any(item.required for item in report.missing):
@@ -53,17 +54,29 @@ def _show(console: Console, report: Report) -> None:
             *((f"{name} (extra)", version or "not installed") for name, version in report.extras.items()),
         ],
         "Programs": [(name, path or "not found") for name, path in report.programs.items()],
-        "Data": [(name, place or "not found") for name, place in report.datasets.items()],
+        "Data": [(name, place) for name, place in report.datasets.items() if place],
     }
     for title, facts in sections.items():
         console.print(styled("bold", title))
         for name, value in facts:
             console.print(f"  {name:<30} {value}", soft_wrap=True)
     console.print(styled("bold", "Missing") if report.missing else styled("bold green", "Nothing is missing."))
+    for colour, what, how in _missing(report):
+        console.print(styled(colour, f"  {what}"), soft_wrap=True)
+        console.print(f"      {how}", soft_wrap=True)
+    console.print(styled("bold", "Next", f": {report.next.why}"), soft_wrap=True)
+    console.print(f"  {report.next.command}", soft_wrap=True)
+
+
+def _missing(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Yields colour, what is missing and how to get it; all datasets that are not here are one thing."""
     for item in report.missing:
-        colour = "red" if item.required else "yellow"
-        console.print(styled(colour, f"  {item.what}", f", for {item.needed_for}"), soft_wrap=True)
-        console.print(f"      {item.how}", soft_wrap=True)
+        if not item.is_data:
+            yield "red" if item.required else "yellow", f"{item.what}, for {item.needed_for}", item.how
+    absent = [item.what.removeprefix("data of ") for item in report.missing if item.is_data]
+    if absent:
+        how = "`harness data show NAME` says where to get it, `harness data generate NAME` makes invented patients"
+        yield "yellow", f"data of {', '.join(absent)}", how
 
 
 def _machine_facts(machine: Machine) -> list[tuple[str, str]]:

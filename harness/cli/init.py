@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.shared.console import PlainConsole, styled
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption
+from harness.errors import HarnessError
 
 
 def init(
@@ -15,6 +18,7 @@ def init(
         typer.Option("--study", "-s", help="Shipped study to copy; may be repeated. Default: all.", show_default=False),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="Only list the shipped studies, with their questions.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a project: shipped studies to change, a protocol of your own, Slurm's resources, and a .gitignore.
 
@@ -24,9 +28,15 @@ def init(
     from harness.study.document import read_document
 
     console = PlainConsole(highlight=False)
+    if as_json and not show:
+        raise HarnessError("--json belongs to --list.", hint="Add --list, or leave --json out.")
     if show:
-        for name, path in shipped_studies().items():
-            console.print(styled("bold", name), f"  {read_document(path).values.get('question', '')}", sep="\n")
+        questions = {name: read_document(path).values.get("question", "") for name, path in shipped_studies().items()}
+        if as_json:
+            print_json("init", [{"study": name, "question": question} for name, question in questions.items()])
+            return
+        for name, question in questions.items():
+            console.print(styled("bold", name), f"  {question}", sep="\n")
         return
     written, there = write_project(folder, study or ())
     for path in written:

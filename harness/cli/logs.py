@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.shared.options import ResultsOption
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption, ResultsOption
+from harness.errors import HarnessError
 from harness.text import printable
 
 _LOOK_EVERY = 0.5  # seconds
@@ -17,12 +19,19 @@ def logs(
     cell: Annotated[str, typer.Argument(help="Identity of a cell, or any part of it that is unique, e.g. the hash.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until the cell ends.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 30,
+    as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Show the end of a cell's log, for every engine. `harness plan` lists identities."""
     from harness.results.store import Store
 
     folder = Store(results).find_cell(cell)
+    if as_json and follow:
+        raise HarnessError("--json and --follow contradict each other.", hint="Leave one of them out.")
+    if as_json:
+        rows = [{"line": line} for line in printable(folder.log_tail(lines)).splitlines()]
+        print_json("logs", rows, cell=folder.id, state=folder.status(), file=folder.log)
+        return
     typer.echo(f"{folder.id}: {folder.status()}")
     if text := folder.log_tail(lines):
         typer.echo(printable(text))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import say_left_out, table
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from harness.segmenters import Segmenter
@@ -17,7 +19,7 @@ models = typer.Typer(help="List the registered models; `show` describes one.", i
 
 
 @models.callback(epilog="Example: harness models show aahn")
-def list_models(context: typer.Context) -> None:
+def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the registered models."""
     if context.invoked_subcommand is not None:
         return
@@ -26,11 +28,16 @@ def list_models(context: typer.Context) -> None:
 
     listing = table("model", "title", "dimensions", "modalities", "leading", "parameters")
     loaded, broken = SEGMENTERS.load_all()
+    facts = []
     for name, one in loaded.items():
         try:
             listing.add_row(*_row(one))
+            facts.append(_facts(one))
         except Exception as error:  # a fact that is not what the contract says hides no other network
             broken[name] = f"The facts of '{name}' are not what a segmenter declares: {error}"
+    if as_json:
+        print_json("models", facts, left_out=broken)
+        return
     console = PlainConsole()
     console.print(listing)
     console.print("parameters: in the authors' configuration. *: our adaptation. More: harness models show NAME")
@@ -44,12 +51,34 @@ def _row(one: Segmenter) -> tuple[str, ...]:
     return one.name, one.title, dims, f"{low}-{high}", "yes" if one.uses_leading else "no", count
 
 
+def _facts(one: Segmenter) -> dict[str, Any]:
+    return {
+        "model": one.name,
+        "title": one.title,
+        "summary": one.summary,
+        "paper": one.source.paper,
+        "repository": one.source.repository,
+        "licence": one.source.licence,
+        "dimensions": sorted(one.spatial_dims),
+        "adapted_dimensions": sorted(one.adapted_dims),
+        "modalities": list(one.modality_counts),
+        "uses_leading": one.uses_leading,
+        "parameters": one.official_parameters,
+        "presets": list(one.presets),
+    }
+
+
 @models.command(epilog="Example: harness models show aahn")
-def show(name: Annotated[str, typer.Argument(help="Registered network.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="Registered network.")], as_json: JsonOption = False) -> None:
     """Show one model: source, options, presets, decisions."""
     from harness.segmenters import SEGMENTERS
 
     one = SEGMENTERS.get(name)
+    if as_json:
+        options = one.options.model_fields.items()
+        rows = [{"option": key, "default": field.default, "what": field.description or ""} for key, field in options]
+        print_json("models show", rows, **{**_facts(one), "presets": one.presets, "notes": one.notes})
+        return
     console = PlainConsole()
     console.print(styled("bold", one.title, f" ({one.name}): {one.summary}"))
     console.print(f"Paper: {one.source.paper}")

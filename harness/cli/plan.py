@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,13 +14,15 @@ from rich.table import Table
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.foretold import foretold
 from harness.cli.shared.formatting import constant_axes, duration, table
-from harness.cli.shared.options import ProfileOption, ResultsOption, StudyFile
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption, ProfileOption, ResultsOption, StudyFile
 from harness.errors import HarnessWarning
 from harness.gpu_driver import find_unusable_gpu
 
 if TYPE_CHECKING:
     from harness.errors import HarnessError
     from harness.execution.costs.time_estimate import Estimate
+    from harness.results.store import Store
     from harness.segmenters.size import Size
     from harness.study.expansion import LoadedStudy
 
@@ -46,6 +48,7 @@ def plan(
         ),
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="With --gpu-model: number of GPUs.")] = 1,
+    as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Check a study and list its cells: their state, their size and the time they would take here.
@@ -54,7 +57,7 @@ def plan(
     not be here: the plan assumes the number of cases that the dataset's owners state.
     """
     if gpu_model:
-        _on_gpus(PlainConsole(), study, profile, gpu_model, gpus, results)
+        _on_gpus(PlainConsole(), study, profile, gpu_model, gpus, results, as_json)
         return
     from harness.execution.costs.time_estimate import estimate, figures_here
     from harness.execution.engines.local import detect_gpus, plan_slots
@@ -73,6 +76,12 @@ def plan(
     figures = figures_here(slots[0])
     times = estimate(loaded, sizes, store, slots[0], figures)
 
+    if as_json:
+        rows = list(_rows(loaded, store, sizes, times))
+        to_go = sum(row["seconds"] or 0 for row in rows if row["state"] != "done") / len(slots)
+        _print_plan(loaded, rows, workers=len(slots), device=slots[0].device, seconds_to_go=to_go)
+        _say_refused(PlainConsole(stderr=True), refused.values())
+        return
     states = {cell.spec.id: store.cell(cell.spec.id).status() for cell in loaded.cells}
     specs = [cell.spec for cell in loaded.cells]
     fixed, varying = constant_axes([{axis: getattr(spec, axis) for axis in _AXES} for spec in specs])
@@ -103,11 +112,17 @@ def plan(
 
 
 def _on_gpus(
-    console: Console, study: Path, profile: ProfileOption, names: Sequence[str], count: int, results: Path
+    console: Console,
+    study: Path,
+    profile: ProfileOption,
+    names: Sequence[str],
+    count: int,
+    results: Path,
+    as_json: bool,
 ) -> None:
     from rich.progress import track
 
-    from harness.cli.shared.gpu_plan import show
+    from harness.cli.shared.gpu_plan import plan_rows, show
     from harness.execution.costs.gpus import find_gpu
     from harness.execution.costs.plan import plan_on_gpus
     from harness.results.store import Store
@@ -115,18 +130,48 @@ def _on_gpus(
 
     models = list(dict.fromkeys(find_gpu(name) for name in names))
     loaded = load_study(study, profile, assume_absent=True)
-    _head(console, loaded)
-    console.print(_protocol(loaded))
-    quiet = not console.is_terminal
+    if not as_json:
+        _head(console, loaded)
+        console.print(_protocol(loaded))
+    quiet = as_json or not console.is_terminal
     plan = plan_on_gpus(
         loaded,
         Store(results),
         models,
         lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
     )
-    show(console, plan, models, count)
-    _say_foretold(console, loaded)
-    _say_refused(console, plan.refused.values())
+    if as_json:
+        _print_plan(loaded, plan_rows(plan, models), gpus=count)
+    else:
+        show(console, plan, models, count)
+        _say_foretold(console, loaded)
+    _say_refused(PlainConsole(stderr=as_json), plan.refused.values())
+
+
+def _print_plan(loaded: LoadedStudy, rows: Iterable[Mapping[str, Any]], **facts: Any) -> None:
+    named = {"study": loaded.study.name, "profile": loaded.profile, "protocol": loaded.protocol.name}
+    said = {"caveat": loaded.protocol.caveat, "foretold": list(foretold(loaded))}
+    print_json("plan", rows, **named, **said, **facts)
+
+
+def _rows(
+    loaded: LoadedStudy, store: Store, sizes: Mapping[tuple[str, str], Size], times: Mapping[str, Estimate]
+) -> Iterator[dict[str, Any]]:
+    """Yields one row per cell, as values."""
+    for cell in loaded.cells:
+        spec = cell.spec
+        size, time = sizes.get((cell.label, spec.dataset)), times.get(spec.id)
+        yield {
+            "variant": cell.label,
+            "cell": spec.id,
+            "model": spec.model,
+            **{axis: getattr(spec, axis) for axis in _AXES},
+            "state": store.cell(spec.id).status(),
+            "parameters": None if size is None else size.parameters,
+            "gflops": None if size is None else size.gflops,
+            "seconds": None if time is None else time.seconds,
+            "estimated": None if time is None else time.estimated,
+        }
 
 
 def _say_foretold(console: Console, loaded: LoadedStudy) -> None:
@@ -157,7 +202,8 @@ def _protocol(loaded: LoadedStudy) -> str:
     training = loaded.protocol.training
     patch = " x ".join(map(str, loaded.protocol.patch_size))
     steps = f"{training.epochs} epochs x {training.steps_per_epoch} steps"
-    return f"protocol {loaded.protocol.name}: {steps}, batch {loaded.protocol.sampling.batch_size}, patch {patch}"
+    facts = f"protocol {loaded.protocol.name}: {steps}, batch {loaded.protocol.sampling.batch_size}, patch {patch}"
+    return "\n".join(filter(None, (facts, loaded.protocol.caveat)))
 
 
 def _cells(

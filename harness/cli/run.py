@@ -54,29 +54,51 @@ def run(
     Run the same command again after an interruption: finished cells are skipped, others continue from their last
     checkpoint. If it runs several times at once, on one machine or several, the runs share the cells.
     """
+    policy = make_policy(retries, timeout, fail_fast)
+    if detach and not engine.kind.detaches:
+        raise HarnessError("--detach belongs to --engine slurm.", hint="Elsewhere start it in `tmux`, or with `nohup`.")
+    run_file(PlainConsole(), study, profile, engine, results, cache, policy, mlflow, detach, dry_run)
+
+
+def run_file(
+    console: Console,
+    study: Path,
+    profile: list[str] | None,
+    engine: EngineChoice,
+    results: Path,
+    cache: Path,
+    policy: Policy,
+    mlflow: bool,
+    detach: bool = False,
+    dry_run: bool = False,
+) -> StudyFolder:
+    """Runs a study from its file: what `harness run` does once its options are read.
+
+    Raises:
+        HarnessError: The study cannot be run as it is written.
+        typer.Exit: As in :func:`run_registered`.
+    """
     from harness.execution.study import measure_variants, register
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
-    console = PlainConsole()
-    policy = make_policy(retries, timeout, fail_fast)
-    loaded = load_study(study, profile)
+    store, loaded = Store(results), load_study(study, profile)
     if dry_run:
         typer.echo(engine.batch_script(results, cache, loaded.study.name, len(loaded.cells)))
-        return
-    if detach and not engine.kind.detaches:
-        raise HarnessError("--detach belongs to --engine slurm.", hint="Elsewhere start it in `tmux`, or with `nohup`.")
-    store = Store(results)
+        return store.study(loaded.study.name, loaded.profile)
     measure_variants(loaded)  # builds every network once: what cannot be built is refused before anything runs
     store.create()
     folder = register(loaded, store, study)
     opened = engine.open(console, results, cache, loaded.study.name)
     console.print(styled("bold", loaded.study.name, f" ({loaded.profile}): {loaded.study.question}"))
     console.print(f"{len(loaded.cells)} cells, protocol {loaded.protocol.name}, {opened.describe()}.")
+    if loaded.protocol.caveat:
+        console.print(styled("yellow", loaded.protocol.caveat))
     if detach:
         _submit(console, folder, store, opened, cache, policy, engine.arguments)
-        return
-    run_registered(console, folder, store, opened, cache, policy, mlflow)
+    else:
+        run_registered(console, folder, store, opened, cache, policy, mlflow)
+    return folder
 
 
 def run_registered(

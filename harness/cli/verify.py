@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from harness.cli.shared.console import PlainConsole, styled
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="Folder that `harness publish` wrote.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compute every table and figure of a published folder again, and say whether it is equal or what differs.
 
@@ -21,9 +23,8 @@ def verify(
 
     found = check(folder)
     if as_json:
-        import json
-
-        typer.echo(json.dumps({"equal": found.equal, **asdict(found)}, indent=2))
+        rows = [{"what": what} for what in found.differences]
+        print_json("verify", rows, equal=found.equal, **asdict(found))
     else:
         console = PlainConsole(highlight=False)
         counted = ", ".join(f"{number} {what}" for what, number in found.recomputed.items())

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +13,13 @@ import torch
 
 from harness.cores import cores
 from harness.data import DATASETS
+from harness.diagnostics.next_step import NextStep, Situation, last_study, next_step
 from harness.errors import HarnessError
 from harness.execution.engines.local import detect_gpus, plan_slots
 from harness.gpu_driver import find_driver, find_unusable_gpu
 from harness.memory import installed_memory
 from harness.results.provenance import code_version, package_versions
+from harness.shipped import STUDIES, shipped
 from harness.training.device import Precision, choose_device
 from harness.training.settings import TrainingSettings
 
@@ -93,17 +95,19 @@ class MissingItem:
         needed_for: What cannot be done without it.
         how: How to get it.
         required: Nothing works without it.
+        is_data: A dataset that is not here; most are not, on most machines.
     """
 
     what: str
     needed_for: str
     how: str
     required: bool = False
+    is_data: bool = False
 
 
 @dataclass(frozen=True)
 class Report:
-    """All findings."""
+    """All findings; ``next`` is what to type next."""
 
     machine: Machine
     use: Use
@@ -113,13 +117,15 @@ class Report:
     programs: dict[str, str | None]
     datasets: dict[str, str | None]
     missing: tuple[MissingItem, ...]
+    next: NextStep
 
 
-def examine(results: Path) -> Report:
+def examine(results: Path, name_study: Callable[[str, str, Path], str]) -> Report:
     """Looks at this machine.
 
     Args:
         results: Results folder; the free space of its disk is reported.
+        name_study: Returns the arguments by which commands find a study, from its name, profile and results folder.
     """
     machine, unusable = _machine(results), find_unusable_gpu()
     packages = package_versions()
@@ -141,9 +147,24 @@ def examine(results: Path) -> Report:
         *_missing_programs(programs, slurm=extras["slurm"] is not None),
         *missing_data,
     ]
-    return Report(
-        machine, _use(cpu=unusable is not None), code_version(), packages, extras, programs, datasets, tuple(missing)
+    study, unfinished = last_study(results)
+    here = Situation(
+        lacking=[name for name, found in packages.items() if found == "absent"],
+        unwritable=not os.access(_existing(results), os.W_OK),
+        has_gpu=bool(machine.gpus),
+        unusable_gpu=unusable is not None,
+        has_slurm=programs["sbatch"] is not None,
+        has_submitit=extras["slurm"] is not None,
+        has_project=STUDIES.is_dir(),
+        data=[name for name, place in datasets.items() if place and DATASETS.get(name).kind == "real"],
+        study=study,
+        unfinished=unfinished,
     )
+    again = name_study(*study, results) if study else ""
+    compared = {path.stem.removeprefix("compare_"): path.stem for path in shipped(str(STUDIES)).glob("compare_*.yaml")}
+    step = next_step(here, again, dict(sorted(compared.items())))
+    use = _use(cpu=unusable is not None)
+    return Report(machine, use, code_version(), packages, extras, programs, datasets, tuple(missing), step)
 
 
 def _machine(results: Path) -> Machine:
@@ -224,12 +245,15 @@ def _datasets() -> tuple[dict[str, str | None], list[MissingItem]]:
     missing = []
     DATASETS.load_all()  # those that cannot be loaded are tried at one time
     for name in DATASETS.names():
-        title = name
+        found[name] = None
         try:
             dataset = DATASETS.get(name)
-            title = dataset.title
+        except HarnessError as error:  # the package that brings the dataset is broken
+            missing.append(MissingItem(f"data of {name}", f"studies on {name}", error.hint or error.message))
+            continue
+        try:
             found[name] = str(dataset.locate().resolve())
-        except HarnessError as error:  # the data is not there, or the package that brings the dataset is broken
-            found[name] = None
-            missing.append(MissingItem(f"data of {name}", f"studies on {title}", error.hint or error.message))
+        except HarnessError as error:
+            how = error.hint or error.message
+            missing.append(MissingItem(f"data of {name}", f"studies on {dataset.title}", how, is_data=True))
     return found, missing

@@ -4,6 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.results.records import Manifest, SubsetSummary
+from harness.results.records import DatasetFacts, Manifest, SubsetSummary
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -26,6 +27,7 @@ from harness.results.scores import added_metrics, read_floors, score_files
 from harness.results.store import CellFolder, CellStatus, Store, StudyFolder
 from harness.results.subsets import CellSubsets, in_words
 from harness.study.profiles import Profiles
+from harness.study.protocol import caveat_of
 
 #: Numbers of a finished cell; a store of an earlier version lacks some.
 _COSTS = ("parameters", "gflops", "train_seconds", "peak_memory_mb", "latency_seconds", "energy_wh", "steps")
@@ -81,13 +83,19 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
             (_history(cell, states[cell.id]) for cell in {cell.id: cell for _, cell in listed}.values()),
         ),
         floors=_floors(done),
-        datasets={facts.name: facts for facts in manifest.datasets},
+        datasets={facts.name: _with_caveat(facts, manifest, listed) for facts in manifest.datasets},
         overlays={cell.id: cell.result / "overlay.npz" for _, cell in done if (cell.result / "overlay.npz").is_file()},
         subsets=_subsets(folder, done),
         subset_failures={cell.id: reason for _, cell in done if (reason := _subset_failure(CellSubsets(cell)))},
         answers=manifest.answers,
         empty=manifest.report.empty or "",
     )
+
+
+def _with_caveat(facts: DatasetFacts, manifest: Manifest, cells: Iterable[tuple[str, CellFolder]]) -> DatasetFacts:
+    """Returns the facts of a dataset, with what to say of its trainings where they are too short for a result."""
+    records = (cell.known(manifest.datasets) for _, cell in cells)
+    return replace(facts, caveat=caveat_of(record.protocol for record in records if record.dataset == facts.name))
 
 
 #: Name of :func:`load_results` until version 0.3.0, in notebooks of others.

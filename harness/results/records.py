@@ -282,6 +282,7 @@ class DatasetFacts:
         modalities: Names in channel order.
         regions: Region names in table order.
         notes: Caveats printed under every table that uses it.
+        caveat: Why its numbers are no result, where trainings are too short for one; part of its title everywhere.
     """
 
     name: str
@@ -291,6 +292,7 @@ class DatasetFacts:
     modalities: tuple[str, ...]
     regions: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    caveat: str = ""
 
 
 class ManifestCell(Record):

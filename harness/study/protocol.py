@@ -5,10 +5,10 @@ folder ``protocols/``. One may build on another by ``base: NAME`` and give only 
 wrote says under ``per_model`` what differs for each network on each dataset, and under ``tuning`` how that was found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -36,6 +36,9 @@ class Protocol(Settings):
     name: Annotated[str, CHANGES_NO_NUMBER]
     description: Annotated[str, CHANGES_NO_NUMBER] = ""
     source: Annotated[str, CHANGES_NO_NUMBER] = Field("", description="Where the settings come from.")
+    purpose: Annotated[Literal["result", "instrument"], CHANGES_NO_NUMBER] = Field(
+        "result", description="`instrument`: too short for a result; every table, figure and page says so."
+    )
     patch_size: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (128, 128), min_length=2, max_length=3, description="Two numbers: slices."
     )
@@ -44,6 +47,11 @@ class Protocol(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
     training: TrainingSettings = TrainingSettings()
     inference: InferenceSettings = InferenceSettings()
+
+    @property
+    def caveat(self) -> str:
+        """What to say of its trainings where they are too short for a result; empty where they are not."""
+        return caveat_of([self.model_dump()])
 
     @model_validator(mode="after")
     def _fits_the_patch(self) -> Self:
@@ -72,6 +80,25 @@ class Protocol(Settings):
             )
             raise refuse(type(self), ("sampling", "cases"), message, self.sampling.cases)
         return self
+
+
+def caveat_of(protocols: Iterable[Mapping[str, Any]]) -> str:
+    """Returns what to say of trainings that are too short for a result; empty where none is.
+
+    Args:
+        protocols: As JSON values, perhaps of an earlier version.
+    """
+    steps = sorted(
+        {
+            one["training"]["epochs"] * one["training"]["steps_per_epoch"]
+            for one in protocols
+            if one.get("purpose") == "instrument"
+        }
+    )
+    if not steps:
+        return ""
+    counted = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    return f"{counted} steps: shows the instrument, no result"
 
 
 @dataclass(frozen=True)

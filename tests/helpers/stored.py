@@ -55,18 +55,21 @@ def cell_record(**facts: Any) -> dict[str, Any]:
     return {**needed, **facts}
 
 
-def finish_whole(cell: CellFolder, dataset: str = "data", regions: Sequence[str] = ("WT",), **facts: Any) -> None:
+def finish_whole(
+    cell: CellFolder, dataset: str = "data", regions: Sequence[str] = ("WT",), leading: str = "-", **facts: Any
+) -> None:
     """Gives a cell everything that `harness run` leaves, of three patients: Dice and HD95 of 0, 1 and 2.
 
     Args:
         cell: The cell.
         dataset: Name of its dataset.
         regions: Names of the regions.
+        leading: Its leading modality.
         facts: Of the summary.
     """
     model = f"net-{cell.id[-1]}"
     cell.write_spec(cell_record(dataset=dataset, model=model, id=cell.id, protocol={"name": "p"}))
-    place = {"dataset": dataset, "model": model, "leading": "-", "fold": 0, "seed": 0}
+    place = {"dataset": dataset, "model": model, "leading": leading, "fold": 0, "seed": 0}
     rows = pd.concat(
         pd.DataFrame({**place, "patient": list("pqr"), "case": list("pqr"), "region": region, "metric": metric,
                       "value": np.arange(3.0), "status": "scored", "implementation": "x"})

@@ -179,4 +179,4 @@ def test_the_identity_holds_every_unmarked_setting_as_it_is_stored():
     assert stored["training"].keys() - named.keys() == set(TrainingSettings.model_fields) - set(
         unmarked(TrainingSettings)
     )
-    assert stored.keys() - protocol.identity().keys() == {"name", "description", "source"}
+    assert stored.keys() - protocol.identity().keys() == {"name", "description", "source", "purpose"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from harness.alike import group_alike, without_case
 from harness.cli.data.listing import data
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import table
+from harness.cli.shared.json_output import print_json
+from harness.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from harness.data import Dataset, Reader
@@ -38,6 +41,7 @@ def check(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Also fail on warnings.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read every case and list what must be corrected; no file is changed.
 
@@ -49,12 +53,12 @@ def check(
     from harness.data.datasets.layouts import find_dataset
     from harness.data.reading.checks import check_dataset
 
-    console = PlainConsole()
+    console = PlainConsole(stderr=as_json)
     dataset = find_dataset(name, path)
     folder = dataset.locate(path)
     reader = dataset.open(folder)
     if export is not None:
-        _check_predictions(console, dataset, reader, export)
+        _check_predictions(console, dataset, reader, export, as_json)
         return
 
     def look() -> Checked:
@@ -62,6 +66,18 @@ def check(
             return check_dataset(dataset, reader, partial(show, "reading"))
 
     checked = dataset.read_apart(look)
+    failed = checked.must_fix or (strict and bool(checked.findings))
+    if as_json:
+        counts = {"labelled": checked.labelled, "unlabelled": checked.unlabelled, "readable": checked.readable}
+        found = [asdict(one) for one in checked.findings]
+        print_json("data check", found, dataset=dataset.name, folder=folder, sound=not failed, **counts)
+    else:
+        _show(console, dataset, folder, checked)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, dataset: Dataset, folder: Path, checked: Checked) -> None:
     shapes = [f"{'x'.join(map(str, shape))} ({count})" for shape, count in checked.shapes.items()]
     more = f" and {len(shapes) - _SHAPES_SHOWN} more" if len(shapes) > _SHAPES_SHOWN else ""
     console.print(
@@ -78,15 +94,20 @@ def check(
         for one in checked.findings:
             listing.add_row("fix" if one.severity == "fix" else "look", one.where, one.what, one.remedy)
         console.print(listing)
-    if checked.must_fix or (strict and checked.findings):
-        raise typer.Exit(1)
-    console.print("Nothing must be put right.")
+    if not checked.must_fix:
+        console.print("Nothing must be put right.")
 
 
-def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place: Path) -> None:
+def _check_predictions(console: Console, dataset: Dataset, reader: Reader, place: Path, as_json: bool) -> None:
     from harness.data.export import check_export
 
     problems = dataset.read_apart(lambda: check_export(dataset, reader, place))
+    if as_json:
+        rows = [{"what": problem} for problem in problems]
+        print_json("data check", rows, dataset=dataset.name, folder=place, sound=not problems)
+        if problems:
+            raise typer.Exit(1)
+        return
     for first, *others in group_alike(problems, without_case):
         more = f" (And {len(others)} more, alike.)" if others else ""
         console.print(f"- {first}{more}", soft_wrap=True, markup=False)

@@ -153,6 +153,11 @@ def choose_engine(options: Mapping[str, Any], without: Collection[str] = ()) -> 
     return EngineChoice(kind, kind.parse({**given, **extra}), _arguments(kind, given, extra))
 
 
+def local_engine(cpu: bool) -> EngineChoice:
+    """Returns the engine of this machine as it is without options, or on the CPU."""
+    return EngineChoice(LOCAL, LOCAL.parse({"cpu": True} if cpu else {}), "--cpu" if cpu else "")
+
+
 def _foreign(kind: EngineKind, key: str) -> HarnessError:
     """Returns what is wrong with a flag of other engines."""
     flag = _flag(key)

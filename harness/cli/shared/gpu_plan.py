@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -12,6 +12,8 @@ from rich.text import Text
 
 from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import duration, table
+from harness.execution.costs.memory_and_time import FAST, LOADERS, SLOW, USUAL
+from harness.execution.costs.plan import wall_seconds
 
 if TYPE_CHECKING:
     from harness.execution.costs.gpus import GpuSpec
@@ -37,6 +39,26 @@ def show(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec], count: int)
         console.print(_sum(plan.variants, gpu, count))
     _say_disk(console, plan)
     _say_basis(console, plan, gpus)
+
+
+def plan_rows(plan: StudyPlan, gpus: Sequence[GpuSpec]) -> Iterator[dict[str, Any]]:
+    """Yields one row per GPU model, variant and dataset, as values."""
+    for gpu in gpus:
+        for one in plan.variants:
+            cost, seconds = one.costs[gpu.name], one.seconds(gpu.name)
+            yield {
+                "gpu": gpu.name,
+                "variant": one.label,
+                "dataset": one.dataset,
+                "cells": one.cells,
+                "seconds_per_cell": seconds.usual,
+                "at_least": seconds.low,
+                "at_most": seconds.high,
+                "measured": gpu.name in one.measured,
+                "memory_gb": cost.memory_gb,
+                "batch": one.batch,
+                "largest_batch": cost.largest_batch,
+            }
 
 
 def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
@@ -69,8 +91,6 @@ def _hours(span: Span) -> str:
 
 
 def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:
-    from harness.execution.costs.plan import wall_seconds
-
     spans = [one.seconds(gpu.name) for one in variants for _ in range(one.cells)]
     low, usual, high = ([getattr(span, bound) for span in spans] for bound in ("low", "usual", "high"))
     hours = f"About {sum(usual) / 3600:,.0f} GPU hours ({sum(low) / 3600:,.0f} to {sum(high) / 3600:,.0f})"
@@ -93,8 +113,6 @@ def _say_disk(console: Console, plan: StudyPlan) -> None:
 
 
 def _say_basis(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec]) -> None:
-    from harness.execution.costs.memory_and_time import FAST, LOADERS, SLOW, USUAL
-
     console.print(f"\n{ESTIMATED}")
     shares = ", ".join(
         f"{words} {one.compute:.0%} of the peak rate and {one.bandwidth:.0%} of the bandwidth"

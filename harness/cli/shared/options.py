@@ -28,6 +28,7 @@ ProfileOption = Annotated[
     ),
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.", envvar="HARNESS_RESULTS")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of prepared data.", envvar="HARNESS_CACHE")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
 from rich.text import Text
@@ -14,6 +14,7 @@ from harness.results.scores import read_scores
 from harness.results.subsets import CellSubsets
 from harness.statistics.means import cell_means
 from harness.statistics.patients import MEAN_REGION
+from harness.study.protocol import caveat_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,26 +39,45 @@ _COLOURED: dict[CellStatus, str | Text] = {
 }
 
 
-def status_table(study: StudyFolder, store: Store) -> Table:
-    """Returns a table with one row per cell of a study: state, score, progress or failure."""
+def status_rows(study: StudyFolder, store: Store) -> list[dict[str, Any]]:
+    """Returns one row per cell of a study: what it is, its state, score, progress or failure.
+
+    Dice and HD95 in mm are the means over regions and patients; None where there is none.
+    """
     manifest = study.manifest()
-    cells = [(entry.label, store.cell(entry.cell)) for entry in manifest.cells]
-    records = [cell.known(manifest.datasets) for _, cell in cells]
-    fixed, varying = constant_axes([{axis: getattr(record, axis) for axis in AXES} for record in records])
+    rows = []
+    for label, cell in ((entry.label, store.cell(entry.cell)) for entry in manifest.cells):
+        state, record = cell.status(), cell.known(manifest.datasets)
+        means = cell_means(read_scores(cell)) if state == "done" else {}
+        rows.append(
+            {
+                "variant": label,
+                "cell": cell.id,
+                **{axis: getattr(record, axis) for axis in AXES},
+                "state": state,
+                **{metric: means.get((metric, MEAN_REGION)) for metric in ("dice", "hd95")},
+                "device": cell.summary().device if state == "done" else None,
+                "note": _note(cell, state),
+            }
+        )
+    return rows
+
+
+def status_table(study: StudyFolder, store: Store) -> Table:
+    """Returns a table of :func:`status_rows`."""
+    rows = status_rows(study, store)
+    fixed, varying = constant_axes([{axis: row[axis] for axis in AXES} for row in rows])
     listing = table("variant", *varying, "state", "Dice", "HD95 mm", "note")
+    caveat = caveat_of(store.cell(row["cell"]).known().protocol for row in rows)
     listing.title, listing.title_justify = f"{study.study} ({study.profile}): {fixed}", "left"
-    devices = {cell.id: cell.summary().device for _, cell in cells if cell.status() == "done"}
-    mixed = len(set(devices.values())) > 1
+    listing.title += f"\n{caveat}" if caveat else ""
+    mixed = len({row["device"] for row in rows} - {None}) > 1
     if mixed:
         listing.caption, listing.caption_justify = _MIXED, "left"
-    for (label, cell), record in zip(cells, records, strict=True):
-        state, dice, distance = cell.status(), "", ""
-        if state == "done":
-            means = cell_means(read_scores(cell))
-            dice, distance = _number(means, "dice", 3), _number(means, "hd95", 2)
-        note = _note(cell, state) + (f", on {devices[cell.id]}" if mixed and cell.id in devices else "")
-        axes = [str(getattr(record, axis)) for axis in varying]
-        listing.add_row(label, *axes, _COLOURED[state], dice, distance, note)
+    for row in rows:
+        note = row["note"] + (f", on {row['device']}" if mixed and row["device"] else "")
+        scores = (_number(row, "dice", 3), _number(row, "hd95", 2))
+        listing.add_row(row["variant"], *(str(row[axis]) for axis in varying), _COLOURED[row["state"]], *scores, note)
     return listing
 
 
@@ -96,10 +116,11 @@ def _done_note(summary: Summary) -> str:
     return f"{duration(summary.train_seconds)} of training{reason}"
 
 
-def _number(means: Mapping[tuple[str, str], float], metric: str, digits: int) -> str:
-    """Returns the mean over regions and patients; a dash where the policy for empty regions left out every test."""
-    mean = means.get((metric, MEAN_REGION))
-    return "–" if mean is None else f"{mean:.{digits}f}"
+def _number(row: Mapping[str, Any], metric: str, digits: int) -> str:
+    """Returns a score of a finished cell; a dash where the policy for empty regions left out every test."""
+    if row["state"] != "done":
+        return ""
+    return "–" if row[metric] is None else f"{row[metric]:.{digits}f}"
 
 
 def progress_note(seen: Progress) -> str:

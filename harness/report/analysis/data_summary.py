@@ -50,14 +50,14 @@ def listed(values: Iterable[object]) -> str:
 
 
 def kind_words(facts: DatasetFacts) -> str:
-    """``embedded data`` or ``generated data``; ``''`` for real data."""
-    return "" if facts.kind == "real" else f"{facts.kind} data"
+    """``real data``, ``embedded data`` or ``generated data``, and why its numbers are no result where they are none."""
+    return "; ".join(filter(None, (f"{facts.kind} data", facts.caveat)))
 
 
 def data_name(facts: DatasetFacts) -> str:
-    """Title of a dataset, never without its kind where it is not real data."""
-    kind = kind_words(facts)
-    return f"{facts.title}, {kind}" if kind else facts.title
+    """Title of a dataset, never without its kind where it is not real data, nor without its caveat."""
+    kind = "" if facts.kind == "real" else f", {facts.kind} data"
+    return "; ".join(filter(None, (facts.title + kind, facts.caveat)))
 
 
 def packages_of(cells: pd.DataFrame) -> dict[str, str]:

@@ -30,6 +30,7 @@ from harness.report.figures.figure import (
     palette,
     styled,
     wrapped,
+    write_title,
 )
 from harness.statistics.patients import MEAN_REGION
 
@@ -72,7 +73,7 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             _label(axes, metric, regions, per_row)
         for number in range(len(metrics)):
             _share_scale(grid[number * len(rows) : (number + 1) * len(rows)])
-        grid[0].set_title(view.title, loc="left")
+        write_title(figure, grid[0], view.title)
         legend(figure, handles)
     dots = (
         f"Dots are the cases beyond the whiskers, where a box has more than {MANY} cases"

@@ -6,7 +6,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.figures.figure import DOUBLE, INK, Drawing, legend, legend_height, new_figure, palette, styled
+from harness.report.figures.figure import (
+    DOUBLE,
+    INK,
+    Drawing,
+    legend,
+    legend_height,
+    new_figure,
+    palette,
+    styled,
+    write_title,
+)
 from harness.statistics.analysis import Summary
 from harness.statistics.patients import MEAN_REGION
 
@@ -43,7 +53,7 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         for axes, (*_, title) in zip(grid[-1], _COSTS, strict=True):
             _logarithmic(axes)
             axes.set_xlabel(title)
-        grid[0, 0].set_title(view.title, loc="left")
+        write_title(figure, grid[0, 0], view.title)
         legend(figure, [_handle(view.names[each], colours[each], marks[each]) for each in shown])
     absent = ", ".join(name for each, name in view.names.items() if each not in shown)
     over = "mean over regions and patients" if view.main == MEAN_REGION else "mean over patients"

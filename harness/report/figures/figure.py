@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
@@ -22,6 +23,9 @@ _LEGEND_WIDTH = 20
 
 #: Characters of a headline in an inch.
 _PER_INCH = 14
+
+#: Inches that the labels of a vertical axis take.
+_LABEL_WIDTH = 0.5
 
 #: How far towards viridis' yellow lines and boxes go.
 _LIGHTEST = 0.85
@@ -110,6 +114,13 @@ def headline(figure: Figure, text: str) -> None:
     lines = wrapped(text, per_line)
     figure.suptitle(lines, fontsize=8, x=0.01, ha="left")
     figure.set_figheight(figure.get_figheight() + 0.06 + 0.14 * (1 + lines.count("\n")))
+
+
+def write_title(figure: Figure, axes: Axes, text: str) -> None:
+    """Writes a title over axes that begin at the figure's left, in lines that the figure holds whole."""
+    lines = wrapped(text, int((figure.get_figwidth() - _LABEL_WIDTH) * _PER_INCH))
+    axes.set_title(lines, loc="left")
+    figure.set_figheight(figure.get_figheight() + 0.14 * lines.count("\n"))
 
 
 def wrapped(text: str, width: int) -> str:

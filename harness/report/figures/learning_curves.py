@@ -18,6 +18,7 @@ from harness.report.figures.figure import (
     new_figure,
     palette,
     styled,
+    write_title,
 )
 
 #: Variants whose legend leaves room in one column of a paper.
@@ -44,7 +45,7 @@ def training_curves(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
             _lines(upper, mine, "loss", colour, dash)
             _lines(lower, mine, "val_dice", colour, dash)
             handles.append(Line2D([], [], color=colour, linestyle=dash, linewidth=_WIDTH, label=labels[number]))
-        upper.set_title(name, loc="left")
+        write_title(figure, upper, name)
         upper.set_ylabel("Training loss")
         lower.set_ylabel("Validation Dice")
         for axes in (lower,) if few else (upper, lower):

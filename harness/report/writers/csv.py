@@ -74,7 +74,7 @@ def _cases(study: StudyAnalysis) -> bytes:
 
 
 def _data_kinds(study: StudyAnalysis) -> dict[str, str]:
-    return {name: kind_words(facts) or "real data" for name, facts in study.results.datasets.items()}
+    return {name: kind_words(facts) for name, facts in study.results.datasets.items()}
 
 
 def _encode(table: pd.DataFrame) -> bytes:
