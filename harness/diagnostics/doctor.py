@@ -1,12 +1,11 @@
 """What this machine has, what a run would use of it, and what is missing."""
 
-import importlib.util
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -129,9 +128,7 @@ def examine(results: Path, name_study: Callable[[str, str, Path], str]) -> Repor
     """
     machine, unusable = _machine(results), find_unusable_gpu()
     packages = package_versions()
-    extras = {
-        name: version(package) if importlib.util.find_spec(package) else None for name, (package, _) in _EXTRAS.items()
-    }
+    extras = {name: _version_if_installed(package) for name, (package, _) in _EXTRAS.items()}
     programs = {name: shutil.which(name) for name in _PROGRAMS}
     if programs["chromium"] is None:
         programs["chromium"] = shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -165,6 +162,14 @@ def examine(results: Path, name_study: Callable[[str, str, Path], str]) -> Repor
     step = next_step(here, again, dict(sorted(compared.items())))
     use = _use(cpu=unusable is not None)
     return Report(machine, use, code_version(), packages, extras, programs, datasets, tuple(missing), step)
+
+
+def _version_if_installed(package: str) -> str | None:
+    """Returns the version of a package; a folder of that name, or what an installation left behind, is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _machine(results: Path) -> Machine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
@@ -16,11 +16,16 @@ from harness.errors import HarnessError
 Properties = namedtuple("Properties", "name total_memory major minor")
 
 
+def absent(package):
+    """As for a package that is not installed."""
+    raise PackageNotFoundError(package)
+
+
 @pytest.fixture
 def nothing(monkeypatch):
     """A machine without programs, extras and GPUs."""
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "version", absent)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
@@ -59,6 +64,14 @@ def test_it_says_what_is_missing_and_how_to_get_it(project, capsys):
     assert found["use"]["precision"] == "fp32"
     main(["doctor"])
     assert "pip install 'aahn-harness[ray]'" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_called_like_a_package_is_none(project, capsys, monkeypatch):
+    """As an installation leaves one behind, or as a user's own in the working directory."""
+    (project / "ray").mkdir()
+    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.setattr(doctor, "version", absent)
+    assert asked(capsys)["extras"]["ray"] is None
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((9, 0), "bf16"), ((7, 5), "fp16")])
