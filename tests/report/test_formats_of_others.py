@@ -262,6 +262,28 @@ def test_two_datasets_with_one_method_each_are_said(models: tuple[Path, Path], t
     assert "On Other only B has results" in notes
 
 
+@pytest.mark.parametrize("name", ["../../etc/x", "a/b", "..", "a\\b", " ", "x" * 300, "Tumör 2"])
+def test_a_dataset_of_any_name_is_written_into_the_report_alone(name: str, tmp_path: Path, project: Path) -> None:
+    labels = {"labels": foreign.LABELS, "name": name}
+    for model in "ab":
+        foreign.write_json(tmp_path / "in" / f"{model}.json", foreign.version_2(foreign.drawn(CASES), "plain"))
+    foreign.write_json(tmp_path / "in" / "dataset.json", labels)
+    given = [f"--with={model}={tmp_path}/in/{model}.json" for model in "ab"]
+    assert main(["report", *given, "--no-figures", "--format", "latex"]) == 0
+    (answer,) = Path("results").rglob("answer.txt")
+    assert answer.parent.parent == Path("results/reports/others")
+    assert all(answer.parent.resolve() in path.resolve().parents for path in tmp_path.rglob("*.tex"))
+
+
+def test_a_network_that_was_trained_on_every_case_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "fold_all" / "validation" / "summary.json"
+    foreign.write_json(path, foreign.version_2(foreign.drawn(CASES)))
+    for given in (path, path.parents[1], path.parents[2]):
+        with pytest.raises(DataError, match=r"fold_all|holds no summary") as refused:
+            alone(f"A={given}")
+        assert "trained on the cases" in refused.value.hint
+
+
 def test_a_folder_of_models_names_them(models: tuple[Path, Path]) -> None:
     with pytest.raises(DataError, match="holds no summary") as refused:
         alone(f"A={models[0].parent}")

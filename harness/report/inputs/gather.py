@@ -61,7 +61,7 @@ def gather_others(requests: Sequence[Request], choice: Choice) -> Gathered:
     study, notes = import_alone(requests, reference=choice.reference, metrics=choice.metrics, empty=choice.empty or "")
     if study.empty:
         study = under_policy(study, study.empty, masks_of([]))
-    return Gathered(study, f"others/{'+'.join(study.datasets)}", notes)
+    return Gathered(study, f"others/{'+'.join(study.datasets)[:200]}", notes)
 
 
 def gather_studies(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,7 @@ def import_alone(
             all of them.
         HarnessError: The reference is no label.
     """
-    sources = _in_one_dataset(_read(requests))
+    sources = _in_one_dataset([_with_safe_names(source) for source in _read(requests)])
     _refuse_apart(sources)
     sources, notes = _completed(sources, pd.DataFrame(columns=_TESTED))
     chosen = tuple(METRICS.get(name).name for name in metrics) or _common_metrics(sources)
@@ -153,6 +154,22 @@ def _in_the_study(source: Source, study: StudyResults) -> Source:
     if source.lists_missing or not only or set(source.regions) <= set(study.datasets):
         return source
     return _renamed(source, only)
+
+
+def _with_safe_names(source: Source) -> Source:
+    """Gives datasets names that files of a report can have; titles keep what others call them."""
+    safe = {name: re.sub(r"[^\w.-]+", "-", name)[:64].strip("-.") or UNNAMED for name in source.regions}
+    if all(old == new for old, new in safe.items()):
+        return source
+    if len(set(safe.values())) < len(safe):
+        raise DataError(f"{source.path}: two of its datasets have nearly one name: {', '.join(source.regions)}.")
+    return replace(
+        source,
+        rows=source.rows.assign(dataset=source.rows["dataset"].replace(safe)),
+        regions={safe[name]: regions for name, regions in source.regions.items()},
+        titles={safe[name]: source.titles.get(name, name) for name in source.regions},
+        stated=source.stated.assign(dataset=source.stated["dataset"].replace(safe)),
+    )
 
 
 def _renamed(source: Source, dataset: str) -> Source:

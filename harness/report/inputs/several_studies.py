@@ -86,6 +86,7 @@ def _rename(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
         cases=study.cases.assign(label=study.cases["label"].replace(dict(names))),
         cells=study.cells.assign(label=study.cells["label"].replace(dict(names))),
         subsets=study.subsets.assign(label=study.subsets["label"].replace(dict(names))),
+        stated=study.stated.assign(label=study.stated["label"].replace(dict(names))),
     )
 
 

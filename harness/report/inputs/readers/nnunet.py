@@ -30,6 +30,10 @@ FILE = "summary.json"
 #: Folders of one fold that hold the file.
 _VALIDATION = ("validation", "validation_raw_postprocessed", "validation_raw")
 
+#: The fold of a model that was trained on every case.
+_ALL = "fold_all"
+_TRAINED_ON = "It was trained on the cases that it was validated on; test it on others."
+
 #: Our names of the metrics that are read; of each the names of versions 2 and 1.
 _METRICS = {"dice": ("Dice",), "hd95": ("Hausdorff Distance 95",)}
 _PREDICTED = ("n_pred", "Total Positives Test")
@@ -103,6 +107,8 @@ class NnunetReader:
 
 def _find(path: Path) -> tuple[list[tuple[Path, int | None]], tuple[str, ...]]:
     """Returns the files of a path with their folds, and what is to be said about them."""
+    if _ALL in path.absolute().parts:
+        raise DataError(f"{path} is of {_ALL}.", hint=_TRAINED_ON)
     if not path.is_dir():
         return [(path, _fold_in(path))], ()
     folds = sorted(path.glob("fold_*"), key=lambda folder: (len(folder.name), folder.name))
@@ -116,8 +122,8 @@ def _find(path: Path) -> tuple[list[tuple[Path, int | None]], tuple[str, ...]]:
     hint = f"Give a {FILE}, a folder fold_0, or the folder of a model with its folds."
     if models := sorted(folder.parent.name for folder in path.glob("*/fold_*")):
         hint = f"It holds the models {', '.join(dict.fromkeys(models))}: name one of them, e.g. {path / models[0]}."
-    if any(folder.name == "fold_all" for folder in folds):
-        hint = "fold_all was trained on the cases that it was validated on; test it on others."
+    if any(folder.name == _ALL for folder in folds):
+        hint = _TRAINED_ON
     raise DataError(f"{path} holds no {FILE} of nnU-Net.", hint=hint)
 
 
@@ -128,7 +134,7 @@ def _of_fold(folder: Path) -> Iterator[Path]:
 
 def _fold_in(path: Path) -> int | None:
     """Returns the fold that a path is in; None where it names none."""
-    numbers = [int(match[1]) for part in path.parts if (match := re.fullmatch(r"fold_(\d{1,4})", part))]
+    numbers = [int(match[1]) for part in path.absolute().parts if (match := re.fullmatch(r"fold_(\d{1,4})", part))]
     return numbers[-1] if numbers else None
 
 
