@@ -78,6 +78,33 @@ _STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
+class Point:
+    """A patient that is drawn as a dot, so that a page can name it.
+
+    Attributes:
+        axes: Axes that it is drawn on.
+        x: Place along the first axis, in data units.
+        y: Place along the second.
+        patient: Name of the patient.
+        text: What is said of it.
+    """
+
+    axes: Axes
+    x: float
+    y: float
+    patient: str
+    text: str
+
+    def place(self) -> tuple[float, float]:
+        """Returns where it is in the rendered figure: from the left and from the top, as shares of its size."""
+        figure = self.axes.get_figure(root=True)
+        if figure is None:
+            raise ValueError("the axes are on no figure")
+        left, bottom = figure.transFigure.inverted().transform(self.axes.transData.transform((self.x, self.y)))
+        return float(left), 1 - float(bottom)
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A figure with its words.
 
@@ -86,12 +113,14 @@ class Drawing:
         title: Short title.
         caption: Sentences under the figure: what is drawn, on what data.
         figure: The figure.
+        points: Patients that are dots in it.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    points: tuple[Point, ...] = ()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.evaluation import METRICS
 from harness.report.analysis.p_values import STAR, p_statement
-from harness.report.figures.figure import DOUBLE, INK, MANY, Drawing, headline, new_figure, styled
+from harness.report.figures.figure import DOUBLE, INK, MANY, Drawing, Point, headline, new_figure, styled
 from harness.statistics.analysis import Analysis
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
@@ -41,13 +41,26 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         axes.grid(axis="x")
         axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
         limits = _limits(analysis, order) if patients > MANY else None
+        points: list[Point] = []
         for place, each in enumerate(order):
             deltas = (analysis.table[each.method] - analysis.table[each.reference]).to_numpy(dtype=float)
             if limits is None:
-                jitter = random.uniform(-0.24, 0.24, patients)
-                axes.scatter(deltas, place + jitter, s=5, color=_DOTS, alpha=0.7, linewidth=0, zorder=2)
+                heights = place + random.uniform(-0.24, 0.24, patients)
+                axes.scatter(deltas, heights, s=5, color=_DOTS, alpha=0.7, linewidth=0, zorder=2)
+                seen = np.arange(patients)
             else:
-                _summed_up(axes, deltas, place, limits)
+                heights, seen = np.full(patients, place), _summed_up(axes, deltas, place, limits)
+            names = [str(name) for name in analysis.table.index]
+            points += [
+                Point(
+                    axes,
+                    float(deltas[n]),
+                    float(heights[n]),
+                    names[n],
+                    f"{names[n]}: {each.method} {metric.signed(float(deltas[n]))}",
+                )
+                for n in map(int, seen)
+            ]
             if each.median_interval is not None:
                 axes.plot(each.median_interval, [place, place], color="white", linewidth=4, zorder=3)
                 axes.plot(each.median_interval, [place, place], color=INK, linewidth=2, zorder=4)
@@ -77,6 +90,7 @@ def paired_differences(analysis: Analysis, title: str) -> Drawing | None:
         f"interval (bar). Right: share of patients on which the method is better, ties counted half"
         f"{', and ' + tested if tested else ''}.{refused}",
         figure,
+        tuple(points),
     )
 
 
@@ -88,14 +102,19 @@ def _limits(analysis: Analysis, order: Sequence[Comparison]) -> tuple[float, flo
     return min(0.0, float(low)) - pad, max(0.0, float(high)) + pad
 
 
-def _summed_up(axes: Axes, deltas: NDArray[np.float64], place: int, limits: tuple[float, float]) -> None:
-    """Draws many patients as a box of the quartiles and a line from the 5 % to the 95 % point, dots beyond."""
+def _summed_up(axes: Axes, deltas: NDArray[np.float64], place: int, limits: tuple[float, float]) -> NDArray[np.intp]:
+    """Draws many patients as a box of the quartiles and a line from the 5 % to the 95 % point, dots beyond.
+
+    Returns:
+        The patients that are dots.
+    """
     ends = np.quantile(deltas, [0.05, 0.25, 0.75, 0.95])
     axes.plot(ends[[0, 3]], [place, place], color=_DOTS, linewidth=1.2, zorder=2)
     axes.barh(place, ends[2] - ends[1], left=ends[1], height=0.42, color=_BOX, edgecolor=_DOTS, linewidth=0.8, zorder=2)
     outer = deltas[(deltas < ends[0]) | (deltas > ends[3])]
-    inside = outer[(outer >= limits[0]) & (outer <= limits[1])]
-    axes.scatter(inside, np.full(len(inside), place), s=4, color=_DOTS, alpha=0.6, linewidth=0, zorder=2)
+    beyond = (deltas < ends[0]) | (deltas > ends[3])
+    seen = np.flatnonzero(beyond & (deltas >= limits[0]) & (deltas <= limits[1]))
+    axes.scatter(deltas[seen], np.full(len(seen), place), s=4, color=_DOTS, alpha=0.6, linewidth=0, zorder=2)
     for side, count, edge in (
         ("left", int((outer < limits[0]).sum()), limits[0]),
         ("right", int((outer > limits[1]).sum()), limits[1]),
@@ -109,6 +128,7 @@ def _summed_up(axes: Axes, deltas: NDArray[np.float64], place: int, limits: tupl
                 fontsize=6,
                 color=INK,
             )
+    return seen
 
 
 def _drawn(limits: tuple[float, float] | None) -> str:

@@ -43,9 +43,10 @@ class CaseImage:
 
 @dataclass(frozen=True)
 class GalleryCase:
-    """One case: its scores at printed precision and as numbers, and its images."""
+    """One case: its scores at printed precision and as numbers, its images, and where the page has them."""
 
     name: str
+    anchor: str
     scores: tuple[str, ...]
     numbers: tuple[float | None, ...]
     slice_name: str
@@ -71,13 +72,15 @@ def case_gallery(results: StudyResults, view: DatasetView) -> CaseGallery | None
     metric = METRICS.get(results.metrics[0])
     listed = [str(case) for case in scores.index.get_level_values("case")[:_MAX_LISTED]]
     slices = load_slices(results, view, listed[:_MAX_WITH_IMAGES])
-    views = []
+    views: list[GalleryCase] = []
     for case, values in zip(listed, scores.to_numpy(dtype=float), strict=False):
         numbers = tuple(None if np.isnan(value) else float(value) for value in values)
         printed = tuple("–" if number is None else metric.text(number) for number in numbers)
         mine = slices.get(case, {})
         named = next(iter(mine.values())).name if mine else ""
-        views.append(GalleryCase(case, printed, numbers, named, _images(mine, view.names)))
+        views.append(
+            GalleryCase(case, f"case-{len(views)}-{view.name}", printed, numbers, named, _images(mine, view.names))
+        )
     note = (
         f"{len(listed)} of {len(scores)} cases, the worst first by the median over variants; all are in csv/cases.csv. "
     )

@@ -13,8 +13,11 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.figures.figure import Drawing
 from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
-from harness.report.writers.case_gallery import case_gallery
+from harness.report.writers.case_gallery import CaseGallery, case_gallery
 from harness.report.writers.repeats import said_once
+
+#: A figure with more dots has none that are named: the page would be slow.
+_MOST_SPOTS = 2000
 
 
 def html_page(
@@ -37,6 +40,7 @@ def html_page(
     """
     results = study.results
     shown = said_once(tables)
+    galleries = list(filter(None, (case_gallery(results, view) for view in study.views.values())))
     leads = [_lead(study, view, shown, drawings) for view in study.views.values()]
     script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
     return (
@@ -50,12 +54,13 @@ def html_page(
             leads=leads,
             tables=[table for table in shown if table not in [lead.table for lead in leads]],
             drawings=[drawing for drawing in drawings if drawing not in [lead.drawing for lead in leads]],
+            spots={drawing.name: _spots(study, drawing, galleries) for drawing in drawings},
             png={name: base64.b64encode(content).decode("ascii") for name, content in png.items()},
             remark=remark,
             provenance=provenance_of(study),
             differences=cell_differences(study),
             mixed=[text for name in study.views if (text := study.comparability.sentence(name))],
-            galleries=list(filter(None, (case_gallery(results, view) for view in study.views.values()))),
+            galleries=galleries,
             script=script,
             # The page's policy admits this script and no other.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
@@ -75,6 +80,41 @@ class _Lead:
 
     drawing: Drawing | None
     table: Table | None
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A dot of a figure that the page names.
+
+    Attributes:
+        left: Per cent from the left.
+        top: Per cent from the top.
+        text: What is said of it.
+        target: Identity of the part of the page with its images; empty for none.
+    """
+
+    left: float
+    top: float
+    text: str
+    target: str
+
+
+def _spots(study: StudyAnalysis, drawing: Drawing, galleries: Sequence[CaseGallery]) -> list[_Spot]:
+    """Returns the dots of a figure, each with the images of a case of its patient where the page has some."""
+    if len(drawing.points) > _MOST_SPOTS:
+        return []
+    pictured = {case.name: case.anchor for gallery in galleries for case in gallery.cases if case.images}
+    pairs = study.results.cases[["patient", "case"]].drop_duplicates().astype(str)
+    targets = {
+        patient: pictured[case]
+        for patient, case in zip(pairs["patient"], pairs["case"], strict=True)
+        if case in pictured
+    }
+    places = [point.place() for point in drawing.points]
+    return [
+        _Spot(round(100 * left, 2), round(100 * top, 2), point.text, targets.get(point.patient, ""))
+        for point, (left, top) in zip(drawing.points, places, strict=True)
+    ]
 
 
 def _lead(study: StudyAnalysis, view: DatasetView, tables: Sequence[Table], drawings: Sequence[Drawing]) -> _Lead:
