@@ -76,7 +76,7 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
 
     Raises:
         StudyError: A key is not in the protocol, a factor is given for something that is not a number, or the protocol
-            refuses an end of a range or a value in between, as keys that take integers do.
+            refuses a choice, an end of a range or a value in between, as keys that take integers do.
     """
     for key, one in settings.space.items():
         found = list(_matching(protocol, key))
@@ -91,7 +91,11 @@ def check_space(protocol: Protocol, settings: TuningSettings) -> None:
     for end in (0, -1):
         drawn = {key: (one.choices or _bounds(one))[end] for key, one in settings.space.items()}
         trial_protocol(protocol, settings, drawn)
-    trial_protocol(protocol, settings, {key: _between(one) for key, one in settings.space.items()})
+    inside = {key: _between(one) for key, one in settings.space.items()}
+    trial_protocol(protocol, settings, inside)
+    for key, one in settings.space.items():
+        for choice in one.choices or ():
+            trial_protocol(protocol, settings, {**inside, key: choice})
 
 
 def _between(one: Range) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import optuna
 import pytest
 from pydantic import ValidationError
@@ -66,6 +68,9 @@ def test_every_draw_lies_within_a_factor_of_ten():
         ({"sampling.foreground": Range(between=(0, 3))}, "less than or equal to 1"),
         ({"sampling.batch_size": Range(between=(2, 8))}, "valid integer"),
         ({"training.optimiser.name": Range(choices=["sgd", "none"])}, "sgd"),
+        ({"sampling.batch_size": Range(choices=[2, 0, 4])}, "greater than or equal to 1"),
+        ({"training.optimiser.lr": Range(choices=[0.1, math.inf, 0.01])}, "finite number"),
+        ({"training.optimiser.lr": Range(choices=[0.1, "high", 0.01])}, "valid number"),
     ],
 )
 def test_a_space_that_does_not_fit_is_refused_before_anything_runs(space, says):
