@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="Registered networks; default: all.")] = None,
     patch: Annotated[str, typer.Option(help="Input size, e.g. 128,128 or 96,96,96.")] = "128,128",
-    modalities: Annotated[int, typer.Option(min=1, help="Input channels.")] = 4,
-    classes: Annotated[int, typer.Option(min=1, help="Output channels.")] = 4,
-    batch: Annotated[int, typer.Option(min=1, help="Patches per forward pass and per training step.")] = 4,
+    modalities: Annotated[int, typer.Option(min=1, max=1_000, help="Input channels.")] = 4,
+    classes: Annotated[int, typer.Option(min=1, max=1_000, help="Output channels.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Patches per forward pass and per training step.")] = 4,
     preset: Annotated[str, typer.Option(help="Preset of the networks: paper, tiny ...")] = "paper",
-    rounds: Annotated[int, typer.Option(min=1, help="Number of measurements; the table shows medians.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Number of measurements; the table shows medians.")
+    ] = 5,
     device: Annotated[str | None, typer.Option(help="Device, e.g. cuda:0 or cpu; default: CUDA if available.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=1_024, help="CPU threads.")] = 1,
     step: Annotated[
         str,
         typer.Option(help="How training steps are done: auto, eager, recorded (a CUDA graph); or several, by commas."),

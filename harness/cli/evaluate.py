@@ -81,7 +81,9 @@ def evaluate(
     harness_labels: Annotated[
         bool, typer.Option("--harness-labels", help="The files contain the harness's label values, as in results/.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes, at most one per core.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=1_000_000, help="Processes, at most one per core.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV file with one row per score.")] = None,
     profile: ProfileOption = None,
     results: ResultsOption = Path("results"),

@@ -33,7 +33,7 @@ def import_checkpoint(
     ] = None,
     leading: Annotated[str | None, typer.Option(help="Leading modality; default: the authors'.")] = None,
     classes: Annotated[
-        int | None, typer.Option(min=2, help="Classes, background included; default: the authors'.")
+        int | None, typer.Option(min=2, max=1_000, help="Classes, background included; default: the authors'.")
     ] = None,
     patch: Annotated[str | None, typer.Option(help="Patch size, e.g. 128x128; default: the authors'.")] = None,
     option: Annotated[

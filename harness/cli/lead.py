@@ -53,7 +53,7 @@ def lead(
     splits: Annotated[
         Path | None, typer.Option(help="File of folds, instead of the dataset's own.", show_default=False)
     ] = None,
-    fold: Annotated[int, typer.Option(min=0, help="Fold whose training and validation cases are used.")] = 0,
+    fold: Annotated[int, typer.Option(min=0, max=1_000, help="Fold whose training and validation cases are used.")] = 0,
     model: Annotated[str, typer.Option(help="Network with a leading modality.")] = "aahn",
     preset: Annotated[
         str | None, typer.Option(help="Preset of the network, e.g. tiny or paper.", show_default=False)
@@ -65,15 +65,20 @@ def lead(
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Epochs of the last comparison; default: the protocol's, at most 40.", show_default=False
+            min=1,
+            max=1_000_000,
+            help="Epochs of the last comparison; default: the protocol's, at most 40.",
+            show_default=False,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per modality, each with its own seed.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000, help="Trainings per modality, each with its own seed.")] = 3,
     none: Annotated[bool, typer.Option("--none", help="Also train without a leading modality.")] = False,
     rungs: Annotated[
-        int, typer.Option(min=1, help="Number of comparisons; each has twice the epochs of the one before.")
+        int, typer.Option(min=1, max=20, help="Number of comparisons; each has twice the epochs of the one before.")
     ] = 3,
-    finalists: Annotated[int, typer.Option(min=1, help="At least this many are trained to the last comparison.")] = 2,
+    finalists: Annotated[
+        int, typer.Option(min=1, max=1_000, help="At least this many are trained to the last comparison.")
+    ] = 2,
     keep_probability: Annotated[
         float,
         typer.Option(

@@ -18,7 +18,7 @@ _LOOK_EVERY = 0.5  # seconds
 def logs(
     cell: Annotated[str, typer.Argument(help="Identity of a cell, or any part of it that is unique, e.g. the hash.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until the cell ends.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines to show.")] = 30,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=1_000_000, help="Number of lines to show.")] = 30,
     as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:

@@ -47,7 +47,7 @@ def plan(
             help="Estimate GPU hours, memory and disk on this GPU, e.g. a100; it need not be here. May be repeated.",
         ),
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="With --gpu-model: number of GPUs.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, max=100_000, help="With --gpu-model: number of GPUs.")] = 1,
     as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:

@@ -31,7 +31,10 @@ def predict(
     ] = None,
     profile: ProfileOption = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=0, help="Processes that prepare data; default: one per core.")
+        int | None,
+        typer.Option(
+            "--workers", "-w", min=0, max=1_000_000, help="Processes that prepare data; default: one per core."
+        ),
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.")] = False,
     results: ResultsOption = Path("results"),

@@ -30,7 +30,7 @@ def tune(
     study: StudyFile,
     profile: ProfileOption = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials per network and dataset; default: the study's.")
+        int | None, typer.Option(min=1, max=100_000, help="Trials per network and dataset; default: the study's.")
     ] = None,
     storage: Annotated[
         str | None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+import typing
 
 import pytest
 
 from harness.cli import main
+from harness.cli.app import app
 
 HEAVY = ("torch", "monai", "mlflow", "pandas", "numpy", "matplotlib", "nibabel")
 
@@ -39,6 +42,37 @@ def test_old_names_of_options_still_work_and_show_the_new_ones(verb, old, new, c
     assert new in shown
     assert main([verb, "nothing", old, "no number and no GPU"]) == 2
     assert "No such option" not in capsys.readouterr().err
+
+
+def callbacks(group):
+    """Every verb's function."""
+    yield from (command.callback for command in group.registered_commands)
+    for inner in group.registered_groups:
+        yield from callbacks(inner.typer_instance)
+
+
+def test_every_number_of_the_command_line_has_bounds():
+    """Those of engines are bounded by their settings."""
+    found, unbounded = 0, []
+    for verb in callbacks(app):
+        for parameter in inspect.signature(verb, eval_str=True).parameters.values():
+            kind, *more = typing.get_args(parameter.annotation) or (parameter.annotation,)
+            kinds = typing.get_args(kind) or (kind,)
+            if not {int, float} & set(kinds):
+                continue
+            found += 1
+            (option,) = more
+            if option.max is None or (option.min is None and parameter.name != "patients"):  # it is said why
+                unbounded.append((verb.__name__, parameter.name))
+    assert found > 20
+    assert unbounded == []
+
+
+@pytest.mark.parametrize("arguments", [["--patients", "100000000000"], ["--seed", "-1"], ["--scale", "nan"]])
+def test_numbers_beyond_the_bounds_are_refused(arguments, tmp_path, capsys):
+    assert main(["data", "generate", "prostate158", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_checking_a_study_imports_no_torch(project):

@@ -29,10 +29,12 @@ def generate(
     every: Annotated[
         bool, typer.Option("--all", help="Generate every dataset that can be generated, each in its folder OUT/NAME.")
     ] = False,
-    patients: Annotated[int, typer.Option(help="Labelled patients; at least 5.")] = 12,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same images.")] = 0,
+    patients: Annotated[int, typer.Option(max=100_000, help="Labelled patients; at least 5.")] = 12,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**64 - 1, help="Random seed; the same seed gives the same images.")
+    ] = 0,
     scale: Annotated[
-        float, typer.Option(help="Size of the image matrix relative to the official one, up to 1.")
+        float, typer.Option(min=0, max=1, help="Size of the image matrix relative to the official one, up to 1.")
     ] = 0.25,
     informative: Annotated[
         str | None,

@@ -30,12 +30,18 @@ def prepare(
         str, typer.Option(help="Protocol to prepare for; `native` prepares as `paper` does.")
     ] = "paper",
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=0, help="Processes; default: one per core.", show_default=False)
+        int | None,
+        typer.Option(
+            "--workers", "-w", min=0, max=1_000_000, help="Processes; default: one per core.", show_default=False
+        ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Prepare only this many cases, and estimate time and disk space of all.", show_default=False
+            min=1,
+            max=100_000_000,
+            help="Prepare only this many cases, and estimate time and disk space of all.",
+            show_default=False,
         ),
     ] = None,
     cache: CacheOption = Path("cache"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.execution.schedule import Policy
 
 RetriesOption = Annotated[
-    int, typer.Option(min=0, help="Further attempts at a cell that crashed or reached the timeout.")
+    int, typer.Option(min=0, max=10_000, help="Further attempts at a cell that crashed or reached the timeout.")
 ]
 TimeoutOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Longest time of one attempt at a cell, e.g. 90m or 2h.")
