@@ -3,8 +3,8 @@
 Or it hands them to a cluster that computes them by itself, and does not wait.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -14,9 +14,10 @@ from harness.data.synthetic.generated import kind_of
 from harness.errors import HarnessError, StudyError
 from harness.evaluation import METRICS, every_metric
 from harness.execution.engines.engine import Engine, Job
+from harness.execution.preparing import PreparesAhead, preparing, ready_first
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
 from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
-from harness.results.store import Store, StudyFolder
+from harness.results.store import CellFolder, Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials
 from harness.segmenters.kept_sizes import size_of
@@ -143,6 +144,7 @@ def run_study(
     observers: Sequence[Observer],
     policy: Policy | None = None,
     only: Collection[str] | None = None,
+    prepare: Callable[[Sequence[CellFolder], Path, int], AbstractContextManager[None]] = preparing,
 ) -> Outcome:
     """Computes every cell of a registered study that has no result; other runs may work on the same study meanwhile.
 
@@ -156,6 +158,7 @@ def run_study(
         observers: Shown the progress.
         policy: Retries, time limit, and pace.
         only: Cells to compute; default: all.
+        prepare: Prepares data beside the cells, where the engine has cores to spare.
 
     Raises:
         KeyboardInterrupt: The user stopped; running cells have left checkpoints.
@@ -172,9 +175,11 @@ def run_study(
 
     policy = policy or Policy()
     pending = [cell for identity, cell in cells.items() if identity not in {*skipped, *left}]
+    processes = engine.preparers if isinstance(engine, PreparesAhead) else 0
+    pending, ahead = ready_first(pending, cache.resolve()) if processes else (pending, [])
     attempts = [initial_attempt(cell, cache.resolve(), policy) for cell in pending]
     try:
-        with closing(engine):
+        with closing(engine), prepare(ahead, cache.resolve(), processes):
             unwritten = run_attempts(engine, attempts, policy, watch)
     finally:
         for observer in observers:

@@ -125,6 +125,11 @@ class SharedGpus:
         """Cells that can run at a time, at most."""
         return len(self._gpus) * self._most
 
+    @property
+    def on_gpus(self) -> bool:
+        """Whether cells run on GPUs."""
+        return True
+
     def take(self, cell: CellFolder) -> Slot | None:
         """Returns a slot on the GPU with the most memory left, where the cell fits."""
         need = self._memory.need(cell)

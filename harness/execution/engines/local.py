@@ -57,6 +57,11 @@ class FixedPlaces:
         del cell
         return self._free.pop(0) if self._free else None
 
+    @property
+    def on_gpus(self) -> bool:
+        """Whether cells run on GPUs."""
+        return self._all[0].gpu is not None
+
     def give_back(self, cell: CellFolder, slot: Slot) -> None:
         """The slot is free again."""
         del cell
@@ -104,6 +109,11 @@ class LocalEngine:
     def describe(self) -> str:
         """Returns where cells run, in words."""
         return self._places.describe()
+
+    @property
+    def preparers(self) -> int:
+        """Processes that may prepare data beside the cells: a quarter of the cores beside GPUs, none on a CPU."""
+        return max(1, cores() // 4) if self._places.on_gpus else 0
 
     def free_slots(self) -> int:
         """Returns how many places may be free."""
