@@ -19,6 +19,7 @@ from harness.cli.logs import logs
 from harness.cli.missing import missing
 from harness.cli.mlflow import mlflow_app
 from harness.cli.models import models
+from harness.cli.new_network import new_network
 from harness.cli.plan import plan
 from harness.cli.predict import predict
 from harness.cli.publish import publish
@@ -74,6 +75,7 @@ _VERBS = (
     (missing, "missing missing_modality --profile demo"),
     (predict, "predict my_study --export brats2023 --input ~/validation --out to_hand_in"),
     (evaluate, "evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv"),
+    (new_network, "new-network mynet"),
     (check, "check aahn"),
     (doctor, "doctor"),
     (bench, "bench aahn unetr nnunet --batch 4"),
