@@ -462,5 +462,5 @@ def test_some_hundred_summaries_are_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_thousands_of_summaries_are_read_or_refused(tmp_path: Path) -> None:
-    assert sum(fuzz(tmp_path, 5000).values()) > 2000
+def test_a_thousand_summaries_are_read_or_refused(tmp_path: Path) -> None:
+    assert sum(fuzz(tmp_path, 1000).values()) > 500

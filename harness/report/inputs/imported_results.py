@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.errors import DataError, HarnessError, did_you_mean
+from harness.errors import DataError, HarnessError, did_you_mean, one_line
 from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
 from harness.report.inputs.checked_rows import check_rows, refuse_other_cases
@@ -162,7 +162,9 @@ def _with_safe_names(source: Source) -> Source:
     if all(old == new for old, new in safe.items()):
         return source
     if len(set(safe.values())) < len(safe):
-        raise DataError(f"{source.path}: two of its datasets have nearly one name: {', '.join(source.regions)}.")
+        raise DataError(
+            f"{source.path}: two of its datasets have nearly one name: {one_line(', '.join(source.regions))}."
+        )
     return replace(
         source,
         rows=source.rows.assign(dataset=source.rows["dataset"].replace(safe)),
@@ -196,14 +198,15 @@ def _refuse_apart(sources: Sequence[Source]) -> None:
             other = first.setdefault(dataset, source)
             if set(other.regions[dataset]) != set(regions):
                 raise DataError(
-                    f"{source.path} has the regions {', '.join(regions)}, {other.path} has "
-                    f"{', '.join(other.regions[dataset])}.",
+                    f"{source.path} has the regions {one_line(', '.join(regions))}, {other.path} has "
+                    f"{one_line(', '.join(other.regions[dataset]))}.",
                     hint="Are they of two datasets? --dataset-json names labels; --dataset-name names the dataset.",
                 )
             known = cases.setdefault(dataset, set())
             if known and known.isdisjoint(mine) and not _further_folds(source, other):
                 raise DataError(
-                    f"{source.path} shares no case with {other.path}: '{min(mine)}' and '{min(known)}', for example.",
+                    f"{source.path} shares no case with {other.path}: '{one_line(min(mine))}' and "
+                    f"'{one_line(min(known))}', for example.",
                     hint="Are they of two datasets, or named differently? Cases are compared by their names.",
                 )
             known |= mine
@@ -228,7 +231,7 @@ def _refuse_label_twice(sources: Sequence[Source]) -> None:
             if len(shared):
                 label, _, case = shared.iloc[0]
                 raise DataError(
-                    f"'{label}' has the case '{case}' twice: in {other.path} and in {source.path}.",
+                    f"'{one_line(label)}' has the case '{one_line(case)}' twice: in {other.path} and in {source.path}.",
                     hint="Give each method its own name: --with NAME=PATH.",
                 )
 

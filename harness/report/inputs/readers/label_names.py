@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, shorten
+from harness.errors import DataError, one_line, shorten
 from harness.files import read_json
 
 FILE = "dataset.json"
@@ -66,7 +66,7 @@ def read_label_names(path: Path) -> LabelNames:
         raise DataError(f"{path}: `labels` must map names to values.", hint="Write it as nnU-Net does.")
     regions: dict[tuple[int, ...], str] = {}
     for key, value in labels.items():
-        values, name = _region(path, str(key), value)
+        values, name = _region(path, one_line(str(key)), one_line(value) if isinstance(value, str) else value)
         if values == (0,):
             continue
         if values in regions or name in regions.values():
@@ -74,7 +74,8 @@ def read_label_names(path: Path) -> LabelNames:
         regions[values] = name
     channels = content.get("channel_names") or content.get("modality") or {}
     names = channels.values() if isinstance(channels, dict) else ()
-    return LabelNames(path, str(content.get("name") or ""), regions, tuple(dict.fromkeys(map(str, names))))
+    stated = one_line(str(content.get("name") or ""))
+    return LabelNames(path, stated, regions, tuple(dict.fromkeys(one_line(str(name)) for name in names)))
 
 
 def dataset_in_path(path: Path) -> str:

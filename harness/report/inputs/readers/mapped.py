@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.errors import DataError, HarnessError, did_you_mean
+from harness.errors import DataError, HarnessError, did_you_mean, one_line
 from harness.evaluation import METRICS
 from harness.report.inputs.csv_file import open_table
 from harness.report.inputs.readers.source import ROW_COLUMNS, UNNAMED, Request, Source
@@ -122,7 +122,7 @@ def _long(rows: pd.DataFrame, request: Request) -> tuple[pd.DataFrame, tuple[str
     if unknown:
         row = metrics.index[metrics == unknown[0]][0]
         raise DataError(
-            f"{request.path}, row {row}: metric '{unknown[0]}' is refused.",
+            f"{request.path}, row {row}: metric '{one_line(str(unknown[0]))}' is refused.",
             hint=did_you_mean(str(unknown[0]), METRICS.names()),
         )
     heading = request.columns["value"]

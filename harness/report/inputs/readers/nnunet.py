@@ -19,7 +19,7 @@ import pandas as pd
 
 from harness.alike import name_some
 from harness.data.reading.nifti import IMAGE_ENDINGS
-from harness.errors import DataError, shorten
+from harness.errors import DataError, one_line, shorten
 from harness.files import read_json
 from harness.report.inputs.readers.label_names import LabelNames, dataset_in_path, find_label_names
 from harness.report.inputs.readers.source import ROW_COLUMNS, UNNAMED, Request, Source
@@ -174,7 +174,7 @@ def _case(path: Path, number: int, entry: Any) -> tuple[str, Mapping[str, Mappin
     scores = entry.get("metrics", {key: value for key, value in entry.items() if key not in files})
     if not isinstance(scores, dict) or not all(isinstance(one, dict) for one in scores.values()):
         raise DataError(f"{path}, case '{names[0]}': its scores must be a mapping of labels to metrics.")
-    found = {str(key): value for key, value in scores.items() if _values_of(str(key)) != (0,)}
+    found = {one_line(str(key)): value for key, value in scores.items() if _values_of(str(key)) != (0,)}
     if not found:
         raise DataError(f"{path}, case '{names[0]}' has no scores of a label.")
     return sys.intern(names[0]), found
@@ -184,7 +184,7 @@ def _name_of(file: str) -> str:
     """Returns the case of a file that may lie on another system."""
     name = re.split(r"[\\/]", file)[-1]
     ending = max((one for one in IMAGE_ENDINGS if name.endswith(one)), key=len, default="")
-    return name.removesuffix(ending)
+    return one_line(name.removesuffix(ending))
 
 
 def _refuse_unlike(path: Path, cases: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -214,10 +214,10 @@ def _dataset(path: Path, cases: Sequence[tuple[str, Mapping[str, Any]]], entries
     if len(folders) > 1:
         (one, case), (other, second) = list(folders.items())[:2]
         raise DataError(
-            f"{path} mixes two datasets: case '{case}' is of {one}, case '{second}' of {other}.",
+            f"{path} mixes two datasets: case '{case}' is of {one_line(one)}, case '{second}' of {one_line(other)}.",
             hint="Give each dataset its own file.",
         )
-    return next(iter(folders), "")
+    return one_line(next(iter(folders), ""))
 
 
 def _said(labels: Any) -> str:

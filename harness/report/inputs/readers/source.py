@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 from harness.report.inputs.readers.label_names import LabelNames
 from harness.results.schema import STATED_COLUMNS
 
@@ -59,7 +59,7 @@ class Request:
         match = self.patient.search(case)
         if match is None:
             raise HarnessError(
-                f"{self.path}: '{self.patient.pattern}' does not match the case '{case}'.",
+                f"{self.path}: '{self.patient.pattern}' does not match the case '{one_line(case)}'.",
                 hint="--patient is a regular expression whose first group is the patient.",
             )
         return match[1] if match.re.groups else match[0]
