@@ -106,7 +106,7 @@ class Words:
 
     def found(self, text: str) -> Iterator[str]:
         """Yields the words that a text holds."""
-        parts = set(_PARTS.findall(text))
+        parts = {part[0] for part in _PARTS.finditer(text)}
         for word in self.words:
             if parts.issuperset(_PARTS.findall(word)) and self._pattern(word).search(text):
                 yield word

@@ -234,11 +234,20 @@ def _secret_words(
     words = set(_renamed(names))
     if "paths" in keep:
         return words
-    places = [Path.home(), Path.cwd(), store.root.resolve(), *(Path(cell.record().root) for cell in cells)]
+    user, home = _person()
+    places = [home, Path.cwd(), store.root.resolve(), *(Path(cell.record().root) for cell in cells)]
     words |= {str(place) for place in places if place.is_absolute() and len(place.parts) > 1}
-    people = {os.environ.get("USER", ""), getpass.getuser()} - _USUAL_USERS
+    people = {os.environ.get("USER", ""), user} - _USUAL_USERS
     machines = {socket.gethostname(), socket.gethostname().partition(".")[0]} - {"localhost"}
     return words | {word for word in people | machines if len(word) >= _SHORTEST}
+
+
+def _person() -> tuple[str, Path]:
+    """Returns name and home of the user; nothing for a number without an account, as containers run under."""
+    try:
+        return getpass.getuser(), Path.home()
+    except (KeyError, OSError, RuntimeError):
+        return "", Path()
 
 
 def _refuse_leaks(folder: Path, words: Collection[str]) -> None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ from stored import summary
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.execution.study import register
+from harness.publication.cells import Copier
 from harness.publication.leaks import find_leaks
+from harness.publication.names import Cleaner
 from harness.publication.publish import publish
+from harness.publication.record import RECORD, Publication
 from harness.publication.verify import verify
+from harness.results.json_record import write_sealed
 from harness.results.overlay import Overlay, write_slices
 from harness.results.records import FailedAttempt, SubsetSummary, Timing
 from harness.results.store import CellFolder, Store
@@ -246,6 +251,28 @@ def test_numbers_that_do_not_follow_from_the_rows_are_named_whatever_the_checksu
     assert "README.md: line" in said
     assert "was scored on other cases" in said
     assert len(found.differences) == 4  # the split is that of two cells
+
+
+@pytest.mark.parametrize("changes", [{"study": "../../../etc"}, {"profile": ".."}, {"format": 2}, {"study": "other"}])
+def test_a_record_that_leads_elsewhere_is_a_difference(copy: Path, changes: dict[str, Any]) -> None:
+    values = Publication.read(copy / RECORD).to_json() | changes
+    write_sealed(copy / RECORD, values)
+    said = verify(copy).differences
+    assert any(RECORD in one and "changed" in one for one in said)
+    assert any("cannot be computed again" in one for one in said)
+
+
+def test_a_published_cell_keeps_its_identity_whatever_its_weights_start_from(finished: Path, tmp_path: Path) -> None:
+    store = Store(finished)
+    cell = store.study_cells(store.find_study("own"))[0][1].spec()
+    weights = f"/home/{USER}/{PATIENTS[0]}/weights.safetensors"
+    started = replace(cell, start="abc123", start_file=Path(weights), options={**cell.options, "pretrained": weights})
+    source, target = Store(tmp_path / "source").cell(started.id), Store(tmp_path / "target").cell(started.id)
+    source.write_spec(started.to_json())
+    Copier({}, Cleaner({}), frozenset(), weights=True).copy(source, target)
+    values = target.record().to_json()
+    assert CellSpec.from_json({**values, "root": str(cell.root)}).id == started.id
+    assert not any(word in json.dumps(values) for word in (USER, PATIENTS[0], "/home"))
 
 
 def test_sha256sum_reads_the_checksums(copy: Path) -> None:
