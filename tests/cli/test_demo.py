@@ -22,7 +22,7 @@ from harness.shipped import shipped
 from harness.study.expansion import load_study
 from harness.study.protocol import caveat_of, load_protocol
 
-CAVEAT = "40 steps: shows the instrument, no result"
+CAVEAT = "60 steps: shows the instrument, no result"
 
 
 @pytest.fixture

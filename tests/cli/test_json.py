@@ -88,7 +88,7 @@ def test_a_plan_of_gpus_has_a_row_per_gpu_and_variant(finished: Store, capsys: p
     assert {(row["gpu"], row["variant"]) for row in found["rows"]} == {
         (gpu, variant) for gpu in ("a100", "h100") for variant in ("w/o T-CFAF", "AAHN")
     }
-    assert found["caveat"] == "40 steps: shows the instrument, no result"
+    assert found["caveat"] == "60 steps: shows the instrument, no result"
 
 
 def test_warnings_and_errors_go_elsewhere(finished: Store, capsys: pytest.CaptureFixture[str]) -> None:
