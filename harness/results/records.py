@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from harness.results.json_record import Record
 from harness.text import printable
@@ -282,7 +282,8 @@ class DatasetFacts:
         modalities: Names in channel order.
         regions: Region names in table order.
         notes: Caveats printed under every table that uses it.
-        caveat: Why its numbers are no result, where trainings are too short for one; part of its title everywhere.
+        caveat: Why its numbers are no result, where trainings are too short for one; part of its title everywhere. It
+            follows from the cells' protocols and is not stored.
     """
 
     name: str
@@ -292,7 +293,7 @@ class DatasetFacts:
     modalities: tuple[str, ...]
     regions: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    caveat: str = ""
+    caveat: Annotated[str, Field(exclude=True)] = ""
 
 
 class ManifestCell(Record):
