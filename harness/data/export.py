@@ -159,7 +159,7 @@ def check_export(dataset: Dataset, reader: Reader, place: Path, cases: Sequence[
     """
     if place.is_dir():
         return _problems(dataset, reader, place, cases)
-    if not zipfile.is_zipfile(place):
+    if not place.is_file() or not zipfile.is_zipfile(place):  # opening a pipe would wait for ever
         raise DataError(f"{place} is neither a folder nor a ZIP archive.", hint="Name what `harness predict` wrote.")
     with zipfile.ZipFile(place) as archive, tempfile.TemporaryDirectory() as folder:
         if leaving := [name for name in archive.namelist() if _leaves(name)]:

@@ -145,6 +145,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         HarnessError: The file is missing, not a checkpoint, or holds anything but tensors, numbers and containers.
     """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe, a device or a socket"
+        raise HarnessError(f"The checkpoint {path} is {what}, not a file.", hint="Name the file itself.")
     try:
         with torch.serialization.safe_globals(_numpy_types()):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)

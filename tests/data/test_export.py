@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import zipfile
 
 import nibabel as nib
@@ -155,6 +156,12 @@ def test_an_archive_member_that_leaves_the_folder_is_refused(brats, tmp_path, na
     problems = check_export(DATASETS.get("brats2019"), brats, tmp_path / "made.zip")
     assert len(problems) == 1
     assert "leads out of the archive" in problems[0]
+
+
+def test_a_pipe_in_place_of_an_archive_is_refused_before_it_blocks(tmp_path):
+    os.mkfifo(tmp_path / "made.zip")
+    with pytest.raises(DataError, match="neither a folder nor a ZIP archive"):
+        check_export(DATASETS.get("brats2019"), None, tmp_path / "made.zip")
 
 
 def test_nothing_and_no_archive_are_refused(brats, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import pickle
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def test_what_is_no_checkpoint_is_refused_in_words(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(HarnessError, match=r"model\.pt cannot be read safely: ."):
         read_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("special", ["pipe", "device", "folder"])
+def test_a_special_file_in_place_of_a_checkpoint_is_refused_before_it_blocks(tmp_path, special):
+    from harness.segmenters.released import read_checkpoint
+
+    path = tmp_path / "model.pt"
+    if special == "pipe":
+        os.mkfifo(path)
+    elif special == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(HarnessError, match="not a file"):
+        read_checkpoint(path)
 
 
 def test_malicious_weights_are_refused(bomb, tmp_path):
