@@ -60,13 +60,13 @@ class A2FSeg(nn.Module):
         super().__init__()
         conv = convert_dim_to_conv_op(len(strides[0]))
         norm = get_matching_instancenorm(conv)
-        width, convs = features[0], options.convs_per_stage
+        width, both, convs = features[0], 2 * features[0], options.convs_per_stage
         self.drop_modalities = options.drop_modalities
         self.unets = nn.ModuleList(ModalityUNet(out_channels, features, strides, convs) for _ in range(modalities))
         self.decoder = UNetDecoder(out_channels, features, strides, convs)
         self.attentions = nn.ModuleList(
             nn.Sequential(
-                conv(2 * width, width, 3, padding=1),
+                conv(both, width, 3, padding=1),
                 norm(width, eps=1e-5, affine=True),
                 nn.LeakyReLU(SLOPE, inplace=True),
                 conv(width, width, 3, padding=1),
@@ -75,7 +75,7 @@ class A2FSeg(nn.Module):
             for _ in range(modalities)
         )
         self.join = nn.Sequential(
-            conv(2 * width, width, 3, padding=1), norm(width, eps=1e-5, affine=True), nn.LeakyReLU(SLOPE, inplace=True)
+            conv(both, width, 3, padding=1), norm(width, eps=1e-5, affine=True), nn.LeakyReLU(SLOPE, inplace=True)
         )
         self.head = conv(width, out_channels, 1, bias=False)
         weights = output_weights(len(features) - 1)

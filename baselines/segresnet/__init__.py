@@ -75,6 +75,6 @@ SEGMENTER = Segmenter(
         "Its linear upsampling has no deterministic backward pass on a GPU: protocols with `determinism: strict` "
         "refuse it there.",
         "Patch sides are multiples of 8 (of 2 to the number of halvings).",
-        "2D is MONAI's spatial_dims=2, which the paper never had.",
+        "2D is MONAI's spatial_dims=2; the paper has 3D alone.",
     ),
 )

@@ -78,6 +78,6 @@ SEGMENTER = Segmenter(
         "Outputs weigh 1, 1/2, 1/4, ... as in MONAI's DeepSupervisionLoss, and no less than 1/16.",
         "Isotropic kernels: MONAI's anisotropic ones need a spacing, which a task has not.",
         "Patch sides are multiples of 16 (of 2 to the number of halvings).",
-        "2D is MONAI's spatial_dims=2, which the paper never had.",
+        "2D is MONAI's spatial_dims=2; the paper has 3D alone.",
     ),
 )
