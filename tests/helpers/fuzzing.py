@@ -100,7 +100,11 @@ def run_bounded(fuzz: Callable[[Callable[[object], None]], Any], memory: int = 1
 
 
 def tried(
-    contents: st.SearchStrategy[Content], attempt: Callable[[Content], str], count: int, memory: int = 1 << 29
+    contents: st.SearchStrategy[Content],
+    attempt: Callable[[Content], str],
+    count: int,
+    memory: int = 1 << 29,
+    trains: bool = False,
 ) -> Counter[str]:
     """Returns how often an attempt ended in which way; each few hundred have a process and a seed of their own.
 
@@ -109,6 +113,7 @@ def tried(
         attempt: Tries one, and says how it ended; whatever it raises fails the test.
         count: Number of inputs.
         memory: Bytes that a process may take besides those of this one.
+        trains: An attempt runs backward passes, which torch may refuse in a fork: it is tried in this process.
     """
     ends: Counter[str] = Counter()
     for first in range(0, count, _TOGETHER):
@@ -126,7 +131,11 @@ def tried(
             one()
             return found
 
-        ends += run_bounded(work, memory)
+        if trains:
+            with most_memory(memory):
+                ends += work(lambda content: None)
+        else:
+            ends += run_bounded(work, memory)
     return ends
 
 
