@@ -10,6 +10,7 @@ Two marks keep a setting out, so that a new setting renames no cell that was com
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Self
 
 from pydantic import (
@@ -77,15 +78,16 @@ class Settings(BaseModel):
         values: dict[str, Any] = dump(self)
         if info.context != _IDENTITY:
             return values
-        return {name: value for name, value in values.items() if self._is_identity(name, value)}
+        marks = _marks(type(self))
+        return {name: value for name, value in values.items() if _is_identity(marks.get(name, ()), value)}
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in_old_meanings(cls, values: Any, info: ValidationInfo) -> Any:
         if info.context != _STORED or not isinstance(values, Mapping):
             return values
-        marks = [(name, mark) for name, field in cls.model_fields.items() for mark in field.metadata]
-        return {name: mark.was for name, mark in marks if isinstance(mark, Added)} | dict(values)
+        added = {name: mark.was for name, marks in _marks(cls).items() for mark in marks if isinstance(mark, Added)}
+        return added | dict(values)
 
     @model_validator(mode="before")
     @classmethod
@@ -100,14 +102,20 @@ class Settings(BaseModel):
                         raise refuse(cls, path, f"{str(value).lower()} is not a number or a text", value)
         return values
 
-    @classmethod
-    def _is_identity(cls, name: str, value: object) -> bool:
-        """Returns whether a setting is part of an identity at a value in JSON form."""
-        field = cls.model_fields.get(name)
-        return not any(
-            mark == CHANGES_NO_NUMBER or (isinstance(mark, Added) and mark.is_old_meaning(value))
-            for mark in (field.metadata if field is not None else ())
-        )
+
+@cache
+def _marks(settings: type[Settings]) -> dict[str, tuple[Added | str, ...]]:
+    """Returns the marks of each setting that has any."""
+    marks = {
+        name: tuple(mark for mark in field.metadata if isinstance(mark, Added) or mark == CHANGES_NO_NUMBER)
+        for name, field in settings.model_fields.items()
+    }
+    return {name: those for name, those in marks.items() if those}
+
+
+def _is_identity(marks: Iterable[Added | str], value: object) -> bool:
+    """Returns whether a setting with these marks is part of an identity at a value in JSON form."""
+    return not any(not isinstance(mark, Added) or mark.is_old_meaning(value) for mark in marks)
 
 
 def _items(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], object]]:

@@ -9,9 +9,9 @@ import pytest
 from harness.segmenters import SEGMENTERS, Segmenter
 from harness.segmenters.conformance import CHECKS, Case, Check, ConformanceError, cases, computing_on, run
 
-#: Numbers of modalities on which checks run by default; the others run on two.
+#: Numbers of modalities on which checks run by default, those after the first in turn; the others run on two.
 MODALITIES = {
-    "gradients": ("fewest", "two"),  # networks for several modalities break most often where there is one
+    "gradients": ("two", "fewest"),  # networks for several modalities break most often where there is one
     "modalities": ("most",),  # a modality can be left out that is neither the first nor the last
     "size": ("fewest",),  # the same operations, whatever the number of modalities
     "overfits": ("fewest",),
@@ -19,7 +19,7 @@ MODALITIES = {
 #: One process can tell for all networks, see :func:`test_declarations_import_no_torch`.
 TOGETHER = {"light_import"}
 #: What can differ between the dimensions of one network: by default, the other checks run in the first one.
-IN_EVERY_DIMENSION = {"device", "output", "gradients"}
+IN_EVERY_DIMENSION = {"device", "output"}
 #: What each network alone can break. By default each of the other checks runs on every third network, in turn: what
 #: networks compute is held by their authors' outputs, and all checks run on all of them among the slow tests.
 ON_EVERY_NETWORK = {"facts", "official_parameters", "device", "gradients", "modalities", "present", "leading"}
@@ -42,17 +42,17 @@ def selected(segmenter: Segmenter, everything: bool = False) -> list[tuple[Check
         for check in CHECKS:
             if check.slow or check.name in TOGETHER or (dims != first and check.name not in IN_EVERY_DIMENSION):
                 continue
-            if not everything and not its_turn(segmenter.name, check):
+            in_turn = everything or its_turn(segmenter.name, check)
+            if not in_turn and check.name not in ON_EVERY_NETWORK:
                 continue
             names = MODALITIES.get(check.name, ("two",)) if dims == first else ("two",)
-            found += [(check, chosen[name]) for name in names]
+            found += [(check, chosen[name]) for name in (names if in_turn else names[:1])]
     return [(check, case) for check, case in found if case.task.in_channels >= check.min_modalities]
 
 
 def its_turn(name: str, check: Check) -> bool:
-    """Returns whether a check runs on a network by default."""
-    turn = SEGMENTERS.names().index(name) + CHECKS.index(check)
-    return check.name in ON_EVERY_NETWORK or turn % SHARE == 0
+    """Returns whether it is a network's turn to have all of a check."""
+    return (SEGMENTERS.names().index(name) + CHECKS.index(check)) % SHARE == 0
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
