@@ -77,7 +77,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name[:_LONGEST_WORD], known, n=1, cutoff=0.5)
     if near:
         return f"Did you mean '{near[0]}'?{look_alikes(name, near[0])} Known: {', '.join(known)}."
-    return f"Known: {', '.join(known)}." if known else "None is installed."
+    return f"Known: {', '.join(known)}." if known else "There is none."
 
 
 def one_line(text: str) -> str:

@@ -147,7 +147,7 @@ def examine(results: Path, name_study: Callable[[str, str, Path], str]) -> Repor
     study, unfinished = last_study(results)
     here = Situation(
         lacking=[name for name, found in packages.items() if found == "absent"],
-        unwritable=not os.access(_existing(results), os.W_OK),
+        unwritable=not _writable(results),
         has_gpu=bool(machine.gpus),
         unusable_gpu=unusable is not None,
         has_slurm=programs["sbatch"] is not None,
@@ -162,6 +162,13 @@ def examine(results: Path, name_study: Callable[[str, str, Path], str]) -> Repor
     step = next_step(here, again, dict(sorted(compared.items())))
     use = _use(cpu=unusable is not None)
     return Report(machine, use, code_version(), packages, extras, programs, datasets, tuple(missing), step)
+
+
+def _writable(results: Path) -> bool:
+    """Returns whether files can be written into a folder that need not be there yet."""
+    place = results.resolve()
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
 def _version_if_installed(package: str) -> str | None:
@@ -223,8 +230,9 @@ def _missing_of_machine(
     if machine.disk_free_gb < _FEW_GB:
         how = "Free some space (harness clean), or choose another disk with --results and --cache"
         yield MissingItem(f"disk space ({machine.disk_free_gb:.1f} GB free)", "caches, checkpoints and results", how)
-    if not os.access(_existing(results), os.W_OK):
-        yield MissingItem(f"write access to {results}", "results", "Correct its permissions, or choose --results", True)
+    if not _writable(results):
+        how = "Correct its permissions, or choose a folder with --results"
+        yield MissingItem(f"write access to {results}", "results", how, True)
     if machine.gpus and machine.shared_memory_gb is not None and machine.shared_memory_gb < _SMALL_SHARED_GB:
         how = "Start the container with --shm-size=8g, or set sampling.workers: 0 in the protocol"
         yield MissingItem(f"shared memory ({machine.shared_memory_gb:.2f} GB)", "batches made by other processes", how)

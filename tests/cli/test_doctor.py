@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import namedtuple
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,6 +103,13 @@ def test_a_results_folder_that_cannot_be_written_ends_with_status_1(project, cap
     assert main(["doctor", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [lack["what"] for lack in found["missing"] if lack["required"]] == ["write access to results"]
+
+
+@pytest.mark.parametrize("place", ["results", "/dev/null", "results/below"])
+def test_a_file_in_place_of_the_results_folder_is_no_place_to_write(project, capsys, place):
+    Path("results").write_text("")
+    assert main(["doctor", "--json", "--results", place]) == 1
+    assert json.loads(capsys.readouterr().out)["next"]["command"].startswith("harness doctor")
 
 
 def test_a_dataset_whose_package_is_broken_is_missing_and_the_rest_is_told(project, capsys, monkeypatch):
