@@ -5,15 +5,16 @@ Nothing here imports torch; the network is in :mod:`baselines.maml.network`.
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from baselines.shared.recipes import NNUNET
-from harness.segmenters.contract import Options, Segmenter, Source, Task
+from baselines.shared.unet_options import UNetOptions
+from harness.segmenters.contract import Segmenter, Source, Task
 
 __all__ = ["SEGMENTER", "MAMLOptions"]
 
 
-class MAMLOptions(Options):
+class MAMLOptions(UNetOptions):
     """Options of MAML; the defaults are its trainer's."""
 
     base_features: int = Field(
@@ -22,30 +23,9 @@ class MAMLOptions(Options):
         le=65536,
         description="Channels at full resolution; each pooling doubles them. The authors' trainer halves nnU-Net's 32.",
     )
-    max_features: int | None = Field(
-        default=None,
-        ge=1,
-        le=65536,
-        description="Cap of the channels. Not set: nnU-Net v1's own, 480 in 2D and 320 in 3D.",
-    )
-    convs_per_stage: int = Field(
-        default=2, ge=1, le=1024, description="Convolutions of a stage, in the encoders and in the decoders."
-    )
-    poolings: int | None = Field(
-        default=None,
-        ge=1,
-        le=1024,
-        description="How often every axis is halved. Not set: as nnU-Net plans it, as long as an axis holds 8 voxels.",
-    )
     deep_supervision: bool = Field(
         default=True, description="Whether training sees each modality's own outputs, at every resolution."
     )
-
-    @model_validator(mode="after")
-    def _cap_holds_base(self) -> MAMLOptions:
-        if self.max_features is not None and self.max_features < self.base_features:
-            raise ValueError(f"max_features {self.max_features} is below base_features {self.base_features}")
-        return self
 
 
 SEGMENTER = Segmenter(

@@ -243,8 +243,10 @@ def test_numbers_that_do_not_follow_from_the_rows_are_named_whatever_the_checksu
     values = json.loads(split.read_text())
     values["folds"][0]["test"].pop()
     split.write_text(json.dumps(values))
-    subprocess.run("find . -type f ! -name SHA256SUMS | sed 's,^./,,' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS",
-                   shell=True, cwd=copy, check=True)  # fmt: skip
+    files = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    files.remove("SHA256SUMS")
+    sums = subprocess.run(["sha256sum", *files], cwd=copy, check=True, capture_output=True, text=True).stdout
+    (copy / "SHA256SUMS").write_text(sums)
     found = verify(copy)
     said = "\n".join(found.differences)
     assert f"means.csv: row {row + 1}, mean" in said

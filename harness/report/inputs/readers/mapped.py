@@ -61,7 +61,7 @@ class MappedReader:
         """Reads the named columns.
 
         Raises:
-            DataError: One of them is absent, or a field is no number.
+            DataError: One of them is absent, or a field is not a number.
             HarnessError: The columns do not make scores.
         """
         headings = list(dict.fromkeys(request.columns.values()))

@@ -337,7 +337,7 @@ def _score(path: Path, case: str, key: str, metric: str, scores: Mapping[str, An
 
 
 def _number(scores: Mapping[str, Any], keys: Sequence[str]) -> float:
-    """Returns a number of an entry; NaN where it is absent or no number."""
+    """Returns a number of an entry; NaN where it is absent or not a number."""
     value = next((scores[key] for key in keys if key in scores), math.nan)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan

@@ -45,7 +45,7 @@ class PanopticaReader:
         """Reads the cases; rows of single instances are left out.
 
         Raises:
-            DataError: It has no metric of a whole group, or a field is no number.
+            DataError: It has no metric of a whole group, or a field is not a number.
         """
         table = open_table(request.path)
         columns = _columns(table.headings)

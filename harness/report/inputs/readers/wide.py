@@ -33,7 +33,7 @@ def numbers_of(texts: pd.Series[str], request: Request) -> NDArray[np.float64]:
         place = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{request.path}, row {texts.index[place]}: column '{texts.name}' holds "
-            f"'{one_line(str(texts.iloc[place]))}', no number.",
+            f"'{one_line(str(texts.iloc[place]))}', which is not a number.",
             hint="Write a number, or leave the field empty where there is none.",
         )
     return np.where(infinite, np.inf, found.to_numpy(dtype=float))
@@ -65,7 +65,7 @@ def long_rows(
         more: Further columns: fold, seed, patient.
 
     Raises:
-        DataError: A field is no number, or a case has no name.
+        DataError: A field is not a number, or a case has no name.
     """
     names = table[cases]
     if (names == "").any():
