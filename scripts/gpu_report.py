@@ -5,7 +5,8 @@
     python scripts/gpu_report.py --earlier ../release-0.2.0     # a checkout with its .venv runs the demo, too
 
 Compiling takes minutes per network; ``--compile none`` leaves it out. The demo (T-CFAF ablation on the embedded images)
-runs eager and recorded, prepared data included; its cells say how long they waited for data.
+runs eager and recorded, prepared data included; its cells say how long they waited for data, and when their first step
+was done, which stands beside the time in which CUDA starts by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -32,7 +34,7 @@ from harness.data.synthetic.generated import LEAST_PATIENTS, generate
 from harness.diagnostics.bench import Measured, Setup, bench
 from harness.errors import HarnessError
 from harness.execution.costs.constants import STEP_OVER_FORWARD
-from harness.files import write_json
+from harness.files import read_json, write_json
 from harness.segmenters import SEGMENTERS
 from harness.study.protocol import load_protocol
 
@@ -44,6 +46,14 @@ _HEADER = (
 
 #: Loader processes and batches by which the making of batches is timed.
 _LOADERS, _BATCHES = 8, 64
+
+#: Prints the seconds in which CUDA starts in a process that has imported torch.
+_CUDA_START = """
+import time, torch
+began = time.perf_counter()
+torch.ones(1, device="cuda:0").sum().item()
+print(time.perf_counter() - began)
+"""
 
 #: What runs a command.
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("No CUDA GPU was found: nothing is measured.", file=sys.stderr)
         return 2
     facts = {**machine(), "batch": given.batch, **run_tests()}
-    facts |= {"loader_seconds": loader_seconds(given.batch), "demos": run_demos(given.earlier)}
+    facts |= {"loader_seconds": loader_seconds(given.batch), "cuda_start_seconds": cuda_start_seconds()}
+    facts |= {"demos": run_demos(given.earlier)}
     names = given.networks or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
     failed: dict[str, str] = {}
 
@@ -141,6 +152,12 @@ def loader_seconds(batch: int, processes: int = _LOADERS, batches: int = _BATCHE
         return (time.perf_counter() - began) / batches
 
 
+def cuda_start_seconds(run: Run = subprocess.run, rounds: int = 3) -> float:
+    """Returns the time in which CUDA starts in a process that has imported torch, the median of some processes."""
+    command = [sys.executable, "-c", _CUDA_START]
+    return median(float(run(command, capture_output=True, text=True, check=True).stdout) for _ in range(rounds))
+
+
 def run_demos(earlier: Path | None, run: Run = subprocess.run) -> dict[str, dict[str, Any]]:
     """Runs the T-CFAF demo eager, recorded and, where there is one, in an earlier checkout.
 
@@ -149,7 +166,8 @@ def run_demos(earlier: Path | None, run: Run = subprocess.run) -> dict[str, dict
         run: Runs a command.
 
     Returns:
-        Of each: exit status, wall time in s, and share of the training in which the loop waited for data.
+        Of each: exit status, wall time in s, share of the training in which the loop waited for data, and the least
+        time in s in which a cell has done its first step (the others may have waited for data being prepared).
     """
     found = {}
     with tempfile.TemporaryDirectory() as name:
@@ -183,7 +201,14 @@ def _demo(program: Sequence[str], study: Path, folder: Path, root: Path, run: Ru
     epochs = [one for one in histories if "waiting" in one]
     trained = sum(float(one["seconds"].sum()) for one in epochs)
     waited = sum(float((one["waiting"] * one["seconds"]).sum()) for one in epochs)
-    return {"status": status, "seconds": seconds, "waiting": waited / trained if trained else None}
+    summaries = [read_json(path) for path in folder.glob("results/cells/*/result/summary.json")]
+    first_steps = [one["first_step_seconds"] for one in summaries if one.get("first_step_seconds") is not None]
+    return {
+        "status": status,
+        "seconds": seconds,
+        "waiting": waited / trained if trained else None,
+        "first_step_seconds": min(first_steps, default=None),
+    }
 
 
 def run_tests(run: Run = subprocess.run) -> dict[str, Any]:
@@ -208,7 +233,7 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
         f"{_LOADERS} loader processes make a batch of the paper's protocol in {facts['loader_seconds'] * 1e3:.1f} ms; "
         "'waits' is the share of the time that a cell alone on the card would wait for them.",
         "",
-        *demo_lines(facts["demos"]),
+        *demo_lines(facts["demos"], facts["cuda_start_seconds"]),
         "",
         f"| {' | '.join(_HEADER)} |",
         f"|{'-|' * 3}{'-:|' * (len(_HEADER) - 3)}",
@@ -219,8 +244,13 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
     print(f"Report: {out / 'gpu.md'}")
 
 
-def demo_lines(demos: dict[str, dict[str, Any]]) -> list[str]:
-    """Returns what the demo took, in words."""
+def demo_lines(demos: dict[str, dict[str, Any]], cuda_start: float) -> list[str]:
+    """Returns what the demo took, in words.
+
+    Args:
+        demos: What :func:`run_demos` returned.
+        cuda_start: Seconds in which CUDA starts by itself.
+    """
     lines = []
     for name, demo in demos.items():
         ratios = [
@@ -233,7 +263,11 @@ def demo_lines(demos: dict[str, dict[str, Any]]) -> list[str]:
             continue
         waited = "" if demo["waiting"] is None else f"; the loop waited for data {demo['waiting']:.1%} of the training"
         text = ", ".join([f"{demo['seconds']:.0f} s", *ratios])
-        lines.append(f"- T-CFAF demo, {name}: {text}{waited}")
+        first = demo["first_step_seconds"]
+        began = (
+            "" if first is None else f"; first step after {first:.1f} s, {first / cuda_start:.1f} of CUDA's own start"
+        )
+        lines.append(f"- T-CFAF demo, {name}: {text}{waited}{began}")
     return lines
 
 

@@ -200,6 +200,7 @@ class Summary(Record):
         gflops: GFLOPs of one forward pass, batch 1.
         steps: Training steps done.
         attempt_seconds: Wall time of the last attempt, tests included.
+        first_step_seconds: Of it, until its first training step was done.
         ranks: Processes that trained the cell together.
         accumulate: Parts each training batch was cut into.
         attempts: How often the cell was tried.
@@ -228,6 +229,7 @@ class Summary(Record):
     gflops: float | None = None
     steps: int | None = None
     attempt_seconds: float | None = None
+    first_step_seconds: float | None = None
     ranks: int = 1
     accumulate: int = 1
     attempts: int = 1

@@ -80,6 +80,7 @@ def test_a_cell_and_its_subsets_are_those_of_eager_work(make_cells, project):
     run_cell(spec, eager, cache, "cpu")
     run_cell(spec, recorded, cache, "cpu", recording=recorders.recording)
     assert (eager.summary().step, recorded.summary().step) == ("eager", "recorded")
+    assert all(0 < one.first_step_seconds < one.attempt_seconds for one in (eager.summary(), recorded.summary()))
     assert recorders.captures == [1, 1, 0]
     weights, theirs = (load_file(cell.result / "weights.safetensors") for cell in (eager, recorded))
     assert all(torch.equal(weights[name], theirs[name]) for name in weights)

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from harness.diagnostics.bench import Measured
+from harness.files import write_json
 
 PATH = Path(__file__).parents[2] / "scripts/gpu_report.py"
 
@@ -37,10 +38,11 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
         "peak_tflops": 100.0,
         "tests": "3 passed",
         "loader_seconds": 0.05,
+        "cuda_start_seconds": 2.0,
         "demos": {
-            "eager": {"status": 0, "seconds": 90.0, "waiting": 0.02},
-            "recorded": {"status": 0, "seconds": 60.0, "waiting": 0.1},
-            "earlier": {"status": 0, "seconds": 240.0, "waiting": None},
+            "eager": {"status": 0, "seconds": 90.0, "waiting": 0.02, "first_step_seconds": 4.0},
+            "recorded": {"status": 0, "seconds": 60.0, "waiting": 0.1, "first_step_seconds": 2.5},
+            "earlier": {"status": 0, "seconds": 240.0, "waiting": None, "first_step_seconds": None},
         },
     }
     report.write(tmp_path, facts, [eager, recorded], {"other": "It is too large."})
@@ -51,13 +53,19 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
     text = (tmp_path / "gpu.md").read_text()
     assert [row["waiting"] for row in rows] == [0.0, 0.5]
     assert "| Net | recorded | none | 25.0 | 0.25 | 640 | 19.2% | 50% |" in text
-    assert "recorded: 60 s, 0.67 of eager, 0.25 of earlier; the loop waited for data 10.0% of the training" in text
+    waited = "the loop waited for data 10.0% of the training"
+    assert f"recorded: 60 s, 0.67 of eager, 0.25 of earlier; {waited}; first step after 2.5 s, 1.2 of CUDA" in text
     assert "other is left out" in text
 
 
 def test_tests_that_fail_are_in_the_report(report):
     done = subprocess.CompletedProcess([], 1, stdout="x\n2 failed, 3 passed in 4 s\n", stderr="")
     assert report.run_tests(lambda *_, **__: done) == {"tests_status": 1, "tests": "2 failed, 3 passed in 4 s"}
+
+
+def test_the_start_of_cuda_is_measured_in_processes_of_its_own(report):
+    times = iter(["0.5", "2.5", "0.7"])
+    assert report.cuda_start_seconds(lambda command, **_: subprocess.CompletedProcess(command, 0, next(times))) == 0.7
 
 
 def test_a_demo_runs_with_steps_done_as_asked_and_a_failure_is_said(report, tmp_path):
@@ -71,6 +79,7 @@ def test_a_demo_runs_with_steps_done_as_asked_and_a_failure_is_said(report, tmp_
         cell = results / "cells/a/result"
         cell.mkdir(parents=True)
         pd.DataFrame({"seconds": [1.0, 3.0], "waiting": [0.5, 0.1]}).to_parquet(cell / "history.parquet")
+        write_json(cell / "summary.json", {"first_step_seconds": 3.5})
         return subprocess.CompletedProcess(command, results.parent.name == "earlier")
 
     earlier = tmp_path / "old"
@@ -79,10 +88,11 @@ def test_a_demo_runs_with_steps_done_as_asked_and_a_failure_is_said(report, tmp_
     demos = report.run_demos(earlier, run)
     assert [demos[name]["status"] for name in ("eager", "recorded", "earlier")] == [0, 0, 1]
     assert demos["recorded"]["waiting"] == pytest.approx(0.2)
+    assert demos["recorded"]["first_step_seconds"] == 3.5
     assert seen["recorded"][2] == {"base": "demo", "training": {"step": "recorded"}}
     assert seen["earlier"] == (str(earlier / ".venv/bin/python"), earlier, "demo")
-    assert "earlier: failed with status" in "\n".join(report.demo_lines(demos))
-    assert "of earlier" not in "\n".join(report.demo_lines(demos)), "a run that failed is no measure"
+    assert "earlier: failed with status" in "\n".join(report.demo_lines(demos, 2.0))
+    assert "of earlier" not in "\n".join(report.demo_lines(demos, 2.0)), "a run that failed is no measure"
 
 
 @pytest.mark.slow

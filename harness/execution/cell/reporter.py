@@ -81,10 +81,20 @@ class Reporter:
         gflops: float,
         device: torch.device,
         started: str,
-        seconds: float,
+        began: float,
         energy_wh: float | None = None,
     ) -> None:
-        """Writes the facts of the finished cell; energy only where this attempt trained it from its first step."""
+        """Writes the facts of the finished cell; energy only where this attempt trained it from its first step.
+
+        Args:
+            result: Folder of the result.
+            trained: The trained network.
+            gflops: Of one forward pass.
+            device: Where it was trained.
+            started: Begin of this attempt, UTC, ISO 8601.
+            began: The same by :func:`time.monotonic`.
+            energy_wh: What the GPU drew in this attempt.
+        """
         precision = Precision.choose(device, self._training, spatial_dims=2)
         failures = tuple(self._folder.attempts())
         whole = self._first is None or self._first[0] <= 1
@@ -96,7 +106,8 @@ class Reporter:
             gflops=gflops,
             steps=trained.history[-1].step if trained.history else 0,
             train_seconds=sum(epoch.seconds for epoch in trained.history),
-            attempt_seconds=seconds,
+            attempt_seconds=time.monotonic() - began,
+            first_step_seconds=None if self._first is None else self._first[1] - began,
             device=describe_device(device),
             ranks=trained.ranks,
             step=trained.step,

@@ -80,8 +80,7 @@ def run_cell(
         _write_tables(result, trained.history, scores, floors)
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = size_of(problem.segmenter, problem.task, problem.options).gflops
-        seconds = time.monotonic() - began
-        reporter.summarise(result, trained, gflops, where, started, seconds, meter.wh())
+        reporter.summarise(result, trained, gflops, where, started, began, meter.wh())
     reporter.say("done")
 
 
