@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ OF_ANOTHER_CHOICE = {"training.optimiser.betas", "training.refresh_batchnorm"}
 BOTH = ("paper", "paper_released")
 
 
+@cache
 def read():
     return yaml.safe_load((ROOT / "harness/study/released_facts.yaml").read_text(encoding="utf-8"))
 

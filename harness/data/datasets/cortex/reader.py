@@ -70,7 +70,7 @@ class CortexReader(Reader):
         blocks = self._blocks(train_side)
         validating = blocks[_VALIDATE_EVERY // 2 :: _VALIDATE_EVERY]
         return Split(
-            train=tuple(_name(train_side, run) for run in _runs_between(self._usable(train_side), validating)),
+            train=tuple(_name(train_side, run) for run in _runs_between(self._usable[train_side], validating)),
             val=tuple(_name(train_side, block) for block in validating),
             test=tuple(_name(test_side, block) for block in self._blocks(test_side)),
         )
@@ -78,37 +78,34 @@ class CortexReader(Reader):
     def load(self, case: str) -> Case:
         """Reads one slab: images (2, X, slices, Z) and labels, X running from the midline outwards."""
         side, slices = _parse(case)
-        images, label, affine = self._hemisphere(side)
-        start = np.eye(4)
-        start[1, 3] = slices.start
+        images, label, affine = self._volume
+        columns = self._columns(side)
+        # The step of the columns (+1 or -1) goes into the affine, so that predictions land where they belong.
+        to_volume = np.eye(4)
+        to_volume[0, 0] = columns[1] - columns[0]
+        to_volume[:2, 3] = columns[0], slices.start
         return Case(
-            images=np.ascontiguousarray(images[:, :, slices]),
-            label=np.ascontiguousarray(label[:, slices]),
-            affine=affine @ start,
+            images=np.ascontiguousarray(images[:, :, slices][:, columns]),
+            label=np.ascontiguousarray(label[:, slices][columns]),
+            affine=affine @ to_volume,
         )
 
     def trivial_baselines(self, fold: int, case: str) -> list[TrivialPrediction]:
         """Returns the mirrored labels of the training hemisphere, the score of symmetry alone."""
         train_side = _SIDES[fold]
         side, slices = _parse(case)
-        truth = self._hemisphere(side)[1][:, slices]
-        source = self._hemisphere(train_side)[1][:, slices]
+        label = self._volume[1][:, slices]
+        truth, source = label[self._columns(side)], label[self._columns(train_side)]
         copied = np.zeros_like(truth)
         width = min(len(truth), len(source))  # both start at the same distance from the midline
         copied[:width] = source[:width]
         return [TrivialPrediction("mirror copy of the other hemisphere", copied)]
 
-    def _hemisphere(self, side: str) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]:
-        """Returns images (2, X, Y, Z), labels and affine of one side, index 0 nearest to the midline."""
-        images, label, affine = self._volume
+    def _columns(self, side: str) -> NDArray[np.intp]:
+        """Returns the indices along X of one side, the nearest to the midline first."""
+        _, label, affine = self._volume
         x = affine[0, 0] * np.arange(label.shape[0]) + affine[0, 3]
-        left = side == "left"
-        chosen = np.flatnonzero(x < -_MIDLINE_MM)[::-1] if left else np.flatnonzero(x > _MIDLINE_MM)
-        # The step of the chosen indices (+1 or -1) goes into the affine, so that predictions land where they belong.
-        to_volume = np.eye(4)
-        to_volume[0, 0] = chosen[1] - chosen[0]
-        to_volume[0, 3] = chosen[0]
-        return images[:, chosen], label[chosen], affine @ to_volume
+        return np.flatnonzero(x < -_MIDLINE_MM)[::-1] if side == "left" else np.flatnonzero(x > _MIDLINE_MM)
 
     @cached_property
     def _volume(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]:
@@ -123,16 +120,21 @@ class CortexReader(Reader):
                 )
         return np.stack([t1, epi]), label, affine
 
-    def _usable(self, side: str) -> range:
-        cortex = (self._hemisphere(side)[1] == 1).sum(axis=(0, 2))
-        slices = np.flatnonzero(cortex >= _MIN_CORTEX)
-        if len(slices) == 0:
-            raise DataError(f"No slice of the {side} hemisphere holds {_MIN_CORTEX} cortex pixels.")
-        return range(int(slices[0]), int(slices[-1]) + 1)
+    @cached_property
+    def _usable(self) -> dict[str, range]:
+        """Slices of each side that hold enough cortex."""
+        usable = {}
+        for side in _SIDES:
+            cortex = (self._volume[1][self._columns(side)] == 1).sum(axis=(0, 2))
+            slices = np.flatnonzero(cortex >= _MIN_CORTEX)
+            if len(slices) == 0:
+                raise DataError(f"No slice of the {side} hemisphere holds {_MIN_CORTEX} cortex pixels.")
+            usable[side] = range(int(slices[0]), int(slices[-1]) + 1)
+        return usable
 
     def _blocks(self, side: str) -> list[range]:
         """Returns whole blocks of slices; a remainder shorter than a block joins the last one."""
-        usable = self._usable(side)
+        usable = self._usable[side]
         starts = list(range(usable.start, usable.stop - _BLOCK + 1, _BLOCK))
         stops = [*starts[1:], usable.stop]
         return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
