@@ -4,7 +4,7 @@ import pkgutil
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from harness import import_probe
 from harness.errors import HarnessError, did_you_mean
@@ -16,6 +16,13 @@ _RAISED = (Exception, SystemExit)
 
 #: The distribution whose modules are ours.
 _OWN = "aahn-harness"
+
+
+class Selectable(Protocol):
+    """What :func:`entry_points` returns; its class depends on the version of Python."""
+
+    def select(self, *, group: str) -> Iterable[EntryPoint]:
+        """Returns the entry points of a group."""
 
 
 def resolve(place: str, role: str) -> Any:
@@ -116,6 +123,7 @@ class Registry(Generic[T]):
     def refresh(self) -> None:
         """Forgets what was scanned; a package was installed while this process runs."""
         _scan.cache_clear()
+        _read_all.cache_clear()
         _name_of.cache_clear()
         import_probe.forget()
 
@@ -147,9 +155,15 @@ def _scan(group: str) -> dict[str, list[EntryPoint]]:
 
 def _read_points(group: str) -> Iterable[EntryPoint]:
     try:
-        return list(entry_points(group=group))
+        return list(_read_all().select(group=group))
     except Exception:  # the metadata of one package is damaged: the others' are read one by one
         return [point for package in distributions() for point in _points_of(package, group)]
+
+
+@cache
+def _read_all() -> Selectable:
+    """Reads the entry points of all groups; that of one group takes as long."""
+    return entry_points()
 
 
 def _points_of(package: Distribution, group: str) -> list[EntryPoint]:
