@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -54,6 +55,15 @@ def pytest_configure() -> None:
         system = os.statvfs(_MEMORY)
         if system.f_bavail * system.f_frsize > _ROOM and not system.f_flag & os.ST_NOEXEC:
             os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+    gc.set_threshold(
+        100_000, 50, 100
+    )  # thousands of tests are millions of objects, which Python would look through again and again
+
+
+def pytest_collection_finish() -> None:
+    """Lets Python look for garbage among what tests make, and no more among the tests."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
