@@ -56,7 +56,7 @@ class Added:
 class Settings(BaseModel):
     """Immutable settings; refused are unknown keys, numbers that are infinite or NaN, and ``true`` as a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def identity(self) -> dict[str, Any]:
         """Returns what names a cell, as JSON values: all settings but those that their marks leave out, also nested."""
