@@ -127,7 +127,7 @@ def register(loaded: LoadedStudy, store: Store, source: Path) -> StudyFolder:
             answers=loaded.study.answers,
             file=source.name,
             report=ManifestReport(**loaded.study.report.model_dump()),
-            labels=tuple(variant.label for variant in loaded.variants),
+            labels=loaded.labels,
             protocol=loaded.protocol.model_dump(mode="json"),
             datasets=tuple(_facts(loaded)),
             cells=tuple(ManifestCell(cell=cell.spec.id, label=cell.label) for cell in loaded.cells),

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.splits import choose_splits
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.publication.names import Names
 from harness.results.store import CellFolder
-from harness.study.cell import CellSpec, path_word
+from harness.study.cell import CellSpec, path_word, split_of_cell
 
 #: Folder of the published splits.
 FOLDER = "splits"
@@ -74,12 +73,7 @@ def _read_fold(spec: CellSpec) -> Fold:
     reader = dataset.open(spec.root)
 
     def read() -> Fold:
-        folds = choose_splits(dataset, reader, spec.splits_file)
-        split = folds[spec.fold] if spec.fold < len(folds) else None
-        if split is None or split.hash != spec.split:
-            raise HarnessError(
-                "The split changed since the study was run.", hint="Restore the data or the splits' file."
-            )
+        split = split_of_cell(spec, dataset, reader)
         sides = {side: getattr(split, side) for side in SIDES}
         patients = {case: reader.patient(case) for cases in sides.values() for case in cases}
         others = {

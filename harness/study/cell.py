@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.data import DATASETS, Dataset
+from harness.data import DATASETS, Dataset, Reader, Split
 from harness.data.datasets.layouts import find_dataset
+from harness.data.patients.by_column import Folds, SplitBy
+from harness.errors import DataError
 from harness.study.protocol import Protocol
 
 #: Packages whose version decides the last bits of a number: networks and training, augmentation, and the losses.
@@ -51,6 +53,9 @@ class CellSpec:
         start: Hash of the file of pretrained weights that training starts from; empty for a start from scratch.
         start_file: Where it is. The option that names it has the hash in the identity instead.
         splits_file: Where the user's own folds are; the identity has the split's hash instead.
+        split_by: Column of the patients that the folds go by; likewise.
+        train_share: Share of the fold's training patients that trains; likewise.
+        train_patients: How many these are; 0 where an earlier version planned the cell.
         packages: Versions of the packages that compute, where the protocol promises bitwise equal results (strict
             determinism); else empty.
         layout: Layout of a folder of the user's own; empty for a registered dataset.
@@ -73,6 +78,9 @@ class CellSpec:
     start: str = ""
     start_file: Path | None = None
     splits_file: Path | None = None
+    split_by: SplitBy | None = None
+    train_share: float = 1.0
+    train_patients: int = 0
     packages: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
     identity_options: Mapping[str, Any] | None = None
@@ -80,6 +88,11 @@ class CellSpec:
     def facts(self) -> Dataset:
         """Returns the facts of the dataset; a folder of the user's own is asked again what it is."""
         return find_dataset(self.dataset, self.root, self.layout)
+
+    @property
+    def folds(self) -> Folds:
+        """What the cell's split is chosen by."""
+        return Folds(self.splits_file, self.split_by, self.train_share)
 
     @cached_property
     def id(self) -> str:
@@ -149,6 +162,9 @@ class CellSpec:
             "start_file": str(self.start_file) if self.start_file is not None else None,
             "started_from": self.started_from(),
             "splits_file": str(self.splits_file) if self.splits_file is not None else None,
+            **({"split_by": asdict(self.split_by)} if self.split_by is not None else {}),
+            "train_share": self.train_share,
+            "train_patients": self.train_patients,
             "packages": dict(self.packages),
             "numerics": NUMERICS,
             "id": self.id,
@@ -168,7 +184,8 @@ class CellSpec:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise ValueError(f"cell {values['id']}: this version refuses '{name}': {first['msg']}") from error
-        special = {"protocol", "root", "weights_file", "start_file", "splits_file", "identity_options"}
+        special = {"protocol", "root", "weights_file", "start_file", "splits_file", "split_by", "identity_options"}
+        special |= {"train_share", "train_patients"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
             **fields,
@@ -177,6 +194,9 @@ class CellSpec:
             weights_file=Path(values["weights_file"]) if values["weights_file"] else None,
             start_file=Path(values["start_file"]) if values["start_file"] else None,
             splits_file=Path(values["splits_file"]) if values["splits_file"] else None,
+            split_by=SplitBy(**by) if (by := values.get("split_by")) else None,
+            train_share=values.get("train_share", 1.0),
+            train_patients=values.get("train_patients", 0),
             identity_options=values.get("identity_options"),
         )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
@@ -187,6 +207,33 @@ class CellSpec:
 def path_word(name: str) -> str:
     """Returns a name as it stands in the names of cells."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)
+
+
+def split_of_cell(spec: CellSpec, dataset: Dataset, reader: Reader) -> Split:
+    """Returns the cases of a cell.
+
+    Args:
+        spec: The cell.
+        dataset: Facts of its dataset.
+        reader: Reader of the dataset's folder.
+
+    Raises:
+        DataError: They are not those that the cell was planned on. What the message says is stored with the cell, so it
+            names no site.
+    """
+    try:
+        folds = spec.folds.all(dataset, reader, spec.root)
+        split = spec.folds.reduced(folds[spec.fold], reader, spec.seed) if spec.fold < len(folds) else None
+    except DataError:
+        if spec.split_by is None:
+            raise
+        split = None
+    if split is None or split.hash != spec.split:
+        raise DataError(
+            f"The split of {dataset.name} changed since the study was planned.",
+            hint="Restore the data or the file that the split comes from, or run the study again.",
+        )
+    return split
 
 
 @cache

@@ -5,17 +5,20 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from harness.data import Dataset, Reader
+from harness.data import Dataset, Reader, Split
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
+from harness.data.patients.by_column import Folds, SplitBy
+from harness.data.patients.shares import patients_of_share, share_words
 from harness.data.spacing import Sizes, median_spacing, resolve_spacing
-from harness.data.splits import check_leak, choose_splits
-from harness.errors import did_you_mean
+from harness.data.splits import check_leak
+from harness.errors import DataError, did_you_mean
 from harness.files import resolve_path
 from harness.segmenters import Task
 from harness.shipped import home_of
@@ -60,6 +63,11 @@ class LoadedStudy:
     cells: tuple[StudyCell, ...]
     collapsed: int
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What cells are called, in table order."""
+        return tuple(dict.fromkeys(cell.label for cell in self.cells))
+
 
 @dataclass(frozen=True)
 class _OpenDataset:
@@ -71,8 +79,8 @@ class _OpenDataset:
         root: Its folder.
         layout: Layout of a folder of the user's own; empty for a registered dataset.
         data: Hash of its files.
-        splits_file: File of the user's own folds.
-        splits: Fold to the hash of its split.
+        chosen_by: What its folds are chosen by.
+        splits: Fold to its split, with all training patients.
         leading: Modalities that lead in turn.
     """
 
@@ -81,8 +89,8 @@ class _OpenDataset:
     root: Path
     layout: str
     data: str
-    splits_file: Path | None
-    splits: Mapping[int, str]
+    chosen_by: Folds
+    splits: Mapping[int, Split]
     leading: tuple[str, ...]
 
     @cached_property
@@ -128,6 +136,7 @@ def expand_study(
         request = resolve_protocol(study.protocol, beside, document.section(("protocol",)))
     variants = find_variants(study, document, _ways(study, document, request, beside), beside)
     _check_size(study, document, len(variants))
+    shares = sorted(set(study.matrix.train_share))
     found: dict[tuple[str, str], StudyCell] = {}
     total = 0
     own_folders: dict[str, Path] = {}
@@ -140,17 +149,33 @@ def expand_study(
             raise document.error(where, message, "Give one of them a `name` of its own.")
         for variant, leading in itertools.product(variants, dataset.leading):
             _check_task(variant, dataset.facts, leading, document)
-            for fold, seed in itertools.product(study.matrix.fold, study.matrix.seed):
-                spec = _spec(variant, dataset, leading, fold, seed)
-                found.setdefault((variant.label, spec.id), StudyCell(spec, variant.label))
+            for share, fold, seed in itertools.product(shares, dataset.splits, study.matrix.seed):
+                spec = _spec(variant, dataset, leading, 1.0 if variant.weights else share, fold, seed)
+                label = _label(variant.label, spec.train_share)
+                found.setdefault((label, spec.id), StudyCell(spec, label))
                 total += 1
+    study = _with_reference(study, shares[-1])
     return LoadedStudy(study, profile, request.common, variants, tuple(found.values()), total - len(found))
+
+
+def _label(label: str, share: float) -> str:
+    """Returns the label of a variant that is trained on a share of the training patients."""
+    return ", ".join(filter(None, [label, share_words(share)]))
+
+
+def _with_reference(study: Study, share: float) -> Study:
+    """Returns a study whose reference is trained on the largest share there is."""
+    if study.report.reference is None:
+        return study
+    reference = _label(study.report.reference, share)
+    return study.model_copy(update={"report": study.report.model_copy(update={"reference": reference})})
 
 
 def _check_size(study: Study, document: Document, variants: int) -> None:
     """Refuses a matrix that no run would ever come to the end of, before it is written out."""
     matrix = study.matrix
-    total = variants * len(matrix.dataset) * len(matrix.leading) * len(matrix.fold) * len(matrix.seed)
+    axes: tuple[Sized, ...] = (matrix.dataset, matrix.leading, matrix.fold, matrix.seed, matrix.train_share)
+    total = variants * math.prod(len(axis) for axis in axes)
     if total > MOST_CELLS:
         message = f"the matrix has {total:,} combinations; at most {MOST_CELLS:,} are allowed."
         raise document.error(("matrix",), message, "Make several studies of it.")
@@ -177,19 +202,39 @@ def _open_dataset(
     with document.naming_line(where):
         dataset, root, reader = _find(entry, beside, assume_absent)
         file = resolve_path(entry.splits, beside) if entry.splits is not None else None
-        data, folds = dataset.read_apart(lambda: (reader.fingerprint(), choose_splits(dataset, reader, file)))
+        by = SplitBy(entry.split.by, entry.split.kind) if entry.split is not None else None
+        if by is not None and isinstance(reader, AssumedReader):
+            raise DataError(f"There is no data for '{dataset.name}', so its patients have no '{by.column}'.")
+        chosen_by = Folds(file, by)
+        data, folds = dataset.read_apart(lambda: (reader.fingerprint(), chosen_by.all(dataset, reader, root)))
     if entry.leading is not None and entry.leading not in dataset.modalities:
         message = f"{dataset.name} has no modality '{entry.leading}'."
         raise document.error((*where, "leading"), message, did_you_mean(entry.leading, dataset.modalities))
-    for fold in study.matrix.fold:
+    wanted = study.matrix.fold
+    if by is not None and "fold" not in study.matrix.model_fields_set:
+        wanted = list(range(len(folds)))
+    for fold in wanted:
         if fold >= len(folds):
             message = f"{dataset.name} has {len(folds)} folds, so there is no fold {fold}."
             raise document.error(("matrix", "fold"), message, f"Valid: {', '.join(map(str, range(len(folds))))}.")
         with document.naming_line(where), dataset.naming_reader():
             check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
-    splits = {fold: folds[fold].hash for fold in study.matrix.fold}
+            patients = len({reader.patient(case) for case in folds[fold].train})
+        _check_shares(study, document, patients, f"{dataset.name}, fold {fold}")
+    splits = {fold: folds[fold] for fold in wanted}
     leading = _leading(study, dataset, entry.leading or dataset.default_leading, document)
-    return _OpenDataset(dataset, reader, root, entry.layout, data, file, splits, leading)
+    return _OpenDataset(dataset, reader, root, entry.layout, data, chosen_by, splits, leading)
+
+
+def _check_shares(study: Study, document: Document, patients: int, what: str) -> None:
+    """Refuses shares of the training patients that are the same patients."""
+    first: dict[int, float] = {}
+    for share in sorted(set(study.matrix.train_share)):
+        count = patients_of_share(patients, share)
+        if first.setdefault(count, share) != share:
+            shares = f"{first[count]:g} and {share:g} of the {patients} training patients"
+            message = f"{what}: {shares} are the same number, {count}."
+            raise document.error(("matrix", "train_share"), message, "Leave one of the two shares out.")
 
 
 def _find(entry: DatasetEntry, beside: Path, assume_absent: bool) -> tuple[Dataset, Path, Reader]:
@@ -236,10 +281,14 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
         )
 
 
-def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed: int) -> CellSpec:
+def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, fold: int, seed: int) -> CellSpec:
     protocol, segmenter = variant.protocol_on(dataset.facts.name), variant.segmenter
     preparation = resolve_spacing(protocol.preparation, dataset.facts, lambda: dataset.voxel_size)
     protocol = protocol.model_copy(update={"preparation": preparation})
+    folds = replace(dataset.chosen_by, share=share)
+    with dataset.facts.naming_reader():
+        split = folds.reduced(dataset.splits[fold], dataset.reader, seed)
+        patients = len({dataset.reader.patient(case) for case in split.train})
     return CellSpec(
         dataset=dataset.facts.name,
         dataset_revision=dataset.facts.revision,
@@ -250,14 +299,17 @@ def _spec(variant: Variant, dataset: _OpenDataset, leading: str, fold: int, seed
         options=variant.options,
         leading=leading if segmenter.uses_leading else NO_LEADING,
         fold=fold,
-        split=dataset.splits[fold],
+        split=split.hash,
         seed=seed,
         protocol=protocol,
         weights=variant.weights,
         weights_file=variant.weights_file,
         start=variant.start,
         start_file=variant.start_file,
-        splits_file=dataset.splits_file,
+        splits_file=folds.file,
+        split_by=folds.by,
+        train_share=share,
+        train_patients=patients,
         layout=dataset.layout,
         packages=numeric_packages() if protocol.training.determinism == "strict" else {},
         identity_options=variant.identity_options,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from harness.data.patients.by_column import Kind
 from harness.errors import HarnessError, did_you_mean
 from harness.evaluation import METRICS
 from harness.evaluation.policy import empty_policy
@@ -43,7 +44,7 @@ def _name_only(value: object) -> object:
 
 def _one_or_several(value: object) -> object:
     """Puts a single name or number into a list: ``leading: all``."""
-    return [value] if isinstance(value, str | int) else value
+    return [value] if isinstance(value, str | int | float) else value
 
 
 def _is_text(text: str) -> str:
@@ -73,6 +74,20 @@ Label = Annotated[str, AfterValidator(_is_label)]
 _SEVERAL = BeforeValidator(_one_or_several)
 
 
+class SplitEntry(Settings):
+    """Folds that go by a column of the patients."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="Column of `patients.json`, `patients.csv`, `participants.tsv` or of the dataset's own tables."
+    )
+    kind: Kind = Field(
+        "leave-one-out",
+        description="leave-one-out: one fold for each value, which tests its patients; the others train and validate. "
+        "pairs: one fold for each value, whose patients train and validate but for a fifth; tested are these and the "
+        "patients of every other value.",
+    )
+
+
 class DatasetEntry(Settings):
     """A registered dataset, and where its folder is if that is not the usual place; or a folder of the user's own."""
 
@@ -96,6 +111,11 @@ class DatasetEntry(Settings):
         description="File of folds in place of the dataset's own, as `harness data splits` writes it; relative to the "
         "study file. Its content is part of a cell's identity.",
     )
+    split: SplitEntry | None = Field(
+        None,
+        description="Folds that go by a column of the patients, in place of the dataset's own, in alphabetical order "
+        "of its values; all of them are computed unless `fold` names some.",
+    )
 
     @property
     def layout(self) -> str:
@@ -113,6 +133,8 @@ class DatasetEntry(Settings):
             raise ValueError("give one of 'root', 'nnunet_raw' and 'msd'")
         if not self.layout and not self.name:
             raise ValueError("name a registered dataset, or a folder of your own by 'nnunet_raw' or 'msd'")
+        if self.split is not None and self.splits is not None:
+            raise ValueError("give one of 'split' and 'splits'")
         if self.layout and self.name and _NAME.fullmatch(self.name) is None:
             raise ValueError(f"'{self.name}' is not a valid name: use lower-case letters, digits, '_' and '-'")
         return self
@@ -147,6 +169,7 @@ class ModelEntry(Settings):
 
 _Fold = Annotated[int, Field(ge=0, le=10_000)]
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
+_Share = Annotated[float, Field(gt=0, le=1)]
 Datasets = Annotated[list[Annotated[DatasetEntry, BeforeValidator(_name_only)]], _SEVERAL, Field(min_length=1)]
 Models = Annotated[list[Annotated[ModelEntry, BeforeValidator(_name_only)]], _SEVERAL, Field(min_length=1)]
 
@@ -168,6 +191,11 @@ class Matrix(Settings):
     )
     fold: Annotated[list[_Fold], _SEVERAL, Field(min_length=1)] = Field([0], description="Fold indices.")
     seed: Annotated[list[_Seed], _SEVERAL, Field(min_length=1)] = Field([0], description="Training seeds.")
+    train_share: Annotated[list[_Share], _SEVERAL, Field(min_length=1)] = Field(
+        [1.0],
+        description="Shares of the training patients that train, each nested in the larger ones as the seed draws "
+        "them; validation and test patients stay. The report draws learning curves.",
+    )
 
 
 class ReportSettings(Settings):

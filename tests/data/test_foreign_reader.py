@@ -13,6 +13,7 @@ import pytest
 from harness.cli import main
 from harness.data import DATASETS
 from harness.data.contract import Reader
+from harness.data.patients.by_column import Folds
 from harness.data.reading.checks import check_dataset
 from harness.errors import DataError, StudyError
 from harness.import_probe import TRIED
@@ -56,7 +57,7 @@ def test_a_study_names_the_dataset(foreign, write_study, toys, monkeypatch, meth
     dataset = foreign(method, error)
     monkeypatch.setattr("harness.study.expansion.find_dataset", lambda *_: dataset)
     if method == "cases":  # asked for where a user's file of folds is checked
-        monkeypatch.setattr("harness.study.expansion.choose_splits", lambda _, reader, file: reader.cases())
+        monkeypatch.setattr(Folds, "all", lambda _, dataset, reader, root: reader.cases())
     with pytest.raises((DataError, StudyError), match="reader of 'cortex'") as caught:
         load_study(write_study())
     assert type(error).__name__ in caught.value.message

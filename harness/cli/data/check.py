@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,11 +46,12 @@ def check(
     """Read every case and list what must be corrected; no file is changed.
 
     It finds missing and unreadable files, images that are not on their case's grid, wrong label values, empty labels,
-    the same content under two patients, splits that leak, and impossible orientations. It ends with status 1 if
-    anything must be corrected.
+    the same content under two patients, splits that leak, impossible orientations, and columns of patients that the
+    dataset does not have. It ends with status 1 if anything must be corrected.
     """
     from harness.cli.shared.progress import task_bars
     from harness.data.datasets.layouts import find_dataset
+    from harness.data.patients.check import check_columns
     from harness.data.reading.checks import check_dataset
 
     console = PlainConsole(stderr=as_json)
@@ -63,7 +64,8 @@ def check(
 
     def look() -> Checked:
         with task_bars(console, "reading") as show:
-            return check_dataset(dataset, reader, partial(show, "reading"))
+            checked = check_dataset(dataset, reader, partial(show, "reading"))
+        return replace(checked, findings=(*checked.findings, *check_columns(dataset, folder, reader)))
 
     checked = dataset.read_apart(look)
     failed = checked.must_fix or (strict and bool(checked.findings))

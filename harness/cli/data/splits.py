@@ -10,7 +10,7 @@ import typer
 from harness.cli.data.listing import data
 from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.formatting import table
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.data import Split
@@ -23,6 +23,16 @@ def splits(
     root: Annotated[
         Path | None, typer.Option(help="Folder of the dataset; default: where studies look for it.", show_default=False)
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the patients that the folds go by, e.g. site, in place of the dataset's own folds.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="With --by: leave-one-out, or pairs (train at one, test at every one).")
+    ] = "leave-one-out",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write every fold of a dataset to a file, as a record or as a start for your own folds.
@@ -30,15 +40,20 @@ def splits(
     A study names the file: `- {name: NAME, splits: FILE}`. If you change a fold, remove its `hash`.
     """
     from harness.data.datasets.layouts import find_dataset
-    from harness.data.splits import check_leak, choose_splits, write_splits
+    from harness.data.patients.by_column import KINDS, Folds, SplitBy
+    from harness.data.splits import check_leak, write_splits
 
+    if kind not in KINDS:
+        raise HarnessError(f"--kind {kind} is not known.", hint=did_you_mean(kind, KINDS))
+    chosen_by = Folds(by=SplitBy(by, KINDS[kind]) if by is not None else None)
     dataset = find_dataset(name, root)
+    folder = dataset.locate(root)
     if out.exists() and not force:
         raise HarnessError(f"{out} is there already.", hint="Name another file, or replace it with --force.")
-    reader = dataset.open(root)
+    reader = dataset.open(folder)
 
     def choose() -> tuple[Split, ...]:
-        found = choose_splits(dataset, reader)
+        found = chosen_by.all(dataset, reader, folder)
         for number, fold in enumerate(found):
             check_leak(fold, dataset, reader, f"{name}, fold {number}")
         return found
@@ -46,7 +61,7 @@ def splits(
     folds = dataset.read_apart(choose)
     listing = table("fold", "what", "hash", "training", "validation", "test")
     for number, fold in enumerate(folds):
-        what = dataset.fold_names[number] if dataset.fold_names else ""
+        what = dataset.fold_names[number] if dataset.fold_names and by is None else ""
         counts = (str(len(part)) for part in (fold.train, fold.val, fold.test))
         listing.add_row(str(number), what, fold.hash, *counts)
     write_splits(out, folds)

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from harness.data import Dataset, Reader, Split
 from harness.data.contract import Case
-from harness.data.splits import choose_splits
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS, every_metric
 from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
-from harness.study.cell import CellSpec, numeric_packages
+from harness.study.cell import CellSpec, numeric_packages, split_of_cell
 from harness.study.expansion import make_task
 from harness.training.loop import Epoch
 
@@ -93,12 +92,7 @@ def open_problem(spec: CellSpec) -> Problem:
             f"The files of {dataset.name} in {spec.root} changed since the study was planned.",
             hint="Run the study again: cells on the new data get a new identity.",
         )
-    folds = choose_splits(dataset, reader, spec.splits_file)
-    split = folds[spec.fold] if spec.fold < len(folds) else None
-    if split is None or split.hash != spec.split:
-        raise DataError(
-            f"The split of {dataset.name} changed since the study was planned.", hint="Run the study again."
-        )
+    split = split_of_cell(spec, dataset, reader)
     own = spec.fold < dataset.folds and reader.split(spec.fold) == split
     segmenter = SEGMENTERS.get(spec.model)
     task = make_task(dataset, spec.leading, spec.protocol)

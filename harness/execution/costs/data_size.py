@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from harness.data import Dataset, Reader, Split
 from harness.data.assumed import ASSUMED, AssumedReader
 from harness.data.datasets.layouts import find_dataset
+from harness.data.patients.by_column import Folds
 from harness.data.preparation.cache import compact
 from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
-from harness.data.splits import choose_splits
 from harness.study.cell import CellSpec
 
 
@@ -61,7 +61,7 @@ def plan_data(specs: Iterable[CellSpec]) -> tuple[DataPlan, ...]:
 
 def split_of(spec: CellSpec) -> Split:
     """Returns the cases of a cell."""
-    return _folds(spec.dataset, spec.root, spec.layout, spec.data, spec.splits_file)[spec.fold]
+    return _split(spec.dataset, spec.root, spec.layout, spec.data, spec.folds, spec.fold, spec.seed)
 
 
 def grid_of(spec: CellSpec) -> PreparedSize:
@@ -77,10 +77,20 @@ def _plan(spec: CellSpec) -> PreprocessingPlan:
     return PreprocessingPlan.choose(spec.facts(), spec.protocol.preparation, spec.protocol.patch_size)
 
 
+def _split(name: str, root: Path, layout: str, data: str, folds: Folds, fold: int, seed: int) -> Split:
+    everything = _folds(name, root, layout, data, replace(folds, share=1.0))[fold]
+    return everything if folds.share == 1 else _reduced(name, root, layout, data, folds, everything, seed)
+
+
 @cache
-def _folds(name: str, root: Path, layout: str, data: str, file: Path | None) -> tuple[Split, ...]:
+def _folds(name: str, root: Path, layout: str, data: str, folds: Folds) -> tuple[Split, ...]:
     dataset, reader = _open(name, root, layout, data)
-    return choose_splits(dataset, reader, file)
+    return folds.all(dataset, reader, root)
+
+
+@cache
+def _reduced(name: str, root: Path, layout: str, data: str, folds: Folds, split: Split, seed: int) -> Split:
+    return folds.reduced(split, _open(name, root, layout, data)[1], seed)
 
 
 @cache

@@ -100,7 +100,12 @@ class BratsReader(ArchiveReader):
         return nifti_file(self._root, folder.path / f"{case}{self._layout.separator}{what}")
 
 
+def grade_of(folder: Path) -> str:
+    """Returns the grade of a case of the release of 2019, whose folders say it: ``HGG``, ``LGG`` or nothing."""
+    return next((part for part in reversed(folder.parts) if part in ("HGG", "LGG")), "")
+
+
 def _graded(case: str, folder: Path) -> str:
-    """Returns the name of a case in the authors' code: of the release of 2019, whose folders say it, with the grade."""
-    grade = next((part for part in reversed(folder.parts) if part in ("HGG", "LGG")), "")
+    """Returns the name of a case in the authors' code: of the release of 2019 with the grade."""
+    grade = grade_of(folder)
     return f"{grade}__{case}" if grade else case

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 from harness.data.datasets.brats.layout import Layout
-from harness.data.datasets.brats.reader import BratsReader
+from harness.data.datasets.brats.reader import BratsReader, grade_of
+
+_SITE = re.compile(r"BraTS19_(?P<site>[A-Za-z0-9]+)_", re.ASCII)
 
 LAYOUT = Layout(
     title="BraTS 2019",
@@ -21,6 +23,21 @@ LAYOUT = Layout(
 )
 
 
-def open_folder(root: Path) -> BratsReader:
+class Brats2019Reader(BratsReader):
+    """Reader of the release of 2019, whose names say where a patient was scanned, and whose folders the grade."""
+
+    def patient_columns(self) -> dict[str, dict[str, str]]:
+        """Returns the site, e.g. ``CBICA`` or ``TCIA12``, and the grade of each patient, as far as they are said."""
+        columns: dict[str, dict[str, str]] = {}
+        for case, folder in self._cases.items():
+            known = columns.setdefault(self.patient(case), {})
+            if (site := _SITE.match(case)) is not None:
+                known["site"] = site["site"]
+            if grade := grade_of(folder.path):
+                known["grade"] = grade
+        return columns
+
+
+def open_folder(root: Path) -> Brats2019Reader:
     """Returns a reader of the folder."""
-    return BratsReader(root, LAYOUT)
+    return Brats2019Reader(root, LAYOUT)

@@ -19,6 +19,7 @@ from harness.data.contract import Case
 from harness.data.datasets.archive import ArchiveReader
 from harness.data.datasets.hecktor21.boxes import SIDE_MM, Box, read_boxes
 from harness.data.datasets.hecktor21.grid import box_affine, covered, label_to_box, label_to_files, to_box
+from harness.data.patients.table import read_table
 from harness.data.reading.files import levels, nifti_file, visible
 from harness.data.reading.grids import check_same_grid
 from harness.data.reading.nifti import read_image, read_label
@@ -29,6 +30,9 @@ _FILE = re.compile(r"(?P<case>[A-Z]{4}[0-9]{3})_(?:ct|pt|gtvt)\.nii(?:\.gz)?")
 
 #: Table of boxes to whether its patients are labelled.
 _TABLES = {"hecktor2021_bbox_training.csv": True, "hecktor2021_bbox_testing.csv": False}
+
+#: Letters that name the centre in a patient's name.
+_CENTRE = 4
 
 #: How deep below the named folder the tables are looked for.
 _DEPTH = 3
@@ -123,6 +127,16 @@ class HecktorReader(ArchiveReader):
             return ["the official box contains no tumour"]
         return []
 
+    def patient_columns(self) -> dict[str, dict[str, str]]:
+        """Returns the site of each patient, by the first letters of the name, and what the organisers' table says."""
+        columns = {case: {"site": case[:_CENTRE]} for case in self._cases}
+        for table in {part.table.with_name(part.table.name.replace("bbox", "patient_info")) for part in self._parts()}:
+            if table.is_file():
+                for patient, known in read_table(table, ["PatientID"]).items():
+                    if patient in columns:  # the tables have patients without images
+                        columns[patient] |= known
+        return columns
+
     def affine(self, case: str) -> NDArray[np.float64]:
         """Returns the (4, 4) affine of the box of 1 mm voxels, which is not that of the files; no image is read."""
         _, box = self._box(case)
@@ -138,6 +152,9 @@ class HecktorReader(ArchiveReader):
                 f"{case} lies in the training and in the test data: in {other.images} and {part.images}.",
                 hint="Unpack each of the two archives into a folder of its own.",
             )
+
+    def _parts(self) -> list[_Part]:
+        return list({part.table: part for part in self._cases.values()}.values())
 
     def _part(self, case: str) -> _Part:
         if case not in self._cases:

@@ -1,5 +1,7 @@
 """Reads cases whose files are listed: the reader of every layout."""
 
+import hashlib
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,22 +13,22 @@ from numpy.typing import NDArray
 from harness.data.contract import Case
 from harness.data.datasets.archive import ArchiveReader, read_mapped_label
 from harness.data.datasets.layouts.document import FILE
+from harness.data.patients.table import PATIENTS, read_patients
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
-from harness.data.reading.headers import refuse_special
 from harness.data.reading.nifti import read_channels
 from harness.errors import DataError
-from harness.files import read_json
-
-#: May lie beside ``dataset.json``: case to patient, for cases that are timepoints of one patient.
-PATIENTS = "patients.json"
 
 
 def patient_notes(root: Path) -> tuple[str, ...]:
     """Returns the caveat that each case counts as a patient, where the folder does not map cases to patients."""
-    if (root / PATIENTS).is_file():
-        return ()
-    return (f"Every case counts as a patient of its own, as there is no {PATIENTS}.",)
+    try:
+        if read_patients(root / PATIENTS)[0]:
+            return ()
+    except DataError:
+        return ()  # who opens the folder is told
+    why = f"{PATIENTS} maps no case to one" if (root / PATIENTS).is_file() else f"there is no {PATIENTS}"
+    return (f"Every case counts as a patient of its own, as {why}.",)
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,23 @@ class ListedReader(ArchiveReader):
                 f"{root} has a case called {unfit[0]!a}, which cannot be the name of a file.",
                 hint="Name cases by letters, digits, '-', '_' and '.'.",
             )
-        self._patients = _read_patients(root, self._cases)
+        self._patients, self._has_columns = _read_patients(root, self._cases)
         if not self.cases():
             raise DataError(f"{root} holds no labelled case.", hint="Are imagesTr and labelsTr there?")
 
     def fingerprint(self) -> str:
-        """Returns a hash of all files, ``dataset.json`` and ``patients.json`` included."""
+        """Returns a hash of all files, ``dataset.json`` and which cases are of which patient included.
+
+        What else ``patients.json`` says of patients changes no number.
+        """
         listed = [file for case in self._cases.values() for file in (*case.images, case.label) if file is not None]
-        listed += [self._root / FILE, self._root / PATIENTS]
-        return files_hash(self._root, {file for file in listed if file.is_file()})
+        path = self._root / PATIENTS
+        listed += [self._root / FILE, *([] if self._has_columns else [path])]
+        found = files_hash(self._root, {file for file in listed if file.is_file()})
+        if not self._has_columns or not self._patients:
+            return found
+        text = json.dumps([found, self._patients], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def patient(self, case: str) -> str:
         """Returns the patient that ``patients.json`` names; without that file each case is a patient."""
@@ -124,19 +134,14 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs")
 
 
-def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> dict[str, str]:
+def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> tuple[dict[str, str], bool]:
+    """Returns the patient of each case where ``patients.json`` says so, and whether it has columns of patients."""
     path = root / PATIENTS
-    if not path.exists():
-        return {}
-    refuse_special(path)
-    hint = 'It must read {"CASE": "PATIENT", ...}, with every labelled case.'
-    try:
-        content = read_json(path)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint=hint) from error
-    if not isinstance(content, dict) or not all(isinstance(patient, str) for patient in content.values()):
-        raise DataError(f"{path} does not map cases to patients.", hint=hint)
-    missing = [name for name, case in cases.items() if case.label is not None and name not in content]
-    if missing:
-        raise DataError(f"{path} lacks {len(missing)} cases: {', '.join(missing[:3])}", hint=hint)
-    return {str(case): patient for case, patient in content.items()}
+    patients, columns = read_patients(path)
+    missing = [name for name, case in cases.items() if case.label is not None and name not in patients]
+    if patients and missing:
+        raise DataError(
+            f"{path} lacks {len(missing)} cases: {', '.join(missing[:3])}",
+            hint='Name the patient of every labelled case, {"CASE": "PATIENT", ...}.',
+        )
+    return patients, bool(columns)

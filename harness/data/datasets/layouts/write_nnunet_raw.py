@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.data.contract import Dataset, Reader, Split, transform_codes
 from harness.data.datasets.layouts.document import FILE
-from harness.data.datasets.layouts.reader import PATIENTS
+from harness.data.patients.table import PATIENTS
 from harness.data.reading.nifti import write_volume
 from harness.data.splits import choose_splits, write_splits
 from harness.data.synthetic.generated import is_generated, mark_generated

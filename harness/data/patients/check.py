@@ -1,0 +1,29 @@
+"""What is wrong with the columns of a dataset's patients, for ``harness data check``; no value is shown."""
+
+from pathlib import Path
+
+from harness.data.contract import Dataset, Reader
+from harness.data.patients.columns import read_columns
+from harness.data.reading.checks import Finding
+from harness.errors import DataError
+
+
+def check_columns(dataset: Dataset, root: Path, reader: Reader) -> tuple[Finding, ...]:
+    """Returns whether the files cannot be read, and the columns that some patients with a labelled case lack.
+
+    Args:
+        dataset: Facts of the dataset.
+        root: Its folder.
+        reader: Its reader.
+    """
+    try:
+        columns = read_columns(dataset.name, root, reader)
+    except DataError as error:
+        return (Finding("fix", "columns of patients", error.message, error.hint),)
+    everybody = sorted(set(columns.patients.values()))
+    lacking = {name: [one for one in everybody if one not in known] for name, known in columns.values.items()}
+    return tuple(
+        Finding("look", patients[0], f"{len(patients)} of {len(everybody)} patients have no '{name}'.", "Add it.")
+        for name, patients in lacking.items()
+        if patients
+    )
