@@ -12,7 +12,7 @@ from harness.data.batches.batches import TrainingBatches, stream
 from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
-from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
+from harness.data.settings import AugmentationSettings, ModalityDropoutSettings, PreparationSettings, SamplingSettings
 from harness.study.protocol import load_protocol
 
 DATASET = DATASETS.get("cortex")
@@ -78,6 +78,28 @@ def test_loader_processes_change_nothing(cases):
     for one, other in zip(alone, helped, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("patch", [(64, 64), (8, 32, 32)])
+def test_batches_that_a_device_augments_are_the_same_within_rounding(cases, patch):
+    """Made by loader processes, with what was drawn; noise apart, whose field is the device's own."""
+    silent = load_protocol("paper_released" if len(patch) == 2 else "paper_3d").augmentation
+    made = batches(cases, augmentation=silent.model_copy(update={"p_noise": 0}), size=4, patch=patch)
+    augment = made.augmentation()
+    for step, raw in zip(range(3, 6), stream(made.unaugmented(), 3, 6, workers=1, pin_memory=False), strict=True):
+        images, labels = augment(raw)
+        expected = made[step]
+        assert labels.dtype == expected.labels.dtype
+        assert torch.equal(labels, expected.labels)
+        assert torch.allclose(images, expected.images, atol=1e-3)
+
+
+def test_modalities_that_are_dropped_are_the_same_on_a_device(cases):
+    sampling = SamplingSettings(batch_size=6, modality_dropout=ModalityDropoutSettings(p=0.5))
+    made = TrainingBatches(cases, Normaliser.fit("zscore_train", cases), (64, 64), sampling, PAPER, 0)
+    images, _ = made.augmentation()(made.raw(2))
+    assert images.isnan().any()
+    assert torch.equal(images.isnan(), made[2].images.isnan())
 
 
 def test_forced_patches_show_foreground(cases):

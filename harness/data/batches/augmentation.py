@@ -1,7 +1,8 @@
 """Training augmentation by batchgeneratorsv2, nnU-Net's own package, in nnU-Net's order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Augmenter:
     """
 
     def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...], masked: Sequence[int] = ()) -> None:
-        self._transform = ComposeTransforms(_transforms(settings, patch_size))
+        self._transform = ComposeTransforms(transforms_of(settings, patch_size))
         self._masked = list(masked) if settings.mask_outside else []
 
     def __call__(
@@ -42,30 +43,20 @@ class Augmenter:
     ) -> tuple[Tensor, Tensor]:
         """Returns images (M, *patch_size) float32 and label (*patch_size) int16, the same for the same seed.
 
-        batchgeneratorsv2 draws from the global generators of NumPy and torch, so both are seeded here and put back.
-
         Args:
             images: (M, *region).
             label: (*region).
             seed: Seed of all draws.
             inside: (*region) whether a voxel is inside the body; default: all are.
         """
-        # One map is turned and zoomed for both: 0 outside the body, a class plus 1 inside. What turns in from beyond
-        # the region is 0, so outside.
         if self._masked:
-            label = label + 1 if inside is None else (label + 1) * inside
+            label = mark_body(label, inside)
         data: dict[str, Any] = {
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "segmentation": torch.from_numpy(label.astype(np.int16))[None],
         }
-        kept = np.random.get_state()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the CPU's alone: the other way prepares CUDA each time
-            np.random.seed(seed % 2**32)
-            try:
-                data = self._transform(**data)
-            finally:
-                np.random.set_state(kept)
+        with seeded(seed):
+            data = self._transform(**data)
         made, segmentation = data["image"], data["segmentation"][0]
         if self._masked:
             made[self._masked] *= segmentation > 0
@@ -73,7 +64,29 @@ class Augmenter:
         return made, segmentation
 
 
-def _transforms(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> list[BasicTransform]:
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds the global generators of NumPy and torch, which batchgeneratorsv2 draws from, and puts them back."""
+    kept = np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # the CPU's alone: the other way prepares CUDA each time
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(kept)
+
+
+def mark_body(label: NDArray[np.uint8], inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Returns one map to turn and zoom for label and body: 0 outside the body, a class plus 1 inside.
+
+    What turns in from beyond the region is 0, so outside.
+    """
+    return label + 1 if inside is None else (label + 1) * inside
+
+
+def transforms_of(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> list[BasicTransform]:
+    """Returns batchgeneratorsv2's transforms as the settings configure them, in nnU-Net's order."""
     transforms: list[BasicTransform] = []
     if settings.p_rotation or settings.p_scale or settings.cutout > 1:
         angle = math.radians(settings.rotation_degrees)

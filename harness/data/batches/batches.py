@@ -2,21 +2,27 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from harness.data.batches.augmentation import Augmenter
+from harness.data.batches.augmentation import Augmenter, mark_body, transforms_of
+from harness.data.batches.batch_augmentation import BatchAugmentation
+from harness.data.batches.draws import draw, steps_of
 from harness.data.batches.modality_dropout import draw_absent, mark_absent
-from harness.data.batches.sampling import Placing, draw_patch
+from harness.data.batches.raw_batch import RawBatch, pack
+from harness.data.batches.sampling import Patch, Placing, draw_patch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
 from harness.loader_errors import LoaderError, attempt, unwrap
 from harness.randomness import derive, generator
+
+_Made = TypeVar("_Made")
 
 
 class Batch(NamedTuple):
@@ -61,25 +67,72 @@ class TrainingBatches(TorchDataset[Batch]):
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
         self._first_forced = sampling.batch_size - forced
         self._dropout = sampling.modality_dropout
+        self._transforms = transforms_of(augmentation, patch_size)
+        self._masked = list(normaliser.masked) if augmentation.mask_outside else []
         self._augment = Augmenter(augmentation, patch_size, normaliser.masked)
         self._seed = seed
 
     def __getitem__(self, step: int) -> Batch:
-        images, labels = zip(*(self._patch(step, index) for index in self._part), strict=True)
+        images, labels = zip(*(self._augmented(step, index) for index in self._part), strict=True)
         return Batch(torch.stack(images), torch.stack(labels).long())
 
-    def _patch(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+    def unaugmented(self) -> "UnaugmentedBatches":
+        """Returns the same batches as they are before augmentation, for a device to augment."""
+        return UnaugmentedBatches(self)
+
+    def augmentation(self) -> BatchAugmentation:
+        """Returns what augments the batches of :meth:`unaugmented` on a device."""
+        return BatchAugmentation(self._transforms, self._placing.patch_size, self._masked)
+
+    def raw(self, step: int) -> RawBatch:
+        """Returns the batch of a step before augmentation, with what its augmentation draws."""
+        steps, size = steps_of(self._transforms), self._placing.patch_size
+        patches = [self._patch(step, index) for index in self._part]
+        seeds = [self._augmentation_seed(step, index) for index in self._part]
+        labels = [mark_body(one.label, one.inside) if self._placing.marks_body else one.label for one in patches]
+        return pack(
+            steps,
+            torch.from_numpy(np.stack([one.images for one in patches])),
+            torch.from_numpy(np.stack(labels)),
+            [draw(steps, len(patches[0].images), size, seed) for seed in seeds],
+            seeds,
+            [self._absent(step, index, len(patches[0].images)) for index in self._part],
+        )
+
+    def _augmented(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        patch = self._patch(step, index)
+        images, labels = self._augment(patch.images, patch.label, self._augmentation_seed(step, index), patch.inside)
+        return mark_absent(images, self._absent(step, index, len(images))), labels
+
+    def _patch(self, step: int, index: int) -> Patch:
         rng = generator(self._seed, "patch", step, index)
-        patch = draw_patch(self._cases, self._normaliser, self._placing, index >= self._first_forced, rng)
-        seed = derive(self._seed, "augment", step, index)
-        images, labels = self._augment(patch.images, patch.label, seed, patch.inside)
+        return draw_patch(self._cases, self._normaliser, self._placing, index >= self._first_forced, rng)
+
+    def _augmentation_seed(self, step: int, index: int) -> int:
+        return derive(self._seed, "augment", step, index)
+
+    def _absent(self, step: int, index: int, modalities: int) -> tuple[int, ...]:
         if self._dropout is None:
-            return images, labels
+            return ()
         drawn = generator(self._seed, "modality_dropout", step, index)
-        return mark_absent(images, draw_absent(len(images), self._dropout.p, drawn)), labels
+        return draw_absent(modalities, self._dropout.p, drawn)
 
 
-def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_memory: bool) -> Iterator[Batch]:
+class UnaugmentedBatches(TorchDataset[RawBatch]):
+    """Maps a step number to its batch before augmentation.
+
+    Args:
+        batches: The batches.
+    """
+
+    def __init__(self, batches: TrainingBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, step: int) -> RawBatch:
+        return self._batches.raw(step)
+
+
+def stream(batches: TorchDataset[_Made], first: int, last: int, workers: int, pin_memory: bool) -> Iterator[_Made]:
     """Yields the batches of steps ``first`` to ``last - 1`` in order.
 
     Args:
@@ -101,15 +154,15 @@ def stream(batches: TrainingBatches, first: int, last: int, workers: int, pin_me
     yield from map(unwrap, loader)
 
 
-class _Attempts(TorchDataset[Batch | LoaderError]):
+class _Attempts(TorchDataset[_Made | LoaderError]):
     """Batches by step number, or the errors that making them raised.
 
     Args:
         batches: Batches by step number.
     """
 
-    def __init__(self, batches: TrainingBatches) -> None:
+    def __init__(self, batches: TorchDataset[_Made]) -> None:
         self._batches = batches
 
-    def __getitem__(self, step: int) -> Batch | LoaderError:
+    def __getitem__(self, step: int) -> _Made | LoaderError:
         return attempt(lambda: self._batches[step])

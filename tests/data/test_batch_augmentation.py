@@ -1,0 +1,317 @@
+"""Augmentation of a batch on a device against batchgeneratorsv2, patch by patch; here the device is a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.noise.sharpen import SharpeningTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from scipy.stats import binomtest, ks_2samp, kstest
+
+from harness.data.batches.augmentation import Augmenter, mark_body, transforms_of
+from harness.data.batches.batch_augmentation import BatchAugmentation
+from harness.data.batches.draws import draw, steps_of, unknown_transforms
+from harness.data.batches.raw_batch import RawBatch, pack
+from harness.data.settings import AugmentationSettings
+from harness.study.protocol import load_protocol, protocol_names
+
+SIZES = {2: (24, 32), 3: (12, 20, 16)}
+DIMENSIONS = pytest.mark.parametrize("dims", [2, 3])
+
+TURNED = {"p_rotation": 0.7, "rotation_degrees": 60, "p_scale": 0.7, "scale": (0.7, 1.4)}
+
+#: Each transform alone, at its most.
+ALONE = {
+    "rotation": {"p_rotation": 1, "rotation_degrees": 180},
+    "zoom": {"p_scale": 1, "scale": (0.7, 1.4), "scale_draw": "halves"},
+    "rotation in a region": {
+        "p_rotation": 0.7,
+        "rotation_degrees": 60,
+        "p_scale": 0.7,
+        "scale": (0.7, 1.4),
+        "cutout": 1.3,
+    },
+    "region": {"cutout": 1.3},
+    "blur": {"p_blur": 1, "blur_sigma": (0.4, 2.4)},
+    "blur of one sigma": {"p_blur": 0.7, "blur_axes": "together"},
+    "brightness": {"p_brightness": 1},
+    "contrast": {"p_contrast": 1, "contrast": (0.5, 2)},
+    "low resolution": {"p_low_resolution": 1, "low_resolution": (0.3, 1)},
+    "gamma": {"p_gamma": 1},
+    "gamma inverted": {"p_gamma_inverted": 1},
+    "mirroring": {"mirror_axes": (0, 1)},
+}
+EVERYTHING = {
+    **ALONE["rotation in a region"],
+    **dict.fromkeys(("p_blur", "p_brightness", "p_contrast", "p_low_resolution", "p_gamma", "p_gamma_inverted"), 0.5),
+    "mirror_axes": (0, 1),
+    "mask_outside": True,
+}
+CHANNELS, MASKED = 3, (0, 2)
+
+
+def patches(settings, dims, count, seed=0):
+    """Yields images, label and body of smooth regions."""
+    rng = np.random.default_rng(seed)
+    region = [int(size * settings.cutout) for size in SIZES[dims]]
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in region), indexing="ij")
+    for _ in range(count):
+        phases = rng.uniform(0, 6, (CHANNELS, dims))
+        images = [sum(np.sin(3 * axis + phase) for axis, phase in zip(axes, own, strict=True)) for own in phases]
+        images = np.stack(images) + rng.normal(0, 0.1, (CHANNELS, *region))
+        distance = sum((axis - rng.uniform(-0.3, 0.3)) ** 2 for axis in axes)
+        label = np.select([distance < 0.1, distance < 0.3], [2, 1]).astype(np.uint8)
+        yield images.astype(np.float32), label, distance < 0.8
+
+
+def on_both(settings, dims, seeds):
+    """Returns images and labels as batchgeneratorsv2 makes them and as a device does."""
+    size, given = SIZES[dims], list(patches(settings, dims, len(seeds)))
+    augment = Augmenter(settings, size, MASKED)
+    expected = [
+        augment(image.copy(), label, seed, body) for (image, label, body), seed in zip(given, seeds, strict=True)
+    ]
+    made = on_device(settings, size, given, seeds)
+    return [torch.stack(each) for each in zip(*expected, strict=True)], made
+
+
+def on_device(settings, size, given, seeds, absent=None):
+    transforms, masked = transforms_of(settings, size), MASKED if settings.mask_outside else ()
+    return BatchAugmentation(transforms, size, masked)(raw(settings, size, given, seeds, absent))
+
+
+def raw(settings, size, given, seeds, absent=None) -> RawBatch:
+    steps = steps_of(transforms_of(settings, size))
+    labels = [mark_body(label, body) if settings.mask_outside else label for _, label, body in given]
+    drawn = [draw(steps, CHANNELS, size, seed) for seed in seeds]
+    images, labels = (torch.from_numpy(np.stack(each)) for each in ([image for image, *_ in given], labels))
+    return pack(steps, images, labels, drawn, seeds, absent or [()] * len(seeds))
+
+
+@DIMENSIONS
+@pytest.mark.parametrize("name", [*ALONE, "everything"])
+def test_images_are_those_of_batchgeneratorsv2(name, dims):
+    """The same seed draws the same parameters, and these give the same image within rounding."""
+    settings = AugmentationSettings(**ALONE.get(name, EVERYTHING))
+    (images, labels), (made, found) = on_both(settings, dims, range(12))
+    assert made.dtype == torch.float32
+    assert found.dtype == torch.int64
+    assert torch.equal(labels, found)
+    assert torch.allclose(images, made, atol=2e-4), (images - made).abs().max()
+
+
+@DIMENSIONS
+def test_noise_has_the_drawn_variance_and_a_field_of_its_own_per_patch(dims):
+    settings, seeds = AugmentationSettings(p_noise=0.6, noise_variance=(0.05, 2)), range(30)
+    size, given = SIZES[dims], list(patches(settings, dims, 30))
+    made, _ = on_device(settings, size, given, seeds)
+    steps = steps_of(transforms_of(settings, size))
+    fields = []
+    for image, before, seed in zip(made, given, seeds, strict=True):
+        (drawn,) = draw(steps, CHANNELS, size, seed)
+        field = (image - torch.from_numpy(before[0])).double().flatten().numpy()
+        assert bool(drawn) == field.any()
+        if drawn:
+            fields.append(field / drawn[0][0])
+    assert 10 < len(fields) < 26
+    assert kstest(np.concatenate(fields), "norm").pvalue > 1e-3
+    assert np.corrcoef(np.stack(fields))[np.triu_indices(len(fields), 1)].max() < 0.2
+
+
+def test_what_is_drawn_after_noise_is_the_same_on_both_paths():
+    """The host draws a field too, so that both paths go on from the same random numbers."""
+    settings = AugmentationSettings(p_noise=1, noise_variance=(0, 0), p_brightness=1, mirror_axes=(0, 1))
+    (images, _), (made, _) = on_both(settings, 2, range(8))
+    assert torch.allclose(images, made, atol=1e-6)
+
+
+@DIMENSIONS
+def test_a_batch_is_equal_bit_for_bit_whoever_shares_it_and_whatever_came_before(dims):
+    settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 0.5})
+    size, given, seeds = SIZES[dims], list(patches(settings, dims, 6)), range(6)
+    whole = on_device(settings, size, given, seeds)
+    torch.rand(3)
+    augment = BatchAugmentation(transforms_of(settings, size), size, MASKED)
+    augment(raw(settings, size, given, range(10, 16)))
+    halves = [augment(raw(settings, size, given[part], seeds[part])) for part in (slice(0, 2), slice(2, 6))]
+    for all_at_once, parts in zip(whole, zip(*halves, strict=True), strict=True):
+        assert torch.equal(all_at_once, torch.cat(parts))
+
+
+def test_a_batch_can_be_augmented_twice():
+    settings = AugmentationSettings(p_brightness=1, p_contrast=1, mirror_axes=(0,))
+    batch = raw(settings, SIZES[2], list(patches(settings, 2, 2)), range(2))
+    augment = BatchAugmentation(transforms_of(settings, SIZES[2]), SIZES[2])
+    first, again = augment(batch), augment(batch)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+
+
+def test_each_transform_works_on_those_alone_that_drew_it():
+    """The others keep their very bits, and the work is that of the ones that drew it."""
+    settings, seeds, size = AugmentationSettings(p_blur=0.5), range(8), SIZES[2]
+    given = list(patches(settings, 2, 8))
+    batch = raw(settings, size, given, seeds)
+    drawn = [draw(steps_of(transforms_of(settings, size)), CHANNELS, size, seed)[0] for seed in seeds]
+    assert batch.counts == [sum(map(len, drawn)), 0]
+    assert 0 < batch.counts[0] < 8 * CHANNELS
+    made, _ = on_device(settings, size, given, seeds)
+    for image, (before, *_), channels in zip(made, given, drawn, strict=True):
+        changed = [channel for channel in range(CHANNELS) if not np.array_equal(image[channel], before[channel])]
+        assert changed == sorted(channels)
+
+
+def test_absent_modalities_are_marked_after_all_else():
+    settings = AugmentationSettings(p_gamma=1, p_contrast=1)
+    given = list(patches(settings, 2, 3))
+    whole, _ = on_device(settings, SIZES[2], given, range(3))
+    made, _ = on_device(settings, SIZES[2], given, range(3), [(1,), (), (0, 2)])
+    lacking = torch.tensor([[0, 1, 0], [0, 0, 0], [1, 0, 1]], dtype=torch.bool)
+    assert made[lacking].isnan().all()
+    assert torch.equal(made[~lacking], whole[~lacking])
+
+
+#: Operators that read a value back from the device.
+READS = {"_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal"}
+
+
+class Reads(torch.utils._python_dispatch.TorchDispatchMode):
+    """Operators that read a value back."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@DIMENSIONS
+def test_nothing_is_read_back_from_the_device(dims):
+    settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 1})
+    batch = raw(settings, SIZES[dims], list(patches(settings, dims, 6)), range(6))
+    augment = BatchAugmentation(transforms_of(settings, SIZES[dims]), SIZES[dims], MASKED)
+    with Reads() as reads:
+        augment(batch)
+    assert {"grid_sampler_2d", "grid_sampler_3d", "gather"} & reads.seen
+    assert not READS & reads.seen
+
+
+@DIMENSIONS
+def test_no_operator_lacks_a_deterministic_form(dims):
+    settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 1})
+    batch = raw(settings, SIZES[dims], list(patches(settings, dims, 6)), range(6))
+    augment = BatchAugmentation(transforms_of(settings, SIZES[dims]), SIZES[dims], MASKED)
+    free = augment(batch)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        strict = augment(batch)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert torch.equal(free[0], strict[0])
+
+
+def laws(settings, dims, count=3000):
+    """Returns what each step draws for many patches."""
+    steps = steps_of(transforms_of(settings, SIZES[dims]))
+    return list(zip(*(draw(steps, 2, SIZES[dims], seed) for seed in range(count)), strict=True))
+
+
+def test_parameters_have_the_laws_that_the_protocol_names():
+    """Thousands of draws against the distributions that nnU-Net describes, in the words of protocol `paper`."""
+    settings = load_protocol("paper").augmentation
+    affine, noise, blurs, brightness, contrast, low, inverted, gamma, mirror = laws(settings, 2)
+    applied = {
+        settings.p_noise: [noise],
+        settings.p_brightness: [brightness],
+        settings.p_contrast: [contrast],
+        settings.p_gamma: [gamma],
+        settings.p_gamma_inverted: [inverted],
+        1 - (1 - settings.p_rotation) * (1 - settings.p_scale): [affine],
+        settings.p_blur * 3 / 4: [blurs],  # of two channels one at least
+        settings.p_low_resolution * 3 / 4: [low],
+        3 / 4: [mirror],
+    }
+    for p, drawn in applied.items():
+        for each in drawn:
+            assert binomtest(sum(map(bool, each)), len(each), p).pvalue > 1e-3
+    matrices = np.array([one[0] for one in affine if one]).reshape(-1, 2, 2)
+    scales = np.sqrt(np.linalg.det(matrices))
+    angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    zoomed, turned = scales[np.abs(scales - 1) > 1e-9], angles[np.abs(angles) > 1e-9]
+    assert uniform(zoomed, *settings.scale)
+    assert uniform(turned, -settings.rotation_degrees, settings.rotation_degrees)
+    assert uniform(values(noise), *settings.noise_variance)
+    assert uniform(values(blurs), *settings.blur_sigma)
+    for drawn, (low_end, high_end) in (
+        (brightness, settings.brightness),
+        (contrast, settings.contrast),
+        (gamma, settings.gamma),
+        (inverted, settings.gamma),
+    ):
+        factors = values(drawn)
+        below = factors[factors < 1]
+        assert binomtest(len(below), len(factors), 0.5).pvalue > 1e-3
+        assert uniform(below, low_end, 1)
+        assert uniform(factors[factors >= 1], 1, high_end)
+
+
+def values(drawn):
+    """Returns the first value of every channel of every patch."""
+    return np.array([own[0] for one in drawn for own in one.values()])
+
+
+def uniform(found, low, high):
+    return kstest(found, "uniform", args=(low, high - low)).pvalue > 1e-3
+
+
+@DIMENSIONS
+def test_outputs_have_the_law_of_batchgeneratorsv2_under_other_seeds(dims):
+    settings = AugmentationSettings(**{**EVERYTHING, "mask_outside": False, "p_noise": 0.3})
+    size, (one,) = SIZES[dims], patches(settings, dims, 1)
+    augment = Augmenter(settings, size)
+    expected = [augment(one[0].copy(), one[1], seed) for seed in range(150)]
+    made = [on_device(settings, size, [one], [seed]) for seed in range(1000, 1150)]
+    for measure in (
+        lambda images, _: float(images[0].mean()),
+        lambda images, _: float(images[1].std()),
+        lambda images, _: float(images[2].max()),
+        lambda _, labels: float((labels == 1).sum()),
+        lambda _, labels: float((labels == 2).sum()),
+    ):
+        a = [measure(*each) for each in expected]
+        b = [measure(images[0], labels[0]) for images, labels in made]
+        assert ks_2samp(a, b).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", protocol_names())
+def test_a_device_knows_the_transforms_of_every_shipped_protocol(name):
+    protocol = load_protocol(name)
+    assert unknown_transforms(transforms_of(protocol.augmentation, protocol.patch_size)) == []
+
+
+class Unheard(BasicTransform):
+    """A transform that is new to the harness."""
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Unheard(),
+        SharpeningTransform((0.1, 1)),
+        SpatialTransform((8, 8), 0, False, p_elastic_deform=0.1),
+        GaussianNoiseTransform(synchronize_channels=False),
+        GaussianBlurTransform(lambda *_, **__: 1.0),
+    ],
+)
+def test_what_a_device_cannot_do_is_named(transform):
+    known = transforms_of(load_protocol("paper").augmentation, (8, 8))
+    given = [*known, RandomTransform(transform, 0.5)]
+    assert unknown_transforms(given) == [type(transform).__name__]
