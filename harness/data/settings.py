@@ -103,6 +103,11 @@ class SamplingSettings(Settings):
 class AugmentationSettings(Settings):
     """Random changes of training patches, by batchgeneratorsv2; every default is off."""
 
+    device: Annotated[Literal["auto", "cpu", "gpu"], Added("0.3", was="cpu")] = Field(
+        "cpu",
+        description="'cpu': loader processes change patch by patch; 'gpu': the GPU changes the whole batch, beside the "
+        "training step; 'auto': on the GPU where there is one. The same draws; noise fields and last bits differ.",
+    )
     rotation_degrees: float = Field(0, ge=0, le=180, description="Rotation drawn from [-x, x].")
     p_rotation: Probability = 0
     scale: _Factors = Field((1, 1), description="Zoom interval.")

@@ -231,7 +231,9 @@ def _cell_row(manifest: Manifest, label: str, cell: CellFolder, status: CellStat
         summary = cell.summary()
         costs = summary.model_dump(include=set(_COSTS))
         row |= {key: math.nan if value is None else value for key, value in costs.items()}
-        row |= summary.model_dump(include={"device", "commit", "started", "finished", "accumulate", "step"})
+        row |= summary.model_dump(
+            include={"device", "commit", "started", "finished", "accumulate", "step", "augmentation", "not_on_gpu"}
+        )
         row["not_recorded"] = next((one.reason for one in summary.failures if one.kind == "not_recorded"), "")
         row["packages"] = json.dumps(summary.packages, sort_keys=True)
     return row

@@ -209,6 +209,8 @@ class Summary(Record):
         precision: Of the arithmetic of training.
         compile: How the training step was compiled.
         step: How training steps were done: ``eager``, as written, or ``recorded`` as a CUDA graph.
+        augmentation: Where training batches were augmented: ``cpu``, patch by patch, or ``gpu``, whole.
+        not_on_gpu: Why not on the GPU although the protocol allows it; empty where nothing stood in the way.
         peak_memory_mb: Most memory in MB: of tensors on the GPU where there is one, else of the process.
         reserved_memory_mb: Most memory of the GPU in MB that PyTorch's allocator held; None on a CPU.
         energy_wh: Energy the GPU drew; None where it is not known for the whole training.
@@ -238,6 +240,8 @@ class Summary(Record):
     precision: str = ""
     compile: str = "none"
     step: str = "eager"
+    augmentation: str = "cpu"
+    not_on_gpu: str = ""
     peak_memory_mb: float | None = None
     reserved_memory_mb: float | None = None
     energy_wh: float | None = None

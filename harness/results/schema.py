@@ -74,6 +74,8 @@ CELL_COLUMNS: Mapping[str, str] = {
     "accumulate": "parts each training batch was cut into to fit in GPU memory; 1 for whole batches",
     "step": "how training steps were done: eager, or recorded as a CUDA graph; '' where the cell is not done",
     "not_recorded": "why a step could not be recorded, else ''",
+    "augmentation": "where training batches were augmented: cpu (by patch) or gpu (whole); '' where it is not done",
+    "not_on_gpu": "why batches were not augmented on the GPU although the protocol allows it, else ''",
     "parameters": "trainable parameters",
     "gflops": "GFLOPs of one forward pass, batch 1 (1 MAC = 2 FLOPs)",
     "train_seconds": "wall time of training, over all attempts",

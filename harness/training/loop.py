@@ -111,6 +111,7 @@ class Trainer:
             effective batch stays; BatchNorm and batch Dice see a part at a time.
         ranks: The processes that train this network together; default: this one alone.
         recorder: Records the step; default: it is done as written each time.
+        augment_on_device: Augment batches on the device instead of patch by patch on the host.
     """
 
     def __init__(
@@ -126,11 +127,13 @@ class Trainer:
         accumulate: int = 1,
         ranks: Ranks | None = None,
         recorder: Recorder | None = None,
+        augment_on_device: bool = False,
     ) -> None:
         self._ranks = ranks or Ranks()
         self._step = TrainingStep(network, settings, precision, accumulate, self._ranks, recorder)
         self._network = self._step.network
         self._batches = batches
+        self._augment = batches.augmentation() if augment_on_device else None
         self._settings = settings
         self._precision = precision
         self._checkpoints = checkpoints
@@ -196,8 +199,11 @@ class Trainer:
 
     def _stream(self, first: int, last: int) -> Iterator[Batch]:
         """Yields the batches of some steps, on the device."""
-        on_cuda = self._precision.device.type == "cuda"
-        return on_device(stream(self._batches, first, last, self._workers, pin_memory=on_cuda), self._precision)
+        pinned = self._precision.device.type == "cuda"
+        if self._augment is None:
+            return on_device(stream(self._batches, first, last, self._workers, pinned), self._precision)
+        raw = stream(self._batches.unaugmented(), first, last, self._workers, pinned)
+        return on_device(raw, self._precision, self._augment)
 
     def _asked_to_stop(self) -> bool:
         return self._ranks.any(self._hooks.should_stop())

@@ -160,6 +160,22 @@ def test_a_cell_whose_step_could_not_be_recorded_says_why(builder) -> None:
     assert any("in 1 of 2 cells" in note and "It reads a value back." in note for note in notes)
 
 
+def test_where_batches_were_augmented_is_said_once(builder) -> None:
+    for label in ("A", "B", "C"):
+        builder.cell(label, [(0.5, 0.5)])
+    results = builder.build()
+    obstacle = "the GPU does not know Wobble"
+    cells = results.cells.assign(augmentation=["gpu", "cpu", "cpu"], not_on_gpu=["", obstacle, obstacle])
+    (note,) = [
+        note
+        for table in build_tables(analyse_study(replace(results, cells=cells)))
+        for note in table.notes
+        if "augmented" in note
+    ]
+    assert "in 1 of 3 cells" in note
+    assert note.count(obstacle) == 1
+
+
 def test_a_single_case_has_no_spread(builder) -> None:
     builder.cell("A", [(0.5, 0.5)])
     (table, *_) = build_tables(analyse_study(builder.build()))

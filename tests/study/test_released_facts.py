@@ -21,6 +21,7 @@ OF_THE_MACHINE = {
     "training.compile",
     "training.checkpoint.every_epochs",
     "inference.batch_size",
+    "augmentation.device",
 }
 #: Settings that say something only under another value of a setting that is listed.
 OF_ANOTHER_CHOICE = {"training.optimiser.betas", "training.refresh_batchnorm"}

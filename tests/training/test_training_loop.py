@@ -52,7 +52,9 @@ def found(dice, dead=False):
     return Validation(dice, dead)
 
 
-def train(batches, folder, given=None, stop=lambda: False, net=None, validate=None, fresh=None, parts=1):
+def train(
+    batches, folder, given=None, stop=lambda: False, net=None, validate=None, fresh=None, parts=1, on_device=False
+):
     net = net or network()
     given = given or settings()
     hooks = Hooks(
@@ -62,7 +64,8 @@ def train(batches, folder, given=None, stop=lambda: False, net=None, validate=No
         on_epoch=lambda _: None,
         should_stop=stop,
     )
-    trainer = Trainer(net, batches, given, Precision.choose(CPU, given, 2), Checkpoints(folder), 0, 0, hooks, parts)
+    precision, kept = Precision.choose(CPU, given, 2), Checkpoints(folder)
+    trainer = Trainer(net, batches, given, precision, kept, 0, 0, hooks, parts, augment_on_device=on_device)
     return net, trainer.run()
 
 
@@ -93,6 +96,17 @@ def test_a_training_stopped_after_any_step_continues_exactly(batches, tmp_path, 
     continued, resumed = train(batches, tmp_path / "parts")
     assert equal(whole, continued)
     assert same_history(history, resumed)
+
+
+def test_a_training_with_batches_augmented_on_the_device_continues_exactly(batches, tmp_path):
+    whole, history = train(batches, tmp_path / "whole", on_device=True)
+    calls = iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        train(batches, tmp_path / "parts", stop=lambda: next(calls) >= 5, on_device=True)
+    continued, resumed = train(batches, tmp_path / "parts", on_device=True)
+    assert equal(whole, continued)
+    assert same_history(history, resumed)
+    assert not equal(whole, train(batches, tmp_path / "by patch")[0]), "noise has other fields"
 
 
 def test_a_training_killed_between_checkpoints_continues_exactly(batches, tmp_path):

@@ -15,6 +15,7 @@ from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec, numeric_packages, split_of_cell
 from harness.study.expansion import make_task
+from harness.training.augmentation_path import PER_PATCH, AugmentationPath
 from harness.training.loop import Epoch
 
 
@@ -66,6 +67,7 @@ class Trained:
         parameters: Trainable parameters.
         ranks: Processes that trained together.
         step: How the training steps were done: ``eager`` or ``recorded``.
+        augmentation: Where training batches were augmented.
     """
 
     predict: Callable[[str, Case], NDArray[np.uint8]]
@@ -74,6 +76,7 @@ class Trained:
     parameters: int
     ranks: int = 1
     step: str = "eager"
+    augmentation: AugmentationPath = PER_PATCH
 
 
 def open_problem(spec: CellSpec) -> Problem:

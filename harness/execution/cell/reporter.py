@@ -111,6 +111,8 @@ class Reporter:
             device=describe_device(device),
             ranks=trained.ranks,
             step=trained.step,
+            augmentation=trained.augmentation.where,
+            not_on_gpu=trained.augmentation.obstacle,
             accumulate=self._accumulate,
             attempts=len(failures) + 1,
             failures=failures,

@@ -24,6 +24,7 @@ from harness.results.store import CellFolder
 from harness.segmenters.external import ExternalCase, ExternalEpoch, ExternalProblem
 from harness.segmenters.kept_sizes import size_of
 from harness.study.cell import CellSpec
+from harness.training.augmentation_path import check_augmentation
 from harness.training.determinism import set_determinism
 from harness.training.device import choose_device
 from harness.training.energy import EnergyMeter
@@ -42,6 +43,7 @@ def run_cell(
     join_ranks: JoinRanks = Ranks.alone,
     accumulate: int = 1,
     recording: Recording = ON_CUDA,
+    augments_on: str = "cuda",
 ) -> None:
     """Trains, tests and scores one cell and writes its result.
 
@@ -55,6 +57,7 @@ def run_cell(
             themselves use one.
         accumulate: Parts a training batch is cut into, where the whole did not fit in GPU memory.
         recording: What may be recorded.
+        augments_on: Kind of device that augments batches.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -63,11 +66,13 @@ def run_cell(
     started, began = utc_now(), time.monotonic()
     where = choose_device(device)
     meter = EnergyMeter(where)
-    problem, reporter = _open(spec, folder, where, accumulate)
+    problem, reporter = _open(spec, folder, where, accumulate, augments_on)
     if problem.segmenter.runner:
         trained = _train_external(problem, folder, where, reporter, should_stop)
     else:
-        trained = train_network(problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks, recording)
+        trained = train_network(
+            problem, folder, cache, where, reporter, should_stop, accumulate, join_ranks, recording, augments_on
+        )
     reporter.say("testing")
 
     def predict(name: str, case: Case) -> NDArray[np.uint8]:
@@ -210,7 +215,10 @@ def _epochs_of(history: list[ExternalEpoch], steps: int) -> list[Epoch]:
     ]
 
 
-def _open(spec: CellSpec, folder: CellFolder, device: torch.device, accumulate: int) -> tuple[Problem, Reporter]:
+def _open(
+    spec: CellSpec, folder: CellFolder, device: torch.device, accumulate: int, augments_on: str = "cuda"
+) -> tuple[Problem, Reporter]:
+    check_augmentation(spec.protocol.augmentation, device, augments_on)  # before hours of preparing data
     set_determinism(spec.protocol.training.determinism, device)
     return open_problem(spec).scored_by(folder.wanted_metrics()), Reporter(folder, spec, accumulate)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.cores import cores
+from harness.data.batches.augmentation import transforms_of
 from harness.data.batches.batches import TrainingBatches
 from harness.data.contract import Case
 from harness.data.preparation.cache import PreparedCase
@@ -27,6 +28,7 @@ from harness.randomness import derive
 from harness.recording.recorder import Recorder
 from harness.results.store import CellFolder
 from harness.study.cell import CellSpec
+from harness.training.augmentation_path import PER_PATCH, AugmentationPath, choose_augmentation
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import explain_nondeterministic_ops, set_determinism
 from harness.training.device import Precision
@@ -77,6 +79,7 @@ def train_network(
     accumulate: int = 1,
     join_ranks: JoinRanks = Ranks.alone,
     recording: Recording = ON_CUDA,
+    augments_on: str = "cuda",
 ) -> Trained:
     """Prepares the data, trains, and returns what tests need.
 
@@ -91,6 +94,7 @@ def train_network(
         join_ranks: Joins the processes that train together, each on its part of every batch; the others read the data
             that is prepared by then.
         recording: What may be recorded.
+        augments_on: Kind of device that augments batches.
 
     Raises:
         HarnessError: Something the user can put right.
@@ -100,7 +104,7 @@ def train_network(
     reporter.say("preparing data")
     data = _load(problem, cache, reporter.say)
     history: list[Epoch] = []
-    size, step = 1, "eager"
+    size, step, augmentation = 1, "eager", PER_PATCH
     if spec.weights_file is not None:
         reporter.say("loading weights")
         network = _imported(problem, spec.weights_file).to(device)
@@ -113,7 +117,8 @@ def train_network(
             step = "eager" if recorder is None else "recorded"
             windows = _Windows.choose(problem, network, device, recording, size)
             hooks = _hooks(problem, data, device, reporter, should_stop, windows)
-            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, recorder)
+            augmentation = _augmentation(problem, device, folder, ranks, augments_on)
+            trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, augmentation, recorder)
             reporter.begin(trainer.total_steps)
             history = trainer.run()
     tests = {case.name: case for case in data.parts["test"]}
@@ -127,7 +132,13 @@ def train_network(
 
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(
-        predict, lambda path: save_weights(network, Path(path), data.normaliser), history, parameters, size, step
+        predict,
+        lambda path: save_weights(network, Path(path), data.normaliser),
+        history,
+        parameters,
+        size,
+        step,
+        augmentation,
     )
 
 
@@ -162,7 +173,9 @@ def train_for_validation(
     recorder = recording.of_steps(problem.spec.protocol.training, device)
     windows = _Windows.choose(problem, network, device, recording)
     hooks = _hooks(problem, data, device, reporter, should_stop, windows)
-    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, Ranks(), recorder)
+    ranks = Ranks()
+    augmentation = _augmentation(problem, device, folder, ranks)
+    trainer = _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, augmentation, recorder)
     reporter.begin(trainer.total_steps)
     history = trainer.run(until)
     precision = Precision.choose(device, problem.spec.protocol.training, problem.task.spatial_dims)
@@ -195,7 +208,8 @@ def train_rank(
         on_epoch=lambda _: None,
         should_stop=should_stop,
     )
-    _trainer(problem, network, data, device, folder, hooks, accumulate, ranks).run()
+    augmentation = _augmentation(problem, device, folder, ranks)
+    _trainer(problem, network, data, device, folder, hooks, accumulate, ranks, augmentation).run()
 
 
 def _hooks(
@@ -311,6 +325,7 @@ def _trainer(
     hooks: Hooks,
     accumulate: int,
     ranks: Ranks,
+    augmentation: AugmentationPath,
     recorder: Recorder | None = None,
 ) -> Trainer:
     protocol, seed = problem.spec.protocol, problem.spec.seed
@@ -335,7 +350,24 @@ def _trainer(
         accumulate,
         ranks,
         recorder,
+        augmentation.where == "gpu",
     )
+
+
+def _augmentation(
+    problem: Problem, device: torch.device, folder: CellFolder, ranks: Ranks, augments_on: str = "cuda"
+) -> AugmentationPath:
+    """Returns where batches are augmented: where they were, if a training goes on. An obstacle goes into the log."""
+    protocol = problem.spec.protocol
+    continued = folder.work if Checkpoints(folder.work).exist() else None
+    transforms = transforms_of(protocol.augmentation, protocol.patch_size)
+    chosen = choose_augmentation(protocol.augmentation, transforms, device, continued, augments_on)
+    if ranks.is_main:
+        if chosen.obstacle:
+            print(f"Batches are augmented on the CPU: {chosen.obstacle}.")
+        if protocol.augmentation.device == "auto":
+            chosen.keep(folder.work)
+    return chosen
 
 
 def _loader_workers(wanted: int | None, device: torch.device) -> int:

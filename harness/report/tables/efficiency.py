@@ -82,6 +82,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
         notes=(
             f"Measured on: {devices}. {_devices(cells)}",
             *_recorded_steps(cells),
+            *_augmented(cells),
             *_unmeasured(cells),
             *_without_energy(cells),
             *(("Cells without a result: " + "; ".join(failures) + ".",) if failures else ()),
@@ -114,6 +115,18 @@ def _recorded_steps(cells: pd.DataFrame) -> tuple[str, ...]:
         return ()
     words = f"Training steps were recorded as CUDA graphs in {recorded} of {count(len(done), 'cell')}"
     return (f"{words}. Eager instead: {reasons}" if reasons else f"{words}.",)
+
+
+def _augmented(cells: pd.DataFrame) -> tuple[str, ...]:
+    """Which cells' batches were augmented on the GPU, and why others' were not that should have been."""
+    done = cells[cells["status"] == "done"]
+    if "augmentation" not in done:
+        return ()
+    reasons, on_gpu = listed(done["not_on_gpu"]), int(done["augmentation"].eq("gpu").sum())
+    if not on_gpu and not reasons:
+        return ()
+    words = f"Training batches were augmented on the GPU in {on_gpu} of {count(len(done), 'cell')}"
+    return (f"{words}. On the CPU instead: {reasons}." if reasons else f"{words}.",)
 
 
 def _unmeasured(cells: pd.DataFrame) -> tuple[str, ...]:
