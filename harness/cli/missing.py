@@ -16,10 +16,22 @@ from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.engines import EngineChoice, RetriesOption, TimeoutOption, engine_options, make_policy
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
-from harness.cli.shared.options import CacheOption, ProfileOption, ResultsOption, StudyName, study_arguments
+from harness.cli.shared.options import (
+    AlphaOption,
+    CacheOption,
+    CostsOption,
+    MarginOption,
+    ProfileOption,
+    ResultsOption,
+    StudyName,
+    study_arguments,
+)
+from harness.statistics.sample_size import ALPHA
 
 if TYPE_CHECKING:
     from harness.execution.missing_modalities import Work
+    from harness.report.inputs.acquisition import Acquisition
+    from harness.results.store import StudyFolder
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 
@@ -42,6 +54,9 @@ def missing(
     label: Annotated[
         str | None, typer.Option(help="Only this variant of the study; default: all.", show_default=False)
     ] = None,
+    margin: MarginOption = None,
+    alpha: AlphaOption = ALPHA,
+    costs: CostsOption = None,
     *,
     engine: EngineChoice,
     retries: RetriesOption = 0,
@@ -52,15 +67,22 @@ def missing(
     """Test the finished cells of a study on subsets of the modalities, with their trained weights.
 
     Nothing is trained. Run the same command again after an interruption: finished subsets are not computed again.
-    `harness report` shows the results.
+    In the end it says what each modality is worth, and with --margin which sets of them suffice; `harness report` shows
+    all results.
     """
     from harness.execution.missing_modalities import plan_missing, run_missing
+    from harness.report.analysis.analysis import analyse_study
+    from harness.report.inputs.acquisition import read_acquisition
+    from harness.report.text.modality_value import value_answer
+    from harness.results.reading import load_results
     from harness.results.store import Store
 
     console = PlainConsole(highlight=False)
     store = Store(results)
+    question = read_acquisition(margin, alpha, costs)
     folder = store.find_study(study, profile)
     works = plan_missing(folder, store, subsets, fill, label)
+    _check_question(question, folder, works)
     total, left = sum(len(work.subsets) for work in works), sum(work.n_remaining for work in works)
     console.print(
         styled("bold", folder.study, f" ({folder.profile}): {total} subsets of modalities, {total - left} done before.")
@@ -70,11 +92,30 @@ def missing(
     with graceful_shutdown(console), _Display(console, works) as display:
         lacking = run_missing(works, opened, cache, policy, display.update)
     console.print(_table(works))
+    found = load_results(folder, store)
+    if not found.subsets.empty:
+        study_analysis = analyse_study(found, question=question)
+        for text in filter(None, (value_answer(study_analysis, view) for view in study_analysis.views.values())):
+            console.print(text, markup=False, soft_wrap=True)
     again = study_arguments(folder.study, folder.profile, results)
-    console.print(f"Tables and figures:  harness report {again}")
+    console.print(f"Tables and figures:  harness report {again}{_asked(margin, alpha, costs)}", markup=False)
     if lacking:
         console.print(styled("bold red", f"{len(lacking)} of {len(works)} cells lack results."))
         raise typer.Exit(1)
+
+
+def _check_question(question: Acquisition, folder: StudyFolder, works: Sequence[Work]) -> None:
+    """Refuses a question that cannot be asked of these cells, before hours of tests."""
+    manifest = folder.manifest()
+    tested = {work.cell.known().dataset for work in works if not work.refusal}
+    modalities = [name for facts in manifest.datasets if facts.name in tested for name in facts.modalities]
+    question.check(manifest.report.metrics[0], list(dict.fromkeys(modalities)))
+
+
+def _asked(margin: float | None, alpha: float, costs: Path | None) -> str:
+    """The same question for another verb."""
+    level = "" if alpha == ALPHA else f" --alpha {alpha:g}"
+    return "" if margin is None else f" --margin {margin:g}{level}{'' if costs is None else f' --costs {costs}'}"
 
 
 class _Display:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.shared.console import PlainConsole
-from harness.cli.shared.options import ProfileOption, ResultsOption
+from harness.cli.shared.options import AlphaOption, CostsOption, MarginOption, ProfileOption, ResultsOption
 from harness.cli.shared.untracked import saying_untracked
 from harness.report import Format
+from harness.statistics.sample_size import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,9 @@ def report(
             "--allow-mixed", help="Also rank methods trained with different budgets or splits; every table says so."
         ),
     ] = False,
+    margin: MarginOption = None,
+    alpha: AlphaOption = ALPHA,
+    costs: CostsOption = None,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures, which take most of the time of a report.")
     ] = True,
@@ -107,6 +111,7 @@ def report(
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write tables and figures of one study, or of several studies together; default: the study run last."""
+    from harness.report.inputs.acquisition import read_acquisition
     from harness.report.inputs.gather import Choice, gather_others, gather_studies
     from harness.report.inputs.requests import parse_requests
     from harness.report.write import write_report
@@ -115,12 +120,20 @@ def report(
     requests = parse_requests(
         imported or [], columns=column or [], dataset_json=dataset_json, dataset=dataset_name or "", patient=patient
     )
+    question = read_acquisition(margin, alpha, costs)
     alone = bool(requests) and not studies and all(request.label for request in requests)
     chosen = Choice(tuple(metric or ()), empty, reference)
     store = Store(results)
     gathered = gather_others(requests, chosen) if alone else gather_studies(store, studies, profile, requests, chosen)
     target = out or results / "reports" / gathered.name
-    made = write_report(gathered.study, target, format or [Format.all], allow_mixed=allow_mixed, figures=figures)
+    made = write_report(
+        gathered.study,
+        target,
+        format or [Format.all],
+        allow_mixed=allow_mixed,
+        figures=figures,
+        question=question,
+    )
     console = PlainConsole(highlight=False)
     console.print(f"{gathered.study.study} ({gathered.study.profile}):", style="bold", markup=False)
     for path in made.files:

@@ -10,6 +10,7 @@ from harness.report import Format
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.build import draw_figures
 from harness.report.figures.figure import Drawing, render
+from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answer_study
 from harness.report.writers.csv import csv_files
@@ -43,6 +44,7 @@ def write_report(
     *,
     allow_mixed: bool = False,
     figures: bool = True,
+    question: Acquisition = NOTHING_ASKED,
 ) -> Report:
     """Writes tables, figures and page.
 
@@ -52,16 +54,17 @@ def write_report(
         formats: Formats to write; ``all`` for every one.
         allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
         figures: Draw figures too, which takes most of the time; page and tables say where there are none.
+        question: What the user asks of the sets of modalities.
 
     Returns:
         The files written, with warnings.
 
     Raises:
-        HarnessError: No cell has finished, or a format is not known.
+        HarnessError: No cell has finished, a format is not known, or the question cannot be asked of the study.
     """
     wanted = _wanted(formats)
     _require_results(results)
-    study = analyse_study(results, allow_mixed=allow_mixed)
+    study = analyse_study(results, allow_mixed=allow_mixed, question=question)
     drawings = list(draw_figures(study)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     contents = {

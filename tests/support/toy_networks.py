@@ -99,6 +99,23 @@ def build_leading(task, options):
     return Leading()
 
 
+def build_alike(task, options):
+    """Sees the mean of the modalities, so that none can be worth more to it than another."""
+    from torch import nn
+
+    class Alike(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, task.out_channels, 3, padding=1)
+            )
+
+        def forward(self, images):
+            return self.body(images.mean(dim=1, keepdim=True))
+
+    return Alike()
+
+
 def build_slow(task, options):
     """Takes its time, so that it can be disturbed; `TOY_PAUSE=0` leaves that out where nobody does."""
 
@@ -218,6 +235,7 @@ TOY = _segmenter(
 STARTED = _segmenter("toy_started", "build_started", StartOptions, pretrained_option="pretrained")
 GROUP = _segmenter("toy_group", "build_group")
 LEADING = _segmenter("toy_leading", "build_leading", uses_leading=True)
+ALIKE = _segmenter("toy_alike", "build_alike")
 SLOW = _segmenter("toy_slow", "build_slow")
 CRASHING = _segmenter("toy_crashing", "build_crashing")
 LEAKING = _segmenter("toy_leaking", "build_leaking")

@@ -28,6 +28,31 @@ ProfileOption = Annotated[
     ),
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Results folder.", envvar="HARNESS_RESULTS")]
+MarginOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1e6,
+        help="Loss against all modalities that does not matter, in the unit of the first metric, e.g. 0.02 for Dice: "
+        "says which sets of modalities are shown to lose less.",
+        show_default=False,
+    ),
+]
+AlphaOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=0.5, help="With --margin: share of studies that may claim it of a set that loses the margin or more."
+    ),
+]
+CostsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="With --margin: YAML file with the cost of each modality, lines like `t1c: {minutes: 5, contrast: true}`; "
+        "names the cheapest such set.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CacheOption = Annotated[Path, typer.Option("--cache", help="Folder of prepared data.", envvar="HARNESS_CACHE")]
 

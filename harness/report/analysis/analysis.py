@@ -23,6 +23,7 @@ from harness.report.analysis.variants import (
     variants_of,
 )
 from harness.report.analysis.verdict import Verdict, verdict_of
+from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.results.schema import StudyResults
 from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
 from harness.statistics.comparability import reasons_not_comparable
@@ -145,15 +146,24 @@ class StudyAnalysis:
                     yield view, variant, analysis, place
 
 
-def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyAnalysis:
+def analyse_study(
+    results: StudyResults, *, allow_mixed: bool = False, question: Acquisition = NOTHING_ASKED
+) -> StudyAnalysis:
     """Analyses the results: everything the report prints.
 
+    Args:
+        results: Results of one study.
+        allow_mixed: Rank methods even where they were trained under different conditions.
+        question: What the user asks of the sets of modalities.
+
     Raises:
-        HarnessError: A value is absent, a row is there twice, or it belongs to no cell of the study.
+        HarnessError: A value is absent, a row is there twice, it belongs to no cell of the study, or the question
+            cannot be asked of it.
     """
     _refuse_foreign_cases(results)
     for metric in results.metrics:
         METRICS.get(metric)
+    _check_question(results, question)
     cases = results.cases[results.cases["metric"].isin(list(results.metrics))]
     groups = {
         (str(dataset), str(metric)): rows
@@ -169,7 +179,7 @@ def analyse_study(results: StudyResults, *, allow_mixed: bool = False) -> StudyA
     views = {}
     for dataset in datasets:
         mine = {metric: groups[dataset, metric] for metric in results.metrics if (dataset, metric) in groups}
-        views[dataset] = _view(results, dataset, cells[dataset], mine, comparability)
+        views[dataset] = _view(results, dataset, cells[dataset], mine, comparability, question)
     return StudyAnalysis(results, comparability, views, dict(_across(results, views)))
 
 
@@ -179,6 +189,7 @@ def _view(
     cells: pd.DataFrame,
     groups: Mapping[str, pd.DataFrame],
     comparability: Comparability,
+    question: Acquisition,
 ) -> DatasetView:
     variants = variants_of(results, dataset)
     names = row_names(variants)
@@ -217,7 +228,9 @@ def _view(
         data=summarise_data(results, dataset, names, groups, main.untested if main else None, uncounted),
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
-        missing=missing_groups(results, cells, names, status, declared, allow_mixed=comparability.allowed),
+        missing=missing_groups(
+            results, cells, names, status, declared, allow_mixed=comparability.allowed, question=question
+        ),
         verdicts={metric: verdict for metric, verdict in of_main.items() if verdict is not None},
     )
 
@@ -276,6 +289,19 @@ def _across(results: StudyResults, views: Mapping[str, DatasetView]) -> Iterator
             across = across_datasets(analyses)
             if len(across.ranks) > 1:
                 yield metric, across
+
+
+def _check_question(results: StudyResults, question: Acquisition) -> None:
+    if question.margin is None:
+        return
+    tested = [name for name in results.datasets if name in set(results.subsets["dataset"])]
+    if not tested:
+        raise HarnessError(
+            f"No cell of study '{results.study}' was tested with fewer modalities.",
+            hint="Test them first, with `harness missing`; or report without --margin.",
+        )
+    modalities = dict.fromkeys(name for dataset in tested for name in results.datasets[dataset].modalities)
+    question.check(results.metrics[0], modalities)
 
 
 def _refuse_foreign_cases(results: StudyResults) -> None:

@@ -12,17 +12,21 @@ import numpy as np
 import pandas as pd
 
 from harness.evaluation import METRICS
+from harness.report.analysis.modalities.value import ModalityValue, modality_value
 from harness.report.analysis.variants import Status, Variant
+from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.results.schema import StudyResults
 from harness.results.subsets import in_words
 from harness.statistics.analysis import Analysis, Summary, analyse
 from harness.statistics.bootstrap import Interval, mean_intervals
 from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.comparisons import Comparison
-from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid
+from harness.statistics.patients import MEAN_REGION, NothingCounts, Patients, build_grid, patient_table
 
 #: Between a subset and a region, where each pair of them is averaged.
 _BESIDE = "|"
+#: Up to so many networks of a dataset each have an answer of their own; of more, the best of those trained alike.
+_EACH = 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class TestedNetwork:
             mean.
         single_losses: Sets that lack one auxiliary modality, each compared with the set that lacks the leading one;
             None where these were not tested.
+        value: What each modality is worth to it; None without a mean.
         failure: Why a test of it failed; empty where none did.
     """
 
@@ -51,6 +56,7 @@ class TestedNetwork:
     status: Status
     by_subset: Analysis | None
     single_losses: Analysis | None
+    value: ModalityValue | None = None
     failure: str = ""
 
     def summary(self, present: Sequence[str]) -> Summary | None:
@@ -104,6 +110,14 @@ class MissingGroup:
         refusals = () if self.over_subsets is None else tuple(self.over_subsets.refusals)
         return refusals if any(text.startswith("not ranked") for text in refusals) else ()
 
+    @property
+    def best(self) -> str | None:
+        """The network with the best mean over the sets that lack a modality; None where none has one."""
+        over = {} if self.over_subsets is None else self.over_subsets.summaries
+        means = {name: summary.mean for name, summary in over.items() if summary.complete}
+        pick = max if METRICS.get(self.metric).higher_is_better else min
+        return pick(means, key=lambda name: means[name], default=None)
+
     def without(self, modality: str) -> tuple[str, ...]:
         """The set that lacks one modality."""
         return tuple(name for name in self.modalities if name != modality)
@@ -116,6 +130,19 @@ class MissingGroup:
         return pick(means, key=lambda present: means[present], default=None)
 
 
+def answering(groups: Sequence[MissingGroup]) -> list[tuple[MissingGroup, TestedNetwork]]:
+    """Returns the networks whose value of the modalities is told: all where they are few, else the best of each group.
+
+    Args:
+        groups: Groups of one dataset.
+    """
+    every = [(group, network) for group in groups for network in group.tested if network.value is not None]
+    if len(every) <= _EACH:
+        return every
+    best = {id(group): group.best for group in groups}
+    return [(group, network) for group, network in every if network.name == best[id(group)]]
+
+
 def missing_groups(
     results: StudyResults,
     cells: pd.DataFrame,
@@ -124,6 +151,7 @@ def missing_groups(
     regions: Sequence[str],
     *,
     allow_mixed: bool = False,
+    question: Acquisition = NOTHING_ASKED,
 ) -> tuple[MissingGroup, ...]:
     """Analyses the tests with missing modalities on one dataset; nothing where none was tested.
 
@@ -134,6 +162,7 @@ def missing_groups(
         status: Whether each variant may have a mean.
         regions: Regions in table order.
         allow_mixed: Compare networks even where they were trained under different conditions.
+        question: What the user asks of the sets of modalities.
     """
     dataset = str(cells["dataset"].iloc[0]) if len(cells) else ""
     metric = results.metrics[0]
@@ -141,7 +170,7 @@ def missing_groups(
     if rows.empty:
         return ()
     full = results.cases[(results.cases["dataset"] == dataset) & (results.cases["metric"] == metric)]
-    study = _Study(results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full))
+    study = _Study(results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full), question)
     return tuple(
         study.group(str(how), allow_mixed) for how in sorted(rows["dropout"].astype(str).unique(), reverse=True)
     )
@@ -170,6 +199,7 @@ class _Study:
     regions: tuple[str, ...]
     rows: pd.DataFrame
     full: pd.DataFrame
+    question: Acquisition
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -205,10 +235,11 @@ class _Study:
                 fills = ["–"]
             leading = self._leading(variant, mine)
             for fill in fills:
-                by_subset = single_losses = None
+                by_subset = single_losses = value = None
                 if self.status[variant] == "complete" and len(mine):
                     beside = self._with_full(mine[mine["fill"] == fill], variant)
                     by_subset, single_losses = self._by_subset(beside, subsets), self._single_losses(beside, leading)
+                    value = self._value(beside)
                 yield TestedNetwork(
                     name=name if len(fills) == 1 else f"{name}, filled by {fill}",
                     variant=variant,
@@ -218,6 +249,7 @@ class _Study:
                     status=self.status[variant],
                     by_subset=by_subset,
                     single_losses=single_losses,
+                    value=value,
                     failure=self._failure(name),
                 )
 
@@ -257,6 +289,19 @@ class _Study:
         if leading not in tested or not references:
             return None
         return self._analyse(rows.assign(method=method).dropna(subset="method"), self.region, self.regions, references)
+
+    def _value(self, rows: pd.DataFrame) -> ModalityValue:
+        """What each modality is worth, by the sets of them in the place of methods."""
+        grid = build_grid(rows.assign(method=rows["present"]), self.dataset, self.metric)
+        regions = [one for one in self.regions if one in grid.regions]
+
+        def scored(region: str) -> Patients | None:
+            try:
+                return patient_table(grid, region, regions=regions)
+            except NothingCounts:
+                return None
+
+        return modality_value(scored, METRICS.get(self.metric), self.modalities, regions, self.question)
 
     def _over(
         self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[TestedNetwork], allow_mixed: bool

@@ -6,6 +6,7 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.figures.box_plots import box_plot
 from harness.report.figures.costs import cost_plot
 from harness.report.figures.critical_difference import critical_difference
+from harness.report.figures.evidence.modality_value import value_figure
 from harness.report.figures.evidence.power import power_curves
 from harness.report.figures.figure import Drawing
 from harness.report.figures.images.overlays import overlay_figure
@@ -26,6 +27,7 @@ DATASET_FIGURES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], .
     cost_plot,
     leading_map,
     missing_map,
+    value_figure,
 )
 #: Figures of each dataset and metric.
 METRIC_FIGURES: tuple[Callable[[Analysis, str], Drawing | None], ...] = (

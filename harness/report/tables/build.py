@@ -5,6 +5,7 @@ from harness.report.tables.ablation import ABLATION
 from harness.report.tables.across_datasets import across_tables
 from harness.report.tables.comparisons import COMPARISONS, DIFFERENCES
 from harness.report.tables.efficiency import EFFICIENCY
+from harness.report.tables.evidence.modality_value import MODALITY_VALUE
 from harness.report.tables.evidence.own_rule import OWN_RULE
 from harness.report.tables.evidence.verdict import VERDICT
 from harness.report.tables.leading import LEADING
@@ -22,6 +23,7 @@ TABLES: tuple[TableKind, ...] = (
     ABLATION,
     LEADING,
     MISSING,
+    MODALITY_VALUE,
     MEDIANS,
     EFFICIENCY,
     PUBLISHED,

@@ -8,6 +8,7 @@ from harness.report.analysis.data_summary import count
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.variants import Variant
 from harness.report.text.missing_modalities import missing_answer
+from harness.report.text.modality_value import value_answer
 from harness.report.text.verdict import verdict_answer
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -18,12 +19,17 @@ def answer_study(study: StudyAnalysis) -> list[str]:
     """Answers dataset by dataset: which variant has the best mean, by how much, and whether that is significant.
 
     Then what the data can show, and from how many patients on. Where networks were tested with fewer modalities, a
-    further answer says which one loses least.
+    further answer says what each modality is worth, and another which network loses least.
     """
     texts = (
         text
         for view in study.views.values()
-        for text in (_answer(study, view), verdict_answer(study, view), missing_answer(study, view))
+        for text in (
+            _answer(study, view),
+            verdict_answer(study, view),
+            value_answer(study, view),
+            missing_answer(study, view),
+        )
     )
     return [text for text in texts if text]
 

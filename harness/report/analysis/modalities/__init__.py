@@ -1,0 +1,1 @@
+"""What modalities are worth, and which should lead."""

@@ -1,0 +1,29 @@
+"""How sets of modalities are named in sentences and tables, and what is said where some were not tested."""
+
+from collections.abc import Sequence
+
+from harness.report.analysis.analysis import StudyAnalysis
+from harness.report.analysis.modalities.value import ModalityValue
+from harness.study.profiles import split_profiles
+
+#: More sets than this are counted, not listed.
+_LISTED = 4
+
+
+def lacking_sentence(study: StudyAnalysis, value: ModalityValue, modalities: Sequence[str], label: str) -> str:
+    """Says which sets are to be tested, by which command."""
+    names = [in_set(one) for one in value.lacking]
+    listed = "; ".join(names if len(names) <= _LISTED else [*names[:_LISTED], "..."])
+    profiles = "" if study.results.profile == "default" else split_profiles(study.results.profile)
+    chosen = "".join(f" --profile {name}" for name in profiles)
+    lack = "lacks" if len(names) == 1 else "lack"
+    return (
+        f"No value is given, because {len(names)} of {2 ** len(modalities) - 1} sets {lack} a score of every patient "
+        f"({listed}), and nothing is guessed: `harness missing {study.results.study}{chosen} --label '{label}'` tests "
+        "them."
+    )
+
+
+def in_set(present: Sequence[str]) -> str:
+    """The set in words."""
+    return " + ".join(present)
