@@ -1,10 +1,11 @@
 """Settings of preparation, sampling and augmentation."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.bounds import DISTINCT, ORDERED
+from harness.bounds import DISTINCT, ORDERED, refuse
 from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -72,6 +73,22 @@ class ModalityDropoutSettings(Settings):
     )
 
 
+class MissingSettings(Settings):
+    """Patients that lack modalities in the whole training, and what stands for an absent modality."""
+
+    per_patient: Mapping[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
+        {},
+        description="Modality to the share of training patients that lack it, e.g. `{T1: 0.2, T2: 0.8}`. Which ones "
+        "lack it is drawn from seed and patient and stays the same in the whole training; every patient has at least "
+        "one modality. Validation and test cases keep what they have.",
+    )
+    fill: Fill = Field(
+        "zeros",
+        description="Replacement of an absent modality, as in `modality_dropout`; also for patients whose files lack a "
+        "modality.",
+    )
+
+
 class SamplingSettings(Settings):
     """How batches are drawn."""
 
@@ -98,6 +115,28 @@ class SamplingSettings(Settings):
     modality_dropout: Annotated[ModalityDropoutSettings | None, Added("0.2", was=None)] = Field(
         None, description="Random omission of modalities from training patches; default: none is omitted."
     )
+    missing: Annotated[MissingSettings | None, Added("0.3", was=None)] = Field(
+        None, description="Patients that lack modalities in the whole training; default: none is taken away."
+    )
+
+    @property
+    def fill(self) -> Fill | None:
+        """Replacement of an absent modality that the protocol names; None where it names none."""
+        stated = self.missing or self.modality_dropout
+        return None if stated is None else stated.fill
+
+    @property
+    def missing_rates(self) -> Mapping[str, float]:
+        """Modality to the share of training patients that lack it by the protocol."""
+        return {} if self.missing is None else self.missing.per_patient
+
+    @model_validator(mode="after")
+    def _fills_alike(self) -> Self:
+        dropout, missing = self.modality_dropout, self.missing
+        if dropout is not None and missing is not None and dropout.fill != missing.fill:
+            message = f"`modality_dropout` fills by '{dropout.fill}': write the same `fill` in both"
+            raise refuse(type(self), ("missing", "fill"), message, missing.fill)
+        return self
 
 
 class AugmentationSettings(Settings):

@@ -31,12 +31,13 @@ def segment(
 ) -> Tensor:
     """Returns class probabilities (K, D, H, W) of a prepared case, on the network's grid.
 
-    Channels that are ``absent`` are NaN, for a network that fills them (``harness.training.modality_fill``).
+    Channels that are ``absent``, or that the case lacks, are NaN, for a network that fills them
+    (``harness.training.modality_fill``).
 
     Raises:
         NotFiniteError: The network gives NaN or infinite values somewhere in the case.
     """
-    images = mark_absent(torch.from_numpy(normaliser(case.images, case)), absent)
+    images = mark_absent(torch.from_numpy(normaliser(case.images, case)), sorted({*absent, *case.absent}))
     probabilities = predict_probabilities(network, images.to(device), patch_size, settings)
     check_finite(probabilities, f"case '{case.name}'")
     return probabilities
@@ -77,7 +78,7 @@ def segment_native(
         patch_size: Patch size of the training.
         settings: Inference settings of the protocol.
         device: Device of the network.
-        absent: Channels the network is not given.
+        absent: Channels the network is not given, beside those that the case lacks.
 
     Raises:
         NotFiniteError: The network gives NaN or infinite values somewhere in the case.

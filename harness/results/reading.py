@@ -144,8 +144,12 @@ def _subsets(folder: StudyFolder, done: list[tuple[str, CellFolder]]) -> pd.Data
 def _dropout(facts: SubsetSummary) -> str:
     if facts.dropout is None:
         return "never dropped"
-    p = facts.dropout["p"]
-    return "dropped, imported weights" if p is None else f"dropped with p {p:g}"
+    p, rates = facts.dropout["p"], facts.dropout.get("per_patient")
+    at_random = f"dropped with p {p:g}" if p is not None else ""
+    if rates:
+        per_patient = f"absent per patient ({', '.join(f'{name} {rate:g}' for name, rate in rates.items())})"
+        return f"{per_patient} and {at_random}" if at_random else per_patient
+    return at_random or "dropped, imported weights"
 
 
 def _named(path: Path, known: Mapping[str, str], columns: Mapping[str, str]) -> pa.Table:

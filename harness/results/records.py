@@ -215,6 +215,8 @@ class Summary(Record):
         reserved_memory_mb: Most memory of the GPU in MB that PyTorch's allocator held; None on a CPU.
         energy_wh: Energy the GPU drew; None where it is not known for the whole training.
         latency_seconds: Median time of predicting one test case; stored in ``testing.json``.
+        training_patterns: Modalities present, joined by ``+``, to the number of training cases; empty where no case
+            lacked one.
     """
 
     remedy = "`harness retry STUDY --damaged` computes the cell anew; a sound copy of the file serves as well."
@@ -246,6 +248,7 @@ class Summary(Record):
     reserved_memory_mb: float | None = None
     energy_wh: float | None = None
     latency_seconds: float | None = None
+    training_patterns: Mapping[str, int] = {}
 
 
 class Timing(Record):
@@ -391,7 +394,8 @@ class SubsetSummary(Record):
     Attributes:
         present: Modalities the network was given, in channel order.
         fill: What stood for the others: ``zeros``, ``mean`` or ``token``.
-        dropout: How training dropped modalities (``p`` is None where that is not known); None where it did not.
+        dropout: How training dropped modalities: ``p`` at random (None where it did not, or where that is not known),
+            ``per_patient`` the share of patients that lacked each; None where all were there.
         default_leading: The dataset's own leading modality.
         finished: UTC, ISO 8601.
         cell: Identity of the cell.

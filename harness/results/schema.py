@@ -52,7 +52,7 @@ SUBSET_COLUMNS: Mapping[str, str] = {
     **CASE_COLUMNS,
     "present": "modalities the network was given, in channel order, joined by '+'",
     "fill": "what stood for the others: zeros, mean or token",
-    "dropout": "'never dropped', or how modalities were dropped in training, e.g. 'dropped with p 0.3'",
+    "dropout": "'never dropped', or how modalities were absent in training, e.g. 'dropped with p 0.3'",
     "default_leading": "the dataset's own leading modality",
 }
 

@@ -265,20 +265,36 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
     protocol, segmenter = variant.protocol_on(dataset.name), variant.segmenter
     with document.naming_line(("matrix", "model")):
         segmenter.check(make_task(dataset, leading, protocol))
-    if protocol.sampling.modality_dropout is None:
+    sampling = protocol.sampling
+    if sampling.fill is None:
         return
+    key = "sampling.modality_dropout" if sampling.missing is None else "sampling.missing"
     if segmenter.runner:
         raise document.error(
             ("matrix", "model"),
             f"{segmenter.name} trains by itself, so no modality can be dropped.",
-            "Leave it out, or leave `sampling.modality_dropout` out of its protocol.",
+            f"Leave it out, or leave `{key}` out of its protocol.",
         )
     if len(dataset.modalities) < 2:
         raise document.error(
             ("matrix", "dataset"),
             f"{dataset.name} has one modality, which is never dropped.",
-            "Leave `sampling.modality_dropout` out of the protocol.",
+            f"Leave `{key}` out of the protocol.",
         )
+    if sampling.missing is not None:
+        _check_rates(sampling.missing.per_patient, dataset, document)
+
+
+def _check_rates(rates: Mapping[str, float], dataset: Dataset, document: Document) -> None:
+    """Refuses shares of patients that lack a modality where the dataset cannot have them."""
+    where: Key = ("protocol", "sampling", "missing", "per_patient")
+    for name in rates:
+        if name not in dataset.modalities:
+            message = f"{dataset.name} has no modality '{name}'."
+            raise document.error((*where, name), message, did_you_mean(name, dataset.modalities))
+    if sum(rates.values()) > (most := len(dataset.modalities) - 1) + 1e-9:
+        message = f"at these shares some patients of {dataset.name} would have no modality at all."
+        raise document.error(where, message, f"Let the shares sum up to at most {most}.")
 
 
 def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, fold: int, seed: int) -> CellSpec:

@@ -92,7 +92,7 @@ def filling_for(kind: Fill, normaliser: Normaliser, training: Sequence[PreparedC
 
 
 def mean_images(normaliser: Normaliser, training: Sequence[PreparedCase]) -> tuple[float, ...]:
-    """Returns the mean of each modality's normalised images over the training cases, each case alike.
+    """Returns the mean of each modality's normalised images over the training cases that have it, each case alike.
 
     By z-score it lies near 0, because the body's mean is 0 and so is what lies outside; CT's does not.
     """
@@ -100,5 +100,7 @@ def mean_images(normaliser: Normaliser, training: Sequence[PreparedCase]) -> tup
         normaliser(case.images, case).reshape(len(normaliser.kinds), -1).mean(axis=1, dtype=np.float64)
         for case in training
     ]
+    for values, case in zip(means, training, strict=True):
+        values[list(case.absent)] = np.nan
     # In single precision, so that the stored values equal those that the network receives.
-    return tuple(float(np.float32(value)) for value in np.mean(means, axis=0))
+    return tuple(float(np.float32(value)) for value in np.nanmean(means, axis=0))

@@ -116,6 +116,18 @@ def test_a_way_that_cannot_be_is_refused_with_its_line(study, old, new, line, wo
     assert words in error.value.message + error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [("{epy: 0.2}", "'epi'"), ("{epi: 0.6, t1: 0.6}", "at most 1"), ("{epi: 1.2}", "less than 1")],
+)
+def test_shares_of_patients_that_lack_a_modality_must_fit_the_dataset(study, rates, words):
+    text = GOOD.replace("protocol: demo", f"protocol: {{base: demo, sampling: {{missing: {{per_patient: {rates}}}}}}}")
+    with pytest.raises(StudyError) as error:
+        load_study(study(text))
+    assert re.search(r"study.yaml:\d+:", error.value.message)
+    assert words in error.value.message + error.value.hint
+
+
 def test_models_without_a_leading_modality_are_not_computed_once_for_each(study):
     loaded = load_study(study(GOOD.replace("seed: [0, 1]", "leading: [all, none]")))
     assert len(loaded.cells) == 2

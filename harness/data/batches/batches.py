@@ -13,9 +13,9 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.data.batches.augmentation import Augmenter, mark_body, transforms_of
 from harness.data.batches.batch_augmentation import BatchAugmentation
 from harness.data.batches.draws import draw, steps_of
-from harness.data.batches.modality_dropout import draw_absent, mark_absent
+from harness.data.batches.modality_dropout import draw_absent, join_absent, mark_absent
 from harness.data.batches.raw_batch import RawBatch, pack
-from harness.data.batches.sampling import Patch, Placing, draw_patch
+from harness.data.batches.sampling import Patch, Placing, draw_case, draw_patch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
@@ -67,6 +67,7 @@ class TrainingBatches(TorchDataset[Batch]):
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
         self._first_forced = sampling.batch_size - forced
         self._dropout = sampling.modality_dropout
+        self._incomplete = any(case.absent for case in cases)
         self._transforms = transforms_of(augmentation, patch_size)
         self._masked = list(normaliser.masked) if augmentation.mask_outside else []
         self._augment = Augmenter(augmentation, patch_size, normaliser.masked)
@@ -112,10 +113,14 @@ class TrainingBatches(TorchDataset[Batch]):
         return derive(self._seed, "augment", step, index)
 
     def _absent(self, step: int, index: int, modalities: int) -> tuple[int, ...]:
+        """Returns the channels that a patch lacks: those of its patient, and those that are dropped at random."""
+        lacking: tuple[int, ...] = ()
+        if self._incomplete:
+            lacking = draw_case(self._cases, generator(self._seed, "patch", step, index)).absent
         if self._dropout is None:
-            return ()
+            return lacking
         drawn = generator(self._seed, "modality_dropout", step, index)
-        return draw_absent(modalities, self._dropout.p, drawn)
+        return join_absent(modalities, lacking, draw_absent(modalities, self._dropout.p, drawn), drawn)
 
 
 class UnaugmentedBatches(TorchDataset[RawBatch]):

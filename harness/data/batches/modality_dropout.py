@@ -29,6 +29,26 @@ def draw_absent(modalities: int, p: float, rng: np.random.Generator) -> tuple[in
     return tuple(int(channel) for channel in np.flatnonzero(absent))
 
 
+def join_absent(
+    modalities: int, lacking: Sequence[int], drawn: Sequence[int], rng: np.random.Generator
+) -> tuple[int, ...]:
+    """Returns the channels that are absent because a patient lacks them or because they were drawn.
+
+    Args:
+        modalities: Number of modalities.
+        lacking: Channels that the patient lacks; not all.
+        drawn: Channels that were drawn to be absent.
+        rng: Source of the draw of one of the patient's modalities, which stays where none would be left.
+    """
+    if not lacking:
+        return tuple(drawn)
+    absent = {*lacking, *drawn}
+    if len(absent) == modalities:
+        own = [channel for channel in range(modalities) if channel not in lacking]
+        absent.remove(own[int(rng.integers(len(own)))])
+    return tuple(sorted(absent))
+
+
 def mark_absent(images: Tensor, absent: Sequence[int]) -> Tensor:
     """Returns images (M, *spatial) with the absent channels marked; the same tensor where none is absent."""
     if not absent:

@@ -43,6 +43,11 @@ class Patch(NamedTuple):
     inside: NDArray[np.bool_] | None
 
 
+def draw_case(cases: Sequence[PreparedCase], rng: np.random.Generator) -> PreparedCase:
+    """Draws the case of a patch, which is the first draw of :func:`draw_patch`; each has the same probability."""
+    return cases[int(rng.integers(len(cases)))]
+
+
 def draw_patch(
     cases: Sequence[PreparedCase],
     normaliser: Normaliser,
@@ -59,7 +64,7 @@ def draw_patch(
         show_foreground: Aim at a voxel of a class drawn among those the case has (nnU-Net's oversampling).
         rng: Source of all draws.
     """
-    case = cases[int(rng.integers(len(cases)))]
+    case = draw_case(cases, rng)
     images, label = case.images, case.label
     region = placing.region
     centre = _aim(case, placing.foreground_by, rng) if show_foreground else None
@@ -73,12 +78,17 @@ def draw_patch(
     ]
     # Normalised before it is padded: 0 is what lies outside for a network, but 0 HU is water.
     raw, shown = _inside(images, start, region), _inside(label, start, region)
-    body = (raw != 0).any(axis=0) | (shown > 0) if placing.marks_body else None
+    body = (_present(raw, case) != 0).any(axis=0) | (shown > 0) if placing.marks_body else None
 
     def padded(part: NDArray[Any]) -> NDArray[Any]:
         return _pad(part, label.shape, start, region)
 
     return Patch(padded(normaliser(raw, case)), padded(shown), None if body is None else padded(body))
+
+
+def _present(images: NDArray[Any], case: PreparedCase) -> NDArray[Any]:
+    """Returns the channels that a case has."""
+    return np.delete(images, case.absent, axis=0) if case.absent else images
 
 
 def _aim(case: PreparedCase, by: Literal["voxel", "slice"], rng: np.random.Generator) -> NDArray[np.int32] | None:

@@ -71,6 +71,7 @@ class PreparedCase:
         moments: Intensity moments of each modality, of the cropped case on the grid of its files.
         geometry: Transformation back to the grid of the files.
         counts: Class to the number of foreground voxels that were kept.
+        absent: Channels of modalities that the case lacks, in files or by the protocol; what is in them means nothing.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PreparedCase:
     moments: tuple[Moments, ...]
     geometry: Geometry
     counts: Mapping[int, int]
+    absent: tuple[int, ...] = ()
 
     @property
     def images(self) -> NDArray[Any]:

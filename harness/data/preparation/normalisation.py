@@ -65,7 +65,7 @@ class Normaliser:
         training: Sequence[PreparedCase],
         mask: Literal["zeros", "nnunet"] = "zeros",
     ) -> Normaliser:
-        """Computes the statistics of the training cases.
+        """Computes the statistics of the training cases; those of a modality over the cases that have it.
 
         Args:
             kinds: Normalisation of each modality, or one for all of them.
@@ -74,14 +74,23 @@ class Normaliser:
                 than a quarter of the median case.
 
         Raises:
-            DataError: No training case shows foreground, so that no CT window can be computed.
+            DataError: No training case has some modality, or none that has it shows foreground, so that no CT window
+                can be computed.
         """
         zeros_count = mask == "nnunet" and median(_kept_share(case) for case in training) >= _MASKED_BELOW
-        per_modality = zip(*(_moments(case, zeros_count) for case in training), strict=True)
-        moments = tuple(reduce(add, values) for values in per_modality)
-        every = (kinds,) * len(moments) if isinstance(kinds, str) else tuple(kinds)
+        channels = range(len(training[0].moments))
+        every = (kinds,) * len(channels) if isinstance(kinds, str) else tuple(kinds)
+        having = [[case for case in training if index not in case.absent] for index in channels]
+        if lacking := [index for index in channels if not having[index]]:
+            raise DataError(
+                f"No training case has modality number {lacking[0] + 1}, so nothing can be learnt of it.",
+                hint="Lower its share in `sampling.missing.per_patient`, train on more patients, or leave it out.",
+            )
+        moments = tuple(
+            reduce(add, (_moments(case, zeros_count)[index] for case in having[index])) for index in channels
+        )
         windows = tuple(
-            _window(np.concatenate([case.intensities[index] for case in training])) if kind == "ct" else None
+            _window(np.concatenate([case.intensities[index] for case in having[index]])) if kind == "ct" else None
             for index, kind in enumerate(every)
         )
         return cls(every, moments, windows, zeros_count)
@@ -107,9 +116,12 @@ class Normaliser:
         )
 
     def __call__(self, images: NDArray[Any], case: PreparedCase) -> NDArray[np.float32]:
-        """Returns normalised images; ``images`` is (M, ...) of any part of ``case``."""
+        """Returns normalised images, 0 where a modality is absent; ``images`` is (M, ...) of any part of ``case``."""
         made = np.empty(images.shape, np.float32)
         for index, kind in enumerate(self.kinds):
+            if index in case.absent:
+                made[index] = 0
+                continue
             image = images[index].astype(np.float32, copy=False)
             if (window := self.windows[index]) is not None:
                 clipped = np.clip(image, np.float32(window.low), np.float32(window.high))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.data import Reader
+from harness.data.batches.patient_masks import take_away
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
@@ -140,7 +141,7 @@ class Evaluation:
         normaliser = read_normaliser(weights)
         training = None
         if normaliser is None:  # weights of an older version
-            training = _prepared(problem, problem.split.train, cache)
+            training = _training(problem, cache)
             normaliser = Normaliser.fit(problem.dataset.normalisations, training)
         filling = read_filling(weights) or Filling.zeros(len(problem.dataset.modalities))
         if fill == "token" and filling.kind != "token":
@@ -151,8 +152,7 @@ class Evaluation:
         if fill == "zeros":
             filling = Filling.zeros(len(problem.dataset.modalities))
         elif fill == "mean" and filling.kind != "mean":
-            training = training or _prepared(problem, problem.split.train, cache)
-            filling = Filling("mean", mean_images(normaliser, training))
+            filling = Filling("mean", mean_images(normaliser, training or _training(problem, cache)))
         network = problem.segmenter.build(problem.task, problem.options)
         load_weights(network, weights)
         filled = FillsAbsent(network, filling).to(device).eval()
@@ -260,8 +260,19 @@ def _dropout(spec: CellSpec, cell: CellFolder) -> dict[str, object] | None:
     if spec.weights:
         filling = read_filling(cell.result / "weights.safetensors")
         return None if filling is None else {"p": None, "fill": filling.kind}
-    dropout = spec.protocol.sampling.modality_dropout
-    return None if dropout is None else dropout.model_dump(mode="json")
+    sampling = spec.protocol.sampling
+    rates = {name: rate for name, rate in sampling.missing_rates.items() if rate}
+    if sampling.modality_dropout is None and not rates:
+        return None
+    p = None if sampling.modality_dropout is None else sampling.modality_dropout.p
+    return {"p": p, "fill": sampling.fill, **({"per_patient": rates} if rates else {})}
+
+
+def _training(problem: Problem, cache: Path) -> list[PreparedCase]:
+    """Returns the training cases with the modalities they had in training."""
+    rates = problem.spec.protocol.sampling.missing_rates
+    cases = _prepared(problem, problem.split.train, cache)
+    return take_away(cases, rates, problem.dataset.modalities, problem.spec.seed)
 
 
 def _prepared(problem: Problem, names: Sequence[str], cache: Path) -> list[PreparedCase]:

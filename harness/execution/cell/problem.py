@@ -1,7 +1,7 @@
 """What a cell works on: data, split and task, checked against what was planned."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -68,6 +68,7 @@ class Trained:
         ranks: Processes that trained together.
         step: How the training steps were done: ``eager`` or ``recorded``.
         augmentation: Where training batches were augmented.
+        patterns: Modalities present, joined by ``+``, to the number of training cases; empty where that is not known.
     """
 
     predict: Callable[[str, Case], NDArray[np.uint8]]
@@ -77,6 +78,7 @@ class Trained:
     ranks: int = 1
     step: str = "eager"
     augmentation: AugmentationPath = PER_PATCH
+    patterns: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_problem(spec: CellSpec) -> Problem:

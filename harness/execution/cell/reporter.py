@@ -125,6 +125,7 @@ class Reporter:
             finished=utc_now(),
             **_peak_memory(device),
             **energy,
+            **({"training_patterns": trained.patterns} if len(trained.patterns) > 1 else {}),
         ).write(result / "summary.json")
 
     def _write(self) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from harness.cores import cores
 from harness.data.batches.augmentation import transforms_of
 from harness.data.batches.batches import TrainingBatches
+from harness.data.batches.patient_masks import count_patterns, take_away
 from harness.data.contract import Case
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
@@ -139,6 +140,7 @@ def train_network(
         size,
         step,
         augmentation,
+        count_patterns(data.parts["train"], problem.dataset.modalities) if history else {},
     )
 
 
@@ -292,6 +294,8 @@ def _load(
     prepared = {part: [by_name[name] for name in names] for part, names in parts.items()}
     if protocol.sampling.cases == "training_and_validation":
         prepared["train"] = [*prepared["train"], *prepared["val"]]
+    rates = protocol.sampling.missing_rates
+    prepared["train"] = take_away(prepared["train"], rates, problem.dataset.modalities, problem.spec.seed)
     return _Data(
         prepared,
         Normaliser.fit(problem.dataset.normalisations, prepared["train"], protocol.preparation.normalisation_mask),
@@ -299,13 +303,13 @@ def _load(
 
 
 def _build(problem: Problem, data: _Data, purpose: str) -> nn.Module:
-    """Returns the network to be trained; where modalities are dropped, with what stands for them."""
+    """Returns the network to be trained; where modalities may be absent, with what stands for them."""
     torch.manual_seed(derive(problem.spec.seed, purpose))
     network = problem.segmenter.build(problem.task, problem.options)
-    dropout = problem.spec.protocol.sampling.modality_dropout
-    if dropout is None:
+    fill = problem.spec.protocol.sampling.fill
+    if fill is None:
         return network
-    return FillsAbsent(network, filling_for(dropout.fill, data.normaliser, data.parts["train"]))
+    return FillsAbsent(network, filling_for(fill, data.normaliser, data.parts["train"]))
 
 
 def _imported(problem: Problem, weights: Path) -> nn.Module:
