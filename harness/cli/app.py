@@ -103,7 +103,7 @@ _VERBS = (
     ),
     (
         "predict",
-        "Predict cases with finished cells and write a zip file with the official names, label values and geometry.",
+        "Predict the cases of a challenge, or images of new patients, with finished cells.",
         "predict my_study --export brats2023 --input ~/validation --out to_hand_in",
     ),
     (

@@ -1,7 +1,7 @@
 """Segments a case and brings the result back to the grid of its files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -99,18 +99,36 @@ def restore(probabilities: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
     Returns:
         (X, Y, Z) uint8.
     """
+    parts = [part.argmax(dim=0).to(torch.uint8).cpu() for part in _native_parts(probabilities, geometry)]
+    return geometry.to_files(torch.cat(parts).numpy())
+
+
+def restore_probabilities(probabilities: Tensor, geometry: Geometry) -> NDArray[np.float32]:
+    """Brings class probabilities back to the files' grid; what the crop took off is background for sure.
+
+    Args:
+        probabilities: (K, D, H, W) on the network's grid.
+        geometry: Geometry of the case.
+
+    Returns:
+        (X, Y, Z, K) float32; its strongest class is the label map of :func:`restore`.
+    """
+    whole = torch.cat([part.float().cpu() for part in _native_parts(probabilities, geometry)], dim=1).numpy()
+    made = np.zeros((*geometry.shape, len(whole)), np.float32)
+    for number, of_class in enumerate(whole):
+        made[..., number] = geometry.to_files(of_class, outside=0.0 if number else 1.0)
+    return made
+
+
+def _native_parts(probabilities: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+    """Yields class probabilities (K, n, H, W) of some slices at a time, at the files' voxel size, without padding."""
     depth, *_ = geometry.cropped
     frame, (rows, columns) = geometry.frame
     # A forward pass in half precision may surround this; interpolation is to stay exact.
     with torch.autocast(probabilities.device.type, enabled=False):
-        parts = [
-            resize_planes(_slices(probabilities, start, min(start + _CHUNK, depth), depth), frame)
-            .argmax(dim=0)[..., rows, columns]
-            .to(torch.uint8)
-            .cpu()
-            for start in range(0, depth, _CHUNK)
-        ]
-    return geometry.to_files(torch.cat(parts).numpy())
+        for start in range(0, depth, _CHUNK):
+            part = _slices(probabilities, start, min(start + _CHUNK, depth), depth)
+            yield resize_planes(part, frame)[..., rows, columns]
 
 
 def _slices(probabilities: Tensor, start: int, stop: int, depth: int) -> Tensor:

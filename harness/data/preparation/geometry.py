@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 #: Of each file axis: the axis it becomes, and -1 where it is reversed (nibabel's orientation array).
 Orientation = tuple[tuple[int, int], ...]
 Box = tuple[tuple[int, int], ...]
+Value = TypeVar("Value", bound=np.generic)
 
 #: Leaves a volume as it is.
 AS_IN_FILES: Orientation = ((0, 1), (1, 1), (2, 1))
@@ -74,8 +75,12 @@ class Geometry:
         at = [slice((side - own) // 2, (side - own) // 2 + own) for side, own in zip(sides, plane, strict=True)]
         return (sides[0], sides[1]), (at[0], at[1])
 
-    def to_files(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Maps a label map (D, H, W) of the cropped volume to the files' grid; voxels outside the crop are background.
+    def to_files(self, label: NDArray[Value], outside: float = 0) -> NDArray[Value]:
+        """Maps a label map (D, H, W) of the cropped volume to the files' grid.
+
+        Args:
+            label: A label map, or one number per voxel.
+            outside: What voxels outside the crop are; default: background.
 
         Returns:
             (X, Y, Z), contiguous.
@@ -83,7 +88,7 @@ class Geometry:
         turned_shape = [0, 0, 0]
         for extent, (axis, _) in zip(self.shape, self.orientation, strict=True):
             turned_shape[axis] = extent
-        whole = np.zeros(turned_shape, np.uint8)
+        whole = np.full(turned_shape, outside, label.dtype)
         whole[tuple(slice(*ends) for ends in self.crop)] = from_slices(label, self.slice_axis)
         return np.ascontiguousarray(turn_back(whole, self.orientation))
 

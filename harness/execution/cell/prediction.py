@@ -1,13 +1,15 @@
 """Predicts cases with the weights of a finished cell and writes them in the format that a challenge accepts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from harness.data import Dataset, Reader
+from harness.child_process import describe
+from harness.data import Reader
 from harness.data.export import check_export, pack, write_prediction
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
@@ -42,14 +44,16 @@ class Predicted:
     cases: tuple[str, ...]
 
 
-def find_cells(store: Store, name: str, profile: Profiles, export: str, label: str | None) -> list[CellFolder]:
+def find_cells(
+    store: Store, name: str, profile: Profiles, export: str | None = None, label: str | None = None
+) -> list[CellFolder]:
     """Returns the finished cells that can predict a dataset.
 
     Args:
         store: The results.
         name: Name of a cell or of a study.
         profile: Profile of the study, or several; default: those run last.
-        export: Dataset whose format is wanted.
+        export: Dataset whose format is wanted; default: any.
         label: Only this variant of the study.
 
     Raises:
@@ -63,7 +67,7 @@ def find_cells(store: Store, name: str, profile: Profiles, export: str, label: s
         if label is not None and label not in known:
             raise HarnessError(f"Study '{name}' has no variant '{label}'.", hint=did_you_mean(label, known))
         cells = [cell for variant, cell in found if label in (None, variant)]
-    of_dataset = [cell for cell in cells if cell.known().dataset == export]
+    of_dataset = [cell for cell in cells if export in (None, cell.known().dataset)]
     if not of_dataset:
         trained_on = sorted({cell.known().dataset for cell in cells})
         raise HarnessError(
@@ -73,7 +77,8 @@ def find_cells(store: Store, name: str, profile: Profiles, export: str, label: s
     finished = [cell for cell in of_dataset if cell.status() == "done"]
     if not finished:
         raise HarnessError(
-            f"No cell of '{name}' on {export} is finished.", hint=f"`harness status {name}` shows how far they are."
+            f"No cell of '{name}'{f' on {export}' if export else ''} is finished.",
+            hint=f"`harness status {name}` shows how far they are.",
         )
     return finished
 
@@ -110,8 +115,8 @@ def predict_cell(
     if target.exists():
         raise HarnessError(f"{target} is there already.", hint="Name another folder with --out, or remove it.")
     dataset = spec.facts()
-    network = _network(spec, dataset, cell.result / "weights.safetensors").to(device)
-    normaliser = read_normaliser(cell.result / "weights.safetensors") or _fit(spec, cache, workers, progress)
+    network = trained_network(cell).to(device)
+    normaliser = trained_normaliser(cell, cache, workers, progress)
     reader = dataset.open(folder or spec.root)
     protocol = spec.protocol
     with dataset.naming_reader():
@@ -141,7 +146,30 @@ def predict_cell(
     return Predicted(target, archive, tuple(cases))
 
 
-def _network(spec: CellSpec, dataset: Dataset, weights: Path) -> nn.Module:
+@contextmanager
+def naming_network(model: str) -> Iterator[None]:
+    """Names a network of another package, whatever it raises within.
+
+    Raises:
+        HarnessError: The network raised something that is no error of the harness.
+    """
+    try:
+        yield
+    except (HarnessError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        if not SEGMENTERS.is_foreign(model):
+            raise
+        raise HarnessError(f"{model} failed: {describe(error)}.", hint="`--debug` shows where.") from error
+
+
+def trained_network(cell: CellFolder) -> nn.Module:
+    """Returns the network of a finished cell, in evaluation mode on the CPU.
+
+    Raises:
+        HarnessError: The cell is a framework's own, or its weights do not fit.
+    """
+    spec = cell.spec()
     segmenter = SEGMENTERS.get(spec.model)
     if segmenter.runner:
         raise HarnessError(
@@ -149,10 +177,15 @@ def _network(spec: CellSpec, dataset: Dataset, weights: Path) -> nn.Module:
             hint="They are in the cell's result; use the framework's own command for other cases.",
         )
     network = segmenter.build(
-        make_task(dataset, spec.leading, spec.protocol), segmenter.parse_options(spec.options, stored=True)
+        make_task(spec.facts(), spec.leading, spec.protocol), segmenter.parse_options(spec.options, stored=True)
     )
-    load_weights(network, weights)
+    load_weights(network, cell.result / "weights.safetensors")
     return network
+
+
+def trained_normaliser(cell: CellFolder, cache: Path, workers: int, progress: Progress) -> Normaliser:
+    """Returns how the training of a finished cell normalised; from its training cases where the weights do not say."""
+    return read_normaliser(cell.result / "weights.safetensors") or _fit(cell.spec(), cache, workers, progress)
 
 
 def _fit(spec: CellSpec, cache: Path, workers: int, progress: Progress) -> Normaliser:

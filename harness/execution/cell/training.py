@@ -134,7 +134,7 @@ def train_network(
     parameters = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return Trained(
         predict,
-        lambda path: save_weights(network, Path(path), data.normaliser),
+        lambda path: save_weights(network, Path(path), data.normaliser, data.parts["train"]),
         history,
         parameters,
         size,

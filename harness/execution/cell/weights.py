@@ -1,10 +1,11 @@
 """The weights of a finished cell, with what a prediction needs besides.
 
-That is how intensities are normalised, and what stood for absent modalities where a training dropped some.
+That is how intensities are normalised, what stood for absent modalities where a training dropped some, and which voxel
+sizes the training saw.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,21 +16,34 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.errors import HarnessError
 from harness.training.modality_fill import Filling, FillsAbsent
 
 T = TypeVar("T")
 
-_KEY, _FILLING = "normaliser", "absent_modalities"
+#: Least and greatest voxel size in mm along right, anterior and superior.
+SpacingRange = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+_KEY, _FILLING, _SPACING = "normaliser", "absent_modalities", "training_spacing"
 
 
-def save_weights(network: nn.Module, path: Path, normaliser: Normaliser) -> None:
+def save_weights(network: nn.Module, path: Path, normaliser: Normaliser, training: Sequence[PreparedCase] = ()) -> None:
     """Writes the weights; those that several names share (nnU-Net's encoder stands in its decoder too) once.
 
     What fills absent modalities is written beside them: the weights keep the names they have without it.
+
+    Args:
+        network: Trained network.
+        path: File to write.
+        normaliser: Normaliser fitted on the training cases.
+        training: Training cases, whose voxel sizes are noted.
     """
     facts = {_KEY: json.dumps(normaliser.to_json())}
+    if training:
+        along = list(zip(*(case.geometry.spacing for case in training), strict=True))
+        facts[_SPACING] = json.dumps([list(map(min, along)), list(map(max, along))])
     if isinstance(network, FillsAbsent):
         facts[_FILLING] = json.dumps(asdict(network.filling))
         network = network.network
@@ -72,7 +86,16 @@ def read_filling(path: Path) -> Filling | None:
     return _read(path, _FILLING, TypeAdapter(Filling).validate_python)
 
 
-def _read(path: Path, key: str, parse: Callable[[dict[str, Any]], T]) -> T | None:
+def read_training_spacing(path: Path) -> SpacingRange | None:
+    """Returns which voxel sizes the training cases had, or None where the file does not say (of an older version).
+
+    Raises:
+        HarnessError: The file cannot be read.
+    """
+    return _read(path, _SPACING, TypeAdapter(SpacingRange).validate_python)
+
+
+def _read(path: Path, key: str, parse: Callable[[Any], T]) -> T | None:
     try:
         with safe_open(str(path), framework="pt") as file:
             stored = (file.metadata() or {}).get(key)
