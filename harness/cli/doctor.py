@@ -15,7 +15,7 @@ from harness.cli.shared.json_output import print_json
 from harness.cli.shared.options import JsonOption, ResultsOption, study_arguments
 
 if TYPE_CHECKING:
-    from harness.diagnostics.doctor import Machine, Report
+    from harness.diagnostics.doctor import Gpu, Machine, Report
 
 
 def doctor(
@@ -79,6 +79,11 @@ def _missing(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "yellow", f"data of {', '.join(absent)}", how
 
 
+def _launch(gpu: Gpu) -> str:
+    """Returns what training steps wait for where they are not recorded."""
+    return "not measured: the GPU refuses to compute" if gpu.launch_us is None else f"{gpu.launch_us:.1f} us"
+
+
 def _machine_facts(machine: Machine) -> list[tuple[str, str]]:
     shared = machine.shared_memory_gb
     gpus = [
@@ -92,6 +97,7 @@ def _machine_facts(machine: Machine) -> list[tuple[str, str]]:
         ("disk", f"{machine.disk_free_gb:.1f} GB free where results go"),
         *([] if shared is None else [("shared memory", f"{shared:.1f} GB")]),
         *(("GPU", gpu) for gpu in gpus or ["none that torch can use"]),
+        ("launch of a kernel", ", ".join(map(_launch, machine.gpus)) or "not measured: that takes a CUDA GPU"),
         *([] if machine.driver is None else [("driver", machine.driver)]),
         ("torch built for", f"CUDA {machine.cuda}" if machine.cuda else "CPU only"),
     ]

@@ -16,11 +16,10 @@ from harness.cli.shared.foretold import foretold
 from harness.cli.shared.formatting import constant_axes, duration, table
 from harness.cli.shared.json_output import print_json
 from harness.cli.shared.options import JsonOption, ProfileOption, ResultsOption, StudyFile
-from harness.errors import HarnessWarning
+from harness.errors import HarnessError, HarnessWarning
 from harness.gpu_driver import find_unusable_gpu
 
 if TYPE_CHECKING:
-    from harness.errors import HarnessError
     from harness.execution.costs.time_estimate import Estimate
     from harness.results.store import Store
     from harness.segmenters.size import Size
@@ -48,6 +47,21 @@ def plan(
         ),
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, max=100_000, help="With --gpu-model: number of GPUs.")] = 1,
+    grid_factor: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=10_000, metavar="G_PER_KWH", help="With --gpu-model: g of CO2 per kWh where the GPUs stand."
+        ),
+    ] = None,
+    launch_us: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=10_000,
+            metavar="US",
+            help="With --gpu-model: time the host needs to launch a kernel, as `harness doctor` measures it there.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     results: ResultsOption = Path("results"),
 ) -> None:
@@ -57,8 +71,12 @@ def plan(
     not be here: the plan assumes the number of cases that the dataset's owners state.
     """
     if gpu_model:
-        _on_gpus(PlainConsole(), study, profile, gpu_model, gpus, results, as_json)
+        launch = None if launch_us is None else launch_us * 1e-6
+        _on_gpus(study, profile, gpu_model, gpus, results, as_json, grid_factor, launch)
         return
+    if grid_factor is not None or launch_us is not None:
+        hint = "Add e.g. --gpu-model a100."
+        raise HarnessError("--grid-factor and --launch-us need --gpu-model: energy is estimated by GPU.", hint=hint)
     from harness.execution.costs.time_estimate import estimate, figures_here
     from harness.execution.engines.local import detect_gpus, plan_slots
     from harness.execution.study import try_variants
@@ -112,13 +130,14 @@ def plan(
 
 
 def _on_gpus(
-    console: Console,
     study: Path,
     profile: ProfileOption,
     names: Sequence[str],
     count: int,
     results: Path,
     as_json: bool,
+    grid: float | None,
+    launch: float | None,
 ) -> None:
     from rich.progress import track
 
@@ -128,6 +147,7 @@ def _on_gpus(
     from harness.results.store import Store
     from harness.study.expansion import load_study
 
+    console = PlainConsole()
     models = list(dict.fromkeys(find_gpu(name) for name in names))
     loaded = load_study(study, profile, assume_absent=True)
     if not as_json:
@@ -139,11 +159,12 @@ def _on_gpus(
         Store(results),
         models,
         lambda groups: track(groups, "Counting", console=console, transient=True, disable=quiet),
+        launch,
     )
     if as_json:
-        _print_plan(loaded, plan_rows(plan, models), gpus=count)
+        _print_plan(loaded, plan_rows(plan, models, grid), gpus=count)
     else:
-        show(console, plan, models, count)
+        show(console, plan, models, count, grid, launch)
         _say_foretold(console, loaded)
     _say_refused(PlainConsole(stderr=as_json), plan.refused.values())
 

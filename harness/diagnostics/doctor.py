@@ -12,8 +12,10 @@ import torch
 
 from harness.cores import cores
 from harness.data import DATASETS
+from harness.diagnostics.launch_time import launch_seconds_of
 from harness.diagnostics.next_step import NextStep, Situation, last_study, next_step
 from harness.errors import HarnessError
+from harness.execution.costs.bench_figures import keep_launch
 from harness.execution.engines.local import detect_gpus, plan_slots
 from harness.gpu_driver import find_driver, find_unusable_gpu
 from harness.memory import installed_memory
@@ -51,12 +53,14 @@ class Gpu:
         memory_gb: All of its memory.
         capability: CUDA compute capability, e.g. ``9.0``.
         bf16: Whether it computes in bfloat16 without emulation.
+        launch_us: Microseconds that the host needs to launch a kernel on it; None where it refuses to compute.
     """
 
     name: str
     memory_gb: float
     capability: str
     bf16: bool
+    launch_us: float | None
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,14 @@ def _existing(path: Path) -> Path:
 def _gpus() -> Iterator[Gpu]:
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(index)
+        launch = launch_seconds_of(torch.device("cuda", index))
+        if launch is not None:
+            keep_launch(facts.name, launch)
         # Compute capability 8 (Ampere) is the first with bfloat16 units.
-        yield Gpu(facts.name, facts.total_memory / 1e9, f"{facts.major}.{facts.minor}", facts.major >= 8)
+        capability = f"{facts.major}.{facts.minor}"
+        yield Gpu(
+            facts.name, facts.total_memory / 1e9, capability, facts.major >= 8, None if launch is None else launch * 1e6
+        )
 
 
 def _use(cpu: bool) -> Use:

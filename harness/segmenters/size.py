@@ -48,11 +48,13 @@ class Operation:
         flops: Arithmetic; 1 MAC = 2 FLOPs, only matrix products and convolutions have any.
         traffic: Bytes read and written.
         rate: Arithmetic type.
+        per_map: Whether it normalises each map of each image on its own (InstanceNorm), which GPUs do slowly.
     """
 
     flops: float
     traffic: float
     rate: Rate
+    per_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ def _explained(segmenter: Segmenter) -> Iterator[None]:
         raise StudyError(f"{segmenter.name} cannot be built and run: {what}", hint=hint) from error
 
 
+#: They give memory or another shape, and start no kernel.
+_NO_KERNEL = frozenset({torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten._unsafe_view})
+
+
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares no types here
     """Sees every operation that reaches a kernel."""
 
@@ -188,14 +194,17 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch dec
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         read, written = list(_tensors((args, kwargs))), list(_tensors(out))
-        if not func.is_view and written:
-            packet = func._overloadpacket
+        packet = func._overloadpacket
+        if not func.is_view and written and packet not in _NO_KERNEL:
             formula = flop_registry.get(packet)
             flops = float(formula(*args, **kwargs, out_val=out)) if formula is not None else 0.0
             touched = {id(tensor): tensor.numel() * tensor.element_size() for tensor in (*read, *written)}
             half = bool(read) and read[0].element_size() == 2
             plain: Rate = "tf32" if packet is torch.ops.aten.convolution else "fp32"
-            self.operations.append(Operation(flops, float(sum(touched.values())), "half" if half else plain))
+            # InstanceNorm is a BatchNorm of one image that has every image's maps.
+            per_map = packet is torch.ops.aten.native_batch_norm and read[0].shape[0] == 1
+            rate: Rate = "half" if half else plain
+            self.operations.append(Operation(flops, float(sum(touched.values())), rate, per_map))
         return out
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from stored import finish as write_result
 
 from harness.cli import main
-from harness.execution.costs.bench_figures import Benched, keep
+from harness.execution.costs.bench_figures import Benched, keep, keep_launch
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
 from harness.study.expansion import load_study, make_task
@@ -58,7 +59,7 @@ def test_hours_are_estimated_before_the_data_is_there(write_study, capsys):
     hours = [float(re.search(r"~([\d.]+) \(", line)[1]) for line in lines if line.split()[:2] == ["toy", "3"]]
     assert len(hours) == 2
     assert all(hour > 0 for hour in hours)
-    totals = [line for line in lines if line.startswith("About ")]
+    totals = [line for line in lines if line.startswith("About ") and "GPU hours" in line]
     assert len(totals) == 2
     assert all("in 3 cells" in total and "with 3 GPUs, one cell each" in total for total in totals)
 
@@ -67,10 +68,10 @@ def test_a_batch_that_a_gpu_cannot_hold_is_named_with_one_that_it_can(write_stud
     matrix = {"dataset": ["brats2023"], "model": [{"name": "toy", "label": "Wide", "width": 64}]}
     study = write_study(protocol={"base": "paper", "sampling": {"batch_size": 8000}}, matrix=matrix)
     lines = shown(capsys, study, "--gpu-model", "rtx3090")
-    said = re.search(r"8000 does not fit, (\d+) would", row(lines, "Wide"))
+    said = re.search(r"8000 does not fit, (\d+) would", row(lines, "Wide", "1"))
     assert said is not None
     assert 0 < int(said[1]) < 8000
-    assert "8000 fits" in row(shown(capsys, study, "--gpu-model", "h200"), "Wide")
+    assert "8000 fits" in row(shown(capsys, study, "--gpu-model", "h200"), "Wide", "1")
 
 
 def test_without_a_gpu_absent_data_is_still_refused(write_study, capsys):
@@ -89,6 +90,41 @@ def test_an_unknown_gpu_model_is_refused_with_the_nearest_name(write_study, caps
     said = capsys.readouterr().err
     assert "Unknown GPU model 'a10'" in said
     assert "Did you mean 'a100'?" in said
+    assert "h200" in said
+    assert "harness bench" in said
+
+
+def test_energy_and_the_co2_of_a_grid_that_the_user_names(write_study, capsys):
+    study = write_study(protocol="paper", matrix=ABSENT)
+
+    def planned(*options: str) -> dict:
+        (one,) = json.loads("\n".join(shown(capsys, study, "--gpu-model", "h100", "--json", *options)))["rows"]
+        return one
+
+    plain, carbon, slow_host = planned(), planned("--grid-factor", "380"), planned("--launch-us", "400")
+    assert plain["kwh_at_least"] < plain["kwh_per_cell"] < plain["kwh_at_most"]
+    assert not [name for name in plain if "co2" in name]
+    assert carbon["co2_kg_per_cell"] == pytest.approx(0.38 * plain["kwh_per_cell"])
+    assert slow_host["seconds_per_cell"] > plain["seconds_per_cell"]
+    said = shown(capsys, study, "--gpu-model", "h100", "--grid-factor", "380")
+    assert any(re.search(r"kg CO2 \(.*\) at 380 g per kWh", line) for line in said)
+    assert not any("CO2" in line for line in shown(capsys, study, "--gpu-model", "h100"))
+
+
+@pytest.mark.parametrize("options", [["--grid-factor", "380"], ["--launch-us", "8"]])
+def test_what_is_known_of_a_gpu_needs_one_that_is_named(write_study, capsys, options):
+    assert main(["plan", str(write_study()), *options]) == 2
+    assert "--gpu-model" in capsys.readouterr().err
+
+
+def test_a_launch_that_doctor_measured_counts_on_its_gpu_model(write_study, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    study = write_study(protocol="paper", matrix=ABSENT)
+    keep_launch("NVIDIA H200", 400e-6)
+    lines = shown(capsys, study, "--gpu-model", "h200", "--gpu-model", "h100")
+    slow, usual = (float(line.split()[2].strip("~")) for line in lines if line.split()[:2] == ["toy", "3"])
+    assert slow > usual
+    assert any("400.0 us, measured beside NVIDIA H200" in line for line in lines)
 
 
 def test_data_that_is_there_is_looked_at(write_study, capsys):

@@ -12,40 +12,51 @@ from rich.text import Text
 
 from harness.cli.shared.console import styled
 from harness.cli.shared.formatting import duration, table
-from harness.execution.costs.memory_and_time import FAST, LOADERS, SLOW, USUAL
+from harness.execution.costs.memory_and_time import LOADERS, Span
 from harness.execution.costs.plan import wall_seconds
+from harness.execution.costs.speed import HIGH, LOW, USUAL
 
 if TYPE_CHECKING:
     from harness.execution.costs.gpus import GpuSpec
-    from harness.execution.costs.memory_and_time import Span
     from harness.execution.costs.plan import StudyPlan, VariantPlan
 
 ESTIMATED = "Estimated from counted operations, not measured; `harness bench` on the GPU gives the ratio."
 
 
-def show(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec], count: int) -> None:
+def show(
+    console: Console,
+    plan: StudyPlan,
+    gpus: Sequence[GpuSpec],
+    count: int,
+    grid: float | None = None,
+    launch: float | None = None,
+) -> None:
     """Prints the plan of a study for some GPU models.
 
     Args:
-        console: Where.
-        plan: What to print.
+        console: Console to print on.
+        plan: Plan to print.
         gpus: GPU models, in the order of their tables.
         count: GPUs of each model.
+        grid: CO2 of the electricity in g per kWh; without it nothing is said of CO2.
+        launch: Seconds of a kernel's launch where the user gave them.
     """
     for gpu in gpus:
         facts = f"{gpu.memory_gb:.0f} GB, {gpu.bandwidth:,.0f} GB/s, {gpu.half:g} TFLOPS in 16 bits"
         console.print(styled("bold", f"\n{gpu.name}", f" ({gpu.title}: {facts})"))
         console.print(_table(plan.variants, gpu))
         console.print(_sum(plan.variants, gpu, count))
+        console.print(_energy(plan.variants, gpu, grid))
+        console.print(_sum_of_energy(plan.variants, gpu, grid))
     _say_disk(console, plan)
-    _say_basis(console, plan, gpus)
+    _say_basis(console, plan, gpus, launch)
 
 
-def plan_rows(plan: StudyPlan, gpus: Sequence[GpuSpec]) -> Iterator[dict[str, Any]]:
+def plan_rows(plan: StudyPlan, gpus: Sequence[GpuSpec], grid: float | None = None) -> Iterator[dict[str, Any]]:
     """Yields one row per GPU model, variant and dataset, as values."""
     for gpu in gpus:
         for one in plan.variants:
-            cost, seconds = one.costs[gpu.name], one.seconds(gpu.name)
+            cost, seconds, kwh = one.costs[gpu.name], one.seconds(gpu.name), one.kwh(gpu.name)
             yield {
                 "gpu": gpu.name,
                 "variant": one.label,
@@ -55,6 +66,10 @@ def plan_rows(plan: StudyPlan, gpus: Sequence[GpuSpec]) -> Iterator[dict[str, An
                 "at_least": seconds.low,
                 "at_most": seconds.high,
                 "measured": gpu.name in one.measured,
+                "kwh_per_cell": kwh.usual,
+                "kwh_at_least": kwh.low,
+                "kwh_at_most": kwh.high,
+                **({} if grid is None else {"co2_kg_per_cell": kwh.usual * grid / 1000}),
                 "memory_gb": cost.memory_gb,
                 "batch": one.batch,
                 "largest_batch": cost.largest_batch,
@@ -62,14 +77,12 @@ def plan_rows(plan: StudyPlan, gpus: Sequence[GpuSpec]) -> Iterator[dict[str, An
 
 
 def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
-    several = len({variant.dataset for variant in variants}) > 1
-    names = ("variant", "dataset") if several else ("variant",)
-    listing = table(*names, "cells", "step", "GPU hours per cell", "all", "memory", "batch")
+    listing = table(*_names(variants), "cells", "step", "GPU hours per cell", "all", "memory", "batch")
     for one in variants:
         cost, seconds = one.costs[gpu.name], one.seconds(gpu.name)
         measured = gpu.name in one.measured
         listing.add_row(
-            *((one.label, one.dataset) if several else (one.label,)),
+            *(getattr(one, "label" if name == "variant" else name) for name in _names(variants)),
             str(one.cells),
             "-" if measured else f"{'' if gpu.name in one.benched else '~'}{cost.step.usual * 1e3:.0f} ms",
             f"{seconds.usual / 3600:.1f} measured" if measured else f"~{_hours(seconds)}",
@@ -78,6 +91,26 @@ def _table(variants: Sequence[VariantPlan], gpu: GpuSpec) -> Table:
             _fit(one.batch, cost.largest_batch),
         )
     return listing
+
+
+def _energy(variants: Sequence[VariantPlan], gpu: GpuSpec, grid: float | None) -> Table:
+    carbon = () if grid is None else ("kg CO2 of all",)
+    listing = table(*_names(variants), "kWh per cell", "kWh of all", *carbon)
+    for one in variants:
+        kwh = one.kwh(gpu.name)
+        measured = gpu.name in one.measured
+        listing.add_row(
+            *(getattr(one, "label" if name == "variant" else name) for name in _names(variants)),
+            _amount(kwh.usual) if measured else f"~{_amounts(kwh)}",
+            f"~{_amount(kwh.usual * one.cells)}",
+            *(() if grid is None else (f"~{_amount(kwh.usual * one.cells * grid / 1000)}",)),
+        )
+    return listing
+
+
+def _names(variants: Sequence[VariantPlan]) -> tuple[str, ...]:
+    several = len({variant.dataset for variant in variants}) > 1
+    return ("variant", "dataset") if several else ("variant",)
 
 
 def _fit(batch: int, largest: int) -> str | Text:
@@ -98,8 +131,25 @@ def _sum(variants: Sequence[VariantPlan], gpu: GpuSpec, count: int) -> str:
     return f"{hours} in {len(spans)} cells; {wall}."
 
 
-def _say_disk(console: Console, plan: StudyPlan) -> None:
+def _sum_of_energy(variants: Sequence[VariantPlan], gpu: GpuSpec, grid: float | None) -> str:
+    spans = [one.kwh(gpu.name) for one in variants for _ in range(one.cells)]
+    all_of_it = Span(*(sum(getattr(span, bound) for span in spans) for bound in ("low", "usual", "high")))
+    energy = f"About {_amounts(all_of_it, ' kWh')} drawn by the GPUs"
+    if grid is None:
+        return f"{energy}."
+    carbon = Span(*(getattr(all_of_it, bound) * grid / 1000 for bound in ("low", "usual", "high")))
+    return f"{energy}; {_amounts(carbon, ' kg CO2')} at {grid:g} g per kWh."
 
+
+def _amounts(span: Span, unit: str = "") -> str:
+    return f"{_amount(span.usual)}{unit} ({_amount(span.low)} to {_amount(span.high)})"
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _say_disk(console: Console, plan: StudyPlan) -> None:
     console.print(styled("bold", "\nDisk"))
     for one in plan.data:
         shape = " x ".join(map(str, one.grid.shape))
@@ -112,18 +162,31 @@ def _say_disk(console: Console, plan: StudyPlan) -> None:
     )
 
 
-def _say_basis(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec]) -> None:
+def _say_launch(console: Console, plan: StudyPlan, launch: float | None) -> None:
+    """Says what steps that are not recorded wait for, and where it is known from."""
+    if launch is not None:
+        console.print(f"Launch of a kernel: {launch * 1e6:g} us, as given.")
+        return
+    measured = [one for one in plan.figures if one.launch is not None]
+    for one in measured:
+        console.print(f"Launch of a kernel: {(one.launch or 0) * 1e6:.1f} us, measured beside {one.device}.")
+    if not measured:
+        usual = f"{USUAL.launch * 1e6:g} us ({LOW.launch * 1e6:g} to {HIGH.launch * 1e6:g})"
+        console.print(f"Launch of a kernel: {usual} assumed; `harness doctor` on the GPU's machine measures it.")
+
+
+def _say_basis(console: Console, plan: StudyPlan, gpus: Sequence[GpuSpec], launch: float | None) -> None:
     console.print(f"\n{ESTIMATED}")
-    shares = ", ".join(
-        f"{words} {one.compute:.0%} of the peak rate and {one.bandwidth:.0%} of the bandwidth"
-        for words, one in (("usual:", USUAL), ("low:", FAST), ("high:", SLOW))
-    )
     console.print(
-        f"A step is three forward passes and the update of the weights; {shares}. {LOADERS} loader processes per GPU. "
-        "Preparing and scoring on the CPU come on top."
+        "A step is three forward passes and the update of the weights, or the making of its batch by "
+        f"{LOADERS} loader processes, or, where it is not recorded, the launch of its kernels. What was fitted, on "
+        "what, and how far off it was on other times: docs/performance.md. Preparing and scoring on the CPU come on "
+        "top."
     )
+    console.print("kWh: by the board's power; the rest of the machine and its cooling come on top.")
+    _say_launch(console, plan, launch)
     if any(one.benched for one in plan.variants):
-        for figures in plan.figures:
+        for figures in (one for one in plan.figures if one.seconds):
             text = f"Steps without ~: as `harness bench` measured them on {figures.device} ({figures.path})."
             console.print(text, highlight=False)
     for one in plan.data:

@@ -1,11 +1,11 @@
-"""What ``harness bench`` has measured on GPUs, kept for plans."""
+"""What ``harness bench`` and ``harness doctor`` have measured on GPUs, kept for plans."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,17 +65,19 @@ class Benched:
 
 @dataclass(frozen=True)
 class BenchFigures:
-    """Seconds of training steps on one GPU.
+    """Seconds of training steps on one GPU, and of a kernel's launch on its host.
 
     Attributes:
         device: The GPU, as its driver names it.
         path: File that they are kept in.
         seconds: By :attr:`Benched.key`.
+        launch: Seconds the host needs to launch a kernel; None where it was not measured.
     """
 
     device: str
     path: Path
     seconds: Mapping[str, float]
+    launch: float | None = None
 
     def step_seconds(
         self, segmenter: Segmenter, task: Task, options: Options, batch_size: int, settings: TrainingSettings
@@ -105,11 +107,26 @@ def keep(device: str, what: Benched, seconds: float) -> None:
         what: What was measured.
         seconds: Median time of a training step.
     """
+    _keep(device, lambda kept: replace(kept, seconds={**kept.seconds, what.key: seconds}))
+
+
+def keep_launch(device: str, seconds: float) -> None:
+    """Keeps what the host needs to launch a kernel, where it can.
+
+    Args:
+        device: The GPU, as its driver names it.
+        seconds: Time of one launch.
+    """
+    _keep(device, lambda kept: replace(kept, launch=seconds))
+
+
+def _keep(device: str, change: Callable[[BenchFigures], BenchFigures]) -> None:
     with suppress(OSError):
         path = user_folder("bench") / f"{re.sub(r'[^A-Za-z0-9]+', '-', device)}.json"
         kept = _read(path)
-        steps = {} if kept is None or kept.device != device else dict(kept.seconds)
-        write_json(path, {"device": device, "step_seconds": {**steps, what.key: seconds}})
+        new = change(BenchFigures(device, path, {}) if kept is None or kept.device != device else kept)
+        launch = {} if new.launch is None else {"launch_seconds": new.launch}
+        write_json(path, {"device": device, "step_seconds": dict(new.seconds), **launch})
 
 
 def figures_of(device: str) -> BenchFigures | None:
@@ -144,5 +161,6 @@ def _read(path: Path) -> BenchFigures | None:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         values = read_json(path)
         seconds = {str(key): float(value) for key, value in values["step_seconds"].items()}
-        return BenchFigures(str(values["device"]), path, seconds)
+        launch = values.get("launch_seconds")
+        return BenchFigures(str(values["device"]), path, seconds, None if launch is None else float(launch))
     return None

@@ -1,45 +1,21 @@
-"""How long a cell would take on a GPU that is not here: a roofline over its counted operations.
+"""What a cell would cost on a GPU that is not here: time, energy and memory, from its counted operations.
 
-An operation takes as long as its arithmetic or its memory traffic, whichever is longer, at a share of what the GPU's
-maker states; together they take no less than the host needs to launch them. A training step is three forward passes
-(forward, and twice that backward) and the update of the weights, or the time loader processes need for its batch. This
-is an estimate: :data:`FAST`, :data:`USUAL` and :data:`SLOW` bound it, and only a measurement on the GPU settles it.
+A training step is three forward passes (forward, and twice that backward) and the update of the weights, or the time
+loader processes need for its batch. This is an estimate within a stated range (:mod:`harness.execution.costs.speed`),
+and only a measurement on the GPU settles it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, STEP_OVER_FORWARD, USABLE_MEMORY
 from harness.execution.costs.gpus import GpuSpec
+from harness.execution.costs.speed import FITTED, HIGH, LOW, USUAL, Bound, Speed, host_seconds, loading_seconds
 from harness.segmenters.size import Work
 from harness.study.protocol import Protocol
-
-
-@dataclass(frozen=True)
-class Shares:
-    """What a training reaches of what is stated.
-
-    Attributes:
-        compute: Share of the peak rate that a matrix product or convolution reaches.
-        bandwidth: Share of the memory's bandwidth that an operation's counted traffic reaches.
-        launch: Seconds the host needs to launch an operation.
-        loading: Time loader processes need, against that measured on one core.
-    """
-
-    compute: float
-    bandwidth: float
-    launch: float
-    loading: float
-
-
-#: Closest, of round numbers, to the twelve epoch times of nnU-Net that its authors publish for A100 and V100
-#: (docs/reproduce.md); the other two are about half and twice as long.
-USUAL = Shares(compute=0.4, bandwidth=0.16, launch=8e-6, loading=1.0)
-FAST = Shares(compute=0.6, bandwidth=0.35, launch=4e-6, loading=0.5)
-SLOW = Shares(compute=0.2, bandwidth=0.08, launch=16e-6, loading=2.0)
 
 #: Weights are updated by one fused kernel that streams them; it comes closer to the stated bandwidth.
 _STREAMING = 0.7
@@ -47,24 +23,21 @@ _STREAMING = 0.7
 #: Loader processes a GPU has by default, where there are cores enough.
 LOADERS = 8
 
-#: One loader process makes a batch of 16 patches of 128 x 128, four modalities, all augmentation, in 47 ms
-#: (docs/preparation.md).
-_LOADING_SECONDS_PER_VOXEL = 0.047 / (16 * 128 * 128 * 4)
+_JOULES_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True)
 class Span:
-    """An estimate in seconds and its bounds."""
+    """An estimate and its bounds."""
 
     low: float
     usual: float
     high: float
 
-    def __add__(self, other: Span) -> Span:
-        return Span(self.low + other.low, self.usual + other.usual, self.high + other.high)
-
-    def __mul__(self, factor: float) -> Span:
-        return Span(self.low * factor, self.usual * factor, self.high * factor)
+    @classmethod
+    def of(cls, estimate: Callable[[Bound], float]) -> Span:
+        """Makes the same estimate three times."""
+        return cls(estimate(LOW), estimate(USUAL), estimate(HIGH))
 
 
 @dataclass(frozen=True)
@@ -83,20 +56,53 @@ class Cases:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What was measured on the GPU and its host; the rest is estimated.
+
+    Attributes:
+        step: Seconds of a training step, by ``harness bench``.
+        launch: Seconds the host needs to launch a kernel, by ``harness doctor``.
+    """
+
+    step: float | None = None
+    launch: float | None = None
+
+
+NOTHING = Known()
+
+
+@dataclass(frozen=True)
 class GpuCost:
     """What a cell would cost on a GPU.
 
     Attributes:
-        step: A training step.
-        cell: Training, validation and test.
+        step: Seconds of a training step.
+        cell: Seconds of training, validation and test.
+        energy: Energy that the GPU draws in that time, kWh.
         memory_gb: Weights, gradients, optimiser's state and what is kept for the backward pass.
         largest_batch: The largest batch that fits; 0 where not even one patch does.
     """
 
     step: Span
     cell: Span
+    energy: Span
     memory_gb: float
     largest_batch: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Steps or forward passes, all alike.
+
+    Attributes:
+        times: How many.
+        seconds: What one takes.
+        busy: For how many of these the GPU computes.
+    """
+
+    times: float
+    seconds: float
+    busy: float
 
 
 def cost(
@@ -106,7 +112,8 @@ def cost(
     cases: Cases,
     gpu: GpuSpec,
     trained: bool = True,
-    step_seconds: float | None = None,
+    known: Known = NOTHING,
+    speed: Speed = FITTED,
 ) -> GpuCost:
     """Estimates a cell.
 
@@ -117,32 +124,86 @@ def cost(
         cases: Cases to predict.
         gpu: GPU model to estimate for.
         trained: False for imported weights, which are only tested.
-        step_seconds: A training step as it was measured on that GPU; the rest is estimated.
+        known: What was measured there.
+        speed: Fitted parameters.
     """
-    training, inference = protocol.training, protocol.inference
-    batch = protocol.sampling.batch_size
-    per_case = windows(cases.shape, protocol.patch_size, inference.overlap)
-    flips = 2 ** len(inference.mirror_axes)
-    tested = per_case * cases.test * flips
-
-    forward = Span(*(_forward(work, gpu, shares) for shares in (FAST, USUAL, SLOW)))
-    step = Span(*(_step(work, protocol, modalities, gpu, shares, step_seconds) for shares in (FAST, USUAL, SLOW)))
-    whole = forward * (tested / batch)
-    if trained:
-        whole = (
-            whole
-            + step * (training.epochs * training.steps_per_epoch)
-            + forward * _validation_batches(protocol, cases, per_case)
-        )
+    cell = _Cell(work, protocol, modalities, cases, gpu, trained, known, speed)
     state = _state_bytes(work, protocol) / 1e9
     kept = work.kept / 1e9
+    batch = protocol.sampling.batch_size
     available = (gpu.memory_gb * USABLE_MEMORY - CUDA_GB) / ALLOCATOR_OVERHEAD - state
     return GpuCost(
-        step=step,
-        cell=whole,
+        step=Span.of(lambda bound: cell.step(bound).seconds),
+        cell=Span.of(cell.seconds),
+        energy=Span.of(cell.kwh),
         memory_gb=(state + kept) * ALLOCATOR_OVERHEAD + CUDA_GB,
         largest_batch=max(0, int(available / (kept / batch))) if kept else batch,
     )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell on a GPU; fields as the arguments of :func:`cost`."""
+
+    work: Work
+    protocol: Protocol
+    modalities: int
+    cases: Cases
+    gpu: GpuSpec
+    trained: bool
+    known: Known
+    speed: Speed
+
+    def seconds(self, bound: Bound) -> float:
+        """Returns the time of all parts."""
+        return sum(part.times * part.seconds for part in self._parts(bound))
+
+    def kwh(self, bound: Bound) -> float:
+        """Returns the energy of all parts."""
+        full = self.gpu.watts / _JOULES_PER_KWH
+        return sum(
+            part.times * part.seconds * full * self.speed.power(part.busy / part.seconds)
+            for part in self._parts(bound)
+            if part.times and part.seconds
+        )
+
+    def step(self, bound: Bound) -> _Part:
+        """Returns the training steps."""
+        training = self.protocol.training
+        compiled = training.compile != "none"
+        recorded = training.step != "eager" or training.compile == "cuda-graphs"
+        update = _update_bytes(self.work, self.protocol) / (self.gpu.bandwidth * 1e9 * _STREAMING)
+        device = STEP_OVER_FORWARD * self.speed.forward(self.work, self.gpu, compiled) + update
+        device = device * bound.device if self.known.step is None else self.known.step
+        host = 0.0
+        if not recorded and self.known.step is None:
+            host = STEP_OVER_FORWARD * host_seconds(self.work, compiled, bound, self.known.launch, self.speed)
+        times = training.epochs * training.steps_per_epoch
+        return _Part(times, max(device, host, self._loading(bound)), device)
+
+    def _parts(self, bound: Bound) -> tuple[_Part, ...]:
+        per_case = windows(self.cases.shape, self.protocol.patch_size, self.protocol.inference.overlap)
+        flips = 2 ** len(self.protocol.inference.mirror_axes)
+        tested = per_case * self.cases.test * flips / self.protocol.sampling.batch_size
+        test = self._forward(bound, tested, 0.0)
+        if not self.trained:
+            return (test,)
+        on_patches = self.protocol.training.validate_on == "patches"
+        validated = _validation_batches(self.protocol, self.cases, per_case)
+        return self.step(bound), self._forward(bound, validated, self._loading(bound) if on_patches else 0.0), test
+
+    def _forward(self, bound: Bound, times: float, loading: float) -> _Part:
+        """Returns forward passes, which are never compiled and are recorded where the steps are."""
+        device = self.speed.forward(self.work, self.gpu, compiled=False) * bound.device
+        recorded = self.protocol.training.step != "eager" and self.protocol.training.compile != "cuda-graphs"
+        host = 0.0 if recorded else host_seconds(self.work, False, bound, self.known.launch, self.speed)
+        return _Part(times, max(device, host, loading), device)
+
+    def _loading(self, bound: Bound) -> float:
+        patch, sampling = self.protocol.patch_size, self.protocol.sampling
+        loaders = LOADERS if sampling.workers is None else max(1, sampling.workers)
+        voxels = sampling.batch_size * math.prod(patch)
+        return loading_seconds(voxels, self.modalities, len(patch), bound, self.speed) / loaders
 
 
 def _validation_batches(protocol: Protocol, cases: Cases, per_case: int) -> float:
@@ -162,24 +223,6 @@ def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
         1 if size <= side else math.ceil((size - side) / max(1, int(side * (1 - overlap)))) + 1
         for size, side in zip(shape[-len(patch) :], patch, strict=True)
     )
-
-
-def _forward(work: Work, gpu: GpuSpec, shares: Shares) -> float:
-    bandwidth = gpu.bandwidth * 1e9 * shares.bandwidth
-    device = sum(
-        max(one.flops / (gpu.peak(one.rate) * shares.compute), one.traffic / bandwidth) for one in work.operations
-    )
-    return max(device, len(work.operations) * shares.launch)
-
-
-def _step(
-    work: Work, protocol: Protocol, modalities: int, gpu: GpuSpec, shares: Shares, measured: float | None
-) -> float:
-    update = _update_bytes(work, protocol) / (gpu.bandwidth * 1e9 * _STREAMING)
-    computed = STEP_OVER_FORWARD * _forward(work, gpu, shares) + update if measured is None else measured
-    voxels = protocol.sampling.batch_size * modalities * math.prod(protocol.patch_size)
-    loaders = LOADERS if protocol.sampling.workers is None else max(1, protocol.sampling.workers)
-    return max(computed, voxels * _LOADING_SECONDS_PER_VOXEL * shares.loading / loaders)
 
 
 def _moments(protocol: Protocol) -> int:

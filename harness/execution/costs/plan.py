@@ -1,4 +1,7 @@
-"""What a study would cost on GPUs that need not be here: hours, memory and disk; measured where a result says so."""
+"""What a study would cost on GPUs that need not be here: hours, energy, memory and disk.
+
+Measured where a result, `harness bench` or `harness doctor` says so.
+"""
 
 import heapq
 import json
@@ -13,8 +16,8 @@ from harness.errors import HarnessError, StudyError
 from harness.execution.costs.bench_figures import BenchFigures, figures_of_model
 from harness.execution.costs.data_size import DataPlan, grid_of, plan_data, split_of
 from harness.execution.costs.gpus import GpuSpec, gpu_of_device
-from harness.execution.costs.memory_and_time import Cases, GpuCost, Span, cost
-from harness.results.records import CellRecord
+from harness.execution.costs.memory_and_time import Cases, GpuCost, Known, Span, cost
+from harness.results.records import CellRecord, Summary
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials
@@ -31,6 +34,19 @@ Watch: TypeAlias = Callable[[Sequence[_Group]], Iterable[_Group]]
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Means over finished cells alike on one GPU model.
+
+    Attributes:
+        seconds: Of training.
+        kwh: Energy the GPU drew; None where no cell says.
+    """
+
+    seconds: float
+    kwh: float | None
+
+
+@dataclass(frozen=True)
 class VariantPlan:
     """A variant on a dataset.
 
@@ -41,7 +57,7 @@ class VariantPlan:
         work: Work of a forward pass on one batch.
         batch: Patches in it.
         costs: What one cell takes, by GPU model.
-        measured: Seconds that training took in finished cells alike, by GPU model; only where there are any.
+        measured: What training took in finished cells alike, by GPU model; only where there are any.
         benched: GPU models on which ``harness bench`` measured a training step.
     """
 
@@ -51,14 +67,24 @@ class VariantPlan:
     work: Work
     batch: int
     costs: Mapping[str, GpuCost]
-    measured: Mapping[str, float]
+    measured: Mapping[str, Measured]
     benched: frozenset[str] = frozenset()
 
     def seconds(self, gpu: str) -> Span:
         """Returns what one cell takes: measured where it was, else estimated."""
         if gpu in self.measured:
-            return Span(self.measured[gpu], self.measured[gpu], self.measured[gpu])
+            seconds = self.measured[gpu].seconds
+            return Span(seconds, seconds, seconds)
         return self.costs[gpu].cell
+
+    def kwh(self, gpu: str) -> Span:
+        """Returns the energy the GPU draws for one cell: measured where it was, else estimated for its time."""
+        cost = self.costs[gpu]
+        if gpu not in self.measured:
+            return cost.energy
+        one = self.measured[gpu]
+        kwh = one.kwh if one.kwh is not None else cost.energy.usual * one.seconds / cost.cell.usual
+        return Span(kwh, kwh, kwh)
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,7 @@ class StudyPlan:
         data: What is to be prepared.
         done: Cells that have a result.
         refused: Why networks cannot be built, by variant and dataset.
-        figures: What ``harness bench`` measured on these GPU models.
+        figures: What ``harness bench`` and ``harness doctor`` measured on these GPU models.
     """
 
     variants: tuple[VariantPlan, ...]
@@ -80,7 +106,9 @@ class StudyPlan:
     figures: tuple[BenchFigures, ...] = ()
 
 
-def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], watch: Watch = iter) -> StudyPlan:
+def plan_on_gpus(
+    loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], watch: Watch = iter, launch: float | None = None
+) -> StudyPlan:
     """Estimates every cell that is not done.
 
     Args:
@@ -88,6 +116,8 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         store: Store of the finished cells.
         gpus: GPU models to estimate for.
         watch: Told every variant before it is counted.
+        launch: Seconds the host needs to launch a kernel; default: as ``harness doctor`` measured it beside a GPU of
+            the model, if it did.
 
     Raises:
         DataError: A dataset's folder is there, but its first training case cannot be read.
@@ -104,7 +134,7 @@ def plan_on_gpus(loaded: LoadedStudy, store: Store, gpus: Sequence[GpuSpec], wat
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
         done += len(specs) - to_do
         try:
-            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known, benched, trials))
+            variants.append(_variant(label, dataset, specs[0], to_do, gpus, known, benched, trials, launch))
         except StudyError as error:
             refused[label, dataset] = error
     return StudyPlan(
@@ -126,9 +156,10 @@ def _variant(
     spec: CellSpec,
     cells: int,
     gpus: Sequence[GpuSpec],
-    known: Mapping[str, Mapping[str, Sequence[float]]],
+    known: Mapping[str, Mapping[str, Measured]],
     benched: Mapping[str, BenchFigures],
     trials: Trials,
+    launch: float | None,
 ) -> VariantPlan:
     """Estimates by one cell; folds, seeds and leading modalities change little."""
     segmenter, protocol = SEGMENTERS.get(spec.model), spec.protocol
@@ -141,27 +172,41 @@ def _variant(
         gpu: figures.step_seconds(segmenter, task, options, batch, protocol.training)
         for gpu, figures in benched.items()
     }
+    launches = {gpu: figures.launch if launch is None else launch for gpu, figures in benched.items()}
     costs = {
-        one.name: cost(work, protocol, task.in_channels, cases, one, not spec.weights, steps.get(one.name))
+        one.name: cost(
+            work,
+            protocol,
+            task.in_channels,
+            cases,
+            one,
+            not spec.weights,
+            Known(steps.get(one.name), launches.get(one.name, launch)),
+        )
         for one in gpus
     }
     alike = known.get(_kind(CellRecord.model_validate(spec.to_json())), {})
-    measured = {one.name: fmean(alike[one.name]) for one in gpus if one.name in alike}
+    measured = {one.name: alike[one.name] for one in gpus if one.name in alike}
     found = frozenset(gpu for gpu, seconds in steps.items() if seconds is not None)
     return VariantPlan(label, dataset, cells, work, batch, costs, measured, found)
 
 
-def _measured(store: Store) -> dict[str, dict[str, list[float]]]:
-    """Returns training times of the store's cells by kind and GPU model: whole trainings on one GPU that is known."""
-    found: dict[str, dict[str, list[float]]] = {}
+def _measured(store: Store) -> dict[str, dict[str, Measured]]:
+    """Returns what the store's cells took by kind and GPU model: whole trainings on one GPU that is known."""
+    found: dict[str, dict[str, list[Summary]]] = {}
     for folder in store.cells():
         if folder.status() != "done":
             continue
         summary = folder.summary()
         gpu = gpu_of_device(summary.device)
         if gpu is not None and summary.train_seconds and summary.ranks == 1:
-            found.setdefault(_kind(folder.record()), {}).setdefault(gpu.name, []).append(summary.train_seconds)
-    return found
+            found.setdefault(_kind(folder.record()), {}).setdefault(gpu.name, []).append(summary)
+    return {kind: {gpu: _mean(alike) for gpu, alike in by_gpu.items()} for kind, by_gpu in found.items()}
+
+
+def _mean(summaries: Sequence[Summary]) -> Measured:
+    energies = [summary.energy_wh / 1000 for summary in summaries if summary.energy_wh is not None]
+    return Measured(fmean(summary.train_seconds for summary in summaries), fmean(energies) if energies else None)
 
 
 def _kind(cell: CellRecord) -> str:
