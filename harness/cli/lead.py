@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from harness.leading.runs import Trainings
 
 
+#: The other half of the question; the report of such a study answers both on one page.
+_SETS = "Which modalities are needed:  run such a study, then `harness missing STUDY --margin 0.02`"
+
 _ANEW = "Its cell is trained to this epoch anew."
 
 
@@ -160,13 +163,15 @@ def _train(
     """Trains with a bar and the time to go; returns the rungs, and whether all were trained to the end."""
     from harness.cli.shared.progress import counting_bar
     from harness.leading.run import finish_all, run_race
+    from harness.report.analysis.modalities.lead_words import too_few_words
 
     plan = trainings.plan
     rule = plan.request.rule
     race = trainings.epochs_to_run()
     everything = plan.request.seeds * len(plan.candidates) * plan.rungs[-1]
     total = everything if exhaustive else race
-    _describe(console, plan, engine, race, everything)
+    few = "" if plan.dataset.split_within_patient else too_few_words(trainings.units(), "validation")
+    _describe(console, plan, few, engine, race, everything)
     if done := trainings.epochs_done():
         console.print(f"{done:.0f} epochs of an earlier run count.")
     with graceful_shutdown(console), closing(engine), counting_bar(console) as bar:
@@ -192,7 +197,7 @@ def _train(
     return rungs, not trainings.missing(plan.candidates, plan.rungs[-1])
 
 
-def _describe(console: Console, plan: Plan, engine: Engine, race: int, everything: int) -> None:
+def _describe(console: Console, plan: Plan, few: str, engine: Engine, race: int, everything: int) -> None:
     seeds = plan.request.seeds
     more = " or more" if plan.request.rule.keep_probability < 1 else ""
     marks = f"epoch{'s' * (len(plan.rungs) > 1)} {', '.join(map(str, plan.rungs))}"
@@ -206,6 +211,8 @@ def _describe(console: Console, plan: Plan, engine: Engine, race: int, everythin
         highlight=False,
         soft_wrap=True,
     )
+    if few:
+        console.print(styled("yellow", few, " So this race ends without an answer."), highlight=False, soft_wrap=True)
     if plan.own_split:
         console.print(
             f"Fold {plan.request.fold} validates on too few patients for a ranking: {len(plan.validation)} cases of a "
@@ -231,6 +238,8 @@ def _tell(
         listing.add_row(*row)
     console.print(listing)
     console.print(styled("bold", answer.sentence), highlight=False, soft_wrap=True)
+    if answer.needed:
+        console.print(answer.needed, highlight=False, soft_wrap=True)
     for caution in answer.cautions:
         console.print(styled("yellow", caution), highlight=False, soft_wrap=True)
     console.print(f"Cost: {cost_words(plan, answer)}", highlight=False, soft_wrap=True)
@@ -239,6 +248,7 @@ def _tell(
     # Where the data cannot tell, the line is no advice, and says so.
     sure = "" if not answer.equals else "  (the likeliest; to decide: more --epochs, --exhaustive, or `leading: [all]`)"
     console.print(f"In a study, under `matrix`:  {answer.line}{sure}", highlight=False, markup=False, soft_wrap=True)
+    console.print(_SETS, highlight=False, markup=False, soft_wrap=True)
     console.print(f"Written:  {folder}", highlight=False, soft_wrap=True)
     trainings.drop_checkpoints()
     if mlflow:

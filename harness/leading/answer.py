@@ -1,16 +1,19 @@
 """The answer of a race: a ranking, its uncertainty, and its cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.leading.plan import NONE
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.leading.race import Rung
 from harness.leading.runs import Trainings
+from harness.report.analysis.modalities.lead_words import lead_sentence, to_tell_words, too_few_words
 from harness.statistics.bootstrap import Interval, few_patients
-from harness.statistics.chances import chances_of_best
+from harness.statistics.chances import chances_of_best, not_told_from, patients_to_tell
 
-#: A candidate leads where it is the best in this share of resamples.
-SURE = 0.9
+#: Which patients the scores are of.
+_KIND = "validation"
 
 #: Below this mean Dice the networks learned nothing yet, and a ranking shows noise.
 _LEARNED = 0.1
@@ -66,16 +69,20 @@ class Answer:
 
     Attributes:
         places: Ranking, the best first; candidates that stopped earlier stand below.
-        equals: Candidates that the data cannot tell from the first, the likeliest first; empty where the first one
-            should lead.
+        equals: Candidates that the data cannot tell from the first, the likeliest first; all others where patients are
+            too few; empty where the first one should lead.
+        patients: Validation patients that the scores are of; parts of one, where all cases are of one patient.
         sentence: The answer in one sentence.
+        needed: How many patients it takes, in a sentence; empty where the first one should lead, and for parts of one.
         cautions: Limits of the answer, in sentences.
         cost: Cost of the race.
     """
 
     places: tuple[Place, ...]
     equals: tuple[str, ...]
+    patients: int
     sentence: str
+    needed: str
     cautions: tuple[str, ...]
     cost: Cost
 
@@ -123,7 +130,8 @@ def find_answer(trainings: Trainings, rungs: Sequence[Rung]) -> Answer:
                 draws.interval(gap) if candidate != first else None,
             )
         )
-    return _worded(trainings, places, _cost(trainings, rungs))
+    gaps = {name: stages[reached[name]][first] - stages[reached[name]][name] for name in ordered}
+    return _worded(trainings, places, gaps, _cost(trainings, rungs))
 
 
 def find_exhaustive(trainings: Trainings) -> Answer:
@@ -150,47 +158,27 @@ def _cost(trainings: Trainings, rungs: Sequence[Rung]) -> Cost:
     return Cost(epochs, of_all, seeds * count * plan.full_epochs, seconds, whole, measured)
 
 
-def _worded(trainings: Trainings, places: Sequence[Place], cost: Cost) -> Answer:
-    equals = _equals(places)
+def _worded(
+    trainings: Trainings, places: Sequence[Place], gaps: Mapping[str, NDArray[np.float64]], cost: Cost
+) -> Answer:
+    first, patients = places[0].candidate, trainings.units()
+    chances = {place.candidate: place.chance for place in places}
+    behind = {place.candidate: (place.behind, place.interval) for place in places if place.interval is not None}
+    parts = trainings.plan.dataset.split_within_patient
+    equals, needed = not_told_from(first, chances), ""
+    refusal = "" if parts else too_few_words(patients, _KIND)
+    if refusal:
+        equals = tuple(place.candidate for place in places[1:])
+    elif equals and not parts:
+        needed = to_tell_words(first, equals[0], patients_to_tell(gaps[equals[0]]), patients, _KIND)
+    sentence = refusal or lead_sentence(first, chances, behind)
     cautions = []
     if places[0].dice < _LEARNED:
         cautions.append(
             f"The networks learned hardly anything in {places[0].epoch} epochs (best Dice {places[0].dice:.2f}): train "
             "longer, --epochs."
         )
-    return Answer(tuple(places), equals, _sentence(places, equals), (*cautions, *_cautions(trainings)), cost)
-
-
-def _equals(places: Sequence[Place]) -> tuple[str, ...]:
-    """Returns the likeliest others that make up, with the first one, the share that is sure enough."""
-    total, found = places[0].chance, []
-    for place in sorted(places[1:], key=lambda place: -place.chance):
-        if total >= SURE:
-            break
-        found.append(place.candidate)
-        total += place.chance
-    return tuple(found)
-
-
-def _sentence(places: Sequence[Place], equals: Sequence[str]) -> str:
-    first, chance = places[0], {place.candidate: place.chance for place in places}
-    if equals:
-        others = [f"{_called(name)} ({chance[name]:.2f})" for name in equals]
-        listed = " and ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
-        return f"The data cannot tell {_called(first.candidate)} (P(best) {first.chance:.2f}) from {listed}."
-    second = max(places[1:], key=lambda place: place.chance)
-    nearest = min(places[1:], key=lambda place: place.behind) if second.chance == 0 else second
-    assert nearest.interval is not None
-    words = "No modality should lead" if first.candidate == NONE else f"{first.candidate} should lead"
-    low, high = nearest.interval
-    return (
-        f"{words}: P(best) {first.chance:.2f}. Next is {_called(nearest.candidate)}, {nearest.behind:.3f} Dice behind "
-        f"(95 %: {low:.3f} to {high:.3f})."
-    )
-
-
-def _called(candidate: str) -> str:
-    return "no leading modality" if candidate == NONE else candidate
+    return Answer(tuple(places), equals, patients, sentence, needed, (*cautions, *_cautions(trainings)), cost)
 
 
 def _cautions(trainings: Trainings) -> list[str]:

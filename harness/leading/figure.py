@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
 
-from harness.leading.plan import NONE
 from harness.leading.race import Rung
 from harness.leading.runs import Trainings
+from harness.report.analysis.modalities.lead_words import NONE
 from harness.report.figures.figure import DASHES, INK, SINGLE, legend, new_figure, palette, styled
 
 #: Candidates are drawn side by side at a rung, this share of the smallest gap between rungs apart.

@@ -16,15 +16,13 @@ from harness.data.synthetic.generated import kind_of
 from harness.errors import DataError, HarnessError, StudyError
 from harness.leading.race import Rule, rung_epochs
 from harness.randomness import generator
+from harness.report.analysis.modalities.lead_words import NONE
 from harness.segmenters import SEGMENTERS
 from harness.statistics.bootstrap import LEAST_PATIENTS
 from harness.study.cell import CellSpec
 from harness.study.document import Document
 from harness.study.expansion import LoadedStudy, expand_study
 from harness.study.protocol import Protocol, load_protocol
-
-#: The candidate without a leading modality.
-NONE = "none"
 
 #: Epochs of the last rung, unless the protocol has fewer or the user says otherwise.
 MOST_EPOCHS = 40

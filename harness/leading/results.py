@@ -122,7 +122,7 @@ def _markdown(plan: Plan, answer: Answer, exhaustive: Answer | None) -> str:
     lines = [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *ranking_rows(plan, answer))]
     parts = [
         f"# Which modality should lead on {plan.data}?",
-        answer.sentence,
+        f"{answer.sentence} {answer.needed}".rstrip(),
         f"```yaml\n{answer.line}\n```",
         "\n".join(lines),
         "`Dice`: mean validation Dice over patients and regions at the modality's last epoch. `behind`: Dice behind "
@@ -152,6 +152,8 @@ def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer
         "first": answer.first.candidate,
         "cannot_tell_from": list(answer.equals),
         "answer": answer.sentence,
+        "patients": answer.patients,
+        "needed": answer.needed,
         "cautions": list(answer.cautions),
         "ranking": [_place(place) for place in answer.places],
         "cost": asdict(answer.cost),

@@ -11,8 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.statistics.bootstrap import RESAMPLES, Interval
+from harness.statistics.power import chances_of, patients_for
 
 Scores = Mapping[str, NDArray[np.float64]]
+
+#: A method is called the best where it is so in this share of resamples.
+SURE = 0.9
+
+#: Fewer patients cannot make that sure: all of three favour the same one of two by luck in an eighth of samples.
+LEAST_TO_CHOOSE = 4
+
+#: Fewer patients give no estimate of how many it takes.
+_LEAST_TO_ESTIMATE = 6
 
 
 class Resamples:
@@ -72,6 +82,37 @@ def chances_of_best(stages: Sequence[Scores], draws: Resamples) -> dict[str, flo
         best = np.where(np.isin(first, [methods.index(name) for name in left]), first, best)
     shares = np.bincount(best, minlength=len(methods)) / len(best)
     return dict(zip(methods, map(float, shares), strict=True))
+
+
+def not_told_from(first: str, chances: Mapping[str, float]) -> tuple[str, ...]:
+    """Returns the likeliest others that make up, with the first one, the share that is sure enough.
+
+    Args:
+        first: The best method.
+        chances: See :func:`chances_of_best`.
+    """
+    total, found = chances[first], []
+    for name in sorted((name for name in chances if name != first), key=lambda name: -chances[name]):
+        if total >= SURE:
+            break
+        found.append(name)
+        total += chances[name]
+    return tuple(found)
+
+
+def patients_to_tell(gap: NDArray[np.float64]) -> int | None:
+    """Returns the patients that tell two methods apart in 80 % of studies (signed-rank test, seeds averaged).
+
+    Args:
+        gap: Differences of the two, seeds x patients.
+
+    Returns:
+        None for too few patients to estimate it, and where more than a million are needed.
+    """
+    differences = gap.mean(axis=0)
+    if len(differences) < _LEAST_TO_ESTIMATE or np.ptp(differences) == 0:
+        return None
+    return patients_for(chances_of(differences))
 
 
 def _best_of(order: Sequence[str], stage: Scores, methods: Sequence[str], draws: Resamples) -> NDArray[np.intp]:

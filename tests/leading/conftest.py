@@ -10,10 +10,11 @@ from harness.results.records import HistoryRow, RungScore, RungScores
 
 
 class MadeUp:
-    """A race on the small embedded person; a candidate's Dice is what the test says."""
+    """A race on the small embedded person, or another dataset; a candidate's Dice is what the test says."""
 
-    def __init__(self, project, **asked):
-        request = Request("cortex", model="toy_leading", protocol="demo", with_none=True, epochs=8, **asked)
+    def __init__(self, project, dataset="cortex", **asked):
+        asked = {"with_none": True, **asked}
+        request = Request(dataset, model="toy_leading", protocol="demo", epochs=8, **asked)
         self.plan = make_plan(request, project / "lead")
         self.folder = project / "lead" / "cells"
         self.trainings = self.again()
@@ -26,8 +27,11 @@ class MadeUp:
     def write(self, cell, epoch, dice):
         """Scores every case and region of a cell alike, but for what cases and seeds differ by."""
         spec = cell.spec()
+        reader = self.plan.dataset.open(spec.root)
         rows = [
-            RungScore(case=case, patient="S1", region=region, dice=dice + 0.01 * number + 0.005 * spec.seed)
+            RungScore(
+                case=case, patient=reader.patient(case), region=region, dice=dice + 0.01 * number + 0.005 * spec.seed
+            )
             for number, case in enumerate(self.plan.validation)
             for region in self.plan.dataset.regions
         ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
+from harness.data import DATASETS
+from harness.data.synthetic.generated import generate
 from harness.leading.answer import find_answer, find_exhaustive
 from harness.leading.race import Rung
 from harness.leading.results import agreement, cost_words, ranking_rows, write_results
+from harness.results.records import RungScore, RungScores
 
 
 def test_a_clear_winner_leads_and_the_ranking_says_by_how_much(made_up):
@@ -104,3 +110,40 @@ def test_the_best_of_the_last_rung_is_first_whatever_came_before(made_up):
     race.score(8, t1=0.5, epi=0.6, none=0.3)
     answer = find_answer(race.trainings, [Rung(8, ("epi", "t1", "none"), ("epi",))])
     assert answer.first.candidate == "epi"
+
+
+def race_of(made_up, project, patients):
+    """A race on generated patients, in which t1c is ahead of the others on each."""
+    generate(DATASETS.get("brats2023"), project / "brats", patients, 0, 0.07)
+    race = made_up(dataset="brats2023", root=project / "brats", rungs=1, seeds=1, with_none=False)
+    race.score(8, t1c=0.8, t1n=0.5, t2w=0.5, t2f=0.5)
+    return race
+
+
+def test_too_few_patients_are_refused_and_it_says_how_many_are_needed(made_up, project):
+    race = race_of(made_up, project, 8)
+    answer = find_answer(race.trainings, race.trainings.race())
+    assert answer.patients == 3
+    assert answer.sentence.startswith("3 validation patients: too few")
+    assert answer.sentence.endswith("at least 4 are needed.")
+    assert answer.first.candidate == "t1c"
+    assert set(answer.equals) == {"t1n", "t2w", "t2f"}
+    write_results(project / "out", race.trainings, race.trainings.race(), answer, None)
+    assert json.loads((project / "out" / "answer.json").read_text())["leading"] is None
+
+
+def test_what_cannot_be_told_apart_says_how_many_patients_it_takes(made_up, project):
+    race = race_of(made_up, project, 20)
+    assert find_answer(race.trainings, race.trainings.race()).needed == ""
+    for name, ahead in (("t1c", (0.04, -0.03)), ("t2f", (0.0, 0.0))):
+        (cell,) = race.trainings.missing([name], 4)
+        rows = [
+            RungScore(case=case, patient=case, region=region, dice=0.7 + ahead[number % 2] + 0.001 * number)
+            for number, case in enumerate(race.plan.validation)
+            for region in race.plan.dataset.regions
+        ]
+        cell.write_rung(RungScores(cell=cell.id, epoch=8, scores=tuple(rows), history=()))
+    again = race.again()
+    answer = find_answer(again, again.race())
+    assert answer.equals == ("t2f",)
+    assert re.search(r"To tell t1c from t2f .* takes about \d.* validation patients .* these are 6\.", answer.needed)

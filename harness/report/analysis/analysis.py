@@ -12,10 +12,12 @@ from harness.errors import HarnessError
 from harness.evaluation import METRICS
 from harness.report.analysis.data_summary import DataSummary, summarise_data
 from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
+from harness.report.analysis.modalities.leading import LeadingChoice, choose_leading
 from harness.report.analysis.variants import (
     Status,
     Variant,
     datasets_of,
+    leading_groups,
     references_of,
     regions_of,
     row_names,
@@ -49,6 +51,7 @@ class DatasetView:
         floors: Summaries of trivial methods by name, metric and region; never ranked.
         missing: Scores with fewer modalities, by how modalities were dropped in training; empty where none was tested.
         verdicts: What the data can show, by metric; a metric in which nothing is compared is absent.
+        leading: Which modality should lead, by label; labels that stand with one leading modality are absent.
     """
 
     name: str
@@ -62,6 +65,7 @@ class DatasetView:
     floors: Mapping[tuple[str, str, str], Summary]
     missing: tuple[MissingGroup, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    leading: Mapping[str, LeadingChoice] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -232,7 +236,30 @@ def _view(
             results, cells, names, status, declared, allow_mixed=comparability.allowed, question=question
         ),
         verdicts={metric: verdict for metric, verdict in of_main.items() if verdict is not None},
+        leading=dict(_leading(results, dataset, groups, status, main_region, declared)),
     )
+
+
+def _leading(
+    results: StudyResults,
+    dataset: str,
+    groups: Mapping[str, pd.DataFrame],
+    status: Mapping[Variant, Status],
+    region: str,
+    regions: Sequence[str],
+) -> Iterator[tuple[str, LeadingChoice]]:
+    """Which modality should lead, in the first metric, by label."""
+    metric = results.metrics[0]
+    if metric not in groups:
+        return
+    rows, parts = groups[metric], results.datasets[dataset].unit != "patient"
+    for label, variants in leading_groups(list(status)).items():
+        done = [variant.leading for variant in variants if status[variant] == "complete"]
+        mine = rows[(rows["label"] == label) & rows["leading"].isin(done)]
+        if len(done) > 1 and len(mine):
+            choice = choose_leading(mine, dataset, metric, region, regions, parts=parts)
+            if choice is not None:
+                yield label, choice
 
 
 def _named(results: StudyResults, dataset: str) -> pd.DataFrame:

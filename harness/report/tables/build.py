@@ -5,6 +5,7 @@ from harness.report.tables.ablation import ABLATION
 from harness.report.tables.across_datasets import across_tables
 from harness.report.tables.comparisons import COMPARISONS, DIFFERENCES
 from harness.report.tables.efficiency import EFFICIENCY
+from harness.report.tables.evidence.acquire_and_lead import ACQUIRE_AND_LEAD
 from harness.report.tables.evidence.modality_value import MODALITY_VALUE
 from harness.report.tables.evidence.own_rule import OWN_RULE
 from harness.report.tables.evidence.verdict import VERDICT
@@ -24,6 +25,7 @@ TABLES: tuple[TableKind, ...] = (
     LEADING,
     MISSING,
     MODALITY_VALUE,
+    ACQUIRE_AND_LEAD,
     MEDIANS,
     EFFICIENCY,
     PUBLISHED,

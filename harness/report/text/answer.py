@@ -7,6 +7,7 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.variants import Variant
+from harness.report.text.acquire_and_lead import advice_answer
 from harness.report.text.missing_modalities import missing_answer
 from harness.report.text.modality_value import value_answer
 from harness.report.text.verdict import verdict_answer
@@ -28,6 +29,7 @@ def answer_study(study: StudyAnalysis) -> list[str]:
             _answer(study, view),
             verdict_answer(study, view),
             value_answer(study, view),
+            advice_answer(study, view),
             missing_answer(study, view),
         )
     )

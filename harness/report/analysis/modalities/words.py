@@ -14,14 +14,18 @@ def lacking_sentence(study: StudyAnalysis, value: ModalityValue, modalities: Seq
     """Says which sets are to be tested, by which command."""
     names = [in_set(one) for one in value.lacking]
     listed = "; ".join(names if len(names) <= _LISTED else [*names[:_LISTED], "..."])
-    profiles = "" if study.results.profile == "default" else split_profiles(study.results.profile)
-    chosen = "".join(f" --profile {name}" for name in profiles)
     lack = "lacks" if len(names) == 1 else "lack"
     return (
         f"No value is given, because {len(names)} of {2 ** len(modalities) - 1} sets {lack} a score of every patient "
-        f"({listed}), and nothing is guessed: `harness missing {study.results.study}{chosen} --label '{label}'` tests "
-        "them."
+        f"({listed}), and nothing is guessed: {missing_command(study, label)} tests them."
     )
+
+
+def missing_command(study: StudyAnalysis, label: str) -> str:
+    """Returns the command that tests all sets of modalities of one network."""
+    profiles = () if study.results.profile == "default" else split_profiles(study.results.profile)
+    chosen = "".join(f" --profile {name}" for name in profiles)
+    return f"`harness missing {study.results.study}{chosen} --label '{label}'`"
 
 
 def in_set(present: Sequence[str]) -> str:
