@@ -8,6 +8,7 @@ import typer
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import ProfileOption, ResultsOption
 from harness.errors import HarnessError
+from harness.report import PERSONAL
 
 mlflow_app = typer.Typer(help="Copy results into MLflow.", no_args_is_help=True)
 
@@ -39,7 +40,9 @@ def sync(
             view = MlflowView(store, one)
             view.sync()
             report = store.root / "reports" / one.study / one.profile
-            if report.is_dir():
+            if (report / PERSONAL).is_file():
+                console.print(f"{report} shows columns of patients, so it is not logged.", soft_wrap=True, markup=False)
+            elif report.is_dir():
                 view.log_report(report)
         except TrackingError:
             raise

@@ -11,6 +11,7 @@ import typer
 from harness.cli.shared.console import PlainConsole
 from harness.cli.shared.options import AlphaOption, CostsOption, MarginOption, ProfileOption, ResultsOption
 from harness.cli.shared.untracked import saying_untracked
+from harness.errors import HarnessError
 from harness.report import Format
 from harness.statistics.sample_size import ALPHA
 
@@ -87,6 +88,14 @@ def report(
             show_default=False,
         ),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the patients to show scores by, e.g. site; may be repeated. Personal data: it stands "
+            "on the page then. Default: those of the study.",
+            show_default=False,
+        ),
+    ] = None,
     allow_mixed: Annotated[
         bool,
         typer.Option(
@@ -122,7 +131,9 @@ def report(
     )
     question = read_acquisition(margin, alpha, costs)
     alone = bool(requests) and not studies and all(request.label for request in requests)
-    chosen = Choice(tuple(metric or ()), empty, reference)
+    if alone and by:
+        raise HarnessError("--by needs a study: results of others come without columns.", hint="Name a study.")
+    chosen = Choice(tuple(metric or ()), empty, reference, tuple(by or ()))
     store = Store(results)
     gathered = gather_others(requests, chosen) if alone else gather_studies(store, studies, profile, requests, chosen)
     target = out or results / "reports" / gathered.name
@@ -141,7 +152,13 @@ def report(
     unscored = [text for found in gathered.loaded for text in _unscored(found, results)]
     for text in (*gathered.notes, *unscored, *made.warnings):
         console.print(text, style="yellow", markup=False)
-    if gathered.folder is not None and not imported and (mlflow or (mlflow is None and _is_tracked())):
+    tracked = gathered.folder is not None and not imported and _is_tracked()
+    if mlflow is None and tracked and gathered.study.columns:
+        console.print(
+            "The report shows columns of patients, so it is not logged in MLflow; --mlflow would log it.",
+            style="yellow",
+        )
+    elif gathered.folder is not None and not imported and (mlflow or (mlflow is None and tracked)):
         with saying_untracked(console):
             _log(store, gathered.folder, target)
             console.print("Logged in MLflow, as artifacts of the study's run.")

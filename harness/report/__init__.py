@@ -16,3 +16,7 @@ class Format(StrEnum):
     csv = "csv"
     html = "html"
     all = "all"
+
+
+#: Lies in a report that shows columns of patients: names its files, none of which is logged in MLflow unasked.
+PERSONAL = "personal.txt"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, did_you_mean
 from harness.files import atomic_path
-from harness.report import Format
+from harness.report import PERSONAL, Format
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.build import draw_figures
 from harness.report.figures.figure import Drawing, render
@@ -22,6 +22,9 @@ from harness.results.schema import StudyResults
 
 #: What a report without figures says in their place.
 NO_FIGURES = "Figures were left out on request (--no-figures)."
+
+
+_PERSONAL_TEXT = "These files show columns of patients, which are personal data:"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def write_report(
     }
     png = {name: files["png"] for name, files in rendered.items()}
     contents |= dict(_documents(study, wanted, drawings, png, "" if figures else NO_FIGURES))
+    if results.columns:
+        contents[PERSONAL] = ("\n".join([_PERSONAL_TEXT, *sorted(contents)]) + "\n").encode()
+    _remove_personal(out, contents)
     for name, content in contents.items():
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(content)
@@ -79,6 +85,17 @@ def write_report(
     if not figures and (out / "figures").is_dir():
         warnings.append(f"The figures in {out / 'figures'} are those of an earlier report.")
     return Report(tuple(out / name for name in contents), tuple(warnings))
+
+
+def _remove_personal(out: Path, written: Mapping[str, bytes]) -> None:
+    """Removes the files of an earlier report that showed columns of patients and are not written anew."""
+    path = out / PERSONAL
+    if not path.is_file() or path.is_symlink():
+        return
+    for name in (*path.read_text(encoding="utf-8").splitlines()[1:], PERSONAL):
+        file = out / name
+        if name not in written and file.is_file() and file.resolve().is_relative_to(out.resolve()):
+            file.unlink()
 
 
 def _wanted(formats: Sequence[str]) -> set[str]:

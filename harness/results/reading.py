@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.results.records import DatasetFacts, Manifest, SubsetSummary
+from harness.results.records import CellRecord, DatasetFacts, Design, Manifest, SubsetSummary
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,
@@ -89,7 +89,14 @@ def load_results(folder: StudyFolder, store: Store) -> StudyResults:
         subset_failures={cell.id: reason for _, cell in done if (reason := _subset_failure(CellSubsets(cell)))},
         answers=manifest.answers,
         empty=manifest.report.empty or "",
+        by=manifest.report.by,
+        designs={cell.id: _design(cell.known(manifest.datasets)) for _, cell in listed},
     )
+
+
+def _design(record: CellRecord) -> Design:
+    by = record.split_by or {}
+    return Design(by.get("column", ""), by.get("kind", ""), record.train_share, record.train_patients)
 
 
 def _with_caveat(facts: DatasetFacts, manifest: Manifest, cells: Iterable[tuple[str, CellFolder]]) -> DatasetFacts:

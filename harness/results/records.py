@@ -44,6 +44,9 @@ class CellRecord(Record):
         root: Folder of the dataset's files.
         layout: Layout of a folder of the user's own.
         numerics: Version of the numbers the harness produces.
+        split_by: Column of the patients that the folds go by, and how; None for other folds.
+        train_share: Share of the fold's training patients that trains.
+        train_patients: How many these are; 0 where an earlier version planned the cell.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -63,6 +66,9 @@ class CellRecord(Record):
     root: str = ""
     layout: str = ""
     numerics: int = 0
+    split_by: Mapping[str, str] | None = None
+    train_share: float = 1.0
+    train_patients: int = 0
 
     @field_validator("protocol")
     @classmethod
@@ -280,6 +286,27 @@ class TrialSummary(Record):
 
 
 @dataclass(frozen=True)
+class Design:
+    """What a cell's split was chosen by, where it is not one of the dataset's folds with all training patients.
+
+    Attributes:
+        column: Column of the patients that the folds go by; empty for other folds.
+        kind: How they do: ``leave-one-out`` or ``pairs``.
+        train_share: Share of the fold's training patients that trains.
+        train_patients: How many these are; 0 where it is not known.
+    """
+
+    column: str = ""
+    kind: str = ""
+    train_share: float = 1.0
+    train_patients: int = 0
+
+    def kind_by(self, column: str) -> str:
+        """Returns how the folds go by a column; empty where they do not."""
+        return self.kind if self.column == column else ""
+
+
+@dataclass(frozen=True)
 class DatasetFacts:
     """What a report must say about a dataset.
 
@@ -324,11 +351,13 @@ class ManifestReport(Record):
         reference: Label of the variant the others are compared with; None for none.
         metrics: Metrics to report, in order.
         empty: Policy for empty regions; None for each dataset's own.
+        by: Columns of the patients that scores are shown by.
     """
 
     reference: str | None
     metrics: tuple[str, ...]
     empty: str | None = None
+    by: tuple[str, ...] = ()
 
 
 class Manifest(Record):

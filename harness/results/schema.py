@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.evaluation.status import STATUSES
-from harness.results.records import DatasetFacts
+from harness.results.records import DatasetFacts, Design
 
 __all__ = [
     "CASE_COLUMNS",
@@ -155,6 +155,10 @@ class StudyResults:
         subset_failures: Cell to the reason why its test with fewer modalities failed.
         answers: What of a publication the study answers, e.g. Table I of the paper; empty for nothing.
         empty: Policy for empty regions that the study's report asks for; empty for each dataset's own.
+        by: Columns of the patients that the study's report shows scores by.
+        columns: Dataset to column to patient to value, of the columns that were asked for and read. They are personal
+            data, which nothing here stores.
+        designs: Cell to what its split was chosen by.
         stated: Means that files of others state, beside those of their cases: rows of :data:`STATED_COLUMNS`.
     """
 
@@ -174,4 +178,7 @@ class StudyResults:
     subset_failures: Mapping[str, str] = field(default_factory=dict)
     answers: str = ""
     empty: str = ""
+    by: tuple[str, ...] = ()
+    columns: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+    designs: Mapping[str, Design] = field(default_factory=dict)
     stated: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(STATED_COLUMNS)))

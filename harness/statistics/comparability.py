@@ -41,7 +41,8 @@ def _differing(cells: pd.DataFrame, column: str, *, by_fold: bool = False) -> st
     groups = [group for _, group in cells.groupby("fold", sort=True)] if by_fold else [cells]
     for group in groups:
         values = group[column].astype(str)
-        if values.nunique() <= 1:
+        # A share of the training patients is drawn anew for each seed: then methods have the same several splits.
+        if values.nunique() <= 1 or (by_fold and values.groupby(group["method"]).agg(frozenset).nunique() == 1):
             continue
         parts = []
         for value in sorted(values.unique()):

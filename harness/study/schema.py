@@ -72,12 +72,13 @@ Place = Annotated[Path, AfterValidator(_is_path)]
 Text = Annotated[str, AfterValidator(_is_text)]
 Label = Annotated[str, AfterValidator(_is_label)]
 _SEVERAL = BeforeValidator(_one_or_several)
+Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class SplitEntry(Settings):
     """Folds that go by a column of the patients."""
 
-    by: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+    by: Column = Field(
         description="Column of `patients.json`, `patients.csv`, `participants.tsv` or of the dataset's own tables."
     )
     kind: Kind = Field(
@@ -207,6 +208,12 @@ class ReportSettings(Settings):
         None,
         description="Policy for empty regions: worst, brats, nan_skip, or a constant penalty like 100mm; default: each "
         "dataset's own.",
+    )
+
+    by: Annotated[list[Column], _SEVERAL] = Field(
+        [],
+        description="Columns of the patients that the report shows scores by, e.g. site. Their values are personal "
+        "data: they stand on the page then, and never in MLflow or in what is published.",
     )
 
 

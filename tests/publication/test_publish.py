@@ -38,6 +38,8 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
 
 PATIENTS = ("Anna_Muster", "Beat-Beispiel", "Carla.Probe", "Dora_Test_1", "Emil_Fall", "Fritz_Kranke", "Gabi_Neu")
+#: Sites of these patients, which the study's report shows scores by.
+SITES = ("Stadtklinik-Nord", "Praxis-Suedpark")
 USER, HOST, DAY = "wmeier", "klinik-rechner-7", "2026-03-14"
 
 
@@ -71,6 +73,8 @@ def finished(place: Path) -> Path:
         nib.save(image, raw / f"imagesTs/{PATIENTS[-1]}_{channel:04d}.nii.gz")
     facts = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "tumour": 1}, "numTraining": 6}
     (raw / "dataset.json").write_text(json.dumps({**facts, "file_ending": ".nii.gz"}))
+    rows = [f"{name},{SITES[number % 2]}" for number, name in enumerate(PATIENTS)]
+    (raw / "patients.csv").write_text("\n".join(["patient,site", *rows]))
     study = place / "own.yaml"
     study.write_text(
         yaml.safe_dump(
@@ -82,7 +86,7 @@ def finished(place: Path) -> Path:
                     "dataset": [{"nnunet_raw": str(raw), "leading": "T1"}],
                     "model": [{"name": "unetr", "preset": "tiny"}, {"name": "nnunet", "preset": "tiny"}],
                 },
-                "report": {"metrics": ["dice", "hd95"]},
+                "report": {"metrics": ["dice", "hd95"], "by": "site"},
             }
         )
     )
@@ -158,7 +162,7 @@ def every_text(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_no_file_names_a_patient_a_date_a_user_or_a_machine(published: Path, place: Path) -> None:
-    secret = [*PATIENTS, USER, HOST, DAY, str(place), socket.gethostname(), str(Path.home())]
+    secret = [*PATIENTS, *SITES, USER, HOST, DAY, str(place), socket.gethostname(), str(Path.home())]
     assert [(name, word) for name, text in every_text(published) for word in secret if word in text] == []
 
 
@@ -167,6 +171,27 @@ def test_the_study_that_is_published_does_name_them(finished: Path, place: Path)
     test = set(PATIENTS) & {row["case"] for row in pq.read_table(next(finished.rglob("cases.parquet"))).to_pylist()}
     assert len(test) == 2
     assert all(word in text for word in (*test, DAY, str(place)))
+
+
+def test_sites_are_on_the_page_of_who_has_the_data_and_in_nothing_stored(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    assert main(["report", "own", "--results", str(finished), "--out", str(out), "--no-figures"]) == 0
+    assert any(site in (out / "report.html").read_text() for site in SITES)
+    assert [name for name, text in every_text(finished) for site in SITES if site in text] == []
+
+
+@pytest.mark.usefixtures("place")
+def test_sites_reach_mlflow_only_where_it_is_said(
+    finished: Path, tracking_database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = ["--results", str(finished)]
+    holds = lambda: any(site in text for _, text in every_text(tracking_database.parent) for site in SITES)  # noqa: E731
+    assert main(["report", "own", "--no-figures", *results]) == 0
+    assert "not logged in MLflow" in capsys.readouterr().out
+    assert main(["mlflow", "sync", "own", *results]) == 0
+    assert "not logged" in capsys.readouterr().out
+    assert not holds()
+    shutil.rmtree(finished / "reports")
 
 
 def test_pseudonyms_are_the_same_in_every_file_and_ordered_by_themselves(published: Path) -> None:

@@ -1,7 +1,7 @@
 """The statistics of a study, computed once for every table, figure and sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from harness.evaluation import METRICS
 from harness.report.analysis.data_summary import DataSummary, summarise_data
 from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
 from harness.report.analysis.modalities.leading import LeadingChoice, choose_leading
+from harness.report.analysis.patients.columns import ColumnView, column_views
+from harness.report.analysis.patients.shares import LearningCurves, learning_curves, whole_results
 from harness.report.analysis.variants import (
     Status,
     Variant,
@@ -52,6 +54,8 @@ class DatasetView:
         missing: Scores with fewer modalities, by how modalities were dropped in training; empty where none was tested.
         verdicts: What the data can show, by metric; a metric in which nothing is compared is absent.
         leading: Which modality should lead, by label; labels that stand with one leading modality are absent.
+        columns: Scores by columns of the patients, where the report is to show them.
+        curves: Learning curves; ``None`` where no method was trained on several shares of the training patients.
     """
 
     name: str
@@ -66,6 +70,8 @@ class DatasetView:
     missing: tuple[MissingGroup, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     leading: Mapping[str, LeadingChoice] = field(default_factory=dict)
+    columns: tuple[ColumnView, ...] = ()
+    curves: LearningCurves | None = None
 
     @property
     def title(self) -> str:
@@ -165,6 +171,7 @@ def analyse_study(
             cannot be asked of it.
     """
     _refuse_foreign_cases(results)
+    everything, results = results, whole_results(results)
     for metric in results.metrics:
         METRICS.get(metric)
     _check_question(results, question)
@@ -183,7 +190,8 @@ def analyse_study(
     views = {}
     for dataset in datasets:
         mine = {metric: groups[dataset, metric] for metric in results.metrics if (dataset, metric) in groups}
-        views[dataset] = _view(results, dataset, cells[dataset], mine, comparability, question)
+        view = _view(results, dataset, cells[dataset], mine, comparability, question)
+        views[dataset] = replace(view, curves=learning_curves(everything, dataset, view.regions))
     return StudyAnalysis(results, comparability, views, dict(_across(results, views)))
 
 
@@ -203,8 +211,9 @@ def _view(
     declared = [region for region in results.datasets[dataset].regions if region in regions]
     analyses: dict[tuple[str, str], Analysis] = {}
     uncounted: list[tuple[str, str]] = []
-    for metric, rows in groups.items():
-        grid = build_grid(_with_methods(rows, names), dataset, metric)
+    named = {metric: _with_methods(rows, names) for metric, rows in groups.items()}
+    for metric, rows in named.items():
+        grid = build_grid(rows, dataset, metric)
         for region in [*grid.regions, *([MEAN_REGION] if len(regions) > 1 else [])]:
             try:
                 analyses[metric, region] = analyse(
@@ -235,6 +244,7 @@ def _view(
         missing=missing_groups(
             results, cells, names, status, declared, allow_mixed=comparability.allowed, question=question
         ),
+        columns=column_views(results, dataset, named, analyses, main_region),
         verdicts={metric: verdict for metric, verdict in of_main.items() if verdict is not None},
         leading=dict(_leading(results, dataset, groups, status, main_region, declared)),
     )

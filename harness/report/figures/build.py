@@ -16,6 +16,8 @@ from harness.report.figures.leading_modality import leading_map
 from harness.report.figures.learning_curves import training_curves
 from harness.report.figures.missing_modalities import missing_map
 from harness.report.figures.paired_differences import paired_differences
+from harness.report.figures.patients.columns import column_figure
+from harness.report.figures.patients.shares import share_figure
 from harness.report.figures.rank_stability import rank_stability
 from harness.report.figures.significance_map import significance_map
 from harness.statistics.analysis import Analysis
@@ -28,6 +30,8 @@ DATASET_FIGURES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], .
     leading_map,
     missing_map,
     value_figure,
+    column_figure,
+    share_figure,
 )
 #: Figures of each dataset and metric.
 METRIC_FIGURES: tuple[Callable[[Analysis, str], Drawing | None], ...] = (

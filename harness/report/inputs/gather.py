@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from harness.errors import HarnessError, did_you_mean
 from harness.evaluation import METRICS
 from harness.report.inputs.imported_results import add_imported, import_alone
+from harness.report.inputs.patient_columns import add_columns
 from harness.report.inputs.readers.source import Request
 from harness.report.inputs.several_studies import combine
 from harness.results.empty_cases import masks_of, under_policy
@@ -25,11 +26,13 @@ class Choice:
         metrics: Metrics to show; none for those of the study.
         empty: Policy for empty regions; None for the study's.
         reference: Label that the others are compared with; None for the study's.
+        by: Columns of the patients that scores are shown by; none for the study's.
     """
 
     metrics: tuple[str, ...] = ()
     empty: str | None = None
     reference: str | None = None
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def gather_studies(
         choice: What the user asks of the results.
 
     Raises:
-        DataError: As :func:`~harness.report.inputs.imported_results.add_imported`.
+        DataError: As :func:`~harness.report.inputs.imported_results.add_imported`, or a column cannot be shown.
         HarnessError: There is no such study, or the reference is no label.
     """
     names: list[str | None] = [*dict.fromkeys(studies)] if studies else [None]
@@ -89,6 +92,7 @@ def gather_studies(
     if choice.empty is not None:
         loaded = [replace(found, empty=choice.empty) for found in loaded]
     study, notes = add_imported(combine(loaded), requests)
+    study, unknown = add_columns(study, store, folders, choice.by or study.by, asked=bool(choice.by))
     if choice.reference is not None:
         if choice.reference not in study.labels:
             raise HarnessError(
@@ -100,4 +104,4 @@ def gather_studies(
         study = under_policy(study, study.empty, masks_of(cells))
     name = "+".join(dict.fromkeys(folder.study for folder in folders))
     only = folders[0] if len(folders) == 1 else None
-    return Gathered(study, f"{name}/{folders[0].profile}", notes, tuple(loaded), only)
+    return Gathered(study, f"{name}/{folders[0].profile}", (*notes, *unknown), tuple(loaded), only)

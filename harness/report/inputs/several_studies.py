@@ -50,6 +50,8 @@ def combine(studies: Sequence[StudyResults]) -> StudyResults:
         subset_failures={cell: reason for study in named for cell, reason in study.subset_failures.items()},
         empty=_policy(named),
         answers="; ".join(dict.fromkeys(study.answers for study in named if study.answers)),
+        by=tuple(dict.fromkeys(column for study in named for column in study.by)),
+        designs={cell: design for study in named for cell, design in study.designs.items()},
         stated=_joined((study.stated for study in named), "label", "dataset", "file", "region", "metric"),
     )
 

@@ -12,6 +12,8 @@ from harness.report.tables.evidence.verdict import VERDICT
 from harness.report.tables.leading import LEADING
 from harness.report.tables.means import MEANS, MEDIANS
 from harness.report.tables.missing_modalities import MISSING
+from harness.report.tables.patients.columns import COLUMNS
+from harness.report.tables.patients.shares import LEARNING
 from harness.report.tables.published import PUBLISHED
 from harness.report.tables.table import Table, TableKind
 
@@ -26,6 +28,8 @@ TABLES: tuple[TableKind, ...] = (
     MISSING,
     MODALITY_VALUE,
     ACQUIRE_AND_LEAD,
+    COLUMNS,
+    LEARNING,
     MEDIANS,
     EFFICIENCY,
     PUBLISHED,

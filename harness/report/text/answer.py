@@ -10,6 +10,7 @@ from harness.report.analysis.variants import Variant
 from harness.report.text.acquire_and_lead import advice_answer
 from harness.report.text.missing_modalities import missing_answer
 from harness.report.text.modality_value import value_answer
+from harness.report.text.patients import column_answer, learning_answer
 from harness.report.text.verdict import verdict_answer
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
@@ -20,7 +21,8 @@ def answer_study(study: StudyAnalysis) -> list[str]:
     """Answers dataset by dataset: which variant has the best mean, by how much, and whether that is significant.
 
     Then what the data can show, and from how many patients on. Where networks were tested with fewer modalities, a
-    further answer says what each modality is worth, and another which network loses least.
+    further answer says what each modality is worth, and another which network loses least; others say whether scores
+    differ by columns of the patients, and what more training patients brought.
     """
     texts = (
         text
@@ -31,6 +33,8 @@ def answer_study(study: StudyAnalysis) -> list[str]:
             value_answer(study, view),
             advice_answer(study, view),
             missing_answer(study, view),
+            column_answer(study, view),
+            learning_answer(study, view),
         )
     )
     return [text for text in texts if text]

@@ -1,0 +1,1 @@
+"""Figures of groups of patients and of learning curves."""

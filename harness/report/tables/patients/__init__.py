@@ -1,0 +1,1 @@
+"""Tables of groups of patients and of learning curves."""
