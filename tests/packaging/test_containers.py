@@ -95,6 +95,7 @@ def wheel(folder: Path, name: str, version: str) -> None:
     (file.parent / "index.html").write_text(f'<a href="{file.name}">{file.name}</a>')
 
 
+@pytest.mark.slow
 def test_the_steps_install_the_harness_and_pytorchs_own_build_of_the_locked_version(tmp_path: Path) -> None:
     versions = dict(re.findall(r"(?m)^(torch|torchvision)==(\S+)$", (ROOT / "constraints.txt").read_text()))
     for name, version in versions.items():

@@ -73,6 +73,7 @@ def install(house: Path, environment: Path, what: str) -> Path:
     return python
 
 
+@pytest.mark.slow
 def test_what_is_gathered_installs_with_the_index_switched_off(project: Path, tmp_path: Path) -> None:
     house = tmp_path / "house"
     done = gather(project, house)

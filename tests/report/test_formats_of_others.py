@@ -457,8 +457,8 @@ def fuzz(folder: Path, count: int) -> Counter[str]:
     return tried(contents, attempt, count)
 
 
-def test_some_hundred_summaries_are_read_or_refused(tmp_path: Path) -> None:
-    assert set(fuzz(tmp_path, 60)) == {"read", "refused"}
+def test_some_summaries_are_read_or_refused(tmp_path: Path) -> None:
+    assert set(fuzz(tmp_path, 25)) == {"read", "refused"}
 
 
 @pytest.mark.slow
