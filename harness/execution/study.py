@@ -16,7 +16,7 @@ from harness.evaluation import METRICS, every_metric
 from harness.execution.engines.engine import Engine, Job
 from harness.execution.preparing import PreparesAhead, preparing, ready_first
 from harness.execution.schedule import Policy, initial_attempt, run_attempts
-from harness.results.records import DatasetFacts, Manifest, ManifestCell, ManifestReport
+from harness.results.manifest import DatasetFacts, Manifest, ManifestCell, ManifestReport
 from harness.results.store import CellFolder, Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from harness.results.records import DatasetFacts, Manifest
+from harness.results.manifest import DatasetFacts, Manifest
 from harness.results.scores import read_scores
 from harness.results.store import CellFolder
 from harness.statistics.means import cell_means

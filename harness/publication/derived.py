@@ -9,7 +9,8 @@ import yaml
 
 from harness.publication.cards import model_card
 from harness.publication.record import ENVIRONMENT, RECORD, REQUIREMENTS, SUMS, Publication
-from harness.results.records import CellRecord, Manifest
+from harness.results.manifest import Manifest
+from harness.results.records import CellRecord
 from harness.results.store import CellFolder, Store
 from harness.study.cell import path_word
 

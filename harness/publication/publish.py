@@ -19,8 +19,8 @@ from harness.publication.record import KEPT, RECORD, SUMS, Publication, drawing_
 from harness.publication.splits import Fold, read_folds
 from harness.report.write import write_report
 from harness.results.empty_cases import masks_of, under_policy
+from harness.results.manifest import DatasetFacts, Manifest
 from harness.results.reading import load_results
-from harness.results.records import DatasetFacts, Manifest
 from harness.results.schema import StudyResults
 from harness.results.scores import read_scores, unscored_metrics
 from harness.results.store import CellFolder, Store, StudyFolder

@@ -11,7 +11,8 @@ from harness.files import atomic_folder
 from harness.results.attempt_folder import AttemptFolder, CellStatus
 from harness.results.cell_name import record_by_name
 from harness.results.json_record import DamagedRecordError, find_damage, write_sealed
-from harness.results.records import CellRecord, DatasetFacts, MetricRequest, RungScores, Summary, Timing, TrialSummary
+from harness.results.manifest import DatasetFacts
+from harness.results.records import CellRecord, MetricRequest, RungScores, Summary, Timing, TrialSummary
 from harness.results.tables import damaged_scores, damaged_tables, has_seal, score_folders, seal_tables
 from harness.study.cell import CellSpec
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from harness.results.records import CellRecord, DatasetFacts
+from harness.results.manifest import DatasetFacts
+from harness.results.records import CellRecord
 from harness.study.cell import NO_LEADING, path_word
 
 #: Dataset, model, leading modality, fold and seed in the name of a cell.

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.results.records import CellRecord, DatasetFacts, Design, Manifest, SubsetSummary
+from harness.results.manifest import DatasetFacts, Design, Manifest
+from harness.results.records import CellRecord, SubsetSummary
 from harness.results.schema import (
     CASE_COLUMNS,
     CELL_COLUMNS,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.evaluation.status import STATUSES
-from harness.results.records import DatasetFacts, Design
+from harness.results.manifest import DatasetFacts, Design
 
 __all__ = [
     "CASE_COLUMNS",

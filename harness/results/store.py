@@ -32,7 +32,7 @@ from harness.results.attempt_folder import CellStatus
 from harness.results.cell_folder import CellFolder
 from harness.results.json_record import DamagedRecordError, find_damage
 from harness.results.lease import Lease
-from harness.results.records import Manifest
+from harness.results.manifest import Manifest
 from harness.study.profiles import Profiles, profile_name
 from harness.system_errors import meaning_of, remedy_of
 

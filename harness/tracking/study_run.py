@@ -7,8 +7,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 
+from harness.results.manifest import Manifest
 from harness.results.reading import load_results
-from harness.results.records import Manifest
 from harness.results.store import Store, StudyFolder
 from harness.tracking.batches import flatten, log_metrics, log_params
 from harness.tracking.metrics import results_mark, study_metrics

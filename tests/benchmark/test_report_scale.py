@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from harness.files import write_json
-from harness.results.records import Manifest
+from harness.results.manifest import Manifest
 from harness.results.store import Store
 
 root, patients = Path(sys.argv[1]), int(sys.argv[2])

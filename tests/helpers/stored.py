@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.results.records import Manifest, Summary, Timing
+from harness.results.manifest import Manifest
+from harness.results.records import Summary, Timing
 from harness.results.store import CellFolder
 
 

@@ -17,7 +17,7 @@ from harness.report.figures.patients.shares import share_figure
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answer_study
 from harness.report.write import write_report
-from harness.results.records import Design
+from harness.results.manifest import Design
 
 SITES = {f"{site.lower()}{number}": site for site in "ABC" for number in range(10)}
 SECRET = "Charite-Mitte"

@@ -9,11 +9,11 @@ from stored import cell_record
 
 from harness.files import read_json, write_json
 from harness.results.json_record import DamagedRecordError
+from harness.results.manifest import Manifest
 from harness.results.records import (
     CellRecord,
     FailedAttempt,
     Failure,
-    Manifest,
     Progress,
     RungScores,
     SubsetSummary,
