@@ -4,6 +4,7 @@ import pytest
 import torch
 from monai.networks.nets.mednext import create_mednext
 from torch import nn
+from torch.nn import functional
 
 from baselines.mednext import SEGMENTER
 from baselines.mednext.released import translate
@@ -107,3 +108,81 @@ def test_patch_it_cannot_take_is_refused_with_the_nearest_valid_one(patch_size: 
     with pytest.raises(StudyError, match="mednext") as caught:
         SEGMENTER.build(Task(("ct",), None, 2, patch_size), {"preset": "tiny"})
     assert nearest in str(caught.value)
+
+
+#: The authors' expansions and blocks: four levels of the encoder, the bottleneck, four of the decoder, coarse to fine.
+EXPANSIONS = {"B": (2, 3, 4, 4, 4, 4, 4, 3, 2), "M": (2, 3, 4, 4, 4, 4, 4, 3, 2), "L": (3, 4, 8, 8, 8, 8, 8, 4, 3)}
+BLOCKS = {"B": (2,) * 9, "M": (3, 4, 4, 4, 4, 4, 4, 4, 3), "L": (3, 4, 8, 8, 8, 8, 8, 4, 3)}
+
+
+class Written:
+    """The authors' network, written down from its description as functions of weights under their names.
+
+    Args:
+        weights: The weights.
+        blocks: Number of blocks of each level.
+    """
+
+    def __init__(self, weights: dict[str, torch.Tensor], blocks: tuple[int, ...]) -> None:
+        self.weights, self.blocks = weights, blocks
+        self.expansions: dict[str, int] = {}
+
+    def of(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    def inside(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """What follows the depthwise convolution of every block."""
+        widen, narrow = self.of(f"{name}.conv2"), self.of(f"{name}.conv3")
+        self.expansions[name] = widen[0].shape[0] // widen[0].shape[1]
+        x = functional.group_norm(x, x.shape[1], *self.of(f"{name}.norm"))
+        return functional.conv3d(functional.gelu(functional.conv3d(x, *widen)), *narrow)
+
+    def block(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inside(name, functional.conv3d(x, *self.of(f"{name}.conv1"), padding=1, groups=x.shape[1]))
+
+    def down(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        narrow = functional.conv3d(x, *self.of(f"{name}.conv1"), padding=1, stride=2, groups=x.shape[1])
+        return functional.conv3d(x, *self.of(f"{name}.res_conv"), stride=2) + self.inside(name, narrow)
+
+    def up(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        wide = functional.conv_transpose3d(x, *self.of(f"{name}.conv1"), padding=1, stride=2, groups=x.shape[1])
+        short_cut = functional.conv_transpose3d(x, *self.of(f"{name}.res_conv"), stride=2)
+        front = (1, 0, 1, 0, 1, 0)
+        return functional.pad(short_cut, front) + functional.pad(self.inside(name, wide), front)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        skips, x = [], functional.conv3d(x, *self.of("stem"))
+        for level in range(4):
+            x = self.level(f"enc_block_{level}", level, x)
+            skips.append(x)
+            x = self.down(f"down_{level}", x)
+        x = self.level("bottleneck", 4, x)
+        for level in (3, 2, 1, 0):
+            x = self.level(f"dec_block_{level}", 8 - level, skips[level] + self.up(f"up_{level}", x))
+        return functional.conv_transpose3d(x, *self.of("out_0.conv_out"))
+
+    def level(self, name: str, place: int, x: torch.Tensor) -> torch.Tensor:
+        for number in range(self.blocks[place]):
+            x = self.block(f"{name}.{number}", x)
+        return x
+
+
+@pytest.mark.parametrize("size", ["B", "M", "L"])
+def test_function_is_the_authors_written_down_from_its_description(size: str) -> None:
+    """Of these sizes MONAI's class is another function; there are no outputs of the authors' code to compare with."""
+    torch.manual_seed(0)
+    task = Task(("ct", "pet"), None, 3, (32, 16, 16))
+    network = SEGMENTER.build(task, {"size": size, "width": 2, "deep_supervision": False}).double().eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    written = Written(official_names(network), BLOCKS[size])
+    image = torch.randn(1, 2, 32, 16, 16, dtype=torch.float64)
+    with torch.no_grad():
+        ours, theirs = network(image), written(image)
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11 * float(theirs.abs().max()))
+    # Every weight has its place, and a block that leads to another level has the expansion of that level.
+    places = {"enc_block": lambda n: n, "down": lambda n: n + 1, "up": lambda n: 8 - n, "dec_block": lambda n: 8 - n}
+    for name, expansion in written.expansions.items():
+        kind, _, number = name.split(".")[0].rpartition("_")
+        assert expansion == EXPANSIONS[size][places[kind](int(number)) if kind else 4], name
+    assert len(written.expansions) == sum(BLOCKS[size]) + 8
