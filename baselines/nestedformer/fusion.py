@@ -8,7 +8,7 @@ from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 from baselines.nestedformer.attention import EPSILON, Attention, WindowAttention, mlp
-from baselines.nestedformer.precision import in_full_precision_on_cpu
+from baselines.shared.precision import in_full_precision_on_cpu
 from baselines.shared.windows import in_windows
 
 BLOCKS = 2

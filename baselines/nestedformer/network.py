@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from baselines.nestedformer.encoder import ACTIVATION, NORM, ModalityEncoder
 from baselines.nestedformer.fusion import NMaFA
-from baselines.nestedformer.precision import in_full_precision_on_cpu
+from baselines.shared.precision import in_full_precision_on_cpu
 from harness.errors import StudyError
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
         return
 
     from harness.segmenters import SEGMENTERS
+    from harness.segmenters.contract import PAPER_ONLY, PAPER_ONLY_MARK
 
     listing = table("model", "title", "dimensions", "modalities", "leading", "parameters")
     loaded, broken = SEGMENTERS.load_all()
@@ -41,6 +42,8 @@ def list_models(context: typer.Context, as_json: JsonOption = False) -> None:
     console = PlainConsole()
     console.print(listing)
     console.print("parameters: in the authors' configuration. *: our adaptation. More: harness models show NAME")
+    if any(one.source.paper_only for one in loaded.values()):
+        console.print(f"{PAPER_ONLY_MARK}: {PAPER_ONLY}; reports do not rank it with the others unless asked.")
     say_left_out(console, broken)
 
 
@@ -48,7 +51,7 @@ def _row(one: Segmenter) -> tuple[str, ...]:
     dims = ", ".join(f"{d}D{'*' if d in one.adapted_dims else ''}" for d in sorted(one.spatial_dims))
     low, high = one.modality_counts
     count = f"{one.official_parameters:,}" if one.official_parameters else "-"
-    return one.name, one.title, dims, f"{low}-{high}", "yes" if one.uses_leading else "no", count
+    return one.name, one.marked_title, dims, f"{low}-{high}", "yes" if one.uses_leading else "no", count
 
 
 def _facts(one: Segmenter) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def _facts(one: Segmenter) -> dict[str, Any]:
         "paper": one.source.paper,
         "repository": one.source.repository,
         "licence": one.source.licence,
+        "paper_only": one.source.paper_only,
         "dimensions": sorted(one.spatial_dims),
         "adapted_dimensions": sorted(one.adapted_dims),
         "modalities": list(one.modality_counts),
@@ -72,6 +76,7 @@ def _facts(one: Segmenter) -> dict[str, Any]:
 def show(name: Annotated[str, typer.Argument(help="Registered network.")], as_json: JsonOption = False) -> None:
     """Show one model: source, options, presets, decisions."""
     from harness.segmenters import SEGMENTERS
+    from harness.segmenters.contract import PAPER_ONLY
 
     one = SEGMENTERS.get(name)
     if as_json:
@@ -82,6 +87,8 @@ def show(name: Annotated[str, typer.Argument(help="Registered network.")], as_js
     console = PlainConsole()
     console.print(styled("bold", one.title, f" ({one.name}): {one.summary}"))
     console.print(f"Paper: {one.source.paper}")
+    if one.source.paper_only:
+        console.print(styled("yellow", f"{PAPER_ONLY[0].upper()}{PAPER_ONLY[1:]}."))
     if one.source.repository:
         console.print(f"Official code: {one.source.repository} ({one.source.licence})")
     if one.official_task is not None:

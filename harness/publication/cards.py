@@ -7,6 +7,7 @@ import yaml
 from harness.results.manifest import DatasetFacts, Manifest
 from harness.results.scores import read_scores
 from harness.results.store import CellFolder
+from harness.segmenters.contract import PAPER_ONLY
 from harness.statistics.means import cell_means
 
 
@@ -30,6 +31,7 @@ def model_card(manifest: Manifest, label: str, cell: CellFolder) -> str:
         f"# {label} on {facts.title}",
         "",
         f"Weights of `{record.model}`{size}, from the study *{manifest.name}* ({manifest.profile}).",
+        *([f"The network is written {PAPER_ONLY}."] if record.paper_only else []),
         manifest.question,
         "",
         "| | |",

@@ -46,6 +46,7 @@ class CellRecord(Record):
         split_by: Column of the patients that the folds go by, and how; None for other folds.
         train_share: Share of the fold's training patients that trains.
         train_patients: How many these are; 0 where an earlier version planned the cell.
+        paper_only: Whether the network is written from its paper alone, with no code to compare with.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -68,6 +69,7 @@ class CellRecord(Record):
     split_by: Mapping[str, str] | None = None
     train_share: float = 1.0
     train_patients: int = 0
+    paper_only: bool = False
 
     @field_validator("protocol")
     @classmethod

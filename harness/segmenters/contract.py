@@ -68,6 +68,13 @@ class Options(Settings):
     """
 
 
+#: What is said of a network wherever it appears, if there is nothing that it could be proven equal to.
+PAPER_ONLY = "from the paper: no code to compare with"
+
+#: What marks its name.
+PAPER_ONLY_MARK = "‡"
+
+
 @dataclass(frozen=True)
 class Source:
     """Origin of a network.
@@ -76,11 +83,14 @@ class Source:
         paper: Title, venue and year.
         repository: Official repository, ``owner/name``.
         licence: Licence of the official repository, in words.
+        paper_only: Whether the network is written from its paper alone, because its authors published no code to
+            compare with. It is marked wherever it appears, and ranked apart.
     """
 
     paper: str
     repository: str = ""
     licence: str = ""
+    paper_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,11 @@ class Segmenter:
     native_recipe: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     revision: int = 1
+
+    @property
+    def marked_title(self) -> str:
+        """The title, with a mark where the network is written from its paper alone."""
+        return self.title + PAPER_ONLY_MARK * self.source.paper_only
 
     def parse_options(self, given: Mapping[str, Any], *, stored: bool = False) -> Options:
         """Returns validated options: defaults, then the preset named by ``preset``, then the given values.

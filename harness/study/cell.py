@@ -43,6 +43,7 @@ class CellSpec:
         model_revision: Revision of the segmenter.
         options: Resolved options of the segmenter.
         identity_options: The options that are part of the identity; None where all are (:mod:`harness.settings`).
+        paper_only: As in :class:`harness.segmenters.Source`: a fact for reports, not part of the identity.
         leading: Modality name, ``none`` (no discrimination) or ``-`` (the model has no leading modality).
         fold: Fold index.
         split: Hash of the fold's split.
@@ -84,6 +85,7 @@ class CellSpec:
     packages: Mapping[str, str] = field(default_factory=dict)
     layout: str = ""
     identity_options: Mapping[str, Any] | None = None
+    paper_only: bool = False
 
     def facts(self) -> Dataset:
         """Returns the facts of the dataset; a folder of the user's own is asked again what it is."""
@@ -161,6 +163,7 @@ class CellSpec:
             "start": self.start,
             "start_file": str(self.start_file) if self.start_file is not None else None,
             "started_from": self.started_from(),
+            **({"paper_only": True} if self.paper_only else {}),
             "splits_file": str(self.splits_file) if self.splits_file is not None else None,
             **({"split_by": asdict(self.split_by)} if self.split_by is not None else {}),
             "train_share": self.train_share,
@@ -184,7 +187,16 @@ class CellSpec:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise ValueError(f"cell {values['id']}: this version refuses '{name}': {first['msg']}") from error
-        special = {"protocol", "root", "weights_file", "start_file", "splits_file", "split_by", "identity_options"}
+        special = {
+            "protocol",
+            "root",
+            "weights_file",
+            "start_file",
+            "splits_file",
+            "split_by",
+            "identity_options",
+            "paper_only",
+        }
         special |= {"train_share", "train_patients"}
         fields = {key: values[key] for key in cls.__dataclass_fields__ if key not in special}
         spec = cls(
@@ -198,6 +210,7 @@ class CellSpec:
             train_share=values.get("train_share", 1.0),
             train_patients=values.get("train_patients", 0),
             identity_options=values.get("identity_options"),
+            paper_only=values.get("paper_only", False),
         )
         if spec.id != values["id"] or values["numerics"] != NUMERICS:
             raise ValueError(f"the identity of cell {values['id']} does not match its content")

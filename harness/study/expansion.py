@@ -329,6 +329,7 @@ def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, f
         layout=dataset.layout,
         packages=numeric_packages() if protocol.training.determinism == "strict" else {},
         identity_options=variant.identity_options,
+        paper_only=segmenter.source.paper_only,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.segmenters import SEGMENTERS, Segmenter
+from harness.segmenters.contract import PAPER_ONLY
 from harness.study.json_schema import study_json_schema
 from harness.study.protocol import Protocol
 
@@ -93,7 +94,7 @@ def _network(one: Segmenter) -> list[str]:
     parts = [
         f"## `{one.name}`",
         f"**{one.title}.** {one.summary}",
-        f"Paper: {one.source.paper}.{code}",
+        f"Paper: {one.source.paper}.{code}" + (f" **{PAPER_ONLY}.**" if one.source.paper_only else ""),
     ]
     schema = one.options.model_json_schema()
     if schema.get("properties"):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.execution.cell.problem import open_problem
 from harness.files import read_json, write_json
+from harness.results.records import CellRecord
 from harness.study.cell import CellSpec, numeric_packages
 from harness.study.expansion import load_study
 from harness.study.protocol import Protocol, load_protocol
@@ -40,6 +41,15 @@ def spec(**changes) -> CellSpec:
         "protocol": demo(),
     }
     return CellSpec(**{**values, **changes})
+
+
+def test_that_a_network_is_from_its_paper_alone_is_recorded_and_names_no_other_cell():
+    plain, marked = spec(), spec(paper_only=True)
+    assert marked.id == plain.id
+    assert CellRecord.model_validate(marked.to_json()).paper_only
+    assert CellSpec.from_json(marked.to_json()).paper_only
+    assert "paper_only" not in plain.to_json()
+    assert not CellSpec.from_json(plain.to_json()).paper_only
 
 
 def longer(protocol):

@@ -16,15 +16,20 @@ _CORRELATIONS = (0.9, 0.5)
 def foretold(loaded: LoadedStudy) -> Iterator[str]:
     """Yields one line per dataset with a published SD: the least difference in Dice that the study would show.
 
+    Before them, networks that reports do not rank with the others are named.
+
     Args:
         loaded: The study.
     """
     from harness.execution.costs.data_size import split_of
     from harness.report.inputs.published_numbers import published_rows, why_not_over_cases
+    from harness.segmenters.contract import PAPER_ONLY
     from harness.statistics.power import POWER, least_difference, normal_differences
     from harness.statistics.sample_size import ALPHA
 
-    comparisons = max(1, len({cell.label for cell in loaded.cells}) - 1)
+    if unproven := list(dict.fromkeys(cell.label for cell in loaded.cells if cell.spec.paper_only)):
+        yield f"{', '.join(unproven)}: {PAPER_ONLY}; reports do not rank them with the others unless asked."
+    comparisons = max(1, len({cell.label for cell in loaded.cells if not cell.spec.paper_only}) - 1)
     for name in dict.fromkeys(cell.spec.dataset for cell in loaded.cells):
         cells = [cell.spec for cell in loaded.cells if cell.spec.dataset == name]
         cases = len({case for spec in cells for case in split_of(spec).test})
