@@ -105,6 +105,17 @@ def report(
     margin: MarginOption = None,
     alpha: AlphaOption = ALPHA,
     costs: CostsOption = None,
+    rank_unproven: Annotated[
+        bool,
+        typer.Option(
+            "--rank-unproven",
+            help="Also rank networks that are written from their papers alone, with no code to compare with.",
+        ),
+    ] = False,
+    budget: Annotated[
+        bool,
+        typer.Option("--budget", help="Show parameters, GFLOPs, memory and GPU hours of every network in every table."),
+    ] = False,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Draw figures, which take most of the time of a report.")
     ] = True,
@@ -142,6 +153,8 @@ def report(
         target,
         format or [Format.all],
         allow_mixed=allow_mixed,
+        rank_unproven=rank_unproven,
+        budget=budget,
         figures=figures,
         question=question,
     )

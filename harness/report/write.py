@@ -12,6 +12,7 @@ from harness.report.figures.build import draw_figures
 from harness.report.figures.figure import Drawing, render
 from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.report.tables.build import build_tables
+from harness.report.tables.table import Table
 from harness.report.text.answer import answer_study
 from harness.report.writers.csv import csv_files
 from harness.report.writers.html import html_page
@@ -46,6 +47,8 @@ def write_report(
     formats: Sequence[str] = (Format.all,),
     *,
     allow_mixed: bool = False,
+    rank_unproven: bool = False,
+    budget: bool = False,
     figures: bool = True,
     question: Acquisition = NOTHING_ASKED,
 ) -> Report:
@@ -56,6 +59,8 @@ def write_report(
         out: Folder; made if it does not exist. Files of an earlier report in it are replaced.
         formats: Formats to write; ``all`` for every one.
         allow_mixed: Rank methods even where they were trained under different conditions; every table then says so.
+        rank_unproven: Rank networks that are written from their papers alone with the others.
+        budget: Show in every table what its networks take: parameters, GFLOPs, memory and GPU hours.
         figures: Draw figures too, which takes most of the time; page and tables say where there are none.
         question: What the user asks of the sets of modalities.
 
@@ -67,14 +72,15 @@ def write_report(
     """
     wanted = _wanted(formats)
     _require_results(results)
-    study = analyse_study(results, allow_mixed=allow_mixed, question=question)
+    study = analyse_study(results, allow_mixed=allow_mixed, rank_unproven=rank_unproven, question=question)
     drawings = list(draw_figures(study)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}
     contents = {
         f"figures/{name}.{suffix}": content for name, files in rendered.items() for suffix, content in files.items()
     }
     png = {name: files["png"] for name, files in rendered.items()}
-    contents |= dict(_documents(study, wanted, drawings, png, "" if figures else NO_FIGURES))
+    tables = build_tables(study, budget=budget)
+    contents |= dict(_documents(study, tables, wanted, drawings, png, "" if figures else NO_FIGURES))
     if results.columns:
         contents[PERSONAL] = ("\n".join([_PERSONAL_TEXT, *sorted(contents)]) + "\n").encode()
     _remove_personal(out, contents)
@@ -120,13 +126,14 @@ def _require_results(results: StudyResults) -> None:
 
 def _documents(
     study: StudyAnalysis,
+    tables: Sequence[Table],
     wanted: set[str],
     drawings: Sequence[Drawing],
     png: Mapping[str, bytes],
     remark: str,
 ) -> Iterator[tuple[str, bytes]]:
     """Yields the files beside the figures, by their path in the report."""
-    tables, answers = build_tables(study), answer_study(study)
+    answers = answer_study(study)
     yield "answer.txt", ("\n\n".join(answers) + "\n").encode()
     if "latex" in wanted:
         yield "tables.tex", latex_document(said_once(tables), remark).encode()

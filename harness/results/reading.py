@@ -233,7 +233,7 @@ def _cell_row(manifest: Manifest, label: str, cell: CellFolder, status: CellStat
         "log": failure.log if failure else "",
         "attempts": cell.failures() + (status == "done"),
         "accumulate": 1,
-        **record.model_dump(include={"dataset", "model", "leading", "fold", "seed", "split", "data"}),
+        **record.model_dump(include={"dataset", "model", "leading", "fold", "seed", "split", "data", "paper_only"}),
         "protocol": record.protocol["name"],
         "budget": _budget(record.protocol),
         "start": record.started_from,
@@ -244,7 +244,17 @@ def _cell_row(manifest: Manifest, label: str, cell: CellFolder, status: CellStat
         costs = summary.model_dump(include=set(_COSTS))
         row |= {key: math.nan if value is None else value for key, value in costs.items()}
         row |= summary.model_dump(
-            include={"device", "commit", "started", "finished", "accumulate", "step", "augmentation", "not_on_gpu"}
+            include={
+                "device",
+                "commit",
+                "started",
+                "finished",
+                "accumulate",
+                "ranks",
+                "step",
+                "augmentation",
+                "not_on_gpu",
+            }
         )
         row["not_recorded"] = next((one.reason for one in summary.failures if one.kind == "not_recorded"), "")
         row["packages"] = json.dumps(summary.packages, sort_keys=True)

@@ -144,6 +144,7 @@ def analyse(
     references: Mapping[str, str] | None = None,
     regions: Sequence[str] | None = None,
     unfinished: Collection[str] = (),
+    unranked: Collection[str] = (),
     unlike: Sequence[str] = (),
     allow_mixed: bool = False,
     resamples: int = RESAMPLES,
@@ -157,6 +158,7 @@ def analyse(
         references: Reference of each method that is to be compared with one.
         regions: Regions of the mean; all by default.
         unfinished: Methods with a cell that failed or has not finished.
+        unranked: Methods that have summaries, but no part in tests and rankings.
         unlike: Why the methods may not be ranked together, see
             :func:`harness.statistics.comparability.reasons_not_comparable`.
         allow_mixed: Rank them all the same; the reasons become caveats.
@@ -177,22 +179,24 @@ def analyse(
     caveats = [*found.caveats, *([few] if few else []), *(unlike if allow_mixed else [])]
     values = found.values.to_numpy(dtype=float)
     means = bootstrap_means(values, resamples=resamples) if len(values) > 1 else None
+    ranked = ~found.values.columns.isin(list(unranked))
+    table = found.values.loc[:, ranked]
     base = Analysis(
         grid.dataset,
         grid.metric,
         region,
         higher_is_better,
-        found.values,
+        table,
         found.by_case,
         summaries_of(found, means),
-        found.excluded,
-        _untested(found, references or {}),
+        {**{name: f"{name} is ranked apart" for name in unranked}, **found.excluded},
+        _untested(table, references or {}),
         (),
         tuple(caveats),
     )
     if unlike and not allow_mixed:
         return replace(base, refusals=tuple(f"not ranked, {reason}" for reason in unlike))
-    return _compared(base, references or {}, means)
+    return _compared(base, references or {}, None if means is None else means[:, ranked])
 
 
 def across_datasets(analyses: Sequence[Analysis]) -> Across:
@@ -307,9 +311,9 @@ def _pairs(table: pd.DataFrame, references: Mapping[str, str]) -> dict[str, str]
     return {method: reference for method, reference in references.items() if {method, reference} <= set(table)}
 
 
-def _untested(found: Patients, references: Mapping[str, str]) -> str | None:
-    patients, methods = found.values.shape
-    return refusal(patients, len(_pairs(found.values, references)) or max(1, methods * (methods - 1) // 2))
+def _untested(table: pd.DataFrame, references: Mapping[str, str]) -> str | None:
+    patients, methods = table.shape
+    return refusal(patients, len(_pairs(table, references)) or max(1, methods * (methods - 1) // 2))
 
 
 def _beside_seeds(comparison: Comparison, summaries: Mapping[str, Summary]) -> Comparison:

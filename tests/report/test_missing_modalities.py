@@ -202,6 +202,26 @@ def test_fillings_of_one_network_stand_side_by_side(results):
     assert [column.title for column in found.columns] == ["AAHN, filled by zeros", "AAHN, filled by mean", "U-Net"]
 
 
+def test_a_network_from_its_paper_alone_is_shown_and_not_ranked(results):
+    unproven = replace(results, cells=results.cells.assign(paper_only=results.cells["label"] == "U-Net"))
+    survival = tables(unproven)["missing-survival"]
+    rows = {row.header[0]: row for row in survival.rows}
+    marked = {name for name, row in rows.items() if any(cell.mark for cell in row.cells)}
+    assert {"AAHN", "U-Net‡"} <= set(rows)
+    assert "U-Net‡" not in marked
+    assert (
+        rows["U-Net‡"].cells[1].main
+        == next(row for row in tables(results)["missing-survival"].rows if row.header[0] == "U-Net").cells[1].main
+    )
+    asked = analyse_study(unproven, rank_unproven=True)
+    assert any(
+        cell.mark
+        for row in tables_of(asked)["missing-survival"].rows
+        for cell in row.cells
+        if row.header[0] == "U-Net‡"
+    )
+
+
 def test_the_heat_map_shows_every_mean_in_one_panel_per_training(study):
     drawing = missing_map(study, study.views["gliomas"])
     panels = [axes for axes in drawing.figure.axes if axes.get_title(loc="left")]

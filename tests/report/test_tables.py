@@ -162,3 +162,33 @@ def test_effect_sizes_of_too_few_patients_are_left_out(builder, patients, shown)
     places = [place for place, column in enumerate(table.columns) if column.title in ("Cliff's delta", "P(better)")]
     row = next(row for row in table.rows if row.header[0] == "other")
     assert [row.cells[place].text for place in places] == (["−1.00", "0.00"] if shown else [])
+
+
+def test_every_table_with_a_row_per_network_shows_what_it_takes_on_request(every_table: StudyResults) -> None:
+    cells = every_table.cells.assign(
+        device=every_table.cells["label"].map({"AAHN": "NVIDIA H100"}).fillna("cpu (1 thread)"),
+        ranks=every_table.cells["label"].map({"AAHN": 2}).fillna(1),
+        train_seconds=5400.0,
+        peak_memory_mb=2500.0,
+    )
+    study = analyse_study(replace(every_table, cells=cells))
+    plain, found = ({(one.kind, one.dataset): one for one in build_tables(study, budget=way)} for way in (False, True))
+    assert set(plain) == set(found)
+    for place, table in found.items():
+        rows = [row for row in table.rows if row.variant is not None]
+        if place[0] == "efficiency" or not rows:
+            assert table == plain[place]
+            continue
+        assert [column.title for column in table.columns[-4:]] == [
+            "Parameters (M)",
+            "GFLOPs",
+            "Peak memory (GB)",
+            "GPU hours",
+        ]
+        for row, before in zip(table.rows, plain[place].rows, strict=True):
+            assert row.cells[:-4] == before.cells
+            if row.variant is not None and row.variant.label in ("AAHN", "w/o T-CFAF"):
+                hours = "3.00" if row.variant.label == "AAHN" else "–"
+                assert [cell.main for cell in row.cells[-4:]] == ["1.23", "3.21", "2.50", hours]
+    with_budget = {kind for (kind, _), table in found.items() if table.columns[-1].title == "GPU hours"}
+    assert {"means", "medians", "comparisons-dice", "differences-dice", "published"} <= with_budget

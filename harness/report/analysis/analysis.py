@@ -1,6 +1,6 @@
 """The statistics of a study, computed once for every table, figure and sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,11 +20,12 @@ from harness.report.analysis.variants import (
     Variant,
     datasets_of,
     leading_groups,
+    names_of,
+    paper_only_of,
+    ranked_among,
     references_of,
     regions_of,
-    row_names,
     status_of,
-    variants_of,
 )
 from harness.report.analysis.verdict import Verdict, verdict_of
 from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
@@ -56,6 +57,8 @@ class DatasetView:
         leading: Which modality should lead, by label; labels that stand with one leading modality are absent.
         columns: Scores by columns of the patients, where the report is to show them.
         curves: Learning curves; ``None`` where no method was trained on several shares of the training patients.
+        paper_only: Variants whose network is written from its paper alone, with no code to compare with.
+        rank_unproven: Whether these are ranked with the others, because the user asked for it.
     """
 
     name: str
@@ -72,6 +75,8 @@ class DatasetView:
     leading: Mapping[str, LeadingChoice] = field(default_factory=dict)
     columns: tuple[ColumnView, ...] = ()
     curves: LearningCurves | None = None
+    paper_only: frozenset[Variant] = frozenset()
+    rank_unproven: bool = False
 
     @property
     def title(self) -> str:
@@ -93,10 +98,19 @@ class DatasetView:
         """Regions, and their mean where there is more than one."""
         return (*self.regions, MEAN_REGION) if len(self.regions) > 1 else self.regions
 
+    def ranked(self, variants: Iterable[Variant]) -> list[Variant]:
+        """Those of some variants that are ranked with each other."""
+        return ranked_among(variants, () if self.rank_unproven else self.paper_only)
+
     def summary(self, variant: Variant, metric: str, region: str) -> Summary | None:
         """Statistics of one variant; ``None`` where it has no mean."""
         analysis = self.analyses.get((metric, region))
         return None if analysis is None else analysis.summaries.get(self.names[variant])
+
+    def whole(self, metric: str) -> list[Variant]:
+        """Variants with every result, whether or not they are ranked with the others."""
+        summaries = {variant: self.summary(variant, metric, self.main) for variant in self.names}
+        return [variant for variant, summary in summaries.items() if summary is not None and summary.complete]
 
     def complete(self, metric: str) -> list[Variant]:
         """Variants that may be compared with each other in a metric."""
@@ -112,10 +126,13 @@ class Comparability:
         reasons: Reasons by dataset; none where its methods are comparable. See
             :func:`harness.statistics.comparability.reasons_not_comparable`.
         allowed: Ranked in spite of them, because the user asked for it.
+        rank_unproven: Networks that are written from their papers alone are ranked with the others, because the user
+            asked for it.
     """
 
     reasons: Mapping[str, tuple[str, ...]]
     allowed: bool = False
+    rank_unproven: bool = False
 
     def allows_ranking(self, dataset: str) -> bool:
         """Whether methods are ranked on the dataset."""
@@ -157,13 +174,18 @@ class StudyAnalysis:
 
 
 def analyse_study(
-    results: StudyResults, *, allow_mixed: bool = False, question: Acquisition = NOTHING_ASKED
+    results: StudyResults,
+    *,
+    allow_mixed: bool = False,
+    rank_unproven: bool = False,
+    question: Acquisition = NOTHING_ASKED,
 ) -> StudyAnalysis:
     """Analyses the results: everything the report prints.
 
     Args:
         results: Results of one study.
         allow_mixed: Rank methods even where they were trained under different conditions.
+        rank_unproven: Rank networks that are written from their papers alone with the others.
         question: What the user asks of the sets of modalities.
 
     Raises:
@@ -185,7 +207,7 @@ def analyse_study(
     # Of a damaged cell it may not be known how it was trained; it has no numbers to be compared.
     known = {name: mine[mine["status"] != "damaged"] for name, mine in cells.items()}
     comparability = Comparability(
-        {name: tuple(reasons_not_comparable(mine)) for name, mine in known.items()}, allow_mixed
+        {name: tuple(reasons_not_comparable(mine)) for name, mine in known.items()}, allow_mixed, rank_unproven
     )
     views = {}
     for dataset in datasets:
@@ -203,8 +225,10 @@ def _view(
     comparability: Comparability,
     question: Acquisition,
 ) -> DatasetView:
-    variants = variants_of(results, dataset)
-    names = row_names(variants)
+    names, paper_only = names_of(results, dataset), paper_only_of(results, dataset)
+    variants = tuple(names)
+    ranked = ranked_among(variants, () if comparability.rank_unproven else paper_only)
+    apart = [name for variant, name in names.items() if variant not in ranked]
     status = {variant: status_of(cells[cells["method"] == name]) for variant, name in names.items()}
     references = references_of(results, variants)
     regions = tuple(regions_of(results, dataset))
@@ -223,6 +247,7 @@ def _view(
                     references={names[mine]: names[theirs] for mine, theirs in references.items()},
                     regions=declared,
                     unfinished=[names[variant] for variant in variants if status[variant] != "complete"],
+                    unranked=apart,
                     unlike=comparability.reasons[dataset],
                     allow_mixed=comparability.allowed,
                 )
@@ -242,11 +267,13 @@ def _view(
         analyses=analyses,
         floors=dict(_floors(results, dataset, groups, declared)),
         missing=missing_groups(
-            results, cells, names, status, declared, allow_mixed=comparability.allowed, question=question
+            results, cells, names, status, declared, apart, allow_mixed=comparability.allowed, question=question
         ),
         columns=column_views(results, dataset, named, analyses, main_region),
         verdicts={metric: verdict for metric, verdict in of_main.items() if verdict is not None},
         leading=dict(_leading(results, dataset, groups, status, main_region, declared)),
+        paper_only=paper_only,
+        rank_unproven=comparability.rank_unproven,
     )
 
 
@@ -275,7 +302,7 @@ def _leading(
 def _named(results: StudyResults, dataset: str) -> pd.DataFrame:
     """Cells of a dataset with the name of their variant."""
     cells = results.cells[results.cells["dataset"] == dataset]
-    names = row_names(variants_of(results, dataset))
+    names = names_of(results, dataset)
     pairs = zip(cells["label"], cells["leading"], strict=True)
     return cells.assign(method=[names[Variant(str(label), str(leading))] for label, leading in pairs])
 

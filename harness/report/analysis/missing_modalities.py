@@ -6,7 +6,8 @@ those that never did. Everything is taken over patients by the statistics that t
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from harness.report.analysis.variants import Status, Variant
 from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.results.schema import StudyResults
 from harness.results.subsets import in_words
-from harness.statistics.analysis import Analysis, Summary, analyse
+from harness.statistics.analysis import Analysis, Summary, analyse, summaries_of
 from harness.statistics.bootstrap import Interval, mean_intervals
 from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.comparisons import Comparison
@@ -45,6 +46,7 @@ class TestedNetwork:
         single_losses: Sets that lack one auxiliary modality, each compared with the set that lacks the leading one;
             None where these were not tested.
         value: What each modality is worth to it; None without a mean.
+        by_region: Statistics by region and by the modalities present, in words; empty without a mean.
         failure: Why a test of it failed; empty where none did.
     """
 
@@ -57,6 +59,7 @@ class TestedNetwork:
     by_subset: Analysis | None
     single_losses: Analysis | None
     value: ModalityValue | None = None
+    by_region: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
     failure: str = ""
 
     def summary(self, present: Sequence[str]) -> Summary | None:
@@ -88,6 +91,7 @@ class MissingGroup:
         over_subsets: Networks in the place of methods, each by its mean over the sets that lack a modality; None where
             no network has one.
         losses: Network to the mean and the interval of its mean over these sets minus its score with all modalities.
+        unranked: Networks that have no part in rankings.
     """
 
     dropout: str
@@ -98,6 +102,7 @@ class MissingGroup:
     tested: tuple[TestedNetwork, ...]
     over_subsets: Analysis | None
     losses: Mapping[str, tuple[float, Interval | None]]
+    unranked: frozenset[str] = frozenset()
 
     @property
     def incomplete_subsets(self) -> tuple[tuple[str, ...], ...]:
@@ -111,10 +116,22 @@ class MissingGroup:
         return refusals if any(text.startswith("not ranked") for text in refusals) else ()
 
     @property
+    def over_summaries(self) -> dict[str, Summary]:
+        """Statistics over the sets that lack a modality, of the networks that are ranked."""
+        return {} if self.over_subsets is None else self.rankable(self.over_subsets.summaries)
+
+    def rankable(self, summaries: Mapping[str, Summary | None]) -> dict[str, Summary]:
+        """Those of some networks' summaries that are ranked with each other."""
+        return {
+            name: each
+            for name, each in summaries.items()
+            if each is not None and each.complete and name not in self.unranked
+        }
+
+    @property
     def best(self) -> str | None:
         """The network with the best mean over the sets that lack a modality; None where none has one."""
-        over = {} if self.over_subsets is None else self.over_subsets.summaries
-        means = {name: summary.mean for name, summary in over.items() if summary.complete}
+        means = {name: summary.mean for name, summary in self.over_summaries.items()}
         pick = max if METRICS.get(self.metric).higher_is_better else min
         return pick(means, key=lambda name: means[name], default=None)
 
@@ -149,6 +166,7 @@ def missing_groups(
     names: Mapping[Variant, str],
     status: Mapping[Variant, Status],
     regions: Sequence[str],
+    apart: Collection[str] = (),
     *,
     allow_mixed: bool = False,
     question: Acquisition = NOTHING_ASKED,
@@ -161,6 +179,7 @@ def missing_groups(
         names: Name of each variant, in table order.
         status: Whether each variant may have a mean.
         regions: Regions in table order.
+        apart: Names of variants that are not ranked with the others.
         allow_mixed: Compare networks even where they were trained under different conditions.
         question: What the user asks of the sets of modalities.
     """
@@ -170,7 +189,9 @@ def missing_groups(
     if rows.empty:
         return ()
     full = results.cases[(results.cases["dataset"] == dataset) & (results.cases["metric"] == metric)]
-    study = _Study(results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full), question)
+    study = _Study(
+        results, dataset, metric, cells, names, status, tuple(regions), _plain(rows), _plain(full), question, apart
+    )
     return tuple(
         study.group(str(how), allow_mixed) for how in sorted(rows["dropout"].astype(str).unique(), reverse=True)
     )
@@ -200,6 +221,7 @@ class _Study:
     rows: pd.DataFrame
     full: pd.DataFrame
     question: Acquisition
+    apart: Collection[str]
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -216,8 +238,11 @@ class _Study:
         known = {str(label) for label in rows["label"].unique()}
         protocols = set(self.cells.loc[self.cells["label"].isin(known), "protocol"])
         tested = tuple(self._tested(rows, subsets, protocols))
-        over, losses = self._over(rows, subsets, tested, allow_mixed)
-        return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses)
+        unranked = frozenset(network.name for network in tested if self.names[network.variant] in self.apart)
+        if len(unranked) == len(tested):
+            unranked = frozenset()
+        over, losses = self._over(rows, subsets, tested, unranked, allow_mixed)
+        return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses, unranked)
 
     def _subsets(self, tested: set[str]) -> tuple[tuple[str, ...], ...]:
         sizes = range(len(self.modalities), 0, -1)
@@ -236,10 +261,11 @@ class _Study:
             leading = self._leading(variant, mine)
             for fill in fills:
                 by_subset = single_losses = value = None
+                by_region: dict[str, dict[str, Summary]] = {}
                 if self.status[variant] == "complete" and len(mine):
                     beside = self._with_full(mine[mine["fill"] == fill], variant)
                     by_subset, single_losses = self._by_subset(beside, subsets), self._single_losses(beside, leading)
-                    value = self._value(beside)
+                    value, by_region = self._value(beside), dict(self._by_region(beside))
                 yield TestedNetwork(
                     name=name if len(fills) == 1 else f"{name}, filled by {fill}",
                     variant=variant,
@@ -250,6 +276,7 @@ class _Study:
                     by_subset=by_subset,
                     single_losses=single_losses,
                     value=value,
+                    by_region=by_region,
                     failure=self._failure(name),
                 )
 
@@ -279,6 +306,13 @@ class _Study:
             {other: everything for other in others if other in tested},
         )
 
+    def _by_region(self, rows: pd.DataFrame) -> Iterator[tuple[str, dict[str, Summary]]]:
+        """Statistics of every set of modalities in each region; a region in which nothing counts is left out."""
+        grid = build_grid(rows.assign(method=rows["present"]), self.dataset, self.metric)
+        for region in (one for one in self.regions if one in grid.regions):
+            with suppress(NothingCounts):
+                yield region, summaries_of(patient_table(grid, region))
+
     def _single_losses(self, rows: pd.DataFrame, leading: str) -> Analysis | None:
         """Sets that lack one modality: each auxiliary against the leading one."""
         lacking = {in_words([each for each in self.modalities if each != one]): one for one in self.modalities}
@@ -304,7 +338,12 @@ class _Study:
         return modality_value(scored, METRICS.get(self.metric), self.modalities, regions, self.question)
 
     def _over(
-        self, rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]], tested: Sequence[TestedNetwork], allow_mixed: bool
+        self,
+        rows: pd.DataFrame,
+        subsets: Sequence[tuple[str, ...]],
+        tested: Sequence[TestedNetwork],
+        unranked: Collection[str],
+        allow_mixed: bool,
     ) -> tuple[Analysis | None, dict[str, tuple[float, Interval | None]]]:
         """Networks by their mean over the sets that lack a modality."""
         place = {(network.variant.label, network.variant.leading, network.fill): network.name for network in tested}
@@ -319,6 +358,7 @@ class _Study:
             pairs,
             {},
             unfinished=[network.name for network in tested if network.status != "complete"],
+            unranked=unranked,
             unlike=reasons_not_comparable(self.cells[self.cells["label"].isin(labels)]),
             allow_mixed=allow_mixed,
         )
@@ -341,6 +381,7 @@ class _Study:
         references: Mapping[str, str],
         *,
         unfinished: Sequence[str] = (),
+        unranked: Collection[str] = (),
         unlike: Sequence[str] = (),
         allow_mixed: bool = False,
     ) -> Analysis | None:
@@ -354,6 +395,7 @@ class _Study:
                 references=references,
                 regions=[one for one in regions if one in grid.regions],
                 unfinished=unfinished,
+                unranked=unranked,
                 unlike=unlike,
                 allow_mixed=allow_mixed,
             )

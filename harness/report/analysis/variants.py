@@ -1,11 +1,12 @@
 """The rows and columns of a report: datasets, variants and regions, each in the study's order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
 from harness.results.schema import StudyResults
+from harness.segmenters.contract import PAPER_ONLY_MARK
 
 #: ``complete``: every cell is done. ``failed``: one failed. ``damaged``: files of one are not what was written.
 #: ``incomplete``: one has not finished.
@@ -50,6 +51,29 @@ def row_names(variants: Sequence[Variant]) -> dict[Variant, str]:
         else variant.label
         for variant in variants
     }
+
+
+def paper_only_of(results: StudyResults, dataset: str) -> frozenset[Variant]:
+    """Variants whose network is written from its paper alone."""
+    cells = results.cells[results.cells["dataset"] == dataset]
+    if "paper_only" not in cells:  # results of an earlier version, or of others
+        return frozenset()
+    mine = cells[cells["paper_only"].eq(True)]
+    pairs = zip(mine["label"], mine["leading"], strict=True)
+    return frozenset(Variant(str(label), str(leading)) for label, leading in pairs)
+
+
+def names_of(results: StudyResults, dataset: str) -> dict[Variant, str]:
+    """Name of each variant on a dataset, with a mark where its network is written from its paper alone."""
+    paper_only = paper_only_of(results, dataset)
+    names = row_names(variants_of(results, dataset))
+    return {variant: name + PAPER_ONLY_MARK * (variant in paper_only) for variant, name in names.items()}
+
+
+def ranked_among(variants: Iterable[Variant], paper_only: Collection[Variant]) -> list[Variant]:
+    """Variants that are ranked with each other: those of proven networks, or all where none is proven."""
+    given = list(variants)
+    return [variant for variant in given if variant not in paper_only] or given
 
 
 def leading_groups(variants: Sequence[Variant]) -> dict[str, list[Variant]]:

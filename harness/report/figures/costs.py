@@ -32,7 +32,7 @@ def cost_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
     """Draws one row of axes per metric; ``None`` with fewer than two variants that have a mean and a cost."""
     results = study.results
     sizes = view.cells.groupby("method")[["parameters", "gflops"]].max().astype(float).dropna()
-    complete = [set(view.complete(metric)) for metric in results.metrics]
+    complete = [set(view.whole(metric)) for metric in results.metrics]
     shown = [each for each in view.variants if view.names[each] in sizes.index and all(each in of for of in complete)]
     if len(shown) < 2:
         return None

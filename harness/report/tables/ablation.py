@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.variants import Variant
+from harness.report.tables.cells import marked_label
 from harness.report.tables.ranked import ranked_table
 from harness.report.tables.table import CHECK, Table, TableKind
 
@@ -76,7 +77,7 @@ def _table(
     several = len({variant.leading for variant in options}) > 1
     headers = {
         variant: (
-            variant.label,
+            marked_label(view, variant),
             *((variant.leading,) if several else ()),
             *(settings[variant] for settings in columns.values()),
         )

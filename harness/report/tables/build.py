@@ -4,10 +4,11 @@ from harness.report.analysis.analysis import StudyAnalysis
 from harness.report.tables.ablation import ABLATION
 from harness.report.tables.across_datasets import across_tables
 from harness.report.tables.comparisons import COMPARISONS, DIFFERENCES
-from harness.report.tables.efficiency import EFFICIENCY
+from harness.report.tables.efficiency import EFFICIENCY, with_budget
 from harness.report.tables.evidence.acquire_and_lead import ACQUIRE_AND_LEAD
 from harness.report.tables.evidence.modality_value import MODALITY_VALUE
 from harness.report.tables.evidence.own_rule import OWN_RULE
+from harness.report.tables.evidence.subsets_by_region import SUBSETS_BY_REGION
 from harness.report.tables.evidence.verdict import VERDICT
 from harness.report.tables.leading import LEADING
 from harness.report.tables.means import MEANS, MEDIANS
@@ -26,6 +27,7 @@ TABLES: tuple[TableKind, ...] = (
     ABLATION,
     LEADING,
     MISSING,
+    SUBSETS_BY_REGION,
     MODALITY_VALUE,
     ACQUIRE_AND_LEAD,
     COLUMNS,
@@ -37,9 +39,19 @@ TABLES: tuple[TableKind, ...] = (
 )
 
 
-def build_tables(study: StudyAnalysis) -> list[Table]:
-    """The tables of every dataset, then those across datasets; a kind with nothing to show is left out."""
+def build_tables(study: StudyAnalysis, *, budget: bool = False) -> list[Table]:
+    """The tables of every dataset, then those across datasets; a kind with nothing to show is left out.
+
+    Args:
+        study: Analysis of the study.
+        budget: Show in every table what its networks take.
+    """
     return [
-        *(table for view in study.views.values() for kind in TABLES for table in kind.build(study, view)),
+        *(
+            with_budget(view, table) if budget else table
+            for view in study.views.values()
+            for kind in TABLES
+            for table in kind.build(study, view)
+        ),
         *across_tables(study),
     ]

@@ -58,7 +58,7 @@ def _comparison_table(study: StudyAnalysis, view: DatasetView, analysis: Analysi
     for variant, header in headers.items():
         name = view.names[variant]
         cells = _comparison_cells(metric, compared.get(name), is_reference=name in references) if compared else []
-        rows.append(Row(header, (*cells, *_spreads(view, variant, analysis), *_ranks(analysis, name))))
+        rows.append(Row(header, (*cells, *_spreads(view, variant, analysis), *_ranks(analysis, name)), variant=variant))
     columns, rows = _without_empty(columns, rows)
     return Table(
         kind=f"comparisons-{metric.name}",
@@ -199,6 +199,7 @@ def _difference_table(study: StudyAnalysis, view: DatasetView, metric: Metric) -
                     else _no_difference(view, variant)
                     for region in view.shown
                 ),
+                variant=variant,
             )
             for variant in view.references
         ),

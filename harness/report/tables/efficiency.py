@@ -10,7 +10,7 @@ from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count, listed
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import limitations, row_headers
+from harness.report.tables.cells import limitations, note_paper_only, row_headers
 from harness.report.tables.ranked import score_rows
 from harness.report.tables.table import NO_VALUE, Column, Table, TableCell, TableKind, word_cell
 from harness.statistics.patients import MEAN_REGION
@@ -46,6 +46,14 @@ COSTS = (
     _ENERGY,
 )
 
+#: What a network takes, beside its scores in any table.
+BUDGET = (COSTS[0], COSTS[1], COSTS[3], Cost("gpu_seconds", "GPU hours", 1 / 3600, "mean", 2))
+_BUDGET_NOTE = (
+    "Budget: trainable parameters, GFLOPs of one forward pass of one patch, the most memory, and hours of training "
+    "times GPUs, in the mean of a variant's cells; a dash for what was not measured, and for hours on a processor."
+)
+EFFICIENCY_KIND = "efficiency"
+
 
 def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table]:
     """Costs of every variant beside its mean score; nothing where no cell recorded any."""
@@ -64,7 +72,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
     devices = listed(cells["device"].dropna()) or "unknown"
     failures = view.data.failures
     yield Table(
-        kind="efficiency",
+        kind=EFFICIENCY_KIND,
         dataset=view.name,
         title=f"{view.title}: efficiency",
         caption=(
@@ -86,6 +94,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
             *_unmeasured(cells),
             *_without_energy(cells),
             *(("Cells without a result: " + "; ".join(failures) + ".",) if failures else ()),
+            *note_paper_only(view),
             f"Commit {view.data.commits}.",
         ),
         marked="mean" if study.comparability.allows_ranking(view.name) else "",
@@ -164,6 +173,33 @@ def _devices(cells: pd.DataFrame) -> str:
     if number > 1:
         return f"Times and memory of {count(number, 'kind')} of device are not comparable with each other."
     return "Times are comparable within this table only."
+
+
+def with_budget(view: DatasetView, table: Table) -> Table:
+    """Returns a table with what each of its networks takes: parameters, GFLOPs, memory and GPU hours.
+
+    Args:
+        view: The dataset of the table.
+        table: A table; one without a row per network, or that has costs already, stays as it is.
+    """
+    about = [row.variant for row in table.rows if row.variant is not None]
+    if table.kind == EFFICIENCY_KIND or not about:
+        return table
+    seconds = pd.to_numeric(view.cells["train_seconds"], errors="coerce")
+    ranks = pd.to_numeric(view.cells["ranks"], errors="coerce").fillna(1) if "ranks" in view.cells else 1
+    on_gpu = ~view.cells["device"].fillna("").astype(str).str.contains(r"^(?:cpu|unknown)|^$")
+    costed = replace(view, cells=view.cells.assign(gpu_seconds=(seconds * ranks).where(on_gpu)))
+    return replace(
+        table,
+        columns=(*table.columns, *(Column("Budget", cost.title, plain=cost.title) for cost in BUDGET)),
+        rows=tuple(replace(row, cells=(*row.cells, *_budget_cells(costed, row.variant))) for row in table.rows),
+        notes=(*table.notes, _BUDGET_NOTE),
+    )
+
+
+def _budget_cells(view: DatasetView, variant: Variant | None) -> Iterator[TableCell]:
+    """The budget of a variant; nothing of a trivial method."""
+    yield from (NO_VALUE if variant is None else _cost_cell(view, variant, cost) for cost in BUDGET)
 
 
 EFFICIENCY = TableKind(_efficiency_tables)

@@ -141,14 +141,14 @@ def _survival(view: DatasetView) -> Table:
     rows, ranked = [], False
     for group in view.missing:
         summaries = {} if group.over_subsets is None else group.over_subsets.summaries
-        values = {name: summary.mean for name, summary in summaries.items() if summary.complete}
+        values = {name: summary.mean for name, summary in group.over_summaries.items()}
         marks = {} if group.refusals else metric.best_and_second(values)
         ranked = ranked or bool(marks)
         best = next((name for name, mark in marks.items() if mark == "best"), None)
         for network in group.tested:
             mark = marks.get(network.name, "")
             cells = _survival_cells(group, network, metric, summaries.get(network.name), mark, best)
-            rows.append(Row((network.name, group.dropout, network.fill), cells))
+            rows.append(Row((network.name, group.dropout, network.fill), cells, variant=network.variant))
     return Table(
         kind="missing-survival",
         dataset=view.name,
@@ -248,12 +248,12 @@ def _leading_rows(group: MissingGroup, network: TestedNetwork) -> Iterator[Row]:
         losses = (difference_cell(metric, loss) for loss in (without_leading, without_auxiliary))
         leading = f"{network.leading}{'' if network.leads else ' (of others)'}"
         header = (network.name, group.dropout, leading, auxiliary)
-        yield Row(header, (*losses, mean, p, TableCell(WITHIN_SEEDS[within_seeds])))
+        yield Row(header, (*losses, mean, p, TableCell(WITHIN_SEEDS[within_seeds])), variant=network.variant)
 
 
 def _marks(group: MissingGroup, present: tuple[str, ...], metric: Metric) -> Mapping[str, str]:
     summaries = {network.name: network.summary(present) for network in group.tested}
-    values = {name: summary.mean for name, summary in summaries.items() if summary is not None and summary.complete}
+    values = {name: summary.mean for name, summary in group.rankable(summaries).items()}
     return metric.best_and_second(values)
 
 

@@ -56,7 +56,7 @@ def _published_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Table
         row_header=row_header,
         columns=_COLUMNS,
         rows=tuple(
-            Row(headers[variant], _cells(study, view, variant, metric, region, number))
+            Row(headers[variant], _cells(study, view, variant, metric, region, number), variant=variant)
             for variant, metric, region, number in shown
         ),
         notes=(

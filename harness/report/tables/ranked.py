@@ -82,6 +82,7 @@ def score_rows(
             tuple(
                 _score_cell(view, variant, column, marks[column].get(variant, ""), median=median) for column in columns
             ),
+            variant=variant,
         )
         for variant, header in headers.items()
     )
@@ -103,7 +104,8 @@ def rank_marks(
     """``best`` and ``second`` among variants; none where methods may not be ranked."""
     if not study.comparability.allows_ranking(view.name):
         return {}
-    summaries = {variant: view.summary(variant, column.metric, column.region) for variant in variants}
+    ranked = view.ranked(variants)
+    summaries = {variant: view.summary(variant, column.metric, column.region) for variant in ranked}
     values = {
         variant: summary.median if median else summary.mean
         for variant, summary in summaries.items()

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
+from harness.report.analysis.variants import Variant
 
 #: Marks a mean over fewer results than its neighbours.
 DAGGER = "†"
@@ -85,11 +86,19 @@ NO_VALUE = TableCell("–")
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its header cells and its other cells."""
+    """One row.
+
+    Attributes:
+        header: Cells that name it.
+        cells: Its other cells.
+        is_floor: Whether it is a trivial method's.
+        variant: The variant that it is about; None where it is about none or several.
+    """
 
     header: tuple[str, ...]
     cells: tuple[TableCell, ...]
     is_floor: bool = False
+    variant: Variant | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from harness.report.text.missing_modalities import missing_answer
 from harness.report.text.modality_value import value_answer
 from harness.report.text.patients import column_answer, learning_answer
 from harness.report.text.verdict import verdict_answer
+from harness.segmenters.contract import PAPER_ONLY
 from harness.statistics.analysis import Analysis, Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
@@ -46,7 +47,9 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
         return f"On {view.title}, no answer. {mixed}"
     metric = METRICS.get(study.results.metrics[0])
     analysis = view.analyses.get((metric.name, view.main))
-    left_out = [view.names[each] for each in view.variants if each not in view.complete(metric.name)]
+    ranked, whole = view.ranked(view.variants), view.complete(metric.name)
+    left_out = [view.names[each] for each in ranked if each not in whole]
+    apart = [view.names[each] for each in view.variants if each not in ranked]
     if analysis is None or len(analysis.table.columns) < 2:
         sentences = [f"On {view.title}, no two variants have comparable results yet."]
     else:
@@ -55,6 +58,8 @@ def _answer(study: StudyAnalysis, view: DatasetView) -> str:
             sentences.append("Each was trained once: how much another training would change is not known.")
     if left_out:
         sentences.append(f"Left out, because results are missing: {', '.join(left_out)}.")
+    if apart:
+        sentences.append(f"Not ranked with them: {', '.join(apart)} ({PAPER_ONLY}).")
     if mixed:
         sentences.append(mixed)
     if view.data.refusal:

@@ -27,7 +27,7 @@ def _group(group: MissingGroup) -> list[str]:
     metric = METRICS.get(group.metric)
     if group.over_subsets is None:
         return [f"Of networks whose modalities were {group.dropout} in training, none has comparable results."]
-    summaries = {name: each for name, each in group.over_subsets.summaries.items() if each.complete}
+    summaries = group.over_summaries
     unlike = [text for text in group.over_subsets.refusals if text.startswith("not ranked")]
     if unlike or len(summaries) < 2:
         why = unlike[0] if unlike else "fewer than two have comparable results"
@@ -86,11 +86,10 @@ def _leading(group: MissingGroup, network: TestedNetwork, metric: Metric) -> str
 
 def _least(group: MissingGroup, metric: Metric) -> list[str]:
     """The network with the best score without its leading modality."""
-    means = {}
-    for network in group.tested:
-        summary = network.summary(group.without(network.leading)) if network.leading else None
-        if summary is not None and summary.complete:
-            means[network.name] = summary.mean
+    summaries = {
+        network.name: network.summary(group.without(network.leading)) for network in group.tested if network.leading
+    }
+    means = {name: summary.mean for name, summary in group.rankable(summaries).items()}
     if len({network.leading for network in group.tested}) != 1:  # then each would be without another modality
         return []
     marks = metric.best_and_second(means)

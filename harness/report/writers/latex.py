@@ -31,6 +31,7 @@ _ESCAPES = {
     "↓": r"$\downarrow$",
     "∞": r"$\infty$",
     "†": r"\textsuperscript{\dag}",
+    "‡": r"\textsuperscript{\ddag}",
     "✓": r"$\checkmark$",
     "·": r"\textperiodcentered{}",
     "°": r"\textdegree{}",
