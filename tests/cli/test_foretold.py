@@ -34,3 +34,9 @@ def test_a_plan_says_which_difference_its_cases_can_show(name: str, cases: int, 
 
 def test_a_published_sd_that_cannot_be_over_cases_foretells_nothing() -> None:
     assert list(foretold(planned("compare_chaos"))) == []
+
+
+def test_networks_from_their_papers_alone_are_named_and_not_counted_as_tests() -> None:
+    first, second = foretold(planned("compare_2026"))
+    assert first.startswith("MBANet, ME-Net, AGSE-VNet: from the paper: no code to compare with")
+    assert "20 comparisons" in second
