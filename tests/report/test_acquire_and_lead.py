@@ -148,3 +148,9 @@ def test_every_format_holds_the_page(make, tmp_path):
     rows = pd.read_csv(tmp_path / "csv" / "acquire_and_lead.csv").set_index("modality")
     assert rows["should_lead"].dropna().to_dict() == {"t1": False, "t1c": True}
     assert rows["acquire"].to_dict() == {"t1": False, "t1c": True, "flair": True}
+
+
+def test_a_network_in_which_no_modality_leads_is_not_asked_which_should(make):
+    _, said = page(make({"-": 0.0}, tested=("-",)))
+    assert "No modality leads in it. To acquire: t1c + flair" in said
+    assert "harness lead" not in said

@@ -277,6 +277,19 @@ def test_the_answer_says_where_nothing_can_be_told_and_how_many_patients_it_take
     assert re.search("No smaller set is shown .*so all 4 are needed as far as is known", said)
 
 
+def test_one_modality_that_carries_every_region_is_told_once(results) -> None:
+    def gained(rows: pd.DataFrame) -> pd.DataFrame:
+        present = rows["present"] if "present" in rows else pd.Series(in_words(MODALITIES), rows.index)
+        return rows.assign(value=0.3 + 0.5 * present.str.contains("t1c") + 0.01 * (rows["value"] - 0.5))
+
+    study = analyse_study(replace(results, subsets=gained(results.subsets), cases=gained(results.cases)))
+    said = value_answer(study, study.views["brats"])
+    assert re.search(
+        r"To AAHN: t1c is worth most in every region, 0\.5\d+ .* over their mean: more than every other", said
+    )
+    assert said.count("worth most") == 1
+
+
 def test_the_answer_names_the_command_that_tests_what_lacks(results) -> None:
     study = analysed(replace(results, subsets=results.subsets[results.subsets["present"] != "t1n"]))
     said = value_answer(study, study.views["brats"])

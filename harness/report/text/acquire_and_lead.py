@@ -8,7 +8,7 @@ from harness.report.analysis.data_summary import count
 from harness.report.analysis.modalities.lead_words import NONE
 from harness.report.analysis.modalities.page import Advice, advice_of
 from harness.report.analysis.modalities.value import SetLoss
-from harness.report.analysis.modalities.words import in_set, lacking_sentence, missing_command
+from harness.report.analysis.modalities.words import all_of, in_set, lacking_sentence, missing_command
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.verdict_words import needed
 from harness.statistics.power import POWER
@@ -30,7 +30,9 @@ def advice_answer(study: StudyAnalysis, view: DatasetView) -> str:
 
 def advice_sentences(study: StudyAnalysis, view: DatasetView, advice: Advice, metric: Metric) -> Iterator[str]:
     """The sentences of one network."""
-    if advice.choice is None:
+    if advice.choice is None and advice.network is not None and advice.network.variant.leading == "-":
+        yield "No modality leads in it."
+    elif advice.choice is None:
         yield (
             f"Which modality should lead was not asked; `leading: [all]` in the study or `harness lead {view.name}` "
             "asks it."
@@ -46,7 +48,7 @@ def advice_sentences(study: StudyAnalysis, view: DatasetView, advice: Advice, me
 
 
 def _acquire(study: StudyAnalysis, advice: Advice, metric: Metric) -> Iterator[str]:
-    value, every = advice.value, f"all {len(advice.modalities)}"
+    value, every = advice.value, all_of(advice.modalities)
     if value is None:
         yield f"Which modalities are needed was not tested; {missing_command(study, advice.label)} tests it."
         return

@@ -7,7 +7,7 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.missing_modalities import answering
 from harness.report.analysis.modalities.value import ModalityValue, RegionValue, SetLoss
-from harness.report.analysis.modalities.words import in_set, lacking_sentence
+from harness.report.analysis.modalities.words import all_of, in_set, lacking_sentence
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.verdict_words import fine, needed
 from harness.statistics.patients import MEAN_REGION
@@ -63,11 +63,32 @@ def _values(value: ModalityValue, metric: Metric) -> Iterator[str]:
             f"over {count(pairs, 'pair')}){_would_take(parts)}."
         )
         return
-    said = "; ".join(_first(one, parts, metric) for one in parts)
+    said = _everywhere(value, parts, metric) or "; ".join(_first(one, parts, metric) for one in parts)
     yield (
         f"{said} (95 % intervals over {count(value.patients, 'patient')}; signed-rank, Holm over "
         f"{count(pairs, 'pair')})."
     )
+
+
+def _everywhere(value: ModalityValue, parts: Sequence[RegionValue], metric: Metric) -> str:
+    """One modality that is worth more than every other in each of several regions; empty for none."""
+    name, mean = parts[0].ranked[0], value.regions[-1]
+    if len(parts) < 2 or any(set(one.above(name)) != set(one.ranked) - {name} for one in parts):
+        return ""
+    return (
+        f"{name} is worth most in every region, {_worth(mean, name, metric)} of {metric.title} over their mean: more "
+        f"than {_others(mean.ranked[1:])}"
+    )
+
+
+def _worth(one: RegionValue, name: str, metric: Metric) -> str:
+    ends = one.intervals[name]
+    interval = "" if ends is None else f" ({metric.text(ends.low)} to {metric.text(ends.high)})"
+    return f"{metric.text(one.means[name])}{interval}"
+
+
+def _others(names: Sequence[str]) -> str:
+    return "every other" if len(names) > 1 else names[0]
 
 
 def _first(one: RegionValue, parts: Sequence[RegionValue], metric: Metric) -> str:
@@ -77,11 +98,9 @@ def _first(one: RegionValue, parts: Sequence[RegionValue], metric: Metric) -> st
     place = f"in {one.region} " if len(parts) > 1 else ""
     if not above:
         return f"{place}none can be told to be worth most"
-    ends = one.intervals[name]
-    interval = "" if ends is None else f" ({metric.text(ends.low)} to {metric.text(ends.high)})"
     rest = [other for other in others if other not in above]
-    more = "more than every other" if not rest else f"more than {_and(above)}, not told from {_and(rest)}"
-    return f"{place}{name} is worth most, {metric.text(one.means[name])}{interval} of {metric.title}: {more}"
+    more = f"more than {_and(above)}, not told from {_and(rest)}" if rest else f"more than {_others(others)}"
+    return f"{place}{name} is worth most, {_worth(one, name, metric)} of {metric.title}: {more}"
 
 
 def _in(one: RegionValue, parts: Sequence[RegionValue]) -> str:
@@ -105,12 +124,12 @@ def _sets(value: ModalityValue, modalities: Sequence[str], metric: Metric) -> It
     margin = value.question.margin
     if margin is None or not value.sets:
         return
-    every = f"all {len(modalities)}"
+    every = all_of(modalities)
     tested = (
         f"one-sided α = {value.question.alpha:g}, Holm over {count(len(value.sets), 'set')}, "
         f"{count(value.patients, 'patient')}"
     )
-    claim = f"not worse than {every} by more than {margin:g} {metric.unit or metric.title} in {_regions(value)}"
+    claim = f"not worse than {every} by more than {margin:g} {metric.unit or metric.title}{_regions(value)}"
     smallest = value.smallest
     if smallest is None:
         nearest = value.nearest
@@ -130,11 +149,11 @@ def _sets(value: ModalityValue, modalities: Sequence[str], metric: Metric) -> It
 
 
 def _regions(value: ModalityValue) -> str:
-    return "any region" if len(value.regions) > 1 or len({one.region for one in value.sets}) > 1 else "the mean"
+    return " in any region" if len(value.regions) > 1 or len({one.region for one in value.sets}) > 1 else ""
 
 
 def _loss(one: SetLoss, value: ModalityValue, metric: Metric) -> str:
-    where = f" in {one.region}" if _regions(value) == "any region" else ""
+    where = f" in {one.region}" if _regions(value) else ""
     return (
         f"{fine(one.difference, metric, signed=True)}{where}, lower bound {fine(one.bound, metric, signed=True)}; "
         f"{one.beyond} of {count(value.patients, 'patient')} lose{'s' if one.beyond == 1 else ''} the margin or more"

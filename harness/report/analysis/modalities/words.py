@@ -31,3 +31,8 @@ def missing_command(study: StudyAnalysis, label: str) -> str:
 def in_set(present: Sequence[str]) -> str:
     """The set in words."""
     return " + ".join(present)
+
+
+def all_of(modalities: Sequence[str]) -> str:
+    """All of them in words."""
+    return "both" if len(modalities) == 2 else f"all {len(modalities)}"

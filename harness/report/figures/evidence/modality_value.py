@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork, answering
-from harness.report.analysis.modalities.value import ModalityValue
+from harness.report.analysis.modalities.value import ModalityValue, SetLoss
 from harness.report.analysis.modalities.words import in_set
 from harness.report.analysis.verdict_words import fine
 from harness.report.figures.figure import DOUBLE, INK, SINGLE, Drawing, legend, new_figure, palette, styled, wrapped
@@ -18,6 +18,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Regions of one modality are drawn beside each other within this part of its row.
 _ASIDE = 0.56
 _TITLE_WIDTH = 44
+#: Characters in a line of a set's name.
+_SET_WIDTH = 32
 #: Of more sets those are drawn that are nearest to being shown.
 _SETS = 16
 #: Ends of the axis of losses, in margins: a set that loses far more is named with its loss at the edge.
@@ -57,7 +59,18 @@ def value_figure(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
 def _rows(group: MissingGroup, network: TestedNetwork) -> int:
     assert network.value is not None
     of_values = len(group.modalities) * (0.6 + 0.4 * len(network.value.regions))
-    return max(round(of_values), min(_SETS, len(network.value.sets)))
+    lines = sum(name.count("\n") + 1 for name in map(_set_name, _drawn(network.value)))
+    return max(round(of_values), lines)
+
+
+def _drawn(value: ModalityValue) -> list[SetLoss]:
+    """The sets that are drawn, the smallest first."""
+    chosen = sorted(value.sets, key=lambda one: one.p)[:_SETS]
+    return [one for one in value.sets if one in chosen]
+
+
+def _set_name(one: SetLoss) -> str:
+    return wrapped(in_set(one.present), _SET_WIDTH)
 
 
 def _draw_values(axes: Axes, value: ModalityValue, group: MissingGroup, metric: Metric) -> None:
@@ -83,7 +96,7 @@ def _draw_values(axes: Axes, value: ModalityValue, group: MissingGroup, metric: 
     axes.set_yticks(range(len(group.modalities)), group.modalities)
     axes.set_ylim(len(group.modalities) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel(f"worth in {metric.heading} (Shapley value)")
 
 
@@ -93,8 +106,7 @@ def _draw_sets(axes: Axes, value: ModalityValue, metric: Metric) -> None:
     if margin is None or not value.sets:
         axes.set_axis_off()
         return
-    chosen = sorted(value.sets, key=lambda one: one.p)[:_SETS]
-    drawn = [one for one in value.sets if one in chosen]
+    drawn = _drawn(value)
     low, high = _ENDS[0] * margin, _ENDS[1] * margin
     axes.grid(axis="x")
     axes.axvspan(low, -margin, color="#e7e9ee", zorder=0, linewidth=0)
@@ -117,11 +129,11 @@ def _draw_sets(axes: Axes, value: ModalityValue, metric: Metric) -> None:
             zorder=4,
         )
     axes.set_xlim(low, high)
-    axes.set_yticks(range(len(drawn)), [in_set(one.present) for one in drawn])
+    axes.set_yticks(range(len(drawn)), [_set_name(one) for one in drawn])
     axes.set_ylim(len(drawn) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(f"{metric.heading} minus that with all; dashed: the margin")
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.set_xlabel(f"{metric.heading} minus that with all\n(dashed: the margin)")
     axes.set_title("Sets of modalities", loc="left")
 
 
