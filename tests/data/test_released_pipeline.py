@@ -282,7 +282,8 @@ def test_zeros_are_ordinary_voxels_where_cropping_saves_little_as_in_nnunet():
         image[:, :, 0] = np.arange(1, 1 + image[:, :, 0].size).reshape(image.shape[:2])
         inside = image[image != 0].astype(np.float64)
         moments = (Moments(len(inside), float(inside.sum()), float(inside @ inside)),)
-        return SimpleNamespace(geometry=SimpleNamespace(shape=shape, cropped=cropped), moments=moments), image[None]
+        geometry = SimpleNamespace(shape=shape, cropped=cropped)
+        return SimpleNamespace(geometry=geometry, moments=moments, absent=()), image[None]
 
     for shape, masked in (((4, 5, 6), False), ((8, 8, 8), True)):
         prepared, images = case(shape, (4, 5, 6))
