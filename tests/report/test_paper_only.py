@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
+from harness.report.figures.build import draw_figures
 from harness.report.tables.build import build_tables
 from harness.report.text.answer import answer_study
 from harness.report.write import write_report
@@ -62,6 +64,12 @@ def test_every_table_that_names_it_says_what_the_mark_means(analysed: StudyAnaly
     assert {table.kind for table in naming} >= {"means", "medians", "efficiency", "comparisons-dice"}
     for table in naming:
         assert any(note.startswith("‡ From the paper: no code to compare with") for note in table.notes), table.kind
+
+
+def test_figures_say_it_too(analysed: StudyAnalysis) -> None:
+    boxes = next(draw_figures(analysed))
+    assert boxes.caption.endswith(analysed.views["cortex"].paper_only_notes[0])
+    assert "MBANet‡" in [text.get_text() for text in boxes.figure.findobj(Text)]
 
 
 def test_tests_and_ranks_of_the_others_are_those_without_it(

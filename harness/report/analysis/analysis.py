@@ -30,6 +30,7 @@ from harness.report.analysis.variants import (
 from harness.report.analysis.verdict import Verdict, verdict_of
 from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.results.schema import StudyResults
+from harness.segmenters.contract import PAPER_ONLY, PAPER_ONLY_MARK
 from harness.statistics.analysis import Across, Analysis, Summary, across_datasets, analyse, summaries_of
 from harness.statistics.comparability import reasons_not_comparable
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
@@ -101,6 +102,19 @@ class DatasetView:
     def ranked(self, variants: Iterable[Variant]) -> list[Variant]:
         """Those of some variants that are ranked with each other."""
         return ranked_among(variants, () if self.rank_unproven else self.paper_only)
+
+    @property
+    def paper_only_notes(self) -> tuple[str, ...]:
+        """What the mark of networks that are written from their papers alone means; nothing where there are none."""
+        if not self.paper_only:
+            return ()
+        if self.rank_unproven:
+            ranked = "ranked with the others on request (--rank-unproven)"
+        elif len(self.ranked(self.variants)) < len(self.variants):
+            ranked = "listed, and not ranked or tested with the others (--rank-unproven would)"
+        else:
+            ranked = "ranked among themselves"
+        return (f"{PAPER_ONLY_MARK} {PAPER_ONLY[0].upper()}{PAPER_ONLY[1:]}; {ranked}.",)
 
     def summary(self, variant: Variant, metric: str, region: str) -> Summary | None:
         """Statistics of one variant; ``None`` where it has no mean."""

@@ -1,6 +1,7 @@
 """All figures of a report, in the order they are shown: a new figure is its own module and a line here."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.figures.box_plots import box_plot
@@ -52,8 +53,13 @@ CASE_FIGURES: tuple[Callable[[StudyAnalysis, DatasetView], Drawing | None], ...]
 def draw_figures(study: StudyAnalysis) -> Iterator[Drawing]:
     """Draws the figures of every dataset."""
     for view in study.views.values():
-        analyses = [view.analyses.get((metric, view.main)) for metric in study.results.metrics]
-        yield from filter(None, (draw(study, view) for draw in DATASET_FIGURES))
-        for analysis in filter(None, analyses):
-            yield from filter(None, (draw(analysis, view.title) for draw in METRIC_FIGURES))
-        yield from filter(None, (draw(study, view) for draw in CASE_FIGURES))
+        for drawing in _draw(study, view):
+            yield replace(drawing, caption=" ".join((drawing.caption, *view.paper_only_notes)))
+
+
+def _draw(study: StudyAnalysis, view: DatasetView) -> Iterator[Drawing]:
+    analyses = [view.analyses.get((metric, view.main)) for metric in study.results.metrics]
+    yield from filter(None, (draw(study, view) for draw in DATASET_FIGURES))
+    for analysis in filter(None, analyses):
+        yield from filter(None, (draw(analysis, view.title) for draw in METRIC_FIGURES))
+    yield from filter(None, (draw(study, view) for draw in CASE_FIGURES))

@@ -9,7 +9,7 @@ from harness.report.analysis.data_summary import count
 from harness.report.analysis.p_values import STAR
 from harness.report.analysis.variants import Variant
 from harness.report.tables.table import DAGGER, TableCell
-from harness.segmenters.contract import PAPER_ONLY, PAPER_ONLY_MARK
+from harness.segmenters.contract import PAPER_ONLY_MARK
 from harness.statistics.analysis import Summary
 from harness.statistics.comparisons import Comparison
 from harness.statistics.sample_size import ALPHA
@@ -30,19 +30,6 @@ def row_headers(view: DatasetView) -> tuple[tuple[str, ...], dict[Variant, tuple
 def marked_label(view: DatasetView, variant: Variant) -> str:
     """Label of a variant, with a mark where its network is written from its paper alone."""
     return variant.label + PAPER_ONLY_MARK * (variant in view.paper_only)
-
-
-def note_paper_only(view: DatasetView) -> tuple[str, ...]:
-    """What the mark of networks that are written from their papers alone means; nothing where there are none."""
-    if not view.paper_only:
-        return ()
-    if view.rank_unproven:
-        ranked = "ranked with the others on request (--rank-unproven)"
-    elif len(view.ranked(view.variants)) < len(view.variants):
-        ranked = "listed, and not ranked or tested with the others (--rank-unproven would)"
-    else:
-        ranked = "ranked among themselves"
-    return (f"{PAPER_ONLY_MARK} {PAPER_ONLY[0].upper()}{PAPER_ONLY[1:]}; {ranked}.",)
 
 
 def mean_cell(metric: Metric, summary: Summary, mark: str = "", *, interval: bool = False) -> TableCell:
@@ -116,7 +103,7 @@ def provenance(view: DatasetView) -> tuple[str, ...]:
     data = view.data
     failures = f"Without a result: {'; '.join(data.failures)}." if data.failures else "Every cell finished."
     return (
-        *note_paper_only(view),
+        *view.paper_only_notes,
         *(sentence(note) for note in data.notes),
         f"{data.policies}.",
         f"{data.implementations}.",

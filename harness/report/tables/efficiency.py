@@ -10,7 +10,7 @@ from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count, listed
 from harness.report.analysis.variants import Variant
-from harness.report.tables.cells import limitations, note_paper_only, row_headers
+from harness.report.tables.cells import limitations, row_headers
 from harness.report.tables.ranked import score_rows
 from harness.report.tables.table import NO_VALUE, Column, Table, TableCell, TableKind, word_cell
 from harness.statistics.patients import MEAN_REGION
@@ -94,7 +94,7 @@ def _efficiency_tables(study: StudyAnalysis, view: DatasetView) -> Iterator[Tabl
             *_unmeasured(cells),
             *_without_energy(cells),
             *(("Cells without a result: " + "; ".join(failures) + ".",) if failures else ()),
-            *note_paper_only(view),
+            *view.paper_only_notes,
             f"Commit {view.data.commits}.",
         ),
         marked="mean" if study.comparability.allows_ranking(view.name) else "",
