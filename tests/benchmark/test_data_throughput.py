@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.batches.batches import TrainingBatches
+from harness.cores import cores
+from harness.data.batches.batches import TrainingBatches, stream
 from harness.data.datasets.brats2023 import DATASET
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.settings import AugmentationSettings, PreparationSettings, SamplingSettings
+from harness.training.device import Precision, describe_device
+from harness.training.transfer import on_device
 
 pytestmark = pytest.mark.benchmark
 
@@ -132,6 +135,44 @@ def test_batches_come_five_times_faster_than_monai_reads_nifti(tree, prepared, p
         f"\nbatch of 2 patches {patch}: cache {ours * 1e3:.1f} ms, MONAI {theirs * 1e3:.0f} ms, {theirs / ours:.0f} x"
     )
     assert theirs > 5 * ours
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count"), [("paper_patch", 16, 40), ("paper_3d", 2, 6)], ids=["slices", "volumes"]
+)
+def test_batches_a_second_of_both_augmentation_paths(prepared, name, size, count):
+    """With all augmentation of the protocol, by loader processes; on a GPU where there is one. No threshold."""
+    from harness.study.protocol import load_protocol
+
+    torch.set_num_threads(1)
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    protocol, sampling = load_protocol(name), SamplingSettings(batch_size=size)
+    patch = protocol.patch_size
+    normaliser = Normaliser.fit(DATASET.normalisations, prepared)
+    batches = TrainingBatches(prepared, normaliser, patch, sampling, protocol.augmentation, seed=0)
+    precision, augment = Precision(device, None, torch.contiguous_format), batches.augmentation()
+    print(f"\nbatches of {size} x 4 x {patch} a second, {describe_device(device)}, {cores()} cores")
+    for workers in (1, 2, 4):
+        rates = []
+        for made, after in ((batches, None), (batches.unaugmented(), augment)):
+            ready = on_device(stream(made, 0, count + 2 * workers, workers, device.type == "cuda"), precision, after)
+            for _ in range(2 * workers):  # they start
+                next(ready)
+            began = time.perf_counter()
+            for _ in range(count):
+                last = next(ready)
+            float(last.images.sum())  # waits for the device
+            rates.append(count / (time.perf_counter() - began))
+        alone, whole = rates
+        print(f"  {workers} loader processes: by patch {alone:.2f}, whole batches {whole:.2f}, {whole / alone:.2f} x")
+    raw = [batches.raw(step).to(device) for step in range(8)]
+    reading = seconds(batches.raw, 8)
+    taken = min(seconds(lambda step: float(augment(raw[step])[0].sum()), 8) for _ in range(3))
+    by_patch = seconds(lambda step: batches[step], 8)
+    print(
+        f"  a batch by patch takes a core {by_patch * 1e3:.0f} ms; reading and drawing {reading * 1e3:.0f} ms, "
+        f"augmentation of the whole {taken * 1e3:.1f} ms of the device"
+    )
 
 
 def nnunet_preprocess(tree, name, spacing, out):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from augmenting import ALONE, CHANNELS, EVERYTHING, SIZES, augmentation, on_both, on_device, patches, raw
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
@@ -13,84 +14,12 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from scipy.stats import binomtest, ks_2samp, kstest
 
-from harness.data.batches.augmentation import Augmenter, mark_body, transforms_of
-from harness.data.batches.batch_augmentation import BatchAugmentation
+from harness.data.batches.augmentation import Augmenter, transforms_of
 from harness.data.batches.draws import draw, steps_of, unknown_transforms
-from harness.data.batches.raw_batch import RawBatch, pack
 from harness.data.settings import AugmentationSettings
 from harness.study.protocol import load_protocol, protocol_names
 
-SIZES = {2: (24, 32), 3: (12, 20, 16)}
 DIMENSIONS = pytest.mark.parametrize("dims", [2, 3])
-
-TURNED = {"p_rotation": 0.7, "rotation_degrees": 60, "p_scale": 0.7, "scale": (0.7, 1.4)}
-
-#: Each transform alone, at its most.
-ALONE = {
-    "rotation": {"p_rotation": 1, "rotation_degrees": 180},
-    "zoom": {"p_scale": 1, "scale": (0.7, 1.4), "scale_draw": "halves"},
-    "rotation in a region": {
-        "p_rotation": 0.7,
-        "rotation_degrees": 60,
-        "p_scale": 0.7,
-        "scale": (0.7, 1.4),
-        "cutout": 1.3,
-    },
-    "region": {"cutout": 1.3},
-    "blur": {"p_blur": 1, "blur_sigma": (0.4, 2.4)},
-    "blur of one sigma": {"p_blur": 0.7, "blur_axes": "together"},
-    "brightness": {"p_brightness": 1},
-    "contrast": {"p_contrast": 1, "contrast": (0.5, 2)},
-    "low resolution": {"p_low_resolution": 1, "low_resolution": (0.3, 1)},
-    "gamma": {"p_gamma": 1},
-    "gamma inverted": {"p_gamma_inverted": 1},
-    "mirroring": {"mirror_axes": (0, 1)},
-}
-EVERYTHING = {
-    **ALONE["rotation in a region"],
-    **dict.fromkeys(("p_blur", "p_brightness", "p_contrast", "p_low_resolution", "p_gamma", "p_gamma_inverted"), 0.5),
-    "mirror_axes": (0, 1),
-    "mask_outside": True,
-}
-CHANNELS, MASKED = 3, (0, 2)
-
-
-def patches(settings, dims, count, seed=0):
-    """Yields images, label and body of smooth regions."""
-    rng = np.random.default_rng(seed)
-    region = [int(size * settings.cutout) for size in SIZES[dims]]
-    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in region), indexing="ij")
-    for _ in range(count):
-        phases = rng.uniform(0, 6, (CHANNELS, dims))
-        images = [sum(np.sin(3 * axis + phase) for axis, phase in zip(axes, own, strict=True)) for own in phases]
-        images = np.stack(images) + rng.normal(0, 0.1, (CHANNELS, *region))
-        distance = sum((axis - rng.uniform(-0.3, 0.3)) ** 2 for axis in axes)
-        label = np.select([distance < 0.1, distance < 0.3], [2, 1]).astype(np.uint8)
-        yield images.astype(np.float32), label, distance < 0.8
-
-
-def on_both(settings, dims, seeds):
-    """Returns images and labels as batchgeneratorsv2 makes them and as a device does."""
-    size, given = SIZES[dims], list(patches(settings, dims, len(seeds)))
-    augment = Augmenter(settings, size, MASKED)
-    expected = [
-        augment(image.copy(), label, seed, body) for (image, label, body), seed in zip(given, seeds, strict=True)
-    ]
-    made = on_device(settings, size, given, seeds)
-    return [torch.stack(each) for each in zip(*expected, strict=True)], made
-
-
-def on_device(settings, size, given, seeds, absent=None):
-    transforms, masked = transforms_of(settings, size), MASKED if settings.mask_outside else ()
-    return BatchAugmentation(transforms, size, masked)(raw(settings, size, given, seeds, absent))
-
-
-def raw(settings, size, given, seeds, absent=None) -> RawBatch:
-    steps = steps_of(transforms_of(settings, size))
-    labels = [mark_body(label, body) if settings.mask_outside else label for _, label, body in given]
-    drawn = [draw(steps, CHANNELS, size, seed) for seed in seeds]
-    images, labels = (torch.from_numpy(np.stack(each)) for each in ([image for image, *_ in given], labels))
-    return pack(steps, images, labels, drawn, seeds, absent or [()] * len(seeds))
 
 
 @DIMENSIONS
@@ -136,7 +65,7 @@ def test_a_batch_is_equal_bit_for_bit_whoever_shares_it_and_whatever_came_before
     size, given, seeds = SIZES[dims], list(patches(settings, dims, 6)), range(6)
     whole = on_device(settings, size, given, seeds)
     torch.rand(3)
-    augment = BatchAugmentation(transforms_of(settings, size), size, MASKED)
+    augment = augmentation(settings, size)
     augment(raw(settings, size, given, range(10, 16)))
     halves = [augment(raw(settings, size, given[part], seeds[part])) for part in (slice(0, 2), slice(2, 6))]
     for all_at_once, parts in zip(whole, zip(*halves, strict=True), strict=True):
@@ -146,7 +75,7 @@ def test_a_batch_is_equal_bit_for_bit_whoever_shares_it_and_whatever_came_before
 def test_a_batch_can_be_augmented_twice():
     settings = AugmentationSettings(p_brightness=1, p_contrast=1, mirror_axes=(0,))
     batch = raw(settings, SIZES[2], list(patches(settings, 2, 2)), range(2))
-    augment = BatchAugmentation(transforms_of(settings, SIZES[2]), SIZES[2])
+    augment = augmentation(settings, SIZES[2])
     first, again = augment(batch), augment(batch)
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
@@ -196,7 +125,7 @@ class Reads(torch.utils._python_dispatch.TorchDispatchMode):
 def test_nothing_is_read_back_from_the_device(dims):
     settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 1})
     batch = raw(settings, SIZES[dims], list(patches(settings, dims, 6)), range(6))
-    augment = BatchAugmentation(transforms_of(settings, SIZES[dims]), SIZES[dims], MASKED)
+    augment = augmentation(settings, SIZES[dims])
     with Reads() as reads:
         augment(batch)
     assert {"grid_sampler_2d", "grid_sampler_3d", "gather"} & reads.seen
@@ -207,7 +136,7 @@ def test_nothing_is_read_back_from_the_device(dims):
 def test_no_operator_lacks_a_deterministic_form(dims):
     settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 1})
     batch = raw(settings, SIZES[dims], list(patches(settings, dims, 6)), range(6))
-    augment = BatchAugmentation(transforms_of(settings, SIZES[dims]), SIZES[dims], MASKED)
+    augment = augmentation(settings, SIZES[dims])
     free = augment(batch)
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
