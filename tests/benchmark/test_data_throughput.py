@@ -138,7 +138,7 @@ def test_batches_come_five_times_faster_than_monai_reads_nifti(tree, prepared, p
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "count"), [("paper_patch", 16, 40), ("paper_3d", 2, 6)], ids=["slices", "volumes"]
+    ("name", "size", "count"), [("paper_patch", 16, 40), ("paper_3d", 2, 8)], ids=["slices", "volumes"]
 )
 def test_batches_a_second_of_both_augmentation_paths(prepared, name, size, count):
     """With all augmentation of the protocol, by loader processes; on a GPU where there is one. No threshold."""

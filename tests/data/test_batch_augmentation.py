@@ -42,7 +42,7 @@ def test_noise_has_the_drawn_variance_and_a_field_of_its_own_per_patch(dims):
     steps = steps_of(transforms_of(settings, size))
     fields = []
     for image, before, seed in zip(made, given, seeds, strict=True):
-        (drawn,) = draw(steps, CHANNELS, size, seed)
+        ((drawn,),) = draw(steps, CHANNELS, size, [seed])
         field = (image - torch.from_numpy(before[0])).double().flatten().numpy()
         assert bool(drawn) == field.any()
         if drawn:
@@ -86,7 +86,7 @@ def test_each_transform_works_on_those_alone_that_drew_it():
     settings, seeds, size = AugmentationSettings(p_blur=0.5), range(8), SIZES[2]
     given = list(patches(settings, 2, 8))
     batch = raw(settings, size, given, seeds)
-    drawn = [draw(steps_of(transforms_of(settings, size)), CHANNELS, size, seed)[0] for seed in seeds]
+    drawn = [each[0] for each in draw(steps_of(transforms_of(settings, size)), CHANNELS, size, seeds)]
     assert batch.counts == [sum(map(len, drawn)), 0]
     assert 0 < batch.counts[0] < 8 * CHANNELS
     made, _ = on_device(settings, size, given, seeds)
@@ -150,7 +150,7 @@ def test_no_operator_lacks_a_deterministic_form(dims):
 def laws(settings, dims, count=3000):
     """Returns what each step draws for many patches."""
     steps = steps_of(transforms_of(settings, SIZES[dims]))
-    return list(zip(*(draw(steps, 2, SIZES[dims], seed) for seed in range(count)), strict=True))
+    return list(zip(*draw(steps, 2, SIZES[dims], range(count)), strict=True))
 
 
 def test_parameters_have_the_laws_that_the_protocol_names():

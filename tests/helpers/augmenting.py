@@ -76,6 +76,5 @@ def raw(settings, size, given, seeds, absent=None) -> RawBatch:
     """Returns a batch with what its patches draw by their seeds."""
     steps = steps_of(transforms_of(settings, size))
     labels = [mark_body(label, body) if settings.mask_outside else label for _, label, body in given]
-    drawn = [draw(steps, CHANNELS, size, seed) for seed in seeds]
     images, labels = (torch.from_numpy(np.stack(each)) for each in ([image for image, *_ in given], labels))
-    return pack(steps, images, labels, drawn, seeds, absent or [()] * len(seeds))
+    return pack(steps, images, labels, draw(steps, CHANNELS, size, seeds), seeds, absent or [()] * len(seeds))

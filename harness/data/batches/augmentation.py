@@ -55,7 +55,8 @@ class Augmenter:
             "image": torch.from_numpy(np.ascontiguousarray(images)),
             "segmentation": torch.from_numpy(label.astype(np.int16))[None],
         }
-        with seeded(seed):
+        with generators_put_back():
+            seed_generators(seed)
             data = self._transform(**data)
         made, segmentation = data["image"], data["segmentation"][0]
         if self._masked:
@@ -65,16 +66,20 @@ class Augmenter:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seeds the global generators of NumPy and torch, which batchgeneratorsv2 draws from, and puts them back."""
+def generators_put_back() -> Iterator[None]:
+    """Puts the global generators of NumPy and torch back, which batchgeneratorsv2 draws from."""
     kept = np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # the CPU's alone: the other way prepares CUDA each time
-        np.random.seed(seed % 2**32)
         try:
             yield
         finally:
             np.random.set_state(kept)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds the global generators of NumPy and torch for one patch."""
+    torch.default_generator.manual_seed(seed)  # the CPU's alone: the other way prepares CUDA each time
+    np.random.seed(seed % 2**32)
 
 
 def mark_body(label: NDArray[np.uint8], inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:

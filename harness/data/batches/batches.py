@@ -95,7 +95,7 @@ class TrainingBatches(TorchDataset[Batch]):
             steps,
             torch.from_numpy(np.stack([one.images for one in patches])),
             torch.from_numpy(np.stack(labels)),
-            [draw(steps, len(patches[0].images), size, seed) for seed in seeds],
+            draw(steps, len(patches[0].images), size, seeds),
             seeds,
             [self._absent(step, index, len(patches[0].images)) for index in self._part],
         )

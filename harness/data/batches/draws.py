@@ -29,7 +29,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import (
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
-from harness.data.batches.augmentation import seeded
+from harness.data.batches.augmentation import generators_put_back, seed_generators
 
 #: Values by channel; of a transform that changes a patch as a whole, its channel 0 has them.
 Rows = Mapping[int, Sequence[float]]
@@ -88,18 +88,22 @@ def unknown_transforms(transforms: Sequence[BasicTransform]) -> list[str]:
     return [type(_inner(transform)).__name__ for transform in transforms if _known(transform) is None]
 
 
-def draw(steps: Sequence[Step], channels: int, patch_size: Sequence[int], seed: int) -> list[Rows]:
-    """Returns what each step draws for a patch.
+def draw(steps: Sequence[Step], channels: int, patch_size: Sequence[int], seeds: Sequence[int]) -> list[list[Rows]]:
+    """Returns what each step draws, for each patch.
 
     Args:
         steps: The pipeline.
         channels: Number of channels of the images.
-        patch_size: Size of the patch.
-        seed: Seed of all draws.
+        patch_size: Size of the patches.
+        seeds: Seed of each patch.
     """
     images = torch.empty(()).expand(channels, *patch_size)
-    with seeded(seed):
-        return [step.draw(images) for step in steps]
+    drawn = []
+    with generators_put_back():
+        for seed in seeds:
+            seed_generators(seed)
+            drawn.append([step.draw(images) for step in steps])
+    return drawn
 
 
 def _inner(transform: BasicTransform) -> BasicTransform:
@@ -179,6 +183,8 @@ def _is_plain_affine(transform: SpatialTransform) -> bool:
         and transform.mode_image == "bilinear"
         and transform.padding_mode_image == transform.border_mode_seg == "zeros"
         and not transform.align_corners
+        and transform.mode_seg == "bilinear"
+        and transform.seg_tiebreak == "nearest"
     )
 
 

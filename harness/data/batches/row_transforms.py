@@ -138,19 +138,15 @@ def low_resolution(images: Tensor, sizes: Tensor) -> Tensor:
 def mirror(images: Tensor, flips: Tensor) -> Tensor:
     """Flips the trailing axes of (n, ..., *spatial) where ``flips`` (n, d) is 1."""
     dims = flips.shape[1]
-    for axis, size in enumerate(images.shape[-dims:]):
-        places = torch.arange(size, device=images.device)
-        turned = places + flips[:, axis, None].long() * (size - 1 - 2 * places)
-        images = _take(images, turned, axis, dims)
+    for axis, flipped in enumerate(flips.unbind(1), start=images.ndim - dims):
+        images = torch.where(_per_row(flipped > 0, images), images.flip(axis), images)
     return images
 
 
-def _take(images: Tensor, places: Tensor, axis: int, dims: int | None = None) -> Tensor:
-    """Returns the voxels at ``places`` (n, size) along one of the trailing ``dims`` axes."""
-    dims = images.ndim - 1 if dims is None else dims
-    between = images.ndim - 1 - dims
-    shape = [len(places), *[1] * between, *_along(axis, dims)[1:]]
-    return images.gather(images.ndim - dims + axis, places.view(shape).expand(images.shape))
+def _take(images: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Returns the voxels of rows (n, *spatial) at ``places`` (n, size) along a spatial axis."""
+    shape = [len(places), *_along(axis, images.ndim - 1)[1:]]
+    return images.gather(axis + 1, places.view(shape).expand(images.shape))
 
 
 def _per_row(values: Tensor, images: Tensor) -> Tensor:
