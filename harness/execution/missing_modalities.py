@@ -53,7 +53,7 @@ def plan_missing(
         store: Store of the study.
         choice: Subsets to evaluate: ``all``, ``leave-one-out`` or ``single``.
         fill: What stands for absent modalities; None for what each training saw.
-        label: Variant to evaluate; default: all.
+        label: Variant to evaluate; default: all that are trained on the largest share of the training patients.
 
     Raises:
         HarnessError: There is no such variant or choice, or no cell can be evaluated.
@@ -62,7 +62,11 @@ def plan_missing(
     known = list(dict.fromkeys(name for name, _ in cells))
     if label is not None and label not in known:
         raise HarnessError(f"Study '{study.study}' has no variant '{label}'.", hint=did_you_mean(label, known))
-    works = [_work(cell, name, choice, fill) for name, cell in cells if label in (None, name)]
+    shares = {cell.id: cell.known().train_share for _, cell in cells}
+    most = max(shares.values())
+    # Trainings on fewer patients are points of a learning curve; they are tested where one is asked for by name.
+    wanted = [(name, cell) for name, cell in cells if label == name or (label is None and shares[cell.id] == most)]
+    works = [_work(cell, name, choice, fill) for name, cell in wanted]
     if all(work.refusal for work in works):
         first = works[0]
         raise HarnessError(

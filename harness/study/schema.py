@@ -72,7 +72,7 @@ Place = Annotated[Path, AfterValidator(_is_path)]
 Text = Annotated[str, AfterValidator(_is_text)]
 Label = Annotated[str, AfterValidator(_is_label)]
 _SEVERAL = BeforeValidator(_one_or_several)
-Column = Annotated[str, Field(min_length=1, max_length=200)]
+Column = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 class SplitEntry(Settings):

@@ -60,7 +60,7 @@ def _write_case(root: Path, case: str, sign: int) -> None:
     centre = random.uniform(10, 22, 2)
     label = (np.hypot(x - centre[0], y - centre[1]) < random.uniform(5, 7)).astype(np.uint8)
     for channel in range(2):
-        image = 100 + sign * 30 * label + random.normal(0, 4, label.shape)
+        image = 100 + sign * 30.0 * label + random.normal(0, 4, label.shape)
         _save(root / f"imagesTr/{case}_{channel:04d}.nii.gz", image.astype(np.float32))
     _save(root / f"labelsTr/{case}.nii.gz", label)
 

@@ -7,9 +7,12 @@ import json
 import pytest
 
 from harness.data.patients.by_column import SplitBy
-from harness.errors import DataError, StudyError
+from harness.errors import DataError, HarnessError, StudyError
 from harness.execution.cell.problem import open_problem
 from harness.execution.costs.data_size import split_of
+from harness.execution.missing_modalities import plan_missing
+from harness.execution.study import register
+from harness.results.store import Store
 from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
 from tests.helpers.own_folder import write_own_folder, write_sites
@@ -139,3 +142,13 @@ def test_a_cell_that_an_earlier_version_planned_is_read(own):
     for added in ("train_share", "train_patients"):
         del values[added]
     assert CellSpec.from_json(values).id == spec.id
+
+
+def test_sets_of_modalities_are_tested_for_the_largest_share_unless_another_is_named(own, tmp_path):
+    path, store = own(train_share=[0.5, 1]), Store(tmp_path / "results")
+    store.create()
+    folder = register(load_study(path), store, path)
+    with pytest.raises(HarnessError, match=r"e\.g\. toy on mine"):  # none has run, and the first that would be is named
+        plan_missing(folder, store)
+    with pytest.raises(HarnessError, match=r"e\.g\. toy, 50 % of training patients on mine"):
+        plan_missing(folder, store, label="toy, 50 % of training patients")
