@@ -107,6 +107,11 @@ _VERBS = (
         "predict my_study --export brats2023 --input ~/validation --out to_hand_in",
     ),
     (
+        "export",
+        "Write a trained network as a folder that predicts without the harness, with a model card.",
+        "export 5c2c7c36c274 --out model",
+    ),
+    (
         "evaluate",
         "Score label maps against the truth, by case and region. A missing or damaged prediction counts as worst.",
         "evaluate --predictions submission --reference labels --dataset brats2023 --out scores.csv",

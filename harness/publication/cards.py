@@ -8,20 +8,24 @@ from harness.results.manifest import DatasetFacts, Manifest
 from harness.results.scores import read_scores
 from harness.results.store import CellFolder
 from harness.segmenters.contract import PAPER_ONLY
-from harness.statistics.means import cell_means
+from harness.statistics.bootstrap import Interval, few_patients
+from harness.statistics.means import cell_intervals, cell_means
 
 
-def model_card(manifest: Manifest, label: str, cell: CellFolder) -> str:
+def model_card(manifest: Manifest, label: str, cell: CellFolder, licence: str = "") -> str:
     """Returns the card of a finished cell, with the header that hubs read.
 
     Args:
         manifest: The study.
         label: What the study calls the variant.
         cell: The cell.
+        licence: Licence of the data; empty where it is not known.
     """
     record, summary = cell.record(), cell.summary()
     facts = next(one for one in manifest.datasets if one.name == record.dataset)
-    means = {key: value for key, value in cell_means(read_scores(cell)).items() if key[0] in manifest.report.metrics}
+    rows = read_scores(cell)
+    means = {key: value for key, value in cell_means(rows).items() if key[0] in manifest.report.metrics}
+    intervals, patients = cell_intervals(rows), int(rows["patient"].nunique())
     header = yaml.safe_dump(_header(facts, label, means), sort_keys=False, allow_unicode=True)
     training = record.protocol.get("training", {})
     steps = summary.steps if summary.steps is not None else "an unknown number of"
@@ -43,22 +47,30 @@ def model_card(manifest: Manifest, label: str, cell: CellFolder) -> str:
         f"| precision | {summary.precision or training.get('precision', 'unknown')} on {summary.device} |",
         f"| split | fold {record.fold}, {record.split} |",
         f"| data | {facts.kind}, {record.data} |",
+        f"| licence of the data | {licence or 'not known'} |",
         f"| cell | {cell.id} |",
         "",
         "## Scores on the test cases of this fold",
         "",
-        "Means over patients; of one training.",
+        f"Means over {patients} {'patient' if patients == 1 else 'patients'}, of one training; 95 % intervals by "
+        "bootstrap over patients.",
+        *(["", few_patients(patients) + "."] if few_patients(patients) else []),
         "",
-        "| metric | region | mean |",
-        "|-|-|-:|",
-        *(f"| {metric} | {region} | {value:.4f} |" for (metric, region), value in means.items()),
+        "| metric | region | mean | 95 % interval |",
+        "|-|-|-:|-:|",
+        *(f"| {metric} | {region} | {value:.4f} | {_interval(intervals.get((metric, region)))} |"
+          for (metric, region), value in means.items()),
         "",
         "## Limits",
         "",
         "For research. Not a medical device: do not use it to diagnose or treat.",
         *(f"- {note}" for note in facts.notes),
-    ]
+    ]  # fmt: skip
     return f"---\n{header}---\n\n" + "\n".join(lines) + "\n"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def _header(facts: DatasetFacts, label: str, means: dict[tuple[str, str], float]) -> dict[str, Any]:

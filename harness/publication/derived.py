@@ -37,7 +37,8 @@ def derived_files(folder: Path, publication: Publication) -> Iterator[tuple[str,
     labels = {entry.cell: entry.label for entry in reversed(manifest.cells)}
     for cell in done:
         if publication.weights and (cell.result / "weights.safetensors").is_file():
-            card = model_card(manifest, labels[cell.id], cell)
+            licence = publication.licences.get(cell.record().dataset, "")
+            card = model_card(manifest, labels[cell.id], cell, licence)
             yield f"cells/{cell.id}/result/README.md", card.encode()
 
 

@@ -1,9 +1,11 @@
 """Means over patients as every table, MLflow and ``harness status`` show them: one function for one number."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 import pandas as pd
 
+from harness.statistics.bootstrap import Interval, mean_intervals
 from harness.statistics.patients import MEAN_REGION, NothingCounts, build_grid, patient_table
 
 
@@ -43,3 +45,19 @@ def cell_means(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     """
     found = means_over_patients(rows.assign(method="cell"))
     return {(metric, region): mean for _, metric, region, mean in found}
+
+
+def cell_intervals(rows: pd.DataFrame) -> dict[tuple[str, str], Interval | None]:
+    """Returns the 95 % intervals of the means of one cell over patients by metric and region; none for few patients.
+
+    Args:
+        rows: The cell's rows, as for :func:`cell_means`.
+    """
+    found: dict[tuple[str, str], Interval | None] = {}
+    for metric, part in rows.assign(method="cell").groupby("metric", observed=True):
+        grid = build_grid(part, "", str(metric))
+        for region in (MEAN_REGION, *grid.regions):
+            with suppress(NothingCounts):
+                values = patient_table(grid, region).values.to_numpy(dtype=float)
+                (found[str(metric), region],) = mean_intervals(values)
+    return found

@@ -25,6 +25,7 @@ from harness.tracking.batches import flatten, log_metrics, log_params
 from harness.tracking.experiment import open_experiment
 from harness.tracking.metrics import EPOCH, cost_metrics, epoch_metrics, score_metrics
 from harness.tracking.origin import commit_tags, origin_tags
+from harness.tracking.run_entities import log_dataset, log_model
 from harness.tracking.server import RefusedError, TrackingError, knock, tracking
 from harness.tracking.study_run import PARENT, StudyRun
 from harness.tracking.system_metrics import SystemMetrics
@@ -170,6 +171,17 @@ class MlflowView:
         with tracking("The report cannot be logged", "The report itself is written."):
             self._whole.log_report(folder)
 
+    def log_model(self, cell: CellFolder, folder: Path) -> None:
+        """Logs an exported model as the model of a cell's run.
+
+        Args:
+            cell: A cell of the study that has been mirrored.
+            folder: What ``harness export`` wrote.
+        """
+        for mirror in self._mirrors:
+            if mirror.cell.id == cell.id and mirror.run is not None:
+                log_model(self._client, self._experiment, mirror.run, cell, folder)
+
     @property
     def address(self) -> str:
         """The experiment's path in the web interface."""
@@ -265,6 +277,7 @@ class MlflowView:
         }
         run = self._client.create_run(self._experiment, run_name=name, tags=tags, start_time=span(mirror.cell).start)
         mirror.run = str(run.info.run_id)
+        log_dataset(self._client, mirror.run, cell, tags["data.kind"])
         self._log_params(mirror)
 
     def _log_params(self, mirror: _Mirror) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.cli import main
 from harness.data import DATASETS
-from harness.inference.standalone import InputError, assign, assign_named, notes_on_input, volumes
+from harness.inference.standalone.inputs import InputError, assign, assign_named, notes_on_input, volumes
 from harness.results.store import Store
 
 MODALITIES = ("t1", "epi")

@@ -21,7 +21,7 @@ from harness.execution.cell.prediction import Progress, trained_network, trained
 from harness.execution.cell.weights import SpacingRange, read_training_spacing
 from harness.files import atomic_folder
 from harness.inference.native_grid import restore, restore_probabilities, segment
-from harness.inference.standalone import (
+from harness.inference.standalone.inputs import (
     InputError,
     assign,
     assign_named,
