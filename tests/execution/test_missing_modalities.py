@@ -303,3 +303,22 @@ def test_a_study_without_finished_cells_is_refused(write_study, toys, capsys):
     train(write_study(), labels=())
     assert main(["missing", "micro", "--cpu"]) == 2
     assert "not finished (new)" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--margin", "0"], "margin 0 is not above 0"),
+        (["--margin", "2"], "whole range of Dice"),
+        (["--costs", "costs.yaml"], "--costs needs a margin"),
+        (["--margin", "0.02", "--costs", "absent.yaml"], "absent.yaml cannot be read"),
+        (["--margin", "0.02", "--costs", "costs.yaml"], "costs lack epi"),
+        (["--margin", "0.02", "--costs", "others.yaml"], "'flair', which is no modality of this study"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused_before_anything_is_tested(plain, project, capsys, asked, said):
+    (project / "costs.yaml").write_text("t1: {minutes: 4}\n")
+    (project / "others.yaml").write_text("t1: {minutes: 4}\nepi: {minutes: 4}\nflair: {minutes: 4}\n")
+    assert main(["missing", "micro", "--cpu", *asked]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not CellSubsets(plain).results()
