@@ -112,6 +112,12 @@ def test_numbers_are_grouped_by_thirds_and_texts_by_value():
         group_patients("name", {patient: f"n{patient}" for patient in ages})
 
 
+def test_folds_that_go_by_a_number_keep_their_groups():
+    centres = {f"p{number:02d}": str(number % 8 + 1) for number in range(24)}
+    assert group_patients("centre", centres, by_value=True)[0] == tuple("12345678")
+    assert len(group_patients("centre", centres)[0]) == 3
+
+
 def test_equal_numbers_stay_together_and_no_group_is_empty():
     groups, of = group_patients("age", {f"p{number}": str(min(number, 7)) for number in range(40)})
     assert len({of[f"p{number}"] for number in range(7, 40)}) == 1

@@ -119,7 +119,7 @@ def _view(
 ) -> ColumnView:
     cells = results.cells.loc[results.cells["dataset"] == dataset, "cell"]
     kinds = {results.designs[cell].kind_by(column) if cell in results.designs else "" for cell in cells}
-    groups, group_of = group_patients(column, values)
+    groups, group_of = group_patients(column, values, by_value=kinds != {""})
     if kinds != {"pairs"}:
         means = {place: tuple(group_means(one.table, group_of, groups)) for place, one in analyses.items() if _has(one)}
         return ColumnView(column, groups, kinds == {"leave-one-out"}, means, {}, {})

@@ -10,12 +10,15 @@ from harness.errors import DataError
 _FEW_NUMBERS = 6
 
 
-def group_patients(column: str, values: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def group_patients(
+    column: str, values: Mapping[str, str], *, by_value: bool = False
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Groups patients by what a column says of them.
 
     Args:
         column: Name of the column, for messages.
         values: Value of each patient.
+        by_value: Whether each value is a group, however many there are: folds went by it.
 
     Returns:
         Groups in order, and the group of each patient.
@@ -26,10 +29,10 @@ def group_patients(column: str, values: Mapping[str, str]) -> tuple[tuple[str, .
     distinct = set(values.values())
     numbers = {text: number for text in distinct if (number := _number(text)) is not None}
     if len(numbers) == len(distinct):
-        if len(distinct) > _FEW_NUMBERS:
+        if len(distinct) > _FEW_NUMBERS and not by_value:
             return _thirds({patient: numbers[text] for patient, text in values.items()})
         return tuple(sorted(distinct, key=lambda text: (numbers[text], text))), dict(values)
-    if len(distinct) > max(2, len(values) // 2):
+    if len(distinct) > max(2, len(values) // 2) and not by_value:
         raise DataError(
             f"'{column}' has {len(distinct)} different values for {len(values)} patients, so it makes no groups.",
             hint="Name a column with fewer values, or join some of them; numbers are grouped by thirds.",
