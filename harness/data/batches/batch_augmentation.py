@@ -1,9 +1,8 @@
 """Augmentation of a whole batch on a device, with what was drawn for each patch on the host.
 
-It is plain PyTorch, since no kept library has batchgeneratorsv2's law for slices and volumes. batchaug knows volumes
-alone, gives all channels of an image the same parameters, and follows MONAI; MONAI takes one image at a time; Kornia
-has next to no intensities in three dimensions. None of them has nnU-Net's contrast that keeps the range, or a draw per
-channel within an image, and each draws from a state of its own, so that a batch would depend on those before it.
+It is plain PyTorch, since no kept library has batchgeneratorsv2's law for batches of slices and of volumes: batchaug
+knows volumes alone, follows MONAI, and gives all channels of an image the same parameters; MONAI takes one image at a
+time; Kornia has next to no intensities in three dimensions. And they sample labels by the nearest voxel, or linearly.
 """
 
 from collections.abc import Callable, Sequence
