@@ -98,8 +98,8 @@ Floor = TrivialPrediction
 class Reader(Protocol):
     """Reads one dataset folder.
 
-    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``affine``, ``transform_codes``, ``warnings`` and
-    ``trivial_baselines``.
+    Subclasses inherit the defaults of ``unlabelled``, ``patient``, ``missing_modalities``, ``affine``,
+    ``transform_codes``, ``warnings`` and ``trivial_baselines``.
     """
 
     def fingerprint(self) -> str:
@@ -119,11 +119,16 @@ class Reader(Protocol):
         """Returns the patient a case belongs to; by default each case is a patient of its own."""
         return case
 
+    def missing_modalities(self, case: str) -> tuple[str, ...]:
+        """Returns the modalities that a case lacks; by default none. It has at least one."""
+        del case
+        return ()
+
     def split(self, fold: int) -> Split:
         """Returns the cases of one fold."""
 
     def load(self, case: str) -> Case:
-        """Reads one case; the label of an unlabelled one is all background.
+        """Reads one case; the label of an unlabelled one is all background, a modality that it lacks is all 0.
 
         Raises:
             DataError: A file is missing, unreadable, mis-shaped, or holds a value the dataset does not declare.

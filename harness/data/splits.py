@@ -4,7 +4,7 @@ A patient's cases stay together, whatever the scheme; :func:`check_leak` refuses
 declares that it splits within a patient; every report of its numbers then says so.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +21,12 @@ _CV_FOLDS = 5
 _VALIDATION_SHARE = 0.1
 
 
-def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str], str] = str) -> Split:
+def standard_split(
+    patients: Mapping[str, str],
+    fold: int,
+    named: Callable[[str], str] = str,
+    lacking: Mapping[str, tuple[str, ...]] | None = None,
+) -> Split:
     """Returns fold 0, the 80:20 split of the authors' code, or fold 1 to 5 of a cross-validation.
 
     The draws are those of nnU-Net v1 (``RandomState(12345).choice`` without replacement; ``KFold(shuffle=True,
@@ -31,6 +36,8 @@ def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str]
         patients: Patient of each case.
         fold: 0 to 5, as in :data:`FOLD_NAMES`.
         named: The name by which the authors' code knows a patient; the draw of fold 0 goes by the order of these names.
+        lacking: Modalities that a case lacks, of the cases that lack any: where there are such, patients with the same
+            modalities are spread evenly over the parts of every fold.
 
     Raises:
         DataError: There are too few patients.
@@ -45,6 +52,8 @@ def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str]
         raise DataError(
             f"{len(names)} patients cannot be split: {_CV_FOLDS} are needed.", hint="Is the folder complete?"
         )
+    if lacking:
+        return _balanced_split(patients, fold, lacking)
     if fold == 0:
         names.sort(key=named)
         random = np.random.RandomState(_SEED)
@@ -53,6 +62,28 @@ def standard_split(patients: Mapping[str, str], fold: int, named: Callable[[str]
     else:
         test = [names[index] for index in _folds(len(names))[fold - 1]]
     return make_split(patients, test)
+
+
+def _balanced_split(patients: Mapping[str, str], fold: int, lacking: Mapping[str, tuple[str, ...]]) -> Split:
+    """Returns a fold whose parts hold patients of every pattern of modalities in the same proportion, up to one.
+
+    Patients stand in a row, those of one pattern beside each other in a seeded order, and a part takes places of it at
+    equal distances.
+    """
+    known: dict[str, set[tuple[str, ...]]] = {}
+    for case, patient in patients.items():
+        known.setdefault(patient, set()).add(tuple(sorted(lacking.get(case, ()))))
+    names = sorted(known)
+    order = np.random.RandomState(_SEED).permutation(len(names))
+    row = sorted((names[index] for index in order), key=lambda patient: sorted(known[patient]))
+    test = _evenly(row, len(row) - int(len(row) * 0.8)) if fold == 0 else row[fold - 1 :: _CV_FOLDS]
+    others = [patient for patient in row if patient not in set(test)]
+    return make_split(patients, test, _evenly(others, max(1, round(len(others) * _VALIDATION_SHARE))))
+
+
+def _evenly(row: Sequence[str], count: int) -> list[str]:
+    """Returns some of a row, at equal distances."""
+    return [row[int((place + 0.5) * len(row) / count)] for place in range(count)]
 
 
 @cache

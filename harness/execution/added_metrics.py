@@ -28,7 +28,7 @@ _GONE = (
     "To have it again, remove {} and run the study, which trains anew; or predict by `harness predict`, and score that "
     "folder by `harness evaluate --predictions`."
 )
-_PLACE = ("dataset", "model", "leading", "fold", "seed", "patient", "case")
+_PLACE = ("dataset", "model", "leading", "fold", "seed", "patient", "case", "modalities")
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,8 @@ def _changed(tested: pd.DataFrame, scores: Sequence[Score]) -> str:
 
 def _tables(tested: pd.DataFrame, found: Mapping[str, _Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the scores as rows like those of the test, in its order, and those of trivial methods."""
-    places = tested[list(_PLACE)].drop_duplicates("case").to_dict("records")
+    known = [name for name in _PLACE if name in tested]  # cells of complete cases do not name their modalities
+    places = tested[known].drop_duplicates("case").to_dict("records")
     rows = [{**place, **asdict(score)} for place in places for score in found[place["case"]].scores]
     floors = [
         {**place, **asdict(score), "floor": name}

@@ -165,6 +165,8 @@ def _named(path: Path, known: Mapping[str, str], columns: Mapping[str, str]) -> 
     names = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
     rows = pq.ParquetFile(path, read_dictionary=names).read()
     rows = rows.drop_columns([name for name in known if name in rows.column_names])
+    if "modalities" in columns and "modalities" not in rows.column_names:
+        known = {**known, "modalities": ""}
     nothing = pa.array(np.zeros(len(rows), dtype=np.int32))
     for name, value in known.items():
         rows = rows.append_column(name, pa.DictionaryArray.from_arrays(nothing, [value]))

@@ -313,6 +313,20 @@ class RungScores(Record):
     epoch: int = 0
 
 
+class Coverage(Record):
+    """Test cases of a subset of the modalities, where cases lack some.
+
+    Attributes:
+        tested: Cases that have a modality of the subset.
+        whole: Those that have all of them.
+        of: All test cases.
+    """
+
+    tested: int
+    whole: int
+    of: int
+
+
 class SubsetSummary(Record):
     """How a cell was tested with fewer modalities: ``subsets/HASH/subset.json``.
 
@@ -329,6 +343,7 @@ class SubsetSummary(Record):
         seconds: Wall time.
         commit: As in :class:`Summary`.
         packages: As in :class:`Summary`.
+        coverage: On how many test cases it stands; None where no case lacks a modality.
     """
 
     remedy = "Run `harness missing` again: the subset is tested anew."
@@ -344,3 +359,4 @@ class SubsetSummary(Record):
     seconds: float | None = None
     commit: str = ""
     packages: Mapping[str, str] = {}
+    coverage: Coverage | None = None

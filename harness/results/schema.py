@@ -40,6 +40,7 @@ CASE_COLUMNS: Mapping[str, str] = {
     "seed": "training seed",
     "patient": "patient the case belongs to: the unit of statistics",
     "case": "case identifier",
+    "modalities": "modalities the case has, joined by '+'; '' where no case of the cell lacks one",
     "region": "what is scored, e.g. WT",
     "metric": "e.g. dice (0..1) or hd95 (mm); docs/metrics.md lists all",
     "value": "float; never absent",

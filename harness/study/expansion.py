@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.data import Dataset, Reader, Split
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
+from harness.data.incomplete import refuse_without_leading
 from harness.data.patients.by_column import Folds, SplitBy
 from harness.data.patients.shares import patients_of_share, share_words
 from harness.data.spacing import Sizes, median_spacing, resolve_spacing
@@ -149,6 +150,7 @@ def expand_study(
             raise document.error(where, message, "Give one of them a `name` of its own.")
         for variant, leading in itertools.product(variants, dataset.leading):
             _check_task(variant, dataset.facts, leading, document)
+            _check_leading(variant, dataset, leading, document, where)
             for share, fold, seed in itertools.product(shares, dataset.splits, study.matrix.seed):
                 spec = _spec(variant, dataset, leading, 1.0 if variant.weights else share, fold, seed)
                 label = _label(variant.label, spec.train_share)
@@ -283,6 +285,17 @@ def _check_task(variant: Variant, dataset: Dataset, leading: str, document: Docu
         )
     if sampling.missing is not None:
         _check_rates(sampling.missing.per_patient, dataset, document)
+
+
+def _check_leading(variant: Variant, dataset: _OpenDataset, leading: str, document: Document, where: Key) -> None:
+    """Refuses cases that lack the modality that leads, unless the protocol says what stands for it."""
+    leads = variant.segmenter.uses_leading and leading in dataset.facts.modalities
+    if not leads or variant.protocol_on(dataset.facts.name).sampling.fill is not None:
+        return
+    splits = dataset.splits.values()
+    cases = dict.fromkeys(case for split in splits for case in (*split.train, *split.val, *split.test))
+    with document.naming_line(where), dataset.facts.naming_reader():
+        refuse_without_leading(dataset.reader, cases, leading, variant.label)
 
 
 def _check_rates(rates: Mapping[str, float], dataset: Dataset, document: Document) -> None:

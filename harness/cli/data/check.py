@@ -40,21 +40,30 @@ def check(
             show_default=False,
         ),
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Write the files that are missing into modalities.json, as modalities that these cases lack.",
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Also fail on warnings.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every case and list what must be corrected; no file is changed.
+    """Read every case and list what must be corrected; no file is changed (`--allow-missing` writes one).
 
     It finds missing and unreadable files, images that are not on their case's grid, wrong label values, empty labels,
     the same content under two patients, splits that leak, impossible orientations, and columns of patients that the
     dataset does not have. It ends with status 1 if anything must be corrected.
     """
     from harness.cli.shared.progress import task_bars
-    from harness.data.datasets.layouts import find_dataset
+    from harness.data.datasets.layouts import declare_missing, find_dataset
     from harness.data.patients.check import check_columns
     from harness.data.reading.checks import check_dataset
 
     console = PlainConsole(stderr=as_json)
+    if allow_missing:
+        console.print(declare_missing(name, path), soft_wrap=True, markup=False)
     dataset = find_dataset(name, path)
     folder = dataset.locate(path)
     reader = dataset.open(folder)
@@ -72,7 +81,8 @@ def check(
     if as_json:
         counts = {"labelled": checked.labelled, "unlabelled": checked.unlabelled, "readable": checked.readable}
         found = [asdict(one) for one in checked.findings]
-        print_json("data check", found, dataset=dataset.name, folder=folder, sound=not failed, **counts)
+        facts = {"dataset": dataset.name, "folder": folder, "sound": not failed, "modalities": dict(checked.patterns)}
+        print_json("data check", found, **facts, **counts)
     else:
         _show(console, dataset, folder, checked)
     if failed:
@@ -91,6 +101,9 @@ def _show(console: Console, dataset: Dataset, folder: Path, checked: Checked) ->
         ),
         soft_wrap=True,
     )
+    if len(checked.patterns) > 1 or any(pattern != "+".join(dataset.modalities) for pattern in checked.patterns):
+        listed = [f"{pattern} ({count})" for pattern, count in checked.patterns.items()]
+        console.print(f"Modalities that labelled cases have: {', '.join(listed)}.", soft_wrap=True, markup=False)
     if checked.findings:
         listing = table("", "case", "what is wrong", "what to do", wrap=("case", "what is wrong", "what to do"))
         for one in checked.findings:

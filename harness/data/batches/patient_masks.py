@@ -5,7 +5,6 @@ training and modalities are missing at unequal rates.
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -73,11 +72,3 @@ def take_away(
         return join_absent(len(modalities), case.absent, masks.draw(rng), rng)
 
     return [replace(case, absent=lacking(case)) for case in cases]
-
-
-def count_patterns(cases: Sequence[PreparedCase], modalities: Sequence[str]) -> dict[str, int]:
-    """Returns the modalities that are present, joined by ``+``, to the number of cases; the most frequent first."""
-    counts = Counter(
-        "+".join(name for channel, name in enumerate(modalities) if channel not in case.absent) for case in cases
-    )
-    return dict(counts.most_common())

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.contract import Reader, Split
+from harness.data.incomplete import patterns_of
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
 from harness.data.reading.nifti import read_image, read_label, read_placement
@@ -33,8 +34,12 @@ class ArchiveReader(Reader):
         return tuple(case for case, labelled in self._labelled.items() if not labelled)
 
     def split(self, fold: int) -> Split:
-        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""
-        return standard_split({case: self.patient(case) for case in self.cases()}, fold)
+        """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient.
+
+        Where patients lack modalities, those with the same ones are spread evenly over the folds.
+        """
+        cases = self.cases()
+        return standard_split({case: self.patient(case) for case in cases}, fold, lacking=patterns_of(self, cases))
 
     def transform_codes(self, case: str) -> tuple[int, int]:
         """Returns the codes of the image on whose grid a case lies."""

@@ -125,6 +125,7 @@ def write_entry(
     moments: Sequence[Moments],
     geometry: Geometry,
     classes: int,
+    absent: Sequence[int] = (),
 ) -> None:
     """Writes one entry.
 
@@ -137,6 +138,7 @@ def write_entry(
         moments: Intensity moments of each modality, as in :class:`PreparedCase`.
         geometry: Geometry of the case.
         classes: Number of classes, background included.
+        absent: Channels of modalities that the case lacks.
     """
     sampled = {value: _sample_voxels(label == value, name, value) for value in range(1, classes)}
     arrays = {
@@ -153,6 +155,7 @@ def write_entry(
             "moments": [astuple(one) for one in moments],
             "counts": {value: len(voxels) for value, voxels in sampled.items()},
             "geometry": geometry.to_json(),
+            **({"absent": list(absent)} if absent else {}),
             "checksums": {f"{key}.npy": _checksum(folder / f"{key}.npy") for key in arrays},
         },
     )
@@ -171,6 +174,7 @@ def open_entry(folder: Path, name: str, patient: str) -> PreparedCase | None:
             moments=tuple(Moments(*values) for values in facts["moments"]),
             geometry=Geometry.from_json(facts["geometry"]),
             counts={int(value): count for value, count in sorted(facts["counts"].items(), key=lambda one: int(one[0]))},
+            absent=tuple(facts.get("absent", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

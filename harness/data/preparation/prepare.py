@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from torch.utils.data import Dataset as TorchDataset
 from harness.cores import cores, processes
 from harness.data.assumptions import Assumption, collect_assumptions, sum_up
 from harness.data.contract import Case, Dataset, Reader
+from harness.data.incomplete import absent_channels
 from harness.data.preparation.cache import PreparedCase, open_entry, write_entry
 from harness.data.preparation.preprocessing import PreprocessingPlan, preprocess
 from harness.data.settings import PreparationSettings
@@ -197,6 +199,10 @@ class _Job:
         except Exception as error:
             error.add_note(f"Case {name} of {self._dataset.name} was being read.")
             raise
+        absent = absent_channels(self._dataset, self._reader, name)
+        if absent and case.images[list(absent)].any():  # what a reader puts there means nothing
+            case = replace(case, images=case.images.copy())
+            case.images[list(absent)] = 0
         _check(case, self._dataset, name)
         made = preprocess(case, name, self._plan)
         with atomic_folder(self.folder / name) as temporary:
@@ -209,6 +215,7 @@ class _Job:
                 made.moments,
                 made.geometry,
                 self._plan.classes,
+                absent,
             )
 
 

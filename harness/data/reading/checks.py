@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from harness.alike import group_alike, name_some, without_case
 from harness.cores import cores
 from harness.data.assumptions import collect_assumptions
 from harness.data.contract import Case, Dataset, Reader, case_warnings
+from harness.data.incomplete import absent_channels, count_patterns
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 
@@ -52,6 +53,7 @@ class Checked:
         unlabelled: Cases without a label.
         readable: Cases that could be read.
         shapes: Voxels along each axis to number of cases.
+        patterns: Modalities present, joined by ``+``, to the number of labelled cases that were read.
         findings: Findings, those that must be corrected first.
     """
 
@@ -60,6 +62,7 @@ class Checked:
     readable: int
     shapes: Mapping[tuple[int, ...], int]
     findings: tuple[Finding, ...]
+    patterns: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def must_fix(self) -> bool:
@@ -77,6 +80,7 @@ class _CaseProperties:
     spacing: tuple[float, ...] = ()
     images: tuple[str, ...] = ()
     label: str = ""
+    absent: tuple[int, ...] = ()
 
 
 def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int], None] | None = None) -> Checked:
@@ -109,6 +113,7 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
         readable=sum(1 for one in seen if one.shape),
         shapes=dict(sorted(shapes.items(), key=lambda item: -item[1])),
         findings=tuple(sorted(_joined(findings), key=lambda finding: finding.severity)),
+        patterns=count_patterns(dataset.modalities, (one.absent for one in seen if one.shape and one.case in labelled)),
     )
 
 
@@ -132,29 +137,33 @@ def _look(dataset: Dataset, reader: Reader, case: str, labelled: bool) -> _CaseP
     try:
         with collect_assumptions() as noted, dataset.naming_reader():
             content = reader.load(case)
+            absent = absent_channels(dataset, reader, case)
             warnings = case_warnings(reader, case, content)
     except DataError as error:
         return _CaseProperties(case, (Finding("fix", case, error.message, error.hint),))
     findings = [Finding("look", case, words) for words in sorted({words for _, words in noted})]
     findings += [Finding("fix", case, words, "Compare with `harness data preview`.") for words in warnings]
-    findings += _content_findings(dataset, case, content, labelled and not warnings)
+    findings += _content_findings(dataset, case, content, labelled and not warnings, absent)
     return _CaseProperties(
         case,
         tuple(findings),
         tuple(content.label.shape),
         content.spacing,
-        tuple(_hash(image) for image in content.images),
+        tuple("" if channel in absent else _hash(image) for channel, image in enumerate(content.images)),
         _hash(content.label) if content.label.any() else "",
+        absent,
     )
 
 
-def _content_findings(dataset: Dataset, case: str, content: Case, labelled: bool) -> Iterable[Finding]:
+def _content_findings(
+    dataset: Dataset, case: str, content: Case, labelled: bool, absent: tuple[int, ...]
+) -> Iterable[Finding]:
     if content.images.shape != (len(dataset.modalities), *content.label.shape):
         yield Finding("fix", case, f"images of shape {content.images.shape}, label of {content.label.shape}")
     if surplus := sorted(set(np.unique(content.label).tolist()) - set(dataset.labels)):
         yield Finding("fix", case, f"label values {surplus} that the dataset does not declare")
-    for name, image in zip(dataset.modalities, content.images, strict=False):
-        if image.size and image.min() == image.max():
+    for channel, (name, image) in enumerate(zip(dataset.modalities, content.images, strict=False)):
+        if channel not in absent and image.size and image.min() == image.max():
             yield Finding("fix", case, f"{name} has the same value everywhere", "Get the image again.")
     if labelled and not content.label.any():
         yield Finding(
@@ -167,7 +176,8 @@ def _duplicates(dataset: Dataset, reader: Reader, seen: Iterable[_CaseProperties
     owners: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for one in seen:
         for name, digest in zip(dataset.modalities, one.images, strict=False):
-            owners[digest].append((one.case, name))
+            if digest:
+                owners[digest].append((one.case, name))
         if one.label:
             owners[one.label].append((one.case, "label"))
     by_cases: dict[tuple[str, ...], set[str]] = defaultdict(set)

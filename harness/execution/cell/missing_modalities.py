@@ -29,9 +29,10 @@ from harness.execution.cell.testing import score_prediction, score_rows
 from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
 from harness.inference.native_grid import segment_native
 from harness.results.provenance import code_version, package_versions, utc_now
-from harness.results.records import Progress, SubsetSummary
+from harness.results.records import Coverage, Progress, SubsetSummary
 from harness.results.store import CellFolder
 from harness.results.subsets import CellSubsets, Subset, in_words
+from harness.results.tables import ROWS
 from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
@@ -167,6 +168,8 @@ class Evaluation:
     def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
 
+        A case that lacks modalities is given those of the subset that it has; one that has none of them is left out.
+
         Args:
             present: Modalities the network is given; with all of them the rows are those of the cell's own result.
             on_case: Called with the number of cases done.
@@ -179,6 +182,8 @@ class Evaluation:
         rows: list[dict[str, object]] = []
         for number, (name, prepared) in enumerate(self.tests.items()):
             on_case(number)
+            if len({*absent, *prepared.absent}) == len(modalities):
+                continue
             with self.precision.autocast():
                 prediction = segment_native(
                     self.windows,
@@ -193,6 +198,14 @@ class Evaluation:
             rows += score_rows(self.problem, name, scores)
         on_case(len(self.tests))
         return pd.DataFrame(rows)
+
+    def coverage(self, present: Sequence[str]) -> Coverage | None:
+        """Returns how many test cases a subset stands on; None where no test case lacks a modality."""
+        if not any(case.absent for case in self.tests.values()):
+            return None
+        channels = {self.problem.dataset.modalities.index(name) for name in present}
+        had = [channels - set(case.absent) for case in self.tests.values()]
+        return Coverage(tested=sum(map(bool, had)), whole=had.count(channels), of=len(had))
 
 
 def evaluate_subsets(
@@ -237,6 +250,8 @@ def evaluate_subsets(
             store.write_progress(Progress(present=in_words(subset.present), cases=cases, of=of))
 
         rows = evaluation.test(subset.present, on_case)
+        if rows.empty:  # no test case has one of these modalities
+            rows = pd.read_parquet(cell.result / ROWS).iloc[:0]
         summary = SubsetSummary(
             cell=cell.id,
             present=subset.present,
@@ -249,6 +264,7 @@ def evaluate_subsets(
             commit=code_version(),
             packages=package_versions(),
             finished=utc_now(),
+            **({"coverage": coverage} if (coverage := evaluation.coverage(subset.present)) else {}),
         )
         with store.writing(summary) as path:
             rows.to_parquet(path, index=False)

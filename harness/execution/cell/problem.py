@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from harness.data import Dataset, Reader, Split
 from harness.data.contract import Case
+from harness.data.incomplete import missing_modalities
+from harness.data.settings import Fill
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS, every_metric
 from harness.files import hash_of_file
@@ -44,6 +47,21 @@ class Problem:
     options: Options
     task: Task
     metrics: tuple[str, ...]
+
+    @cached_property
+    def is_incomplete(self) -> bool:
+        """Whether a case of the split lacks a modality."""
+        cases = (*self.split.train, *self.split.val, *self.split.test)
+        return any(missing_modalities(self.reader, case) for case in cases)
+
+    @property
+    def fill(self) -> Fill | None:
+        """What stands for absent modalities: as the protocol says, or zeros where cases lack some; None where none is.
+
+        An absent modality of a case is filled as one that is dropped in training or in a test.
+        """
+        stated = self.spec.protocol.sampling.fill
+        return "zeros" if stated is None and self.is_incomplete else stated
 
     def scored_by(self, wanted: Sequence[str]) -> Self:
         """Returns the problem with further metrics.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.data import Dataset
 from harness.data.contract import Case, transform_codes, trivial_predictions
+from harness.data.incomplete import absent_channels, pattern
 from harness.data.reading.nifti import write_label
 from harness.evaluation.policy import empty_policy
 from harness.evaluation.scoring import Score, describe_masks, failures, score_case
@@ -96,6 +97,9 @@ def score_rows(problem: Problem, name: str, scores: list[Score]) -> list[dict[st
         "patient": problem.reader.patient(name),
         "case": name,
     }
+    if problem.is_incomplete:
+        absent = absent_channels(problem.dataset, problem.reader, name)
+        place["modalities"] = pattern(problem.dataset.modalities, absent)
     return [{**place, **asdict(score)} for score in scores]
 
 

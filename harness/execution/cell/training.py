@@ -14,8 +14,9 @@ from torch import nn
 from harness.cores import cores
 from harness.data.batches.augmentation import transforms_of
 from harness.data.batches.batches import TrainingBatches
-from harness.data.batches.patient_masks import count_patterns, take_away
+from harness.data.batches.patient_masks import take_away
 from harness.data.contract import Case
+from harness.data.incomplete import count_patterns
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
@@ -34,7 +35,7 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import explain_nondeterministic_ops, set_determinism
 from harness.training.device import Precision
 from harness.training.loop import Epoch, Hooks, Trainer
-from harness.training.modality_fill import FillsAbsent, filling_for
+from harness.training.modality_fill import Filling, FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
 from harness.training.step_mode import ON_CUDA, Recording
 from harness.training.validation import RegionDice, Validation, validate_on_patches, validation_of, validation_scores
@@ -140,7 +141,7 @@ def train_network(
         size,
         step,
         augmentation,
-        count_patterns(data.parts["train"], problem.dataset.modalities) if history else {},
+        count_patterns(problem.dataset.modalities, (case.absent for case in data.parts["train"])) if history else {},
     )
 
 
@@ -306,10 +307,9 @@ def _build(problem: Problem, data: _Data, purpose: str) -> nn.Module:
     """Returns the network to be trained; where modalities may be absent, with what stands for them."""
     torch.manual_seed(derive(problem.spec.seed, purpose))
     network = problem.segmenter.build(problem.task, problem.options)
-    fill = problem.spec.protocol.sampling.fill
-    if fill is None:
+    if problem.fill is None:
         return network
-    return FillsAbsent(network, filling_for(fill, data.normaliser, data.parts["train"]))
+    return FillsAbsent(network, filling_for(problem.fill, data.normaliser, data.parts["train"]))
 
 
 def _imported(problem: Problem, weights: Path) -> nn.Module:
@@ -317,6 +317,8 @@ def _imported(problem: Problem, weights: Path) -> nn.Module:
     network = problem.segmenter.build(problem.task, problem.options)
     load_weights(network, weights)
     filling = read_filling(weights)
+    if filling is None and problem.is_incomplete:
+        filling = Filling.zeros(len(problem.dataset.modalities))
     return network if filling is None else FillsAbsent(network, filling).eval()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.evaluation import METRICS
+from harness.report.analysis.modalities.patterns import coverage_of
 from harness.report.analysis.modalities.value import ModalityValue, modality_value
 from harness.report.analysis.variants import Status, Variant
 from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
@@ -92,6 +93,8 @@ class MissingGroup:
             no network has one.
         losses: Network to the mean and the interval of its mean over these sets minus its score with all modalities.
         unranked: Networks that have no part in rankings.
+        coverage: Set to the number of patients that have one of its modalities, and of those that have all; empty where
+            no patient lacks any.
     """
 
     dropout: str
@@ -103,6 +106,7 @@ class MissingGroup:
     over_subsets: Analysis | None
     losses: Mapping[str, tuple[float, Interval | None]]
     unranked: frozenset[str] = frozenset()
+    coverage: Mapping[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
 
     @property
     def incomplete_subsets(self) -> tuple[tuple[str, ...], ...]:
@@ -242,7 +246,18 @@ class _Study:
         if len(unranked) == len(tested):
             unranked = frozenset()
         over, losses = self._over(rows, subsets, tested, unranked, allow_mixed)
-        return MissingGroup(dropout, self.metric, self.region, self.modalities, subsets, tested, over, losses, unranked)
+        return MissingGroup(
+            dropout,
+            self.metric,
+            self.region,
+            self.modalities,
+            subsets,
+            tested,
+            over,
+            losses,
+            unranked,
+            coverage_of(self.full, subsets),
+        )
 
     def _subsets(self, tested: set[str]) -> tuple[tuple[str, ...], ...]:
         sizes = range(len(self.modalities), 0, -1)

@@ -289,6 +289,7 @@ def _as_study(source: Source, beside: StudyResults, name: str, notes: list[str])
     rows["cell"] = _cells_of(rows, name if several else str(rows["label"].iloc[0]))
     implementation = source.implementation if source.lists_missing else f"{source.implementation}; empty: {policy.name}"
     rows = rows.assign(study=name, profile="imported", model=rows["method"], implementation=implementation)
+    rows = rows.assign(modalities="")
     columns = beside.cells.columns  # `start` and costs only where the study has them
     return StudyResults(
         study=name,

@@ -8,6 +8,7 @@ from harness.report.tables.efficiency import EFFICIENCY, with_budget
 from harness.report.tables.evidence.acquire_and_lead import ACQUIRE_AND_LEAD
 from harness.report.tables.evidence.modality_value import MODALITY_VALUE
 from harness.report.tables.evidence.own_rule import OWN_RULE
+from harness.report.tables.evidence.patterns import PATTERNS
 from harness.report.tables.evidence.subsets_by_region import SUBSETS_BY_REGION
 from harness.report.tables.evidence.verdict import VERDICT
 from harness.report.tables.leading import LEADING
@@ -26,6 +27,7 @@ TABLES: tuple[TableKind, ...] = (
     VERDICT,
     ABLATION,
     LEADING,
+    PATTERNS,
     MISSING,
     SUBSETS_BY_REGION,
     MODALITY_VALUE,

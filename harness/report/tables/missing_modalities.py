@@ -79,6 +79,8 @@ def _losses(view: DatasetView, group: MissingGroup, number: int) -> Table:
         if present == group.modalities and network.by_subset is not None:
             return word_cell("reference")
         loss = network.loss(present)
+        if loss is None and network.summary(present) is not None:
+            return word_cell("fewer patients")
         return _absent(network) if loss is None else difference_cell(metric, loss)
 
     return _by_present(
@@ -123,9 +125,19 @@ def _by_present(
         row_header=group.modalities,
         columns=tuple(Column("", network.name, group.metric, group.region) for network in group.tested),
         rows=tuple(rows),
-        notes=(*_note_fills(group), *_note_incomplete(group), *provenance(view)),
+        notes=(*_note_fills(group), *_note_incomplete(group), *_note_coverage(group), *provenance(view)),
         marked="mean of a row" if ranked and len(group.tested) > 1 else "",
     )
+
+
+def _note_coverage(group: MissingGroup) -> Iterator[str]:
+    """Says on how many patients each set stands, where patients lack modalities."""
+    if group.coverage:
+        counts = [f"{' + '.join(present)} {tested} ({whole})" for present, (tested, whole) in group.coverage.items()]
+        yield (
+            "Patients lack modalities: each is given those of a set that it has, and is left out where it has none. "
+            f"Patients of each set, and in brackets those that have all of it: {'; '.join(counts)}."
+        )
 
 
 def _survival(view: DatasetView) -> Table:

@@ -16,7 +16,8 @@ from harness.data.datasets.layouts.document import (
     listed_file,
     read_document,
 )
-from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
+from harness.data.datasets.layouts.modalities import CaseFiles, with_declared
+from harness.data.datasets.layouts.reader import ListedReader, patient_notes
 from harness.data.reading.nifti import IMAGE_ENDINGS
 
 
@@ -27,8 +28,10 @@ def describe(root: Path) -> Dataset:
         DataError: ``dataset.json`` is not usable, or no image can be read.
     """
     content = read_document(root)
-    images = [case.images[0] for case in _cases(root, content).values()]
-    return facts_to_dataset(root, _facts(root, content), images, "harness.data.datasets.layouts.msd:open_folder")
+    facts = _facts(root, content)
+    cases = with_declared(root, _cases(root, content), distinct(facts.channels))
+    images = [case.images[0] for case in cases.values()]
+    return facts_to_dataset(root, facts, images, "harness.data.datasets.layouts.msd:open_folder")
 
 
 def open_folder(root: Path) -> ListedReader:
@@ -39,7 +42,8 @@ def open_folder(root: Path) -> ListedReader:
     """
     content = read_document(root)
     facts = _facts(root, content)
-    return ListedReader(root, _cases(root, content), distinct(facts.channels), facts.values)
+    channels = distinct(facts.channels)
+    return ListedReader(root, with_declared(root, _cases(root, content), channels), channels, facts.values)
 
 
 def _facts(root: Path, content: Mapping[str, Any]) -> Facts:

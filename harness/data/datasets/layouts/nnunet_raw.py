@@ -19,7 +19,14 @@ from harness.data.datasets.layouts.document import (
     listed_file,
     read_document,
 )
-from harness.data.datasets.layouts.reader import CaseFiles, ListedReader, patient_notes
+from harness.data.datasets.layouts.modalities import (
+    MODALITIES,
+    CaseFiles,
+    declare_missing,
+    find_missing,
+    with_declared,
+)
+from harness.data.datasets.layouts.reader import ListedReader, patient_notes
 from harness.data.reading.files import visible
 from harness.data.reading.itk_files import FLAT_ENDINGS
 from harness.data.reading.nifti import IMAGE_ENDINGS
@@ -36,7 +43,7 @@ def describe(root: Path) -> Dataset:
     content = read_document(root)
     facts = _facts(root, content)
     ending = _ending(root, content)
-    cases = _cases(root, content, len(facts.channels))
+    cases = with_declared(root, _cases(root, content, len(facts.channels)), distinct(facts.channels))
     guessed = () if "file_ending" in content else (f"`file_ending` is not stated: the files end with {ending}.",)
     facts = replace(facts, notes=(*facts.notes, *guessed, *_namesake_notes(root, ending, cases)))
     return facts_to_dataset(
@@ -52,7 +59,24 @@ def open_folder(root: Path) -> ListedReader:
     """
     content = read_document(root)
     facts = _facts(root, content)
-    return ListedReader(root, _cases(root, content, len(facts.channels)), distinct(facts.channels), facts.values)
+    channels = distinct(facts.channels)
+    cases = with_declared(root, _cases(root, content, len(channels)), channels)
+    return ListedReader(root, cases, channels, facts.values)
+
+
+def declare_missing_files(root: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Writes which modalities each case lacks into ``modalities.json``, where files are missing.
+
+    Returns:
+        The file, and the modalities that each case lacks; where none is missing, nothing is written.
+
+    Raises:
+        DataError: As :func:`describe`; a case has no image at all; or the file is there and says something else.
+    """
+    content = read_document(root)
+    channels = distinct(_facts(root, content).channels)
+    found = find_missing(_cases(root, content, len(channels)), channels)
+    return (declare_missing(root, found) if found else root / MODALITIES), found
 
 
 def _facts(root: Path, content: Mapping[str, Any]) -> Facts:

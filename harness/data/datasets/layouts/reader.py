@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+import os
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.data.contract import Case
 from harness.data.datasets.archive import ArchiveReader, read_mapped_label
 from harness.data.datasets.layouts.document import FILE
+from harness.data.datasets.layouts.modalities import MODALITIES, CaseFiles
 from harness.data.patients.table import PATIENTS, read_patients
 from harness.data.reading.files import files_hash
 from harness.data.reading.grids import check_same_grid
@@ -29,19 +30,6 @@ def patient_notes(root: Path) -> tuple[str, ...]:
         return ()  # who opens the folder is told
     why = f"{PATIENTS} maps no case to one" if (root / PATIENTS).is_file() else f"there is no {PATIENTS}"
     return (f"Every case counts as a patient of its own, as {why}.",)
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """The files of a case.
-
-    Attributes:
-        images: Image files; each holds one channel or several (4D), in channel order.
-        label: ``None`` for a case that can only be predicted.
-    """
-
-    images: tuple[Path, ...]
-    label: Path | None
 
 
 class ListedReader(ArchiveReader):
@@ -81,7 +69,7 @@ class ListedReader(ArchiveReader):
         """
         listed = [file for case in self._cases.values() for file in (*case.images, case.label) if file is not None]
         path = self._root / PATIENTS
-        listed += [self._root / FILE, *([] if self._has_columns else [path])]
+        listed += [self._root / FILE, self._root / MODALITIES, *([] if self._has_columns else [path])]
         found = files_hash(self._root, {file for file in listed if file.is_file()})
         if not self._has_columns or not self._patients:
             return found
@@ -92,11 +80,14 @@ class ListedReader(ArchiveReader):
         """Returns the patient that ``patients.json`` names; without that file each case is a patient."""
         return self._patients.get(case, case)
 
+    def missing_modalities(self, case: str) -> tuple[str, ...]:
+        """Returns the modalities that ``modalities.json`` declares to be missing."""
+        return tuple(self._channels[channel] for channel in self._files(case).absent)
+
     def load(self, case: str) -> Case:
-        """Reads all channels and the label of a case."""
-        if case not in self._cases:
-            raise DataError(f"{self._root} holds no case '{case}'.", hint="`harness data check` lists what is there.")
-        files = self._cases[case]
+        """Reads all channels and the label of a case; a modality that is declared to be missing is 0."""
+        files = self._files(case)
+        self._refuse_missing(case, files)
         reference = files.images[0]  # links and entries of dataset.json may lead anywhere: the user named this folder
         first, affine = read_channels(reference)
         parts = [first]
@@ -105,13 +96,35 @@ class ListedReader(ArchiveReader):
             check_same_grid(path, more.shape[1:], own, reference, first.shape[1:], affine)
             parts.append(more)
         images = np.concatenate(parts)
-        if len(images) != len(self._channels):
+        if len(images) + len(files.absent) != len(self._channels):
+            declared = f" and {MODALITIES} {len(files.absent)} missing ones" if files.absent else ""
             raise DataError(
-                f"Case {case} has {len(images)} channels, dataset.json declares {len(self._channels)}: "
+                f"Case {case} has {len(images)} channels, dataset.json declares {len(self._channels)}{declared}: "
                 f"{', '.join(self._channels)} ({reference}).",
-                hint="Add the missing modality, or correct dataset.json.",
+                hint=f"Add the missing modality, declare it in {MODALITIES}, or correct dataset.json.",
             )
+        for channel in files.absent:
+            images = np.insert(images, channel, 0, axis=0)
         return Case(images, self._label(files, reference, images.shape[1:], affine), affine)
+
+    def _files(self, case: str) -> CaseFiles:
+        if case not in self._cases:
+            raise DataError(f"{self._root} holds no case '{case}'.", hint="`harness data check` lists what is there.")
+        return self._cases[case]
+
+    def _refuse_missing(self, case: str, files: CaseFiles) -> None:
+        """Names a file that is not there, of a case with a file per modality: it may never have been taken."""
+        present = [name for channel, name in enumerate(self._channels) if channel not in files.absent]
+        if len(present) < 2 or len(files.images) != len(present):
+            return
+        there = [os.path.lexists(path) for path in files.images]
+        for name, path, found in zip(present, files.images, there, strict=True):
+            if not found and any(there):
+                raise DataError(
+                    f"Missing file: {path} ({name} of case {case})",
+                    hint=f"Put it there. If this patient has no {name}, say so in {MODALITIES}: "
+                    f"`harness data check nnunet_raw {self._root} --allow-missing` writes that file.",
+                )
 
     def _reference(self, case: str) -> Path:
         return self._cases[case].images[0]

@@ -7,6 +7,8 @@ from typing import Any
 
 from harness.data.contract import Dataset, Reader, Split, transform_codes
 from harness.data.datasets.layouts.document import FILE
+from harness.data.datasets.layouts.modalities import declare_missing
+from harness.data.incomplete import absent_channels, patterns_of
 from harness.data.patients.table import PATIENTS
 from harness.data.reading.nifti import write_volume
 from harness.data.splits import choose_splits, write_splits
@@ -52,7 +54,10 @@ def write_nnunet_raw(
         for done, name in enumerate([*labelled, *unlabelled], start=1):
             case, codes = reader.load(name), transform_codes(reader, name)
             is_labelled = done <= len(labelled)
+            absent = absent_channels(dataset, reader, name)
             for channel, image in enumerate(case.images):
+                if channel in absent:
+                    continue
                 place = folder / ("imagesTr" if is_labelled else "imagesTs")
                 write_volume(place / f"{name}_{channel:04d}{_ENDING}", image, case.affine, codes)
             if is_labelled:
@@ -62,6 +67,8 @@ def write_nnunet_raw(
         # Not sorted: the order of regions is that of `regions_class_order`.
         (folder / FILE).write_text(json.dumps(_document(dataset, len(labelled)), indent=2), encoding="utf-8")
         write_json(folder / PATIENTS, {name: reader.patient(name) for name in labelled})
+        if lacking := patterns_of(reader, [*labelled, *unlabelled]):
+            declare_missing(folder, lacking)
         folds = choose_splits(dataset, reader)
         write_splits(folder / SPLITS, folds)
         write_json(folder / NNUNET_SPLITS, _nnunet_folds(dataset, folds))
