@@ -18,7 +18,6 @@ from harness.report.writers.csv import csv_files
 from harness.report.writers.html import html_page
 from harness.report.writers.latex import latex_document
 from harness.report.writers.markdown import markdown_document
-from harness.report.writers.repeats import said_once
 from harness.results.schema import StudyResults
 
 #: What a report without figures says in their place.
@@ -136,7 +135,7 @@ def _documents(
     answers = answer_study(study)
     yield "answer.txt", ("\n\n".join(answers) + "\n").encode()
     if "latex" in wanted:
-        yield "tables.tex", latex_document(said_once(tables), remark).encode()
+        yield "tables.tex", latex_document(tables, remark).encode()
         yield from ((f"latex/{table.name}.tex", latex_document([table], remark).encode()) for table in tables)
     if "markdown" in wanted:
         yield "tables.md", markdown_document(study.results, answers, tables, remark).encode()

@@ -323,18 +323,45 @@ def write_rows(path: Path, rows: list[list[object]], separator: str = ",") -> Pa
     return path
 
 
-def test_mist(tmp_path: Path) -> None:
-    head = ["id", "WT_dice", "ET_dice", "WT_haus95", "ET_haus95", "WT_surf_dice"]
-    rows = [[f"c{n}", 0.9, 0.8, 2.5, 3.0, 0.99] for n in range(3)] + [
-        ["Mean", 0.9, 0.8, 2.5, 3, 1],
-        ["Std", 0, 0, 0, 0, 0],
+def mist_table(folder: Path) -> Path:
+    head = ["id", "WT_dice", "ET_dice", "WT_haus95", "ET_haus95", "WT_surf_dice", "ET_surf_dice", "WT_avg_surf"]
+    rows = [[f"c{n}", 0.9, 0.8, 2.5, 3.0, 0.99, 0.97, 1.5] for n in range(3)] + [
+        ["Mean", 0.9, 0.8, 2.5, 3, 1, 1, 1.5],
+        ["Std", 0, 0, 0, 0, 0, 0, 0],
     ]
-    path = write_rows(tmp_path / "results.csv", [head, *rows])
+    folder.mkdir(exist_ok=True)
+    return write_rows(folder / "results.csv", [head, *rows])
+
+
+def test_mist(tmp_path: Path) -> None:
+    path = mist_table(tmp_path)
     study, notes = import_alone(parse_requests([f"M={path}", f"N={path}"]))
-    assert study.metrics == ("dice", "hd95")
+    assert study.metrics == ("dice", "hd95", "nsd")
     assert sorted(study.cases["case"].unique()) == ["c0", "c1", "c2"]
     assert value(study, "M", "c1", "ET", "hd95") == (3.0, "scored")
-    assert any("not read: WT_surf_dice" in note for note in notes)
+    assert value(study, "M", "c1", "ET", "nsd") == (0.97, "scored")
+    assert any("not read: WT_avg_surf" in note for note in notes)
+    assert any("at 1 mm, MIST's default" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("config", "metric"),
+    [
+        ('{"evaluation": {"params": {"surf_dice_tol": 2.5}}}', "nsd_2.5mm"),
+        ('{"evaluation": {"params": {"surf_dice_tol": 1.0}}}', "nsd"),
+        ('{"evaluation": {"params": {"surf_dice_tol": "wide"}}}', "nsd"),
+        ('{"evaluation": {"params": {"surf_dice_tol": -1}}}', "nsd"),
+        ('{"evaluation"', "nsd"),
+        ("[]", "nsd"),
+    ],
+)
+def test_the_tolerance_of_mists_surface_dice_is_that_of_its_configuration(tmp_path: Path, config, metric) -> None:
+    path = mist_table(tmp_path / "m")
+    (path.parent / "config.json").write_text(config)
+    study, notes = import_alone(parse_requests([f"M={path}", f"N={path}"]))
+    assert study.metrics == ("dice", "hd95", metric)
+    stated = config.endswith(("2.5}}}", "1.0}}}"))
+    assert any("MIST's default" in note for note in notes) is not stated
 
 
 def test_panoptica(tmp_path: Path) -> None:

@@ -53,6 +53,18 @@ def test_a_click_sorts_a_table_and_a_second_one_turns_it(driver: Any, page: str)
     assert driver.get_log("browser") == []
 
 
+def test_captions_have_two_lines_at_most(driver: Any, page: str) -> None:
+    resize(driver, 1200, 1000)
+    driver.get(page)
+    driver.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    tall = """return [...document.querySelectorAll('caption, .plot + figcaption')].filter(each => {
+        const style = getComputedStyle(each);
+        const text = each.getBoundingClientRect().height - parseFloat(style.paddingBottom);
+        return text > 2.1 * parseFloat(style.lineHeight);
+    }).map(each => each.textContent)"""
+    assert driver.execute_script(tall) == []
+
+
 def test_the_contents_unfold_what_they_lead_to(driver: Any, page: str) -> None:
     driver.get(page)
     folded = "return document.querySelector('#provenance').closest('details').open"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,10 @@ from harness.report.figures.figure import (
     HATCHES,
     INK,
     MANY,
+    MOST_NAMED,
     SINGLE,
     Drawing,
+    Point,
     legend,
     legend_height,
     new_figure,
@@ -66,9 +69,10 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         above = legend_height([str(handle.get_label()) for handle in handles], width)
         figure = new_figure(width, 0.3 + above + 1.7 * len(metrics) * len(rows))
         grid = figure.subplots(len(metrics) * len(rows), 1, squeeze=False)[:, 0]
+        points: list[Point] = []
         for number, axes in enumerate(grid):
             metric, regions = metrics[number // len(rows)], rows[number % len(rows)]
-            _boxes(axes, view, metric.name, regions, drawn)
+            points += _boxes(axes, view, metric, regions, drawn)
             _floor_lines(axes, view, metric, regions)
             _label(axes, metric, regions, per_row)
         for number in range(len(metrics)):
@@ -89,17 +93,29 @@ def box_plot(study: StudyAnalysis, view: DatasetView) -> Drawing | None:
         f"reach 1.5 interquartile ranges (of fewer than {_QUARTILES} cases a box spans all of them); from left to "
         f"right as in the legend.{remarks}{refused}"
     )
-    return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure)
+    return Drawing(f"boxes_{view.name}", f"Cases by variant and region: {view.title}", caption, figure, _named(points))
 
 
-def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], drawn: Sequence[Variant]) -> None:
-    """Draws the boxes of each variant in every region, side by side, and the cases on top."""
+def _named(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Returns the dots that a page names: where there are too many, those beyond the whiskers."""
+    chosen = points if len(points) <= MOST_NAMED else [point for point in points if point.is_outer]
+    return tuple(chosen[:MOST_NAMED])
+
+
+def _boxes(
+    axes: Axes, view: DatasetView, metric: Metric, regions: Sequence[str], drawn: Sequence[Variant]
+) -> list[Point]:
+    """Draws the boxes of each variant in every region, side by side, and the cases on top.
+
+    Returns:
+        The cases that are dots.
+    """
     width = _GROUP_WIDTH / len(drawn)
     names = [view.names[variant] for variant in drawn]
-    places, dots = [], []
+    dots: list[_Dots] = []
     for number, variant in enumerate(drawn):
         name, offset = view.names[variant], width * (number + 0.5) - _GROUP_WIDTH / 2
-        analyses = [view.analyses.get((metric, region)) for region in regions]
+        analyses = [view.analyses.get((metric.name, region)) for region in regions]
         values = {
             region: cases
             for region, each in zip(regions, analyses, strict=True)
@@ -130,19 +146,38 @@ def _boxes(axes: Axes, view: DatasetView, metric: str, regions: Sequence[str], d
         )
         for box in axes.patches[before:]:
             box.set_hatch(_hatch(view, variant))
-        for region, cases in values.items():
-            shown_cases = cases if len(cases) <= MANY else _beyond_whiskers(cases)
-            places.append(np.full(len(shown_cases), regions.index(region) + offset))
-            dots.append(shown_cases)
-    _dots(axes, np.concatenate(places), np.concatenate(dots), width, most=max(map(len, dots)))
+        dots += [_Dots.of(cases, name, region, regions.index(region) + offset) for region, cases in values.items()]
+    return _draw_dots(axes, metric, dots, width)
 
 
-def _beyond_whiskers(cases: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the cases that a box of many does not show: beyond 1.5 interquartile ranges."""
-    low, high = np.quantile(cases, [0.25, 0.75])
-    reach = 1.5 * (high - low)
-    beyond: NDArray[np.bool_] = (cases < low - reach) | (cases > high + reach)
-    return np.asarray(cases[beyond])
+@dataclass(frozen=True)
+class _Dots:
+    """The cases of a box that are drawn as dots.
+
+    Attributes:
+        cases: Their values; the index is patient and case.
+        outer: Which of them lie beyond the whiskers.
+        method: Name of the variant.
+        region: Name of the region.
+        place: Middle of the box.
+    """
+
+    cases: pd.Series[float]
+    outer: NDArray[np.bool_]
+    method: str
+    region: str
+    place: float
+
+    @classmethod
+    def of(cls, cases: pd.Series[float], method: str, region: str, place: float) -> _Dots:
+        """Takes all cases of a box, or of many those that the box does not show: beyond the whiskers."""
+        numbers = cases.to_numpy()
+        low, high = np.quantile(numbers, [0.25, 0.75])
+        reach = 1.5 * (high - low)
+        beyond: NDArray[np.bool_] = (numbers < low - reach) | (numbers > high + reach)
+        if len(cases) <= MANY:
+            return cls(cases, beyond, method, region, place)
+        return cls(cases[beyond], beyond[beyond], method, region, place)
 
 
 def _is_crowded(view: DatasetView, metrics: Sequence[Metric], drawn: Sequence[Variant]) -> bool:
@@ -152,26 +187,29 @@ def _is_crowded(view: DatasetView, metrics: Sequence[Metric], drawn: Sequence[Va
     return any(int(table[name].notna().sum()) > MANY for table in tables for name in names if name in table)
 
 
-def _spread(cases: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread(cases: pd.Series[float]) -> NDArray[np.float64]:
     """What a box is drawn of: the cases; of a few, values whose quartiles are their ends, around the same median."""
     if len(cases) >= _QUARTILES:
-        return cases
+        return np.asarray(cases, np.float64)
     low, high = cases.min(), cases.max()
-    return np.array([low, low, np.median(cases), high, high])
+    return np.array([low, low, cases.median(), high, high])
 
 
-def _finite(values: pd.Series[float]) -> NDArray[np.float64]:
-    numbers = np.asarray(values, np.float64)
+def _finite(values: pd.Series[float]) -> pd.Series[float]:
+    numbers = values.astype(float)
     return numbers[np.isfinite(numbers)]
 
 
-def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], width: float, *, most: int) -> None:
-    """Rings while there are few; where they would hide the boxes, faint specks."""
+def _draw_dots(axes: Axes, metric: Metric, dots: Sequence[_Dots], width: float) -> list[Point]:
+    """Draws rings while there are few; where they would hide the boxes, faint specks."""
+    most = max((len(each.cases) for each in dots), default=0)
     few = most <= _RINGS
+    values = np.concatenate([each.cases.to_numpy() for each in dots]) if dots else np.empty(0)
     # Drawn from a fixed seed: the same results must give the same figure.
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(values)) * width
+    places = np.repeat([each.place for each in dots], [len(each.cases) for each in dots]) + jitter
     axes.scatter(
-        places + jitter,
+        places,
         values,
         s=4 if few else 1.6 if most <= MANY else 1.2,
         facecolor="white" if few else INK,
@@ -181,6 +219,13 @@ def _dots(axes: Axes, places: NDArray[np.float64], values: NDArray[np.float64], 
         rasterized=most > MANY,
         zorder=3,
     )
+    found: list[Point] = []
+    for each in dots:
+        for key, value, outer in zip(each.cases.index, each.cases.to_numpy(), each.outer, strict=True):
+            patient, case = map(str, key)
+            text = f"{case}: {each.method}, {each.region}, {metric.title} {metric.text(float(value))}"
+            found.append(Point(axes, float(places[len(found)]), float(value), patient, text, case, bool(outer)))
+    return found
 
 
 def _share_scale(rows: Iterable[Axes]) -> None:

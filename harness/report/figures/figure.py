@@ -33,6 +33,9 @@ _LIGHTEST = 0.85
 #: More dots than this are drawn faint and as pixels, so that vector files stay small.
 MANY = 200
 
+#: A page names no more dots of a figure: it would be slow.
+MOST_NAMED = 2000
+
 #: Text, edges and points.
 INK = "#1f2430"
 
@@ -87,6 +90,8 @@ class Point:
         y: Place along the second.
         patient: Name of the patient.
         text: What is said of it.
+        case: Name of the case, where the dot is one case.
+        is_outer: Whether it lies beyond the whiskers of a box.
     """
 
     axes: Axes
@@ -94,6 +99,8 @@ class Point:
     y: float
     patient: str
     text: str
+    case: str = ""
+    is_outer: bool = False
 
     def place(self) -> tuple[float, float]:
         """Returns where it is in the rendered figure: from the left and from the top, as shares of its size."""

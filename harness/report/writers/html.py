@@ -10,14 +10,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.figures.figure import Drawing
+from harness.report.figures.figure import MOST_NAMED, Drawing
 from harness.report.tables.table import Table
 from harness.report.text.provenance import cell_differences, provenance_of
 from harness.report.writers.case_gallery import CaseGallery, case_gallery
-from harness.report.writers.repeats import said_once
+from harness.report.writers.repeats import legends, said_once
 
-#: A figure with more dots has none that are named: the page would be slow.
-_MOST_SPOTS = 2000
+#: Characters of two lines of a caption on a page that is 1,200 pixels wide.
+TWO_LINES = 260
 
 
 def html_page(
@@ -39,7 +39,11 @@ def html_page(
         remark: Reason why there are no figures.
     """
     results = study.results
-    shown = said_once(tables)
+    leading = [_lead(study, view, tables, drawings) for view in study.views.values()]
+    first = [lead.table.name for lead in leading if lead.table is not None]
+    # In the order of the page: a note stands where it is read first.
+    shown = said_once(sorted(tables, key=lambda table: table.name not in first), TWO_LINES)
+    drawn = sorted(drawings, key=lambda drawing: drawing not in [lead.drawing for lead in leading])
     galleries = list(filter(None, (case_gallery(results, view) for view in study.views.values())))
     leads = [_lead(study, view, shown, drawings) for view in study.views.values()]
     script = (files("harness.report.writers") / "templates" / "sort.js").read_text(encoding="utf-8")
@@ -54,6 +58,7 @@ def html_page(
             leads=leads,
             tables=[table for table in shown if table not in [lead.table for lead in leads]],
             drawings=[drawing for drawing in drawings if drawing not in [lead.drawing for lead in leads]],
+            legends=legends(drawn, TWO_LINES),
             spots={drawing.name: _spots(study, drawing, galleries) for drawing in drawings},
             png={name: base64.b64encode(content).decode("ascii") for name, content in png.items()},
             remark=remark,
@@ -100,8 +105,8 @@ class _Spot:
 
 
 def _spots(study: StudyAnalysis, drawing: Drawing, galleries: Sequence[CaseGallery]) -> list[_Spot]:
-    """Returns the dots of a figure, each with the images of a case of its patient where the page has some."""
-    if len(drawing.points) > _MOST_SPOTS:
+    """Returns the dots of a figure, each with the images of its case, or of its patient's, where the page has some."""
+    if len(drawing.points) > MOST_NAMED:
         return []
     pictured = {case.name: case.anchor for gallery in galleries for case in gallery.cases if case.images}
     pairs = study.results.cases[["patient", "case"]].drop_duplicates().astype(str)
@@ -112,7 +117,12 @@ def _spots(study: StudyAnalysis, drawing: Drawing, galleries: Sequence[CaseGalle
     }
     places = [point.place() for point in drawing.points]
     return [
-        _Spot(round(100 * left, 2), round(100 * top, 2), point.text, targets.get(point.patient, ""))
+        _Spot(
+            round(100 * left, 2),
+            round(100 * top, 2),
+            point.text,
+            pictured.get(point.case) or targets.get(point.patient, ""),
+        )
         for point, (left, top) in zip(drawing.points, places, strict=True)
     ]
 

@@ -1,9 +1,11 @@
 r"""LaTeX: one file that compiles alone and can also be ``\input`` into a paper."""
 
 import unicodedata
+from collections.abc import Sequence
 
 from harness.report.tables.table import CHECK, MARKED, Row, Table, TableCell
 from harness.report.writers.pagination import LONG_NAME, is_wide, parts_of
+from harness.report.writers.repeats import said_once
 
 #: Characters pdfLaTeX reads as commands, and those beyond Latin that scores, units and names need.
 _ESCAPES = {
@@ -79,10 +81,15 @@ def escape_latex(text: str) -> str:
     return safe.replace("--", "-{}-")  # two hyphens of an option are not a dash
 
 
-def latex_document(tables: list[Table], remark: str = "") -> str:
+#: Characters of two lines of a caption at 10 points, with the words "Table 12:"; on a page that is turned, more.
+_TWO_LINES, _TWO_LINES_TURNED = 180, 290
+
+
+def latex_document(tables: Sequence[Table], remark: str = "") -> str:
     r"""Sets all tables; ``\input`` it inside a document, or compile it as it is; the remark becomes a comment."""
     turned = any(is_wide(table) for table in tables)
-    floats = "\n".join(_float(part) for table in tables for part in parts_of(table, turned=turned))
+    told = said_once(tables, _TWO_LINES_TURNED if turned else _TWO_LINES)
+    floats = "\n".join(_float(part) for table in told for part in parts_of(table, turned=turned))
     head = _HEAD.replace("%s", "landscape," if turned else "")
     comment = f"% {remark}\n" if remark else ""
     return f"{comment}{head}\n{floats}\n\\harnessend\n"

@@ -7,6 +7,9 @@ from harness.report.tables.table import MARKED, Row, Table, TableCell
 from harness.report.writers.repeats import said_once
 from harness.results.schema import StudyResults
 
+#: Characters of two lines where GitHub shows them.
+TWO_LINES = 250
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#$])")
 
 
@@ -20,10 +23,8 @@ def markdown_document(results: StudyResults, answers: Sequence[str], tables: Seq
     asked = f"Answers: {results.answers}." if results.answers else ""
     place = f"Study {results.study}, profile {results.profile}."
     head = [escape_markdown(text) for text in (results.question, f"{place} {asked}".strip(), *answers, remark) if text]
-    return (
-        "\n\n".join([f"# {escape_markdown(results.study)}", *head, *(_section(table) for table in said_once(tables))])
-        + "\n"
-    )
+    sections = [_section(table) for table in said_once(tables, TWO_LINES)]
+    return "\n\n".join([f"# {escape_markdown(results.study)}", *head, *sections]) + "\n"
 
 
 def _section(table: Table) -> str:
