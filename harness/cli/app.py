@@ -87,6 +87,11 @@ _VERBS = (
         "report ablation_tcfaf --format latex",
     ),
     (
+        "view",
+        "Write one page that scrolls through all slices of a case: modalities, truth, and every variant's prediction.",
+        "view 5c2c7c36c274 BraTS-GLI-00001-000",
+    ),
+    (
         "publish",
         "Write a study into a folder for an archive or a hub: rows, splits, protocols, versions, weights, report.",
         "publish ablation_tcfaf --profile demo --out for_the_archive",

@@ -11,6 +11,7 @@ import typer
 from harness.alike import name_some
 from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.options import ProfileOption, ResultsOption, study_arguments
+from harness.cores import cores
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -183,8 +184,6 @@ def _remarks(pairing: Pairing, faulty: Collection[str], scored: Sequence[str]) -
 
 
 def _say_cores(console: PlainConsole, jobs: int) -> None:
-    from harness.cores import cores
-
     if jobs > cores():
         console.print(f"At most {cores()} processes: one per core.")
 

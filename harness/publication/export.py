@@ -51,23 +51,6 @@ class Exported:
     label: str
 
 
-def find_study_of(store: Store, cell: CellFolder) -> tuple[StudyFolder, str]:
-    """Returns the study run last that a cell belongs to, and what it calls the cell.
-
-    Raises:
-        HarnessError: No study of the results folder holds it.
-    """
-    for study in store.studies():
-        if study.damage() is None:
-            for one in study.manifest().cells:
-                if one.cell == cell.id:
-                    return study, one.label
-    raise HarnessError(
-        f"No study in {store.root} holds cell {cell.id}, so its model card has no protocol and no scores.",
-        hint="Run the study that it belongs to again: cells that are done are kept.",
-    )
-
-
 def export_cell(
     store: Store, cell: CellFolder, out: Path, cache: Path, progress: Callable[[str, int, int], None]
 ) -> Exported:
@@ -87,7 +70,13 @@ def export_cell(
         raise HarnessError(f"{out} is there already.", hint="Name another folder with --out, or remove it.")
     if cell.status() != "done":
         raise HarnessError(f"Cell {cell.id} is not finished.", hint="`harness status` shows how far it is.")
-    study, label = find_study_of(store, cell)
+    found = store.study_of(cell)
+    if found is None:
+        raise HarnessError(
+            f"No study in {store.root} holds cell {cell.id}, so its model card has no protocol and no scores.",
+            hint="Run the study that it belongs to again: cells that are done are kept.",
+        )
+    study, label = found
     spec, weights = cell.spec(), cell.result / "weights.safetensors"
     dataset = spec.facts()
     program, batch = export_network(

@@ -1,6 +1,6 @@
 """Writes a report into a folder: the formats asked for, and the figures."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,8 @@ def write_report(
     }
     png = {name: files["png"] for name, files in rendered.items()}
     tables = build_tables(study, budget=budget)
-    contents |= dict(_documents(study, tables, wanted, drawings, png, "" if figures else NO_FIGURES))
+    viewed = {path.stem for path in (out / "cases").glob("*.html")}
+    contents |= dict(_documents(study, tables, wanted, drawings, png, "" if figures else NO_FIGURES, viewed))
     if results.columns:
         contents[PERSONAL] = ("\n".join([_PERSONAL_TEXT, *sorted(contents)]) + "\n").encode()
     _remove_personal(out, contents)
@@ -130,6 +131,7 @@ def _documents(
     drawings: Sequence[Drawing],
     png: Mapping[str, bytes],
     remark: str,
+    viewed: Collection[str],
 ) -> Iterator[tuple[str, bytes]]:
     """Yields the files beside the figures, by their path in the report."""
     answers = answer_study(study)
@@ -142,4 +144,4 @@ def _documents(
     if "csv" in wanted:
         yield from ((f"csv/{name}", content) for name, content in csv_files(study))
     if "html" in wanted:
-        yield "report.html", html_page(study, answers, tables, drawings, png, remark).encode()
+        yield "report.html", html_page(study, answers, tables, drawings, png, remark, viewed).encode()

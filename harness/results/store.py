@@ -186,6 +186,15 @@ class Store:
         shown = ", ".join(found[:6]) + (", ..." if len(found) > 6 else "")
         raise HarnessError(f"{len(found)} cells are called like '{part}'.", hint=f"Say more: {shown}")
 
+    def study_of(self, cell: CellFolder) -> tuple[StudyFolder, str] | None:
+        """Returns the study run last that holds a cell, and what it calls the cell; None where no study does."""
+        for study in self.studies():
+            if study.damage() is None:
+                labels = {one.cell: one.label for one in study.manifest().cells}
+                if cell.id in labels:
+                    return study, labels[cell.id]
+        return None
+
     def study(self, name: str, profile: str) -> StudyFolder:
         """Returns the folder of a study under a profile.
 

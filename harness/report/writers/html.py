@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -27,6 +27,7 @@ def html_page(
     drawings: Sequence[Drawing],
     png: Mapping[str, bytes],
     remark: str = "",
+    viewed: Collection[str] = (),
 ) -> str:
     """Writes the page.
 
@@ -37,6 +38,7 @@ def html_page(
         drawings: Figures in the order of the page.
         png: PNG file of each figure, by its name.
         remark: Reason why there are no figures.
+        viewed: Cases that `harness view` wrote a page of, in `cases/` beside this one.
     """
     results = study.results
     leading = [_lead(study, view, tables, drawings) for view in study.views.values()]
@@ -66,6 +68,7 @@ def html_page(
             differences=cell_differences(study),
             mixed=[text for name in study.views if (text := study.comparability.sentence(name))],
             galleries=galleries,
+            viewed=viewed,
             script=script,
             # The page's policy admits this script and no other.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
