@@ -125,6 +125,13 @@ def test_a_network_without_work_waits_for_its_data():
     assert four.usual / one.usual == pytest.approx(5 / 2), "the label is moved like a channel"
 
 
+def test_loader_processes_only_read_where_the_gpu_augments():
+    nothing, cases = replace(WORK, parameters=10, operations=()), Cases(1, 1, (1, 128, 128))
+    on_gpu = protocol(augmentation={"device": "gpu"})
+    read, made = (cost(nothing, one, 4, cases, GPUS["h100"]).step.usual for one in (on_gpu, protocol()))
+    assert read == pytest.approx(0.08 * made)
+
+
 def test_what_does_not_fit_is_said():
     large = replace(WORK, kept=200e9)
     assert cost(large, protocol(), 4, Cases(1, 1, (1, 128, 128)), GPUS["a100"]).largest_batch == 5

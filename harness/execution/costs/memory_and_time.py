@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.execution.costs.constants import ALLOCATOR_OVERHEAD, CUDA_GB, STEP_OVER_FORWARD, USABLE_MEMORY
 from harness.execution.costs.gpus import GpuSpec
-from harness.execution.costs.speed import FITTED, HIGH, LOW, USUAL, Bound, Speed, host_seconds, loading_seconds
+from harness.execution.costs.speed import FITTED, HIGH, LOW, READING, USUAL, Bound, Speed, host_seconds, loading_seconds
 from harness.segmenters.size import Work
 from harness.study.protocol import Protocol
 
@@ -203,7 +203,8 @@ class _Cell:
         patch, sampling = self.protocol.patch_size, self.protocol.sampling
         loaders = LOADERS if sampling.workers is None else max(1, sampling.workers)
         voxels = sampling.batch_size * math.prod(patch)
-        return loading_seconds(voxels, self.modalities, len(patch), bound, self.speed) / loaders
+        share = 1.0 if self.protocol.augmentation.device == "cpu" else READING
+        return share * loading_seconds(voxels, self.modalities, len(patch), bound, self.speed) / loaders
 
 
 def _validation_batches(protocol: Protocol, cases: Cases, per_case: int) -> float:
