@@ -204,7 +204,7 @@ def normalise(prepared: Prepared, facts: Mapping[str, Any]) -> Array:
         np.subtract(image, np.float32(mean), out=made[index])
         made[index] /= np.float32(sd)
         if not zeros_count:
-            made[index][image == 0] = 0
+            np.copyto(made[index], 0, where=image == 0)
     return made
 
 

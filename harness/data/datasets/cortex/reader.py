@@ -79,14 +79,15 @@ class CortexReader(Reader):
         """Reads one slab: images (2, X, slices, Z) and labels, X running from the midline outwards."""
         side, slices = _parse(case)
         images, label, affine = self._volume
-        columns = self._columns(side)
-        # The step of the columns (+1 or -1) goes into the affine, so that predictions land where they belong.
+        chosen = self._columns(side)
+        # The step of the chosen indices (+1 or -1) goes into the affine, so that predictions land where they belong.
         to_volume = np.eye(4)
-        to_volume[0, 0] = columns[1] - columns[0]
-        to_volume[:2, 3] = columns[0], slices.start
+        to_volume[0, 0] = chosen[1] - chosen[0]
+        to_volume[0, 3] = chosen[0]
+        to_volume[1, 3] = slices.start
         return Case(
-            images=np.ascontiguousarray(images[:, :, slices][:, columns]),
-            label=np.ascontiguousarray(label[:, slices][columns]),
+            images=np.ascontiguousarray(images[:, :, slices][:, chosen]),
+            label=np.ascontiguousarray(label[:, slices][chosen]),
             affine=affine @ to_volume,
         )
 
