@@ -120,7 +120,7 @@ def as_they_are(images, case):
 @pytest.mark.parametrize(("value", "is_finite"), [(np.nan, False), (np.inf, False), (-np.inf, True), (1e30, True)])
 def test_a_network_that_gives_no_number_is_refused_wherever_it_is_asked(way, value, is_finite):
     images = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
-    case = SimpleNamespace(name="anna", images=images, label=np.ones((3, 16, 16), np.uint8))
+    case = SimpleNamespace(name="anna", images=images, label=np.ones((3, 16, 16), np.uint8), absent=())
     if is_finite:
         WAYS[way](Spoiled(value), case)
         return

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.data.reading.headers import refuse_special
+from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError
 from harness.files import read_json, read_text
 

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from harness.data.reading.headers import read_header, refuse_special
+from harness.data.reading.headers import read_header
+from harness.data.reading.special_files import refuse_special
 from harness.data.reading.transforms import place
 from harness.errors import DataError
 

@@ -17,6 +17,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError
 from harness.memory import most_memory
 
@@ -106,31 +107,6 @@ def fits_memory(path: Path, needed: int = 0) -> Iterator[None]:
             f"{path} does not fit into memory.",
             hint="Is the header right? If so, crop or resample the image, or use a machine with more memory.",
         ) from error
-
-
-def refuse_special(path: Path) -> None:
-    """Refuses what is no file that can be read to its end, before anything waits for it.
-
-    Raises:
-        DataError: The path is missing, a folder, a pipe, a device or a socket, or the file is empty.
-    """
-    try:
-        exists = path.exists()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", hint="Correct its name or its rights.") from error
-    if not exists:
-        hint = "Download or unpack the dataset again; nothing may be renamed."
-        if path.is_symlink():
-            raise DataError(f"Missing file: {path} is a link to {path.readlink()}, which is not there.", hint=hint)
-        raise DataError(f"Missing file: {path}", hint=hint)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "a pipe, a device or a socket"
-        raise DataError(f"{path} is {what}, not a file.", hint="Put the file itself there.")
-    if not path.stat().st_size:
-        raise DataError(
-            f"{path} cannot be read: the file is empty (0 bytes).",
-            hint="Its download, copy or export stopped early, or the disk was full: get the file again.",
-        )
 
 
 def _parse(start: bytes) -> nib.Nifti1Header:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.reading.headers import LONGEST_INFLATION, fits_memory, refuse_special
+from harness.data.reading.headers import LONGEST_INFLATION, fits_memory
+from harness.data.reading.special_files import refuse_special
 from harness.data.reading.tiff_files import read_tiff, tiff_shape
 from harness.data.reading.transforms import Placement, one_voxel_words
 from harness.errors import DataError

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.reading.headers import LONGEST_INFLATION, fits_memory, refuse_special
+from harness.data.reading.headers import LONGEST_INFLATION, fits_memory
+from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError
 
 _COLOURS = "S"  # tifffile's letter of the axis of samples

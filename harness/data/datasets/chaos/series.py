@@ -17,7 +17,8 @@ from pydicom.pixels import apply_modality_lut
 
 from harness.data.assumptions import note_assumptions
 from harness.data.reading.files import visible
-from harness.data.reading.headers import fits_memory, refuse_special
+from harness.data.reading.headers import fits_memory
+from harness.data.reading.special_files import refuse_special
 from harness.data.reading.transforms import SHEARED, is_oblique, one_voxel_words
 from harness.errors import DataError
 

@@ -12,8 +12,8 @@ import numpy as np
 from harness.data.assumptions import Assumption, sum_up
 from harness.data.contract import FOLD_NAMES, Dataset, Normalisation
 from harness.data.preparation.geometry import orientation_of
-from harness.data.reading.headers import refuse_special
 from harness.data.reading.nifti import read_placement
+from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError, shorten
 from harness.files import check_path, read_json
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.alike import name_some
 from harness.data.patients.table import PATIENTS, read_patients
-from harness.data.reading.headers import refuse_special
+from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError, did_you_mean
 from harness.files import read_json, write_json
 
