@@ -186,3 +186,16 @@ def test_function_is_the_authors_written_down_from_its_description(size: str) ->
         kind, _, number = name.split(".")[0].rpartition("_")
         assert expansion == EXPANSIONS[size][places[kind](int(number)) if kind else 4], name
     assert len(written.expansions) == sum(BLOCKS[size]) + 8
+
+
+def test_tiny_network_trains_in_channels_last_on_a_cpu():
+    task = Task(("t1", "t2"), None, 4, (64, 64))
+    network = SEGMENTER.build(task, {"preset": "tiny"}).to(memory_format=torch.channels_last).train()
+    strided = [
+        m for m in network.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride == (2, 2)
+    ]
+    assert strided
+    assert min(m.in_channels for m in strided) >= 16, "torch crashes there, and takes this process with it"
+    images = torch.randn(2, 2, 64, 64).contiguous(memory_format=torch.channels_last)
+    network(images)[0].square().mean().backward()
+    assert all(bool(m.weight.grad.isfinite().all()) for m in strided)
