@@ -15,6 +15,7 @@ from harness.data.preparation.normalisation import Normaliser
 from harness.errors import NotFiniteError
 from harness.inference.settings import InferenceSettings
 from harness.inference.sliding_window import predict_probabilities
+from harness.inference.standalone.program import slices_between
 
 #: Slices brought back at once, so that memory does not grow with the volume.
 _CHUNK = 32
@@ -127,18 +128,5 @@ def _native_parts(probabilities: Tensor, geometry: Geometry) -> Iterator[Tensor]
     # A forward pass in half precision may surround this; interpolation is to stay exact.
     with torch.autocast(probabilities.device.type, enabled=False):
         for start in range(0, depth, _CHUNK):
-            part = _slices(probabilities, start, min(start + _CHUNK, depth), depth)
+            part = slices_between(probabilities, start, min(start + _CHUNK, depth), depth)
             yield resize_planes(part, frame)[..., rows, columns]
-
-
-def _slices(probabilities: Tensor, start: int, stop: int, depth: int) -> Tensor:
-    """Returns slices ``start`` to ``stop - 1`` of (K, D, H, W) interpolated to ``depth`` slices."""
-    have = probabilities.shape[1]
-    if have == depth:
-        return probabilities[:, start:stop]
-    # Interpolating the unit matrix gives the weights of every slice: (depth, D), all but a few of them 0.
-    unit = torch.eye(have, device=probabilities.device)
-    weights = resize_planes(unit[None, None], (depth, have))[0, 0, start:stop]
-    used = weights.any(dim=0).nonzero()
-    low, high = int(used[0]), int(used[-1]) + 1
-    return torch.einsum("nd,kdhw->knhw", weights[:, low:high], probabilities[:, low:high].float())

@@ -181,7 +181,7 @@ def _to_files(probabilities: Tensor, grid: Grid) -> Array:
         at = [slice((side - own) // 2, (side - own) // 2 + own) for side, own in zip(frame, extents, strict=True)]
     parts = []
     for start in range(0, depth, _CHUNK):
-        part = _slices(probabilities, start, min(start + _CHUNK, depth), depth)
+        part = slices_between(probabilities, start, min(start + _CHUNK, depth), depth)
         parts.append(resize_planes(part, tuple(frame)).argmax(dim=0)[..., at[0], at[1]].to(torch.uint8).cpu())
     turned = [0, 0, 0]
     for extent, (axis, _) in zip(grid.shape, grid.orientation, strict=True):
@@ -192,11 +192,12 @@ def _to_files(probabilities: Tensor, grid: Grid) -> Array:
     return np.ascontiguousarray(orientations.apply_orientation(whole, back))
 
 
-def _slices(probabilities: Tensor, start: int, stop: int, depth: int) -> Tensor:
+def slices_between(probabilities: Tensor, start: int, stop: int, depth: int) -> Tensor:
     """Returns slices ``start`` to ``stop - 1`` of (K, D, H, W) interpolated to ``depth`` slices."""
     have = probabilities.shape[1]
     if have == depth:
         return probabilities[:, start:stop]
+    # Interpolating the unit matrix gives the weights of every slice: (depth, D), all but a few of them 0.
     unit = torch.eye(have, device=probabilities.device)
     weights = resize_planes(unit[None, None], (depth, have))[0, 0, start:stop]
     used = weights.any(dim=0).nonzero()
