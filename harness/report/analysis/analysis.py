@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 from harness.evaluation import METRICS
 from harness.report.analysis.data_summary import DataSummary, summarise_data
-from harness.report.analysis.missing_modalities import MissingGroup, missing_groups
+from harness.report.analysis.missing_modalities import missing_groups
 from harness.report.analysis.modalities.leading import LeadingChoice, choose_leading
+from harness.report.analysis.modalities.tested import MissingGroup
 from harness.report.analysis.patients.columns import ColumnView, column_views
 from harness.report.analysis.patients.shares import LearningCurves, learning_curves, whole_results
 from harness.report.analysis.variants import (

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork
 from harness.report.figures.figure import DOUBLE, Drawing, headline, new_figure, styled
 from harness.report.figures.heatmap import heat_map
 

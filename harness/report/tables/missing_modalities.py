@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import STAR, starred_p
 from harness.report.tables.cells import difference_cell, interval_text, mean_cell, provenance, sentence
 from harness.report.tables.table import (

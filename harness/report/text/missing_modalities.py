@@ -5,7 +5,7 @@ import pandas as pd
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork
 from harness.report.analysis.p_values import starred_p
 from harness.statistics.bootstrap import Interval
 from harness.statistics.sample_size import ALPHA

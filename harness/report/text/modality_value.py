@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
-from harness.report.analysis.missing_modalities import answering
+from harness.report.analysis.modalities.tested import answering
 from harness.report.analysis.modalities.value import ModalityValue, RegionValue, SetLoss
 from harness.report.analysis.modalities.words import all_of, in_set, lacking_sentence
 from harness.report.analysis.p_values import p_statement

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.analysis.analysis import DatasetView
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork, answering
 from harness.report.analysis.modalities.leading import LeadingChoice
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork, answering
 from harness.report.analysis.modalities.value import ModalityValue, SetLoss
 
 

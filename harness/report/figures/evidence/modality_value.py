@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork, answering
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork, answering
 from harness.report.analysis.modalities.value import ModalityValue, SetLoss
 from harness.report.analysis.modalities.words import in_set
 from harness.report.analysis.verdict_words import fine

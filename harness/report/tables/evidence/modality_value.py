@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.missing_modalities import MissingGroup, TestedNetwork
+from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork
 from harness.report.analysis.modalities.value import ModalityValue, RegionValue, SetLoss
 from harness.report.analysis.modalities.words import lacking_sentence
 from harness.report.analysis.p_values import p_text

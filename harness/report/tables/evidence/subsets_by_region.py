@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.evaluation import METRICS, Metric
 from harness.report.analysis.analysis import DatasetView, StudyAnalysis
-from harness.report.analysis.missing_modalities import TestedNetwork
+from harness.report.analysis.modalities.tested import TestedNetwork
 from harness.report.inputs.published_numbers import published_over_sets
 from harness.report.tables.cells import mean_cell, provenance
 from harness.report.tables.table import CHECK, NO_VALUE, Column, CsvFile, Row, Table, TableCell, TableKind
