@@ -110,7 +110,7 @@ def test_forced_patches_show_foreground(cases):
 
 def test_patches_larger_than_the_volume_are_padded_with_zero(cases):
     normaliser = Normaliser.fit("zscore_train", cases)
-    image, label, _ = draw_patch(cases, normaliser, Placing((100, 80), (100, 80)), True, np.random.default_rng(0))
+    image, label, *_ = draw_patch(cases, normaliser, Placing((100, 80), (100, 80)), True, np.random.default_rng(0))
     assert image.shape == (2, 100, 80)
     assert not image[:, :18].any()
     assert not label[-18:].any()
@@ -119,7 +119,7 @@ def test_patches_larger_than_the_volume_are_padded_with_zero(cases):
 
 def test_volumes_give_three_dimensional_patches(cases):
     normaliser = Normaliser.fit("zscore_train", cases)
-    image, label, _ = draw_patch(cases, normaliser, Placing((8, 32, 32), (8, 32, 32)), True, np.random.default_rng(0))
+    image, label, *_ = draw_patch(cases, normaliser, Placing((8, 32, 32), (8, 32, 32)), True, np.random.default_rng(0))
     assert image.shape == (2, 8, 32, 32)
     assert label.shape == (8, 32, 32)
     assert label.any()

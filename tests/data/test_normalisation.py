@@ -91,7 +91,7 @@ def test_water_is_not_outside_but_zero_in_pet_is(tmp_path):
 def test_what_lies_outside_the_volume_is_zero_after_normalisation(tmp_path):
     prepared = cases(tmp_path)
     normaliser = Normaliser.fit(DATASET.normalisations, prepared)
-    image, label, _ = draw_patch(prepared, normaliser, Placing((40, 40), (40, 40)), True, np.random.default_rng(0))
+    image, label, *_ = draw_patch(prepared, normaliser, Placing((40, 40), (40, 40)), True, np.random.default_rng(0))
     assert not image[:, :10].any()
     assert not image[:, -10:].any()
     assert image[0, 10:30, 10:30].all()

@@ -227,9 +227,8 @@ def a_case(shape, foreground):
     """A case in memory with the arrays that drawing needs."""
     label = np.zeros(shape, np.uint8)
     label[tuple(foreground.T)] = 1
-    return SimpleNamespace(
-        images=np.ones((1, *shape), np.float32), label=label, foreground={1: foreground.astype(np.int32)}
-    )
+    images = np.ones((1, *shape), np.float32)
+    return SimpleNamespace(images=images, label=label, foreground={1: foreground.astype(np.int32)}, absent=())
 
 
 def slices_drawn(by, count=3000):

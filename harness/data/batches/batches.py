@@ -15,7 +15,7 @@ from harness.data.batches.batch_augmentation import BatchAugmentation
 from harness.data.batches.draws import draw, steps_of
 from harness.data.batches.modality_dropout import draw_absent, join_absent, mark_absent
 from harness.data.batches.raw_batch import RawBatch, pack
-from harness.data.batches.sampling import Patch, Placing, draw_case, draw_patch
+from harness.data.batches.sampling import Patch, Placing, draw_patch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.settings import AugmentationSettings, SamplingSettings
@@ -67,7 +67,6 @@ class TrainingBatches(TorchDataset[Batch]):
         forced = max(1, round(sampling.batch_size * sampling.foreground)) if sampling.foreground else 0
         self._first_forced = sampling.batch_size - forced
         self._dropout = sampling.modality_dropout
-        self._incomplete = any(case.absent for case in cases)
         self._transforms = transforms_of(augmentation, patch_size)
         self._masked = list(normaliser.masked) if augmentation.mask_outside else []
         self._augment = Augmenter(augmentation, patch_size, normaliser.masked)
@@ -97,13 +96,13 @@ class TrainingBatches(TorchDataset[Batch]):
             torch.from_numpy(np.stack(labels)),
             draw(steps, len(patches[0].images), size, seeds),
             seeds,
-            [self._absent(step, index, len(patches[0].images)) for index in self._part],
+            [self._absent(step, index, patch) for index, patch in zip(self._part, patches, strict=True)],
         )
 
     def _augmented(self, step: int, index: int) -> tuple[Tensor, Tensor]:
         patch = self._patch(step, index)
         images, labels = self._augment(patch.images, patch.label, self._augmentation_seed(step, index), patch.inside)
-        return mark_absent(images, self._absent(step, index, len(images))), labels
+        return mark_absent(images, self._absent(step, index, patch)), labels
 
     def _patch(self, step: int, index: int) -> Patch:
         rng = generator(self._seed, "patch", step, index)
@@ -112,15 +111,13 @@ class TrainingBatches(TorchDataset[Batch]):
     def _augmentation_seed(self, step: int, index: int) -> int:
         return derive(self._seed, "augment", step, index)
 
-    def _absent(self, step: int, index: int, modalities: int) -> tuple[int, ...]:
+    def _absent(self, step: int, index: int, patch: Patch) -> tuple[int, ...]:
         """Returns the channels that a patch lacks: those of its patient, and those that are dropped at random."""
-        lacking: tuple[int, ...] = ()
-        if self._incomplete:
-            lacking = draw_case(self._cases, generator(self._seed, "patch", step, index)).absent
         if self._dropout is None:
-            return lacking
+            return patch.absent
         drawn = generator(self._seed, "modality_dropout", step, index)
-        return join_absent(modalities, lacking, draw_absent(modalities, self._dropout.p, drawn), drawn)
+        dropped = draw_absent(len(patch.images), self._dropout.p, drawn)
+        return join_absent(len(patch.images), patch.absent, dropped, drawn)
 
 
 class UnaugmentedBatches(TorchDataset[RawBatch]):

@@ -36,16 +36,13 @@ class Patch(NamedTuple):
         label: (*region); what lies outside the volume is 0.
         inside: (*region) whether a voxel is inside the body: not 0 in some modality, or labelled. None where that is
             not asked for.
+        absent: Channels that its case lacks.
     """
 
     images: NDArray[np.float32]
     label: NDArray[np.uint8]
     inside: NDArray[np.bool_] | None
-
-
-def draw_case(cases: Sequence[PreparedCase], rng: np.random.Generator) -> PreparedCase:
-    """Draws the case of a patch, which is the first draw of :func:`draw_patch`; each has the same probability."""
-    return cases[int(rng.integers(len(cases)))]
+    absent: tuple[int, ...]
 
 
 def draw_patch(
@@ -64,7 +61,7 @@ def draw_patch(
         show_foreground: Aim at a voxel of a class drawn among those the case has (nnU-Net's oversampling).
         rng: Source of all draws.
     """
-    case = draw_case(cases, rng)
+    case = cases[int(rng.integers(len(cases)))]
     images, label = case.images, case.label
     region = placing.region
     centre = _aim(case, placing.foreground_by, rng) if show_foreground else None
@@ -83,7 +80,8 @@ def draw_patch(
     def padded(part: NDArray[Any]) -> NDArray[Any]:
         return _pad(part, label.shape, start, region)
 
-    return Patch(padded(normaliser(raw, case)), padded(shown), None if body is None else padded(body))
+    inside = None if body is None else padded(body)
+    return Patch(padded(normaliser(raw, case)), padded(shown), inside, case.absent)
 
 
 def _present(images: NDArray[Any], case: PreparedCase) -> NDArray[Any]:
