@@ -32,12 +32,19 @@ def test_the_words_on_marks_count():
     assert short_caption(replace(TABLE, marked="mean"), 120).caption == TABLE.caption[:1]
 
 
+def test_in_the_place_of_a_sentence_that_is_too_long_stands_the_title_and_it_is_whole_below():
+    asked = ("What do the two halves contribute, asked at length?", "Cortex.", "Answers: a table.")
+    short = short_caption(replace(TABLE, caption=asked), 40)
+    assert short.caption == ("Cortex.",)
+    assert short.notes == (asked[0], asked[2], "A note.")
+
+
 def test_a_sentence_that_is_too_long_by_itself_is_cut_between_its_parts_and_whole_below():
     long = "Names: first part, second part; a third part that a user made as long as he liked."
-    short = short_caption(replace(TABLE, caption=(long,)), 40)
+    short = short_caption(replace(TABLE, title="x" * 50, caption=(long,)), 40)
     assert short.caption == ("Names: first part, second part …",)
     assert short.notes[0] == long
-    unbroken = short_caption(replace(TABLE, caption=("x" * 500,)), 40)
+    unbroken = short_caption(replace(TABLE, title="x" * 500, caption=("x" * 500,)), 40)
     assert len(unbroken.caption[0]) <= 40
 
 

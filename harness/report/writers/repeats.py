@@ -45,12 +45,14 @@ def said_once(tables: Sequence[Table], width: int) -> list[Table]:
 def short_caption(table: Table, width: int) -> Table:
     """Returns a table whose caption has at most two lines; the sentences beyond are its first notes.
 
+    Where not even the first sentence fits (questions are the user's) the table's title stands in its place.
+
     Args:
         table: The table.
         width: Characters of two lines of a caption.
     """
     marked = f" Best and second {table.marked} are marked; {MARKED}." if table.marked else ""  # as writers add it
-    caption, rest = _split(table.caption, width - len(marked))
+    caption, rest = _split(table.caption, width - len(marked), f"{table.title}.")
     return replace(table, caption=caption, notes=(*rest, *(note for note in table.notes if note not in rest)))
 
 
@@ -70,16 +72,18 @@ def legends(drawings: Sequence[Drawing], width: int) -> dict[str, Legend]:
     return found
 
 
-def _split(sentences: Collection[str], width: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _split(sentences: Collection[str], width: int, heading: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns the first sentences that fit, and the others.
 
-    Of a first sentence that does not fit by itself (names are the user's) the parts that do stand first, and all of it
-    is among the others.
+    Where the first sentence does not fit by itself the heading stands first; where that does not fit or is not there
+    (names are the user's), the parts of the sentence that do. All of the sentence is among the others.
     """
     fitting: list[str] = []
     rest = list(sentences)
     while rest and len(" ".join([*fitting, rest[0]])) <= width:
         fitting.append(rest.pop(0))
+    if not fitting and heading and len(heading) <= width:
+        return (heading,), tuple(sentence for sentence in rest if sentence != heading)
     if not fitting and rest:
         parts = _PART.split(rest[0])
         while len(parts) > 1 and len(" ".join(parts)) > width - 2:
