@@ -40,6 +40,7 @@ SEGMENTER = Segmenter(
         "tiny": {"base_features": 8, "poolings": 3},
     },
     spatial_dims=frozenset({2, 3}),
+    contiguous_dims=frozenset({3}),
     modality_counts=(2, 8),
     official_task=Task(("t1", "t1ce", "t2", "flair"), leading=None, out_channels=3, patch_size=(128, 128, 128)),
     official_parameters=142_340_576,

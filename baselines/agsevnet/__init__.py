@@ -52,6 +52,7 @@ SEGMENTER = Segmenter(
     presets={"paper": {}, "tiny": {"width": 4, "kernel": 3}},
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     notes=(
         "Known from the paper: a V-Net, squeeze-excite in the encoder, an attention guided filter in the decoder. How "
         "the filter works, widths and norm are the plainest choice.",

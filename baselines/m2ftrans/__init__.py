@@ -66,6 +66,7 @@ SEGMENTER = Segmenter(
     },
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("flair", "t1ce", "t1", "t2"), leading=None, out_channels=4, patch_size=(80, 80, 80)),
     official_parameters=45_429_660,
     translator="baselines.m2ftrans.released:translate",

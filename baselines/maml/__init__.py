@@ -44,6 +44,7 @@ SEGMENTER = Segmenter(
         "tiny": {"base_features": 8, "poolings": 3},
     },
     spatial_dims=frozenset({2, 3}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("t1", "t1ce", "t2", "flair"), leading=None, out_channels=4, patch_size=(128, 128, 128)),
     official_parameters=66_484_752,
     translator="baselines.maml.released:translate",

@@ -62,6 +62,7 @@ SEGMENTER = Segmenter(
     presets={"paper": {}, "tiny": {"width": 16, "groups": 4}},
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     notes=(
         "Known from the abstract: shuffle units with group convolution, shuffle attention in encoder and skips, all "
         "modalities together. Depth, widths, groups and norm are the plainest choice.",

@@ -47,6 +47,7 @@ SEGMENTER = Segmenter(
     presets={"paper": {}, "tiny": {"width": 4}},
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     notes=(
         "Known from the paper: an encoder per modality, one decoder for their merged maps. Widths, layers, norm and "
         "the way of merging are the plainest choice.",

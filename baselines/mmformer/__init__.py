@@ -59,6 +59,7 @@ SEGMENTER = Segmenter(
     },
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("flair", "t1ce", "t1", "t2"), leading=None, out_channels=4, patch_size=(128, 128, 128)),
     official_parameters=36_391_760,
     translator="baselines.mmformer.released:translate",

@@ -76,6 +76,7 @@ SEGMENTER = Segmenter(
     },
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("flair", "t1", "t1ce", "t2"), leading=None, out_channels=3, patch_size=(128, 128, 128)),
     official_parameters=10_575_097,
     translator="baselines.nestedformer.released:translate",

@@ -79,6 +79,7 @@ SEGMENTER = Segmenter(
         "tiny": {"base_features": 8, "max_features": 64},
     },
     spatial_dims=frozenset({2, 3}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("t1", "t1ce", "t2", "flair"), leading=None, out_channels=4, patch_size=(128, 128, 128)),
     official_parameters=31_199_796,
     native_recipe=NNUNET,

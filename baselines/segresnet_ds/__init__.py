@@ -61,6 +61,7 @@ SEGMENTER = Segmenter(
     },
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("t1ce", "t1", "t2", "flair"), leading=None, out_channels=4, patch_size=(128, 128, 128)),
     official_parameters=87_167_760,
     native_recipe=recipe(

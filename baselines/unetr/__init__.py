@@ -64,6 +64,7 @@ SEGMENTER = Segmenter(
     },
     spatial_dims=frozenset({2, 3}),
     adapted_dims=frozenset({2}),
+    contiguous_dims=frozenset({3}),
     official_task=Task(("ct",), leading=None, out_channels=14, patch_size=(96, 96, 96)),
     official_options={"proj_type": "perceptron"},
     official_parameters=92_784_046,

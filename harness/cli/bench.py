@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.table import Table
@@ -16,6 +17,10 @@ from harness.errors import HarnessError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.diagnostics.bench import Measured
+
+
+#: Memory formats that ``--channels-last`` names.
+_FORMATS: dict[str, bool | Literal["auto"]] = {"true": True, "false": False, "auto": "auto"}
 
 
 def bench(
@@ -37,6 +42,9 @@ def bench(
     compiled: Annotated[
         str, typer.Option("--compile", help="How they are compiled: none, default, cuda-graphs; or several, by commas.")
     ] = "none",
+    channels_last: Annotated[
+        str, typer.Option(help="Memory format: true, false, auto (by network); or several, by commas.")
+    ] = "true",
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="Longest time of one network in one way, e.g. 20m or 2h.")
     ] = "1h",
@@ -54,9 +62,14 @@ def bench(
     if out is not None:
         check_writable(out)
     size = parse_size(patch)
-    steps, compiles = _several(step, StepMode, "--step"), _several(compiled, CompileMode, "--compile")
+    steps, compiles = (
+        _several(step, get_args(StepMode), "--step"),
+        _several(compiled, get_args(CompileMode), "--compile"),
+    )
+    formats = tuple(_FORMATS[text] for text in _several(channels_last, tuple(_FORMATS), "--channels-last"))
     patience = parse_duration(timeout)
-    setup = Setup(modalities, classes, size, batch, preset, rounds, device, threads, steps, compiles, patience)
+    ways = steps, compiles, formats
+    setup = Setup(modalities, classes, size, batch, preset, rounds, device, threads, *ways, patience)
     known = {name: one for name, one in SEGMENTERS.load_all()[0].items() if not one.runner}
     able = [name for name, one in known.items() if len(size) in one.spatial_dims]
     chosen = [name for name in names or able if name != reference]
@@ -84,12 +97,12 @@ def bench(
         raise typer.Exit(1)
 
 
-def _several(text: str, kind: Any, flag: str) -> Any:
+def _several(text: str, known: Sequence[str], flag: str) -> Any:
     """Returns the values of a setting that stand in a text, separated by commas.
 
     Args:
         text: What was given.
-        kind: The values that there are.
+        known: The values that there are.
         flag: Name of the option, for the message.
 
     Raises:
@@ -97,13 +110,14 @@ def _several(text: str, kind: Any, flag: str) -> Any:
     """
     values = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for value in values:
-        if value not in get_args(kind):
-            raise HarnessError(f"{flag} {text}: invalid value '{value}'.", hint=did_you_mean(value, get_args(kind)))
+        if value not in known:
+            raise HarnessError(f"{flag} {text}: invalid value '{value}'.", hint=did_you_mean(value, known))
     return values
 
 
 def _how(one: Measured) -> str:
-    return one.step if one.compile == "none" else f"{one.step}, compile {one.compile}"
+    compiled = f", compile {one.compile}" * (one.compile != "none")
+    return f"{one.step}{compiled}{', contiguous' * (not one.channels_last)}"
 
 
 def _table(found: list[Measured], reference: str, several: bool) -> Table:

@@ -26,7 +26,7 @@ from harness.segmenters.kept_sizes import size_of
 from harness.segmenters.size import Size
 from harness.training.device import Precision, choose_device, describe_device
 from harness.training.energy import EnergyMeter
-from harness.training.settings import CompileMode, StepMode, TrainingSettings
+from harness.training.settings import CompileMode, MemoryFormat, StepMode, TrainingSettings
 from harness.training.step import TrainingStep
 from harness.training.step_mode import ON_CUDA
 
@@ -46,6 +46,7 @@ class Setup:
         threads: CPU threads.
         steps: How training steps are done, each in turn (`training.step`).
         compiles: How they are compiled, each in turn (`training.compile`).
+        memory_formats: Memory formats of images and weights, each in turn (`training.channels_last`).
         patience: Seconds after which a network that does not end is given up.
     """
 
@@ -59,12 +60,13 @@ class Setup:
     threads: int = 1
     steps: tuple[StepMode, ...] = ("auto",)
     compiles: tuple[CompileMode, ...] = ("none",)
+    memory_formats: tuple[MemoryFormat, ...] = (True,)
     patience: float = 3600.0
 
     @property
-    def variants(self) -> tuple[tuple[StepMode, CompileMode], ...]:
+    def variants(self) -> tuple[tuple[StepMode, CompileMode, MemoryFormat], ...]:
         """How each network is measured."""
-        return tuple(itertools.product(self.steps, self.compiles))
+        return tuple(itertools.product(self.steps, self.compiles, self.memory_formats))
 
     @property
     def task(self) -> Task:
@@ -89,6 +91,7 @@ class Measured:
         step: ``eager`` or ``recorded``.
         compile: As in a protocol.
         watts: Mean power of the GPU over the measured steps; None where it has no counter, and on a CPU.
+        channels_last: Whether images and weights had their channels last.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Measured:
     step: str = "eager"
     compile: str = "none"
     watts: float | None = None
+    channels_last: bool = True
 
 
 def bench(
@@ -120,9 +124,9 @@ def bench(
     found = []
     for name in names:
         size: Size | None = None
-        for step, compiled in setup.variants:
+        for how in setup.variants:
             try:
-                result: Measured | HarnessError = _in_fresh_process(name, setup, step, compiled, size)
+                result: Measured | HarnessError = _in_fresh_process(name, setup, how, size)
             except HarnessError as error:
                 result = error
             on_result(name, result)
@@ -132,7 +136,7 @@ def bench(
     return found
 
 
-def _in_fresh_process(name: str, setup: Setup, *how: Any) -> Measured:
+def _in_fresh_process(name: str, setup: Setup, *rest: Any) -> Measured:
     """Peak memory is a property of a process, and so is what its allocator has seen.
 
     Raises:
@@ -140,7 +144,7 @@ def _in_fresh_process(name: str, setup: Setup, *how: Any) -> Measured:
     """
     with _environment(CPU_ALLOCATOR):
         try:
-            return in_child(partial(_measure, name, setup, *how), setup.patience, method="spawn")
+            return in_child(partial(_measure, name, setup, *rest), setup.patience, method="spawn")
         except HarnessError as error:  # of the network, whoever wrote it; or memory ran out
             hint = "Where memory ran out, lower --batch or --patch, or choose a smaller --preset."
             raise HarnessError(error.message, hint=error.hint or hint) from error
@@ -161,24 +165,26 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _measure(name: str, setup: Setup, mode: StepMode, compiled: CompileMode, size: Size | None) -> Measured:
+def _measure(name: str, setup: Setup, way: tuple[StepMode, CompileMode, MemoryFormat], size: Size | None) -> Measured:
     torch.set_num_threads(setup.threads)
     segmenter, device, task = SEGMENTERS.get(name), choose_device(setup.device), setup.task
     if segmenter.runner:
         raise StudyError(f"{name} is a framework that trains by itself.", hint="Measure its network instead.")
     options = segmenter.parse_options({"preset": setup.preset} if setup.preset in segmenter.presets else {})
-    settings = TrainingSettings(step=mode, compile=compiled)
+    settings = TrainingSettings(step=way[0], compile=way[1], channels_last=way[2])
+    settings = settings.with_memory_format(task.spatial_dims in segmenter.contiguous_dims)
     recorder = ON_CUDA.of_steps(settings, device)
     size = size or size_of(segmenter, task, options)
     before = _resident("VmRSS")
     forward, step, watts = _times(segmenter, setup, device, settings, recorder)
     on_gpu = device.type == "cuda"
     peak = torch.cuda.max_memory_reserved(device) / 1e6 if on_gpu else _resident("VmHWM") - before
-    how = "eager" if recorder is None else "recorded", compiled
-    if on_gpu:
+    how = "eager" if recorder is None else "recorded", settings.compile
+    last = bool(settings.channels_last)
+    if on_gpu and last:  # what is kept is looked up by plans of the default format
         keep(describe_device(device), Benched.of(segmenter, task, options, setup.batch_size, *how), step)
     facts = segmenter.title, size.parameters, size.gflops
-    return Measured(name, *facts, forward, step, peak, describe_device(device), *how, watts)
+    return Measured(name, *facts, forward, step, peak, describe_device(device), *how, watts, last)
 
 
 def _times(

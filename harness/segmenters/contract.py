@@ -115,6 +115,8 @@ class Segmenter:
         presets: Named sets of options; a study writes ``preset: tiny``.
         spatial_dims: Dimensions it can be built in.
         adapted_dims: Those of ``spatial_dims`` that its authors did not publish; tables say so.
+        contiguous_dims: Dimensions in which a protocol's ``channels_last: auto`` means false, since it is known to be
+            slower on GPUs, as with ``InstanceNorm3d`` (pytorch #59168).
         modality_counts: Smallest and largest number of modalities.
         uses_leading: Whether the leading modality changes the function computed. Where not, a study's ``leading``
             axis is collapsed for it.
@@ -145,6 +147,7 @@ class Segmenter:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     spatial_dims: frozenset[int] = frozenset({2})
     adapted_dims: frozenset[int] = frozenset()
+    contiguous_dims: frozenset[int] = frozenset()
     modality_counts: tuple[int, int] = (1, 8)
     uses_leading: bool = False
     official_task: Task | None = None

@@ -313,7 +313,8 @@ def _check_rates(rates: Mapping[str, float], dataset: Dataset, document: Documen
 def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, fold: int, seed: int) -> CellSpec:
     protocol, segmenter = variant.protocol_on(dataset.facts.name), variant.segmenter
     preparation = resolve_spacing(protocol.preparation, dataset.facts, lambda: dataset.voxel_size)
-    protocol = protocol.model_copy(update={"preparation": preparation})
+    training = protocol.training.with_memory_format(len(protocol.patch_size) in segmenter.contiguous_dims)
+    protocol = protocol.model_copy(update={"preparation": preparation, "training": training})
     folds = replace(dataset.chosen_by, share=share)
     with dataset.facts.naming_reader():
         split = folds.reduced(dataset.splits[fold], dataset.reader, seed)

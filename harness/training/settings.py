@@ -9,6 +9,7 @@ from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 DeterminismLevel = Literal["strict", "fast"]
 CompileMode = Literal["none", "default", "cuda-graphs"]
 StepMode = Literal["auto", "eager", "recorded"]
+MemoryFormat = bool | Literal["auto"]
 
 #: Epochs, steps and batches: more than any training has, and few enough to count.
 _MANY = 1_000_000
@@ -74,7 +75,11 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="'auto': mixed precision on CUDA (bf16 where the card has it, else fp16), fp32 elsewhere."
     )
-    channels_last: bool = Field(True, description="Memory format of images and weights; faster convolutions.")
+    channels_last: MemoryFormat = Field(
+        True,
+        description="Memory format of images and weights: channels last, for faster convolutions, or contiguous. "
+        "'auto': contiguous where the network is known to be slower with channels last in this number of dimensions.",
+    )
     compile: CompileMode = Field(
         "none",
         description="'default': torch.compile of the training step; 'cuda-graphs': the same, and its kernels are "
@@ -123,6 +128,14 @@ class TrainingSettings(Settings):
         description="Training batches for estimating BatchNorm statistics again with the final weights. "
         "Short trainings need it: running averages lag behind the weights.",
     )
+
+    def with_memory_format(self, contiguous: bool) -> Self:
+        """Returns the settings with a memory format in place of ``auto``.
+
+        Args:
+            contiguous: Whether the network is slower with channels last in the dimensions of its patches.
+        """
+        return self.model_copy(update={"channels_last": not contiguous}) if self.channels_last == "auto" else self
 
     @model_validator(mode="after")
     def _recorded_once(self) -> Self:

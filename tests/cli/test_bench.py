@@ -20,7 +20,7 @@ ENDS = {
 }
 
 
-#: What was asked of the processes: network, step, compile, and the size that is known.
+#: What was asked of the processes: network, how it is measured, and the size that is known.
 ASKED: list[tuple] = []
 
 
@@ -51,24 +51,25 @@ def test_one_that_cannot_be_measured_is_left_out_with_its_reason(monkeypatch, na
 def test_each_network_is_measured_in_all_ways_and_counted_once(monkeypatch):
     monkeypatch.setattr(module, "in_child", ended)
     ASKED.clear()
-    setup = Setup(steps=("eager", "recorded"), compiles=("none", "default"))
-    assert len(bench(["good"], setup, lambda *_: None)) == 4
-    assert [one[1:3] for one in ASKED] == [
-        ("eager", "none"), ("eager", "default"), ("recorded", "none"), ("recorded", "default"),
-    ]  # fmt: skip
-    assert [one[3] for one in ASKED] == [None, *[Size(1, 1.0)] * 3]
+    setup = Setup(steps=("eager", "recorded"), compiles=("none", "default"), memory_formats=(True, False))
+    assert len(bench(["good"], setup, lambda *_: None)) == 8
+    pairs = ("eager", "none"), ("eager", "default"), ("recorded", "none"), ("recorded", "default")
+    assert [one[1] for one in ASKED] == [(*pair, last) for pair in pairs for last in (True, False)]
+    assert [one[2] for one in ASKED] == [None, *[Size(1, 1.0)] * 7]
 
 
 def test_the_ways_stand_in_the_table_and_unknown_ones_are_refused(monkeypatch, capsys):
     monkeypatch.setattr(module, "in_child", ended)
     assert main(["bench", "nnunet", "--step", "eager,fast"]) == 2
     assert "'fast'" in capsys.readouterr().err
-    found = Measured("nnunet", "nnU-Net", 1, 1.0, 0.1, 0.2, 3.0, "cpu", "recorded", "default")
+    assert main(["bench", "nnunet", "--channels-last", "yes"]) == 2
+    assert "'yes'" in capsys.readouterr().err
+    found = Measured("nnunet", "nnU-Net", 1, 1.0, 0.1, 0.2, 3.0, "cpu", "recorded", "default", channels_last=False)
     monkeypatch.setitem(ENDS, "nnunet", found)
     monkeypatch.setitem(ENDS, "unetr", found)
     arguments = ["bench", "nnunet", "--reference", "nnunet", "--step", "recorded", "--compile", "none,default"]
     assert main(arguments) == 0
-    assert "recorded, compile default" in capsys.readouterr().out
+    assert "recorded, compile default, contiguous" in " ".join(capsys.readouterr().out.split())
 
 
 def test_volumes_are_for_networks_of_volumes(monkeypatch, capsys):

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import pytest
 from pydantic import Field
+from torch import nn
 
 from harness.execution.cell.problem import open_problem
-from harness.segmenters import SEGMENTERS, Options
+from harness.segmenters import SEGMENTERS, Options, Task
 from harness.settings import CHANGES_NO_NUMBER, Added, Settings
 from harness.study.cell import CellSpec
 from harness.study.expansion import load_study
@@ -180,3 +181,40 @@ def test_the_identity_holds_every_unmarked_setting_as_it_is_stored():
         unmarked(TrainingSettings)
     )
     assert stored.keys() - protocol.identity().keys() == {"name", "description", "source", "purpose"}
+
+
+@pytest.mark.parametrize(
+    ("model", "patch", "means"),
+    [("nnunet", [32, 32, 32], False), ("nnunet", [32, 32], True), ("mednext", [32, 32, 32], True)],
+)
+def test_an_automatic_memory_format_is_the_cell_of_the_format_it_means(project, write_study, model, patch, means):
+    def spec(**training):
+        dataset, matrix = [{"name": "prostate158"}], [{"name": model, "preset": "tiny"}]
+        protocol = {"base": "paper", "patch_size": patch, "training": training}
+        study = write_study(matrix={"dataset": dataset, "model": matrix}, protocol=protocol)
+        return load_study(study, assume_absent=True).cells[0].spec
+
+    assert spec(channels_last="auto").protocol.training.channels_last is means
+    assert spec(channels_last="auto").id == spec(channels_last=means).id != spec(channels_last=not means).id
+    assert spec().protocol.training.channels_last is True  # as before there was a choice by network
+
+
+def holds_slow_norm(segmenter, dims):
+    """Whether a network in its preset ``tiny`` has an instance norm of volumes."""
+    options = {"preset": "tiny"} if "tiny" in segmenter.presets else {}
+    network = segmenter.build(Task(("a", "b", "c", "d"), 0, 4, (64,) * dims), options)
+    return any(isinstance(module, nn.InstanceNorm3d) for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("nnunet", "mednext", "unetr") else pytest.param(name, marks=pytest.mark.slow)
+        for name in SEGMENTERS.names()
+    ],
+)
+def test_what_is_slower_with_channels_last_is_declared(name):
+    segmenter = SEGMENTERS.get(name)
+    if not segmenter.runner:
+        found = {dims for dims in segmenter.spatial_dims if holds_slow_norm(segmenter, dims)}
+        assert found == segmenter.contiguous_dims, "InstanceNorm3d converts each map and back (pytorch #59168)"
