@@ -7,7 +7,7 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 import itertools
 import math
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,6 +83,7 @@ class _OpenDataset:
         chosen_by: What its folds are chosen by.
         splits: Fold to its split, with all training patients.
         leading: Modalities that lead in turn.
+        parts: What :meth:`part` has found.
     """
 
     facts: Dataset
@@ -93,6 +94,22 @@ class _OpenDataset:
     chosen_by: Folds
     splits: Mapping[int, Split]
     leading: tuple[str, ...]
+    parts: dict[tuple[int, float, int], tuple[str, int]] = field(default_factory=dict)
+
+    def part(self, fold: int, share: float, seed: int) -> tuple[str, int]:
+        """Returns the hash of a fold with a share of its training patients, and the number of these.
+
+        Args:
+            fold: A fold of ``splits``.
+            share: Share of the training patients.
+            seed: Seed of the cell, by which the share is drawn.
+        """
+        key = fold, share, seed
+        if key not in self.parts:
+            with self.facts.naming_reader():
+                split = replace(self.chosen_by, share=share).reduced(self.splits[fold], self.reader, seed)
+                self.parts[key] = split.hash, len({self.reader.patient(case) for case in split.train})
+        return self.parts[key]
 
     @cached_property
     def voxel_size(self) -> Sizes:
@@ -315,10 +332,7 @@ def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, f
     preparation = resolve_spacing(protocol.preparation, dataset.facts, lambda: dataset.voxel_size)
     training = protocol.training.with_memory_format(len(protocol.patch_size) in segmenter.contiguous_dims)
     protocol = protocol.model_copy(update={"preparation": preparation, "training": training})
-    folds = replace(dataset.chosen_by, share=share)
-    with dataset.facts.naming_reader():
-        split = folds.reduced(dataset.splits[fold], dataset.reader, seed)
-        patients = len({dataset.reader.patient(case) for case in split.train})
+    split, patients = dataset.part(fold, share, seed)
     return CellSpec(
         dataset=dataset.facts.name,
         dataset_revision=dataset.facts.revision,
@@ -329,15 +343,15 @@ def _spec(variant: Variant, dataset: _OpenDataset, leading: str, share: float, f
         options=variant.options,
         leading=leading if segmenter.uses_leading else NO_LEADING,
         fold=fold,
-        split=split.hash,
+        split=split,
         seed=seed,
         protocol=protocol,
         weights=variant.weights,
         weights_file=variant.weights_file,
         start=variant.start,
         start_file=variant.start_file,
-        splits_file=folds.file,
-        split_by=folds.by,
+        splits_file=dataset.chosen_by.file,
+        split_by=dataset.chosen_by.by,
         train_share=share,
         train_patients=patients,
         layout=dataset.layout,

@@ -156,7 +156,7 @@ def test_cv_of_one_dataset_is_its_cross_validation(path):
 
 
 @pytest.fixture
-def trees(generated, monkeypatch):
+def trees(generated, kept_readers, monkeypatch):
     """Generated trees of the three datasets."""
     for name in COMPARED:
         monkeypatch.setenv(DATASETS.get(name).variable, str(generated(name)))

@@ -296,7 +296,7 @@ def test_every_shipped_protocol_is_valid_and_described(name):
 
 
 @pytest.fixture
-def every_dataset(generated, monkeypatch):
+def every_dataset(generated, kept_readers, monkeypatch):
     """Trees that stand for the archives a user would have downloaded; `cortex` as it ships."""
     monkeypatch.delenv("HARNESS_DATA_CORTEX", raising=False)
     for dataset in generatable():
