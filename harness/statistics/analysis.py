@@ -121,6 +121,10 @@ class Analysis:
     stability: Stability | None = None
 
 
+#: In the place of two intervals, where there are none.
+_NO_ENDS: tuple[Interval | None, Interval | None] = (None, None)
+
+
 @dataclass(frozen=True)
 class Across:
     """Ranks across datasets, described and never tested where the datasets are few.
@@ -230,21 +234,35 @@ def summaries_of(found: Patients, means: NDArray[np.float64] | None = None) -> d
         values = found.values.to_numpy(dtype=float)
         pairs = zip(mean_intervals(values, means=means), median_intervals(values), strict=True)
         ends = dict(zip(complete, pairs, strict=True))
-    everything = pd.concat([found.values, found.partial], axis=1)
+    everything = [
+        (str(name), column)
+        for table in (found.values, found.partial)
+        for name, column in zip(table.columns, table.to_numpy(dtype=float).T, strict=True)
+    ]
+    cases = dict(zip(found.by_case.columns, found.by_case.to_numpy(dtype=float).T, strict=True))
+    seeds = dict(zip(found.by_seed.index, found.by_seed.to_numpy(dtype=float), strict=True))
     return {
-        str(name): _summary(found, str(name), everything[name].dropna(), ends.get(name, (None, None)))
-        for name in everything.columns
-        if everything[name].notna().any()
+        name: _summary(found, name, _there(column), _there(cases[name]), _there(seeds[name]), ends.get(name, _NO_ENDS))
+        for name, column in everything
+        if not np.isnan(column).all()
     }
 
 
+def _there(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values that are there, side by side in memory."""
+    return values[~np.isnan(values)]
+
+
 def _summary(
-    found: Patients, name: str, patients: pd.Series[float], ends: tuple[Interval | None, Interval | None]
+    found: Patients,
+    name: str,
+    patients: NDArray[np.float64],
+    cases: NDArray[np.float64],
+    seeds: NDArray[np.float64],
+    ends: tuple[Interval | None, Interval | None],
 ) -> Summary:
-    cases = found.by_case[name].dropna().to_numpy(dtype=float)
-    values = patients.to_numpy(dtype=float) if len(patients) > 1 else cases
+    values = patients if len(patients) > 1 else cases
     q1, median, q3 = (float(each) for each in np.quantile(values, [0.25, 0.5, 0.75]))
-    seeds = found.by_seed.loc[name].dropna().to_numpy(dtype=float)
     counts = found.counts[name]
     return Summary(
         n_patients=len(patients),

@@ -279,7 +279,7 @@ def _counts(
         mine = origin[number]
         measured = np.where((mine == _SCORED).all(axis=-1), values[number].mean(axis=-1), np.nan)
         by_case = _mean(measured.reshape(-1, measured.shape[-1]), axis=0)
-        by_patient = pd.Series(by_case).groupby(grid.patient_of).mean()
+        by_patient = _by_patient(by_case, grid.patient_of)
         found[grid.methods[number]] = Counts(
             results=int((mine != _ABSENT).all(axis=-1).sum()),
             expected=expected,
@@ -288,6 +288,13 @@ def _counts(
             mean_scored=float(by_patient.mean()),
         )
     return found
+
+
+def _by_patient(by_case: NDArray[np.float64], patient_of: NDArray[np.intp]) -> "pd.Series[float]":
+    """Mean of the cases there are of each patient."""
+    if len(np.unique(patient_of)) == len(by_case):  # each case is a patient, mostly
+        return pd.Series(by_case[np.argsort(patient_of)])
+    return pd.Series(by_case).groupby(patient_of).mean()
 
 
 def _origins(rows: pd.DataFrame) -> NDArray[np.uint8] | int:

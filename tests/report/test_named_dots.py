@@ -34,8 +34,7 @@ def drawn(builder, patients: int, boxes: bool = False) -> tuple[StudyAnalysis, D
     return study, drawing, render(drawing.figure)["png"]
 
 
-@pytest.mark.parametrize("boxes", [False, True])
-@pytest.mark.parametrize("patients", [30, MANY + 50])
+@pytest.mark.parametrize(("patients", "boxes"), [(30, True), (MANY + 50, False)])
 def test_a_point_is_where_its_dot_is(builder, patients: int, boxes: bool) -> None:
     _, drawing, png = drawn(builder, patients, boxes)
     picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))

@@ -232,8 +232,8 @@ def check(refusal: HarnessError) -> str:
     return "refused"
 
 
-def test_some_hundred_tables(tmp_path: Path, ablation: StudyResults) -> None:
-    assert set(fuzz(tmp_path / "any.csv", ablation, 100)) == {"read", "refused"}
+def test_some_tables(tmp_path: Path, ablation: StudyResults) -> None:
+    assert set(fuzz(tmp_path / "any.csv", ablation, 40)) == {"read", "refused"}
 
 
 @pytest.mark.slow
