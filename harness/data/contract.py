@@ -211,6 +211,14 @@ class OfficialGrid(Protocol):
         """
 
 
+@runtime_checkable
+class KnownOfficialGrid(Protocol):
+    """Additional method of such a reader that knows the official grid without loading the case."""
+
+    def official_grid(self, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+        """Returns shape and affine of what ``to_official`` returns."""
+
+
 @dataclass(frozen=True)
 class Release:
     """Size of the owners' release as they state it, for plans made before the download.

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Dataset, OfficialGrid, Reader, transform_codes
+from harness.data.contract import Dataset, KnownOfficialGrid, OfficialGrid, Reader, transform_codes
 from harness.data.reading.grids import same_grid
 from harness.data.reading.nifti import read_label, write_label
 from harness.errors import DataError
@@ -199,6 +199,8 @@ def _problems(dataset: Dataset, reader: Reader, folder: Path, cases: Sequence[st
 
 
 def _grid(reader: Reader, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    if isinstance(reader, KnownOfficialGrid):
+        return reader.official_grid(case)
     content = reader.load(case)
     label, affine = content.label, content.affine
     if isinstance(reader, OfficialGrid):

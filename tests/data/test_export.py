@@ -14,6 +14,7 @@ from PIL import Image
 from harness.data import DATASETS
 from harness.data.contract import OfficialGrid
 from harness.data.datasets.chaos.export import ChaosSlices
+from harness.data.datasets.hecktor21.boxes import SIDE_MM
 from harness.data.export import check_export, exporter_of, pack, write_prediction
 from harness.data.reading.nifti import write_label
 from harness.errors import DataError, HarnessError
@@ -38,6 +39,7 @@ def test_our_own_export_is_accepted_and_holds_the_official_values(name, generate
     cases = (reader.unlabelled() or reader.cases())[:1]
     for case in cases:
         content = reader.load(case)
+        assert content.label.any() == (case in reader.cases())
         write_prediction(
             dataset, reader, case, drawing(dataset, content.label.shape), content.affine, tmp_path / "made"
         )
@@ -177,8 +179,8 @@ def test_hecktor_is_handed_in_on_the_ct_grid(generated, tmp_path):
     reader = dataset.open(generated("hecktor21"))
     assert isinstance(reader, OfficialGrid)
     case = reader.unlabelled()[0]
-    content = reader.load(case)
-    write_prediction(dataset, reader, case, np.ones(content.label.shape, np.uint8), content.affine, tmp_path / "made")
+    label = np.ones((SIDE_MM,) * 3, np.uint8)
+    write_prediction(dataset, reader, case, label, reader.affine(case), tmp_path / "made")
     image = nib.load(tmp_path / "made" / "predictions" / f"{case}.nii.gz")
     ct = nib.load(next(generated("hecktor21").rglob(f"{case}_ct.nii*")))
     assert image.shape == ct.shape

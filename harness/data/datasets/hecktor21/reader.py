@@ -91,6 +91,12 @@ class HecktorReader(ArchiveReader):
         part, box = self._box(case)
         ct_path = self._file(part, case, "ct")
         ct, ct_affine = read_image(ct_path)
+        label = np.zeros((SIDE_MM,) * 3, np.uint8)
+        if part.labelled:  # before the images, whose splines take seconds
+            path = self._file(part, case, "gtvt")
+            drawn, affine = read_label(path, frozenset({0, 1}))
+            check_same_grid(path, drawn.shape, affine, ct_path, ct.shape, ct_affine)
+            label = label_to_box(drawn, affine, box)
         pet_path = self._file(part, case, "pt")
         pet, pet_affine = read_image(pet_path)
         images = np.stack(
@@ -99,12 +105,6 @@ class HecktorReader(ArchiveReader):
                 _in_box(pet_path, pet, pet_affine, box, part.table),
             ]
         )
-        label = np.zeros((SIDE_MM,) * 3, np.uint8)
-        if part.labelled:
-            path = self._file(part, case, "gtvt")
-            drawn, affine = read_label(path, frozenset({0, 1}))
-            check_same_grid(path, drawn.shape, affine, ct_path, ct.shape, ct_affine)
-            label = label_to_box(drawn, affine, box)
         return Case(images, label, box_affine(box))
 
     def to_official(self, case: str, label: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -117,9 +117,14 @@ class HecktorReader(ArchiveReader):
         Returns:
             The label map on the CT grid (X, Y, Z) and its affine.
         """
-        part, box = self._box(case)
-        ct, affine = read_image(self._file(part, case, "ct"))
-        return label_to_files(label, box, affine, ct.shape), affine
+        _, box = self._box(case)
+        shape, affine = self.official_grid(case)
+        return label_to_files(label, box, affine, shape), affine
+
+    def official_grid(self, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+        """Returns shape and affine of the patient's CT."""
+        ct, affine = read_image(self._file(self._part(case), case, "ct"))
+        return ct.shape, affine
 
     def warnings(self, case: str, content: Case) -> list[str]:
         """Warns of a labelled patient without a tumour in the box."""
