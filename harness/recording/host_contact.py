@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 #: Operators that copy a tensor, perhaps to another device.
 _COPIES = frozenset({"_to_copy", "copy_"})
@@ -80,6 +79,27 @@ class _Watch(TorchDispatchMode):
         return "the loss"
 
 
+def tensors_in(values: Any) -> list[Tensor]:
+    """Returns the tensors among what an operator takes or gives, in order.
+
+    Args:
+        values: A tensor, another value, or lists, tuples and dictionaries of these.
+    """
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, list | tuple):
+        return []
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple | dict):
+            found += tensors_in(value)
+    return found
+
+
 def waiting(func: Any, args: Any, device: str) -> str:
     """Returns how an operator makes the host wait for a value on a device, in words; empty where it does not.
 
@@ -88,13 +108,12 @@ def waiting(func: Any, args: Any, device: str) -> str:
         args: Its arguments.
         device: Kind of device, e.g. ``cuda``.
     """
-    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
-    if all(tensor.device.type != device for tensor in tensors):
+    if all(tensor.device.type != device for tensor in tensors_in(args)):
         return ""
     if torch.Tag.data_dependent_output in func.tags:
         return "reads a value back from the device"
     if func.overloadpacket.__name__ in _INDEXING:
-        masks = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in tree_leaves(args[1]) if tensor is not None)
+        masks = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1]))
         return "indexes by a mask, whose size is read back from the device" if masks else ""
     if torch.Tag.dynamic_output_shape in func.tags:
         return "makes a tensor whose size is read back from the device"

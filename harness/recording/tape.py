@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from harness.errors import RecordingError
-from harness.recording.host_contact import waiting
+from harness.recording.host_contact import tensors_in, waiting
 from harness.recording.recorder import Work
 
 
@@ -67,11 +66,11 @@ class _Tape(TorchDispatchMode):
         kwargs = kwargs or {}
         if what := waiting(func, args, "cpu"):
             raise RecordingError.because(f"something {what} ({func.overloadpacket.__name__})")
-        read = _tensors((args, kwargs))
+        read = tensors_in((args, kwargs))
         for tensor in read:
             self._save(tensor)
         out = func(*args, **kwargs)
-        written = _tensors(out)
+        written = tensors_in(out)
         # `reshape` and others, which inference mode shows whole, copy where a view cannot be had.
         if not func.is_view or not {_memory(tensor) for tensor in written} <= {_memory(tensor) for tensor in read}:
             self._own |= {_memory(tensor) for tensor in written if _memory(tensor) not in self._before}
@@ -97,13 +96,9 @@ class _Tape(TorchDispatchMode):
         # Below autograd, which refuses to write into views that it has made.
         with torch.inference_mode(self._inference), torch._C._AutoDispatchBelowAutograd():
             for func, args, kwargs, written in self._entries:
-                for old, new in zip(written, _tensors(func(*args, **kwargs)), strict=True):
+                for old, new in zip(written, tensors_in(func(*args, **kwargs)), strict=True):
                     if old.data_ptr() != new.data_ptr():
                         old.copy_(new)
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _memory(tensor: Tensor) -> int:

@@ -17,10 +17,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from harness.errors import HarnessError, StudyError
+from harness.recording.host_contact import tensors_in
 from harness.segmenters.contract import Options, Segmenter, Task
 
 #: What an operation computes in: 16 bits, float32 in tensor cores (convolutions, torch's default), or float32.
@@ -193,7 +193,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch dec
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        read, written = list(_tensors((args, kwargs))), list(_tensors(out))
+        read, written = tensors_in((args, kwargs)), tensors_in(out)
         packet = func._overloadpacket
         if not func.is_view and written and packet not in _NO_KERNEL:
             formula = flop_registry.get(packet)
@@ -206,10 +206,6 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch dec
             rate: Rate = "half" if half else plain
             self.operations.append(Operation(flops, float(sum(touched.values())), rate, per_map))
         return out
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    return (value for value in tree_leaves(values) if isinstance(value, Tensor))
 
 
 def _storage(tensor: Tensor) -> int:

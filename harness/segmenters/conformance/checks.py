@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.segmenters.conformance.elsewhere import Elsewhere
 from harness.segmenters.conformance.synthetic import (
     ConformanceError,
-    Elsewhere,
     as_list,
     build,
     close,
@@ -108,7 +108,7 @@ def check_device(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
     network = build(segmenter, task, options).to("meta")
     images = torch.empty(2, task.in_channels, *task.patch_size, device="meta")
     for mode in (True, False):
-        elsewhere = Elsewhere("meta")
+        elsewhere = Elsewhere()
         try:
             with torch.no_grad(), elsewhere:
                 network.train(mode)(images)
@@ -133,7 +133,7 @@ def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
     images = images_of(task)
     before = images.clone()
     for mode in (True, False):
-        output = network.train(mode)(images)
+        output = predict(network.train(mode), images)
         finest = output[0] if mode and isinstance(output, list | tuple) else output
         require(isinstance(finest, Tensor), f"{mode_name(mode)} returns {type(output).__name__}, not a tensor.")
         expected = (len(images), task.out_channels, *task.patch_size)
@@ -149,7 +149,7 @@ def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[st
     """A list comes in training mode only, finest first, with a weight for each output."""
     network = build(segmenter, task, options)
     images = images_of(task)
-    output = network.train()(images)
+    output = predict(network.train(), images)
     weights: Any = getattr(network, "deep_supervision_weights", None)
     if isinstance(output, Tensor):
         require(weights is None, "it declares deep_supervision_weights and returns a single tensor in training mode.")
@@ -180,7 +180,7 @@ def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[st
         tuple(output[0].shape[2:]) == task.patch_size,
         f"the first output has size {tuple(output[0].shape[2:])}, not {task.patch_size}.",
     )
-    require(isinstance(network.eval()(images), Tensor), "it returns a list in eval mode.")
+    require(isinstance(predict(network.eval(), images), Tensor), "it returns a list in eval mode.")
 
 
 def check_finite(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
@@ -208,8 +208,8 @@ def check_gradients(segmenter: Segmenter, task: Task, options: Mapping[str, Any]
     for seed in range(GRADIENT_BATCHES):
         loss_of(network, network(images_of(task, seed)), target_of(task, seed)).backward()  # type: ignore[no-untyped-call]
         reached = {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
-        if seed and trainable.keys() - declared <= reached:
-            break
+        if (seed or not declared) and trainable.keys() - declared <= reached:
+            break  # what is declared dead has a second batch to show life
     if silent := sorted(trainable.keys() - reached - declared):
         count = sum(trainable[name].numel() for name in silent)
         raise ConformanceError(
@@ -261,16 +261,16 @@ def check_batch_independence(segmenter: Segmenter, task: Task, options: Mapping[
 def check_modalities(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """Every modality has an influence on the output, and their order matters."""
     network = perturbed(build(segmenter, task, options)).eval()
-    images = images_of(task)
-    output = predict(network, images)
-    for index, name in enumerate(task.modalities):
-        without = images.clone()
-        without[:, index] = 0.0
-        require(
-            not close(output, predict(network, without)), f"channel {index} ({name}) has no influence on the output."
-        )
+    image = images_of(task)[:1]
+    without = [image.clone() for _ in task.modalities]
+    for index, changed in enumerate(without):
+        changed[:, index] = 0.0
+    rows = [image, *without, image.flip(1)]
+    output, *others, reversed_ = predict(network, torch.cat(rows)).chunk(len(rows))
+    for index, (name, other) in enumerate(zip(task.modalities, others, strict=True)):
+        require(not close(output, other), f"channel {index} ({name}) has no influence on the output.")
     require(
-        task.in_channels == 1 or not close(output, predict(network, images.flip(1))),
+        task.in_channels == 1 or not close(output, reversed_),
         "the order of the modalities has no influence on the output.",
     )
 
@@ -281,51 +281,52 @@ def check_present(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) 
     if not getattr(network, "takes_present", False):
         return
     images = images_of(task)
-    everything = torch.ones(2, task.in_channels)
-    require(
-        close(predict(network, images), predict(partial(network, present=everything), images)),
-        "told that all modalities are present, it gives another output than told nothing.",
-    )
-    for absent in range(task.in_channels if task.in_channels > 1 else 0):
-        present = everything.clone()
-        present[0, absent] = 0
-        told = partial(network, present=present)
-        changed = images.clone()
+    image = images[:1]
+    # Each absent modality in three rows of one batch: it is absent, so but with another image of it, and this present.
+    absences = range(task.in_channels if task.in_channels > 1 else 0)
+    rows, told = [image], torch.ones(1 + 3 * len(absences), task.in_channels, device=image.device)
+    for absent in absences:
+        changed = image.clone()
         changed[:, absent] = torch.randn(changed[:, absent].shape)
-        output, other = predict(told, images), predict(told, changed)
+        rows += [image, changed, changed]
+        told[3 * absent + 1 : 3 * absent + 3, absent] = 0
+    output, *others = predict(partial(network, present=told), torch.cat(rows)).chunk(len(rows))
+    for absent in absences:
+        without, changed, neighbour = others[3 * absent : 3 * absent + 3]
         require(
-            close(output[:1], other[:1]),
+            close(without, changed),
             f"the image of modality {absent}, which is not present, has an influence on the output.",
         )
-        require(not close(output[1:], other[1:]), "a modality absent from one image is absent from its neighbours too.")
-        require(
-            not close(output[:1], predict(network, images)[:1]), f"without modality {absent} its output is the same."
-        )
-    network.train()(images, torch.ones(2, task.in_channels))
+        require(not close(output, neighbour), "a modality absent from one image is absent from its neighbours too.")
+        require(not close(output, without), f"without modality {absent} its output is the same.")
+    require(
+        close(output, predict(network, images)[:1]),
+        "told that all modalities are present, it gives another output than told nothing.",
+    )
+    predict(partial(network.train(), present=torch.ones(2, task.in_channels, device=image.device)), images)
 
 
 def check_leading(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:
     """The leading modality changes the function computed where ``uses_leading`` says so, and only there."""
     images = images_of(task)
-    outputs = {}
-    for leading in (None, 0, task.in_channels - 1):
+
+    def output(leading: int | None) -> Tensor:
         chosen = Task(task.modalities, leading, task.out_channels, task.patch_size)
-        outputs[leading] = predict(perturbed(build(segmenter, chosen, options)).eval(), images)
-    none, first, last = outputs.values()
-    if segmenter.uses_leading:
-        require(
-            not close(first, last),
-            "it declares uses_leading, but its output is the same for the first and the last modality leading.",
-        )
-        require(
-            not close(none, first),
-            "it declares uses_leading, but without a leading modality its output is the same as with the first.",
-        )
-    else:
-        require(
-            close(none, first) and close(none, last),
-            "the leading modality changes its output, but it does not declare uses_leading.",
-        )
+        return predict(perturbed(build(segmenter, chosen, options)).eval(), images)
+
+    none, last = output(None), output(task.in_channels - 1)
+    if not segmenter.uses_leading:
+        require(close(none, last), "the leading modality changes its output, but it does not declare uses_leading.")
+        return
+    first = output(0)
+    require(
+        not close(first, last),
+        "it declares uses_leading, but its output is the same for the first and the last modality leading.",
+    )
+    require(
+        not close(none, first),
+        "it declares uses_leading, but without a leading modality its output is the same as with the first.",
+    )
 
 
 def check_state_dict(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

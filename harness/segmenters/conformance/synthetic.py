@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from harness.errors import HarnessError
 from harness.segmenters.contract import Segmenter, Task
@@ -32,30 +30,6 @@ def computing_on(device: str) -> Iterator[None]:
 
 class ConformanceError(HarnessError):
     """A network breaks the segmenter contract."""
-
-
-class Elsewhere(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares no types here
-    """Records operations that read or create a tensor on another device; scalars may come from any device.
-
-    Attributes:
-        seen: Names of these operations.
-    """
-
-    def __init__(self, device: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._device = device
-        self.seen: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._look(func, (args, kwargs))
-        out = func(*args, **(kwargs or {}))
-        self._look(func, out)
-        return out
-
-    def _look(self, func: Any, values: Any) -> None:
-        tensors = (leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
-        if any(tensor.device.type != self._device and tensor.ndim for tensor in tensors):
-            self.seen.add(str(func))
 
 
 def build(segmenter: Segmenter, task: Task, options: Mapping[str, Any], seed: int = 0) -> nn.Module:
