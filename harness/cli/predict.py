@@ -26,7 +26,7 @@ def predict(
             "--images",
             metavar="FILE...",
             help="Images of new patients, named as for nnU-Net (NAME_0000.nii.gz for the first modality), or folders "
-            "of such.",
+            "of such. A patient may lack what the network was trained to do without: leave the file out.",
             show_default=False,
         ),
     ] = None,
@@ -35,7 +35,7 @@ def predict(
         typer.Option(
             "--modality",
             metavar="NAME=FILE",
-            help="An image of one new patient by the name of its modality; once per modality.",
+            help="An image of one new patient by the name of its modality; once per modality that it has.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,9 @@ def predict(
     values and geometry. If there are none, it predicts the cell's test cases, or with --input all cases.
 
     With --images FILE... (or --modality NAME=FILE) it predicts new patients with one cell: label maps, and volumes in
-    ml in volumes.csv. It says where voxel sizes or intensities are unlike the training's.
+    ml in volumes.csv. It says where voxel sizes or intensities are unlike the training's. Patients without some of the
+    modalities are predicted where the network was trained to do without them, e.g. harness predict my_study --modality
+    t1c=after.nii.gz --modality t2f=flair.nii.gz --out from_two.
     """
     from harness.cli.shared.progress import task_bars
     from harness.cores import cores

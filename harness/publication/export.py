@@ -12,6 +12,7 @@ from harness.data import Dataset
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.preprocessing import PreprocessingPlan
 from harness.errors import HarnessError
+from harness.execution.cell.absences import Absences
 from harness.execution.cell.prediction import trained_network, trained_normaliser
 from harness.execution.cell.weights import SpacingRange, read_training_spacing
 from harness.files import atomic_folder, write_json
@@ -31,8 +32,8 @@ python predict.py --images NAME_0000.nii.gz NAME_0001.nii.gz --out predicted
 It needs Python 3.11, torch {torch} or newer, numpy and nibabel. Images are NIfTI files on one grid per patient, named
 by modality: {modalities}.
 `--modality NAME=FILE` names one file of one patient instead. It writes a label map per patient and `volumes.csv`, in
-ml, and says where voxel sizes or intensities are unlike the training's. `model.json` holds how images are prepared,
-`model.pt2` is the network.
+ml, and says where voxel sizes or intensities are unlike the training's. {absent}
+`model.json` holds how images are prepared, `model.pt2` is the network.
 """
 
 
@@ -79,22 +80,31 @@ def export_cell(
     study, label = found
     spec, weights = cell.spec(), cell.result / "weights.safetensors"
     dataset = spec.facts()
+    network = trained_network(cell)
+    absences = Absences.of(cell, network)
     program, batch = export_network(
-        trained_network(cell),
+        network,
         spec.model,
         len(dataset.modalities),
         spec.protocol.patch_size,
         spec.protocol.inference.batch_size,
     )
     normaliser = trained_normaliser(cell, cache, 0, progress)
-    facts = model_facts(dataset, spec.protocol, spec.leading, normaliser, read_training_spacing(weights), batch)
+    spacing = read_training_spacing(weights)
+    facts = model_facts(dataset, spec.protocol, spec.leading, normaliser, spacing, batch, absences)
     with atomic_folder(out) as folder:
         write_model(folder, program, {"cell": cell.id, "network": spec.model, **facts})
         card = model_card(study.manifest(), label, cell, dataset.licence)
         named = ", ".join(f"`_{number:04d}` {name}" for number, name in enumerate(dataset.modalities))
-        use = _USE.format(torch=torch.__version__.split("+")[0], modalities=named)
+        use = _USE.format(torch=torch.__version__.split("+")[0], modalities=named, absent=_in_words(absences))
         (folder / "README.md").write_text(card + use, encoding="utf-8")
     return Exported(out, study, label)
+
+
+def _in_words(absences: Absences) -> str:
+    if not absences.may_lack:
+        return "Each patient needs every modality."
+    return f"A patient may lack some of {', '.join(absences.may_lack)}: leave the file out. One must be there."
 
 
 def write_model(folder: Path, program: ExportedProgram, facts: Mapping[str, Any]) -> None:
@@ -117,6 +127,7 @@ def model_facts(
     normaliser: Normaliser,
     training_spacing: SpacingRange | None,
     batch: int | None,
+    absences: Absences | None = None,
 ) -> dict[str, Any]:
     """Returns what the program must know besides the network, as JSON values.
 
@@ -127,6 +138,7 @@ def model_facts(
         normaliser: Normaliser fitted on the training cases.
         training_spacing: Least and greatest voxel size of the training cases.
         batch: Windows that the program takes; None for any number.
+        absences: What it does where a patient lacks modalities; None where each patient needs all of them.
     """
     labels = sorted(dataset.labels)
     return {
@@ -141,6 +153,7 @@ def model_facts(
         "preprocessing": asdict(PreprocessingPlan.choose(dataset, protocol.preparation, protocol.patch_size)),
         "normalisation": normaliser.to_json(),
         "training_spacing": training_spacing,
+        "absent": None if absences is None else absences.to_json(),
         "inference": {
             **protocol.inference.model_dump(mode="json"),
             "patch_size": protocol.patch_size,

@@ -42,6 +42,8 @@ def export_network(
 ) -> tuple[ExportedProgram, int | None]:
     """Exports a network and compares the program with it.
 
+    The program of a network that is told which modalities are present (``takes_present``) is always told.
+
     Args:
         network: Network in evaluation mode, on the CPU.
         name: Its name, for messages.
@@ -55,14 +57,18 @@ def export_network(
     Raises:
         HarnessError: The network cannot be exported, or the program computes something else.
     """
-    reason = ""
+    reason, told = "", bool(getattr(network, "takes_present", False))
     for windows, dynamic in ((2, True), (batch_size, False)):
-        example = torch.randn(windows, modalities, *patch_size, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        example: tuple[torch.Tensor, ...] = (torch.randn(windows, modalities, *patch_size, generator=generator),)
+        if told:
+            present = torch.ones(windows, modalities)
+            present[0, 0] = 0
+            example = (*example, present)
+        shapes = ({0: Dim.AUTO},) * len(example)
         try:
             with torch.no_grad():
-                program = export(
-                    network, (example,), dynamic_shapes=({0: Dim.AUTO},) if dynamic else None, strict=False
-                )
+                program = export(network, example, dynamic_shapes=shapes if dynamic else None, strict=False)
                 tried = (1, 2, 3) if dynamic else (batch_size,)
                 worst = max(_difference(network, program, example, count) for count in tried)
         except Exception as error:
@@ -78,9 +84,9 @@ def export_network(
     )
 
 
-def _difference(network: nn.Module, program: ExportedProgram, example: torch.Tensor, count: int) -> float:
-    images = torch.cat([example] * -(-count // len(example)))[:count]
-    own, made = network(images), program.module()(images)
+def _difference(network: nn.Module, program: ExportedProgram, example: tuple[torch.Tensor, ...], count: int) -> float:
+    given = [torch.cat([one] * -(-count // len(one)))[:count] for one in example]
+    own, made = network(*given), program.module()(*given)
     return float((own - made).abs().max() / own.abs().max().clamp(min=1e-6))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,11 +15,15 @@ from torch import nn
 
 from harness.cli import main
 from harness.errors import DataError
-from harness.execution.cell.missing_modalities import evaluate_subsets
+from harness.execution.cell.absences import Absences
+from harness.execution.cell.missing_modalities import Evaluation, evaluate_subsets
 from harness.execution.cell.prediction import predict_cell
 from harness.execution.cell.run import run_cell
 from harness.execution.cell.weights import read_filling
 from harness.execution.study import register
+from harness.inference.native_grid import segment_native
+from harness.inference.standalone.program import main as run_program
+from harness.publication.export import export_cell
 from harness.report.analysis.modalities.patterns import coverage_of, scores_by_pattern
 from harness.report.analysis.variants import Variant
 from harness.results.reading import load_results
@@ -81,6 +88,46 @@ def test_incomplete_patients_are_trained_on_tested_and_told_apart(trained, proje
     assert f"T2 {having} ({having})" in shown
     out = predict_cell(cell, None, project / "out", project / "cache", CPU, 0, lambda *_: None)
     assert set(out.cases) == set(tested.index)
+
+
+def test_patients_without_some_modalities_are_predicted_as_in_the_cells_own_tests_also_by_the_exported_folder(
+    trained, project, capsys
+):
+    store, cell = trained
+    export_cell(store, cell, project / "model", project / "cache", lambda *_: None)
+    evaluation = Evaluation.open(cell, None, project / "cache", CPU)
+    patch, inference = evaluation.problem.task.patch_size, evaluation.problem.spec.protocol.inference
+    assert {case.absent for case in evaluation.tests.values()} > {(), (1,)}
+    images = project / "Dataset501_Mine/imagesTr"
+    # As their files are, and without T2, whose body lies inside that of T1: the crop stays what it is.
+    for taken in ((), (1,)):
+        wanted, words, without = {}, [], tuple(f"_{channel:04d}.nii.gz" for channel in taken)
+        for name, case in evaluation.tests.items():
+            windows, normaliser = evaluation.windows, evaluation.normaliser
+            wanted[name] = segment_native(windows, case, normaliser, patch, inference, CPU, taken)
+            words += [str(path) for path in images.glob(f"{name}_*") if not path.name.endswith(without)]
+        out = [project / f"{where}{taken}" for where in ("here", "there")]
+        assert main(["predict", cell.id, "--cpu", "--images", *words, "--out", str(out[0])]) == 0
+        assert "No T2: zeros stand for it." in capsys.readouterr().out
+        assert run_program(project / "model", ["--images", *words, "--out", str(out[1])]) == 0
+        assert "No T2: zeros stand for it." in capsys.readouterr().err
+        for name, label in wanted.items():
+            for folder in out:
+                assert np.array_equal(np.asarray(nib.load(folder / f"{name}.nii.gz").dataobj), label), (folder, name)
+        assert any(label.any() for label in wanted.values()), "background alone would prove nothing"
+    assert "may lack some of T1, T2, FLAIR" in (project / "model/README.md").read_text()
+
+
+def test_a_network_made_for_it_does_without_and_the_leading_one_must_be_stated(trained):
+    class Told(nn.Module):
+        takes_present = True
+
+    _, cell = trained
+    assert Absences.of(cell, Told()).told
+    led = replace(Absences.of(cell, nn.Identity()), leading="T1", may_lack=("T2", "FLAIR"))
+    led.check({"p": ["T2", "FLAIR"]})
+    with pytest.raises(DataError, match=r"Patient p lacks T1 \(the leading modality\)"):
+        led.check({"o": ["T2"], "p": ["T1", "T2"]})
 
 
 def test_the_patients_mask_reaches_a_network_that_takes_one():

@@ -16,19 +16,23 @@ from torch import nn
 
 from harness.cli import main
 from harness.data import DATASETS
+from harness.data.datasets.layouts.new_patients import NewPatients
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.preparation.resample import resample_images
 from harness.data.reading.nifti import write_volume
 from harness.errors import HarnessError
+from harness.execution.cell.absences import Absences
 from harness.inference.native_grid import segment_native
 from harness.inference.standalone.inputs import InputError
 from harness.inference.standalone.preprocessing import normalise, preprocess, read_patient
-from harness.inference.standalone.program import predict
+from harness.inference.standalone.program import FORMAT, predict
+from harness.inference.standalone.program import main as main_of_program
 from harness.publication.export import model_facts, write_model
 from harness.publication.exported_program import export_network, program_text
 from harness.results.store import Store
 from harness.study.protocol import load_protocol
+from harness.training.modality_fill import Filling, FillsAbsent
 
 NAMES = ("cortex", *(name for name in DATASETS.names() if DATASETS.get(name).generator))
 
@@ -169,6 +173,53 @@ def test_a_program_prepares_and_predicts_as_the_harness_does(opened, tmp_path, n
         found, _ = predict(network, patient, facts, torch.device("cpu"))
         assert np.array_equal(found, label), setting
         assert len(np.unique(found)) > 1
+
+
+class Told(Small):
+    """A network that is told which modalities are present, and looks at those alone."""
+
+    takes_present = True
+
+    def forward(self, images, present=None):
+        kept = images if present is None else images * present.view(*present.shape, *[1] * (images.ndim - 2))
+        return super().forward(kept)
+
+
+@pytest.mark.parametrize("kind", [Small, Told])
+def test_a_program_does_without_a_modality_as_the_harness_does(opened, tmp_path, kind):
+    dataset, reader, cases = opened("cortex")
+    files = write_images(tmp_path / "images", reader.load(cases[1]))
+    files[1] = None
+    reader = NewPatients({"p": files}, dataset.modalities)
+    filling = Filling("token", (0.3, -1.5))
+    told = bool(getattr(kind, "takes_present", False))
+    absences = Absences(dataset.modalities, "-", dataset.modalities, filling, told)
+    for setting in SETTINGS:
+        protocol, device = protocol_of(setting), torch.device("cpu")
+        torch.manual_seed(0)
+        network = kind(2, len(dataset.labels), len(protocol.patch_size)).eval()
+        (case,) = prepare(dataset, reader, ["p"], protocol.preparation, protocol.patch_size, tmp_path / "cache")
+        normaliser = Normaliser(("zscore_case",) * 2, case.moments, (None, None))
+        filled = FillsAbsent(network, filling)
+        label = segment_native(filled, case, normaliser, protocol.patch_size, protocol.inference, device)
+        program, batch = export_network(network, "small", 2, protocol.patch_size, 2)
+        facts = model_facts(dataset, protocol, "-", normaliser, None, batch, absences)
+        found, notes = predict(program.module(), read_patient(files), facts, device)
+        assert np.array_equal(found, label), setting
+        assert len(np.unique(found)) > 1
+        assert dataset.modalities[1] in notes[0]
+
+
+def test_a_program_refuses_a_patient_without_a_modality_that_it_was_not_trained_to_do_without(tmp_path, capsys):
+    facts = {"format": FORMAT, "modalities": ["t1", "t2", "flair"], "leading": "t1"}
+    words = ["--modality", "t2=p.nii.gz", "--out", str(tmp_path / "out")]
+    for rule, needed in ((None, "t1 (the leading modality) and flair"), ({"may_lack": ["t2", "flair"]}, "t1 (the")):
+        (tmp_path / "model.json").write_text(json.dumps({**facts, "absent": rule}))
+        assert main_of_program(tmp_path, words) == 2
+        said = capsys.readouterr().err
+        assert f"Patient p lacks {needed}" in said
+        assert "sampling:" in said
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("shape", [(9, 31, 20), (40, 8, 13), (12, 12, 12), (1, 17, 6)])

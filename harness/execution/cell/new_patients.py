@@ -12,11 +12,13 @@ from torch import nn
 
 from harness.data import Dataset
 from harness.data.datasets.layouts.new_patients import NewPatients
+from harness.data.incomplete import patterns_of
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.reading.nifti import IMAGE_ENDINGS, write_label, write_volume
 from harness.errors import DataError, HarnessError
+from harness.execution.cell.absences import Absences
 from harness.execution.cell.prediction import Progress, trained_network, trained_normaliser
 from harness.execution.cell.weights import SpacingRange, read_training_spacing
 from harness.files import atomic_folder
@@ -26,6 +28,7 @@ from harness.inference.standalone.inputs import (
     assign,
     assign_named,
     check_distinct,
+    note_on_absent,
     notes_on_input,
     volumes,
     write_volumes,
@@ -59,12 +62,18 @@ class _Trained:
     network: nn.Module
     normaliser: Normaliser
     spacing: SpacingRange | None
+    absences: Absences
     device: torch.device
 
     def notes(self, case: PreparedCase) -> tuple[str, ...]:
-        """Returns what of a patient's images is unlike the training."""
+        """Returns what of a patient's images is unlike the training, and what stands for those that are not there."""
+        names = self.dataset.modalities
         own, known = ([(one.mean, one.std) for one in of] for of in (case.moments, self.normaliser.training))
-        return tuple(notes_on_input(self.dataset.modalities, case.geometry.spacing, own, known, self.spacing))
+        notes = notes_on_input(names, case.geometry.spacing, own, known, self.spacing, case.absent)
+        if case.absent:
+            lacking = [names[channel] for channel in case.absent]
+            notes.insert(0, note_on_absent(lacking, self.absences.filling.kind, self.absences.told))
+        return tuple(notes)
 
     def probabilities(self, case: PreparedCase) -> torch.Tensor:
         """Returns class probabilities (K, D, H, W) on the network's grid."""
@@ -73,8 +82,8 @@ class _Trained:
             return segment(self.network, case, self.normaliser, patch, self.protocol.inference, self.device)
 
 
-def find_patients(cell: CellFolder, images: Sequence[Path], named: Sequence[str]) -> dict[str, list[Path]]:
-    """Returns the files of each patient in the channel order of a cell's dataset.
+def find_patients(cell: CellFolder, images: Sequence[Path], named: Sequence[str]) -> dict[str, list[Path | None]]:
+    """Returns the files of each patient in the channel order of a cell's dataset; None where it lacks the modality.
 
     Args:
         cell: The cell.
@@ -82,22 +91,29 @@ def find_patients(cell: CellFolder, images: Sequence[Path], named: Sequence[str]
         named: Files of one patient in place of these, as ``MODALITY=FILE``.
 
     Raises:
-        DataError: A file names no modality, or a patient lacks one; the message names it.
+        DataError: A file names no modality, or a patient lacks one that the network needs; the message names it.
     """
     spec = cell.spec()
     modalities = spec.facts().modalities
+    # What the network can do without is known when it is built, which is needed for incomplete patients alone.
+    given = modalities, spec.leading, IMAGE_ENDINGS, modalities
     try:
         if images and named:
             raise InputError("Images are given both by their names and by modality: give them in one of these ways.")
         if named:
-            return assign_named(named, modalities, spec.leading, IMAGE_ENDINGS)
-        files = [file for path in images for file in (_images_in(path) if path.is_dir() else [path])]
-        return assign(files, modalities, spec.leading, IMAGE_ENDINGS)
+            patients = assign_named(named, *given)
+        else:
+            files = [file for path in images for file in (_images_in(path) if path.is_dir() else [path])]
+            patients = assign(files, *given)
     except InputError as error:
         raise DataError(
             str(error),
             hint=f"Modalities in channel order: {', '.join(modalities)}. `--modality NAME=FILE` names any file.",
         ) from error
+    reader = NewPatients(patients, modalities)
+    if lacking := patterns_of(reader, patients):
+        Absences.of(cell, trained_network(cell)).check(lacking)
+    return patients
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -106,7 +122,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 def predict_patients(
     cell: CellFolder,
-    patients: Mapping[str, Sequence[Path]],
+    patients: Mapping[str, Sequence[Path | None]],
     out: Path,
     cache: Path,
     device: torch.device,
@@ -130,11 +146,16 @@ def predict_patients(
     if out.exists():
         raise HarnessError(f"{out} is there already.", hint="Name another folder with --out, or remove it.")
     spec = cell.spec()
-    network = trained_network(cell).to(device)
+    network = trained_network(cell)
+    absences = Absences.of(cell, network)
+    network = absences.applied_to(network).to(device)
+    if not spec.weights:  # as in the cell's own test: the last bits depend on it
+        Precision.choose(device, spec.protocol.training, len(spec.protocol.patch_size)).to_memory_format(network)
     normaliser = trained_normaliser(cell, cache, 0, progress)
     spacing = read_training_spacing(cell.result / "weights.safetensors")
-    trained = _Trained(spec.facts(), spec.protocol, network, normaliser, spacing, device)
-    reader = NewPatients(patients)
+    trained = _Trained(spec.facts(), spec.protocol, network, normaliser, spacing, absences, device)
+    reader = NewPatients(patients, trained.dataset.modalities)
+    absences.check(patterns_of(reader, patients))
     rows: list[dict[str, Any]] = []
     notes: dict[str, tuple[str, ...]] = {}
     with atomic_folder(out) as folder:
@@ -154,7 +175,7 @@ def _predict(
     with tempfile.TemporaryDirectory() as temporary:
         (case,) = prepare(dataset, reader, [patient], protocol.preparation, protocol.patch_size, Path(temporary))
         try:
-            check_distinct(case.images, dataset.modalities)
+            check_distinct(case.images, dataset.modalities, case.absent)
         except InputError as error:
             raise DataError(f"Patient {patient}: {error}", hint="Is each file the one of its modality?") from error
         notes = trained.notes(case)

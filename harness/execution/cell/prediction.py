@@ -11,12 +11,13 @@ from torch import nn
 from harness.child_process import describe
 from harness.data import Reader
 from harness.data.export import check_export, pack, write_prediction
-from harness.data.incomplete import refuse_without_leading
+from harness.data.incomplete import patterns_of
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.errors import HarnessError, did_you_mean
+from harness.execution.cell.absences import Absences
 from harness.execution.cell.problem import open_problem
-from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
+from harness.execution.cell.weights import load_weights, read_normaliser
 from harness.files import atomic_folder
 from harness.inference.native_grid import segment_native
 from harness.results.store import CellFolder, Store
@@ -25,7 +26,6 @@ from harness.study.cell import CellSpec
 from harness.study.expansion import make_task
 from harness.study.profiles import Profiles
 from harness.training.device import Precision
-from harness.training.modality_fill import Filling, FillsAbsent
 
 #: Called with what is done, and how many of how many cases.
 Progress = Callable[[str, int, int], None]
@@ -134,7 +134,10 @@ def predict_cell(
             workers,
         )
     if any(case.absent for case in prepared):
-        network = _filling(spec, reader, cases, network, cell.result / "weights.safetensors").to(device)
+        absences = Absences.of(cell, network)
+        with dataset.naming_reader():
+            absences.check(patterns_of(reader, cases))
+        network = absences.applied_to(network).to(device)
     precision = Precision.choose(device, protocol.training, len(protocol.patch_size))
     with atomic_folder(target) as temporary:
         for number, case in enumerate(prepared):
@@ -190,15 +193,6 @@ def trained_network(cell: CellFolder) -> nn.Module:
 def trained_normaliser(cell: CellFolder, cache: Path, workers: int, progress: Progress) -> Normaliser:
     """Returns how the training of a finished cell normalised; from its training cases where the weights do not say."""
     return read_normaliser(cell.result / "weights.safetensors") or _fit(cell.spec(), cache, workers, progress)
-
-
-def _filling(spec: CellSpec, reader: Reader, cases: Sequence[str], network: nn.Module, weights: Path) -> nn.Module:
-    """Returns the network with what stands for absent modalities, as in its training; zeros where none was absent."""
-    filling, modalities = read_filling(weights), spec.facts().modalities
-    is_stated = spec.protocol.sampling.fill is not None or (filling is not None and bool(spec.weights))
-    if spec.leading in modalities and not is_stated:
-        refuse_without_leading(reader, cases, spec.leading, SEGMENTERS.get(spec.model).title)
-    return FillsAbsent(network, filling or Filling.zeros(len(modalities))).eval()
 
 
 def _fit(spec: CellSpec, cache: Path, workers: int, progress: Progress) -> Normaliser:

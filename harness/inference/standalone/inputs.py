@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,12 @@ class InputError(Exception):
 
 
 def assign(
-    files: Iterable[Path], modalities: Sequence[str], leading: str = "", endings: Sequence[str] = _ENDINGS
-) -> dict[str, list[Path]]:
+    files: Iterable[Path],
+    modalities: Sequence[str],
+    leading: str = "",
+    endings: Sequence[str] = _ENDINGS,
+    may_lack: Collection[str] = (),
+) -> dict[str, list[Path | None]]:
     """Returns the files of each patient in channel order, by the suffix of their names as in nnU-Net: ``_0000``.
 
     Args:
@@ -36,6 +40,7 @@ def assign(
         modalities: Names in channel order.
         leading: Name of the leading modality, for messages.
         endings: What names of files may end with.
+        may_lack: Modalities that a patient may lack; None stands in the place of their file.
 
     Raises:
         InputError: A name has no such suffix, a patient lacks a modality or has one twice, or there is none.
@@ -56,23 +61,28 @@ def assign(
     if not found:
         raise InputError("No image is named.")
     for patient, channels in found.items():
-        _check_complete(patient, [name for n, name in enumerate(modalities) if n not in channels], leading)
-    return {patient: [channels[n] for n in range(len(modalities))] for patient, channels in found.items()}
+        check_complete(patient, [name for n, name in enumerate(modalities) if n not in channels], leading, may_lack)
+    return {patient: [channels.get(n) for n in range(len(modalities))] for patient, channels in found.items()}
 
 
 def assign_named(
-    pairs: Iterable[str], modalities: Sequence[str], leading: str = "", endings: Sequence[str] = _ENDINGS
-) -> dict[str, list[Path]]:
-    """Returns the files of one patient in channel order, from ``NAME=FILE``; the first modality's file names it.
+    pairs: Iterable[str],
+    modalities: Sequence[str],
+    leading: str = "",
+    endings: Sequence[str] = _ENDINGS,
+    may_lack: Collection[str] = (),
+) -> dict[str, list[Path | None]]:
+    """Returns the files of one patient in channel order, from ``NAME=FILE``; the first of them names it.
 
     Args:
         pairs: A modality's name and its file, each.
         modalities: Names in channel order.
         leading: Name of the leading modality, for messages.
         endings: What names of files may end with.
+        may_lack: Modalities that the patient may lack; None stands in the place of their file.
 
     Raises:
-        InputError: A name is no modality, stands twice or is missing.
+        InputError: A name is no modality, stands twice or is missing, or there is none.
     """
     named: dict[str, Path] = {}
     for pair in pairs:
@@ -82,19 +92,51 @@ def assign_named(
         if name in named:
             raise InputError(f"Modality {name} is given twice: {named[name]} and {file}.")
         named[name] = Path(file)
-    patient = _stem(named[modalities[0]], endings) if modalities[0] in named else "that is named"
-    _check_complete(patient, [name for name in modalities if name not in named], leading)
-    return {patient: [named[name] for name in modalities]}
+    if not named:
+        raise InputError("No image is named.")
+    patient = _stem(next(named[name] for name in modalities if name in named), endings)
+    check_complete(patient, [name for name in modalities if name not in named], leading, may_lack)
+    return {patient: [named.get(name) for name in modalities]}
 
 
 def _stem(path: Path, endings: Sequence[str]) -> str:
     return path.name.removesuffix(max((one for one in endings if path.name.endswith(one)), key=len, default=""))
 
 
-def _check_complete(patient: str, missing: Sequence[str], leading: str) -> None:
-    if missing:
-        named = " and ".join(f"{name} (the leading modality)" if name == leading else name for name in missing)
-        raise InputError(f"Patient {patient} lacks {named}. The network needs every modality it was trained with.")
+def check_complete(patient: str, lacking: Sequence[str], leading: str, may_lack: Collection[str]) -> None:
+    """Refuses a patient that lacks a modality which the network cannot do without.
+
+    Args:
+        patient: Name of the patient.
+        lacking: Modalities that it lacks.
+        leading: Name of the leading modality.
+        may_lack: Modalities that the network was trained to do without.
+
+    Raises:
+        InputError: It names the modalities and says what to do.
+    """
+    needed = [name for name in lacking if name not in may_lack]
+    if not needed:
+        return
+    named = " and ".join(f"{name} (the leading modality)" if name == leading else name for name in needed)
+    why = "No modality was absent in the training of this network, and it is not made for that."
+    remedy = "`sampling: {modality_dropout: {p: 0.3}}` in its protocol"
+    if may_lack:
+        why = f"This network was trained to do without {', '.join(may_lack)}, and without nothing else."
+        remedy = "`sampling: {missing: {fill: zeros}}` in its protocol, or with another modality that leads"
+    raise InputError(f"Patient {patient} lacks {named}. {why} Get the image, or train a network with {remedy}.")
+
+
+def note_on_absent(lacking: Sequence[str], fill: str, told: bool) -> str:
+    """Returns the sentence that says what stands for the modalities that a patient lacks.
+
+    Args:
+        lacking: Modalities that the patient lacks.
+        fill: ``zeros``, ``mean`` or ``token``.
+        told: Whether the network is told what is present.
+    """
+    stands = {"zeros": "zeros stand", "mean": "the training's mean stands", "token": "the learned value stands"}[fill]
+    return f"No {' and no '.join(lacking)}: " + ("the network is told so." if told else f"{stands} for it.")
 
 
 def notes_on_input(
@@ -103,6 +145,7 @@ def notes_on_input(
     means: Sequence[tuple[float, float]],
     training_means: Sequence[tuple[float, float]],
     training_spacing: Sequence[Sequence[float]] | None,
+    absent: Collection[int] = (),
 ) -> list[str]:
     """Returns what differs from the training so much that the prediction may be worth little.
 
@@ -112,6 +155,7 @@ def notes_on_input(
         means: Mean and SD of the voxels that are not 0, of each modality.
         training_means: The same over the training cases.
         training_spacing: Least and greatest voxel size of the training cases; None where it is not known.
+        absent: Channels without an image, of which nothing is said.
     """
     notes = []
     if training_spacing is not None:
@@ -119,7 +163,8 @@ def notes_on_input(
         if any(size < least / _SIZE_RATIO or size > most * _SIZE_RATIO for size, least, most in pairs):
             sizes, *known = (" x ".join(f"{one:.3g}" for one in three) for three in (spacing, *training_spacing))
             notes.append(f"Voxels of {sizes} mm; in the training they were {known[0]} to {known[1]} mm.")
-    off = [not _fits(own, known) for own, known in zip(means, training_means, strict=True)]
+    pairs_of_means = enumerate(zip(means, training_means, strict=True))
+    off = [channel not in absent and not _fits(own, known) for channel, (own, known) in pairs_of_means]
     for number, name in enumerate(modalities):
         if not off[number]:
             continue
@@ -139,16 +184,24 @@ def _fits(own: tuple[float, float], known: tuple[float, float]) -> bool:
     return near and known_sd / _SPREAD_RATIO <= max(sd, 1e-12) <= known_sd * _SPREAD_RATIO
 
 
-def check_distinct(images: Floats, modalities: Sequence[str]) -> None:
+def check_distinct(images: Floats, modalities: Sequence[str], absent: Collection[int] = ()) -> None:
     """Refuses two modalities that are one image, and an image without content.
+
+    Args:
+        images: (M, ...).
+        modalities: Names in channel order.
+        absent: Channels without an image, which are not looked at.
 
     Raises:
         InputError: It names them.
     """
-    for name, image in zip(modalities, images, strict=True):
+    channels = [channel for channel in range(len(images)) if channel not in absent]
+    for channel in channels:
+        image = images[channel]
         if not np.isfinite(image).all() or image.min() == image.max():
+            name = modalities[channel]
             raise InputError(f"{name} has one value everywhere, or values that are not finite. Get the image again.")
-    for first, second in itertools.combinations(range(len(images)), 2):
+    for first, second in itertools.combinations(channels, 2):
         if np.array_equal(images[first], images[second]):
             raise InputError(f"{modalities[first]} and {modalities[second]} are the same image.")
 

@@ -30,11 +30,15 @@ _OTHER_UNITS = (1, 3)
 
 
 class Patient(NamedTuple):
-    """Images (M, X, Y, Z) of a patient, their (4, 4) affine to RAS mm, and the codes of qform and sform."""
+    """Images (M, X, Y, Z) of a patient, their (4, 4) affine to RAS mm, and the codes of qform and sform.
+
+    ``absent`` are the channels without an image, which are 0.
+    """
 
     images: Array
     affine: Array
     codes: tuple[int, int]
+    absent: tuple[int, ...] = ()
 
 
 class Grid(NamedTuple):
@@ -57,23 +61,29 @@ class Prepared(NamedTuple):
     grid: Grid
 
 
-def read_patient(files: Sequence[Path]) -> Patient:
+def read_patient(files: Sequence[Path | None]) -> Patient:
     """Reads the images of a patient.
+
+    Args:
+        files: Files in channel order; None where the patient lacks the modality.
 
     Raises:
         InputError: A file cannot be read, its place is not clear, or it is not on the grid of the first.
     """
-    read = [_read(path) for path in files]
+    paths = [path for path in files if path is not None]
+    read = [_read(path) for path in paths]
     first, affine, codes = read[0]
     corners = np.array([[*corner, 1] for corner in itertools.product(*((0, extent - 1) for extent in first.shape))])
-    for path, (image, own, _) in zip(files, read, strict=True):
+    for path, (image, own, _) in zip(paths, read, strict=True):
         distance = float(np.linalg.norm((corners @ (own - affine).T)[:, :3], axis=1).max())
         if image.shape != first.shape or distance >= 0.5 * np.linalg.norm(affine[:3, :3], axis=0).min():
             raise InputError(
-                f"{path} is not on the grid of {files[0].name}: shape {image.shape} against {first.shape}, corners up "
+                f"{path} is not on the grid of {paths[0].name}: shape {image.shape} against {first.shape}, corners up "
                 f"to {distance:.2f} mm elsewhere."
             )
-    return Patient(np.stack([image for image, *_ in read]), affine, codes)
+    found = iter(read)
+    images = np.stack([np.zeros_like(first) if path is None else next(found)[0] for path in files])
+    return Patient(images, affine, codes, tuple(channel for channel, path in enumerate(files) if path is None))
 
 
 def _read(path: Path) -> tuple[Array, Array, tuple[int, int]]:

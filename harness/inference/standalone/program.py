@@ -5,6 +5,8 @@ This file lies beside ``model.pt2`` and ``model.json`` in the folder that ``harn
     python predict.py --images NAME_0000.nii.gz NAME_0001.nii.gz --out OUT
     python predict.py --modality t1=A.nii.gz --modality t2=B.nii.gz --out OUT
 
+A patient may lack the modalities that the network was trained to do without: leave their files out.
+
 It does what the harness does: closest RAS orientation, crop, resampling, normalisation, sliding windows, and the way
 back to the grid of the files. It computes in single precision. For research; not a medical device.
 """
@@ -31,6 +33,7 @@ from harness.inference.standalone.inputs import (
     assign,
     assign_named,
     check_distinct,
+    note_on_absent,
     notes_on_input,
     volumes,
     write_volumes,
@@ -49,7 +52,7 @@ from harness.inference.standalone.preprocessing import (
 #: Version of ``model.json`` that this program reads.
 FORMAT = 1
 
-Network = Callable[[Tensor], Tensor]
+Network = Callable[..., Tensor]
 
 #: Slices brought back at once.
 _CHUNK = 32
@@ -64,7 +67,7 @@ def predict(
     """Returns the label map (X, Y, Z) of a patient, as numbers of classes, and what is unlike the training.
 
     Args:
-        network: Maps (B, M, *spatial) to logits.
+        network: Maps (B, M, *spatial) to logits; one that is told which modalities are present also takes (B, M).
         patient: The images.
         facts: ``model.json``.
         device: Device of the network.
@@ -73,15 +76,40 @@ def predict(
         InputError: The images cannot be predicted.
     """
     prepared = preprocess(patient, facts["preprocessing"])
-    check_distinct(prepared.images, facts["modalities"])
+    names, rule = facts["modalities"], facts.get("absent")
+    check_distinct(prepared.images, names, patient.absent)
     known = [(one["count"], one["total"], one["squares"]) for one in facts["normalisation"]["training"]]
     own_means, known_means = ([mean_and_sd(*one) for one in of] for of in (prepared.moments, known))
-    notes = notes_on_input(facts["modalities"], prepared.spacing, own_means, known_means, facts["training_spacing"])
+    spacings = prepared.spacing, facts["training_spacing"]
+    notes = notes_on_input(names, spacings[0], own_means, known_means, spacings[1], patient.absent)
+    if rule is not None and patient.absent:
+        notes.insert(0, note_on_absent([names[channel] for channel in patient.absent], rule["fill"], rule["told"]))
     images = torch.from_numpy(normalise(prepared, facts["normalisation"])).to(device)
-    probabilities = _probabilities(network, images, facts["inference"])
+    probabilities = _probabilities(_without(network, patient.absent, rule), images, facts["inference"])
     if not torch.isfinite(probabilities.sum()):
         raise InputError("The network gives values that are not finite.")
     return _to_files(probabilities, prepared.grid), notes
+
+
+def _without(network: Network, absent: Sequence[int], rule: Mapping[str, Any] | None) -> Network:
+    """Returns the network of images without some channels, filled and told as in the training.
+
+    Args:
+        network: The network.
+        absent: Channels without an image.
+        rule: What stands for them; None for a network that needs every modality.
+    """
+    if rule is None or not (absent or rule["told"]):
+        return network
+
+    def run(windows: Tensor) -> Tensor:
+        filled, present = windows.clone(), torch.ones(windows.shape[:2], device=windows.device)
+        for channel in absent:
+            filled[:, channel] = rule["values"][channel]
+            present[:, channel] = 0
+        return network(filled, present) if rule["told"] else network(filled)
+
+    return run
 
 
 def _probabilities(network: Network, images: Tensor, facts: Mapping[str, Any]) -> Tensor:
@@ -241,8 +269,9 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
         if bool(given.images) == bool(given.modality) or given.out.exists():
             raise InputError("Give --images or --modality, and a folder --out that does not exist.")
         modalities, leading = facts["modalities"], facts["leading"]
-        named = assign_named(given.modality, modalities, leading) if given.modality else {}
-        patients = named or assign(given.images, modalities, leading)
+        may_lack = (facts.get("absent") or {}).get("may_lack", ())
+        named = assign_named(given.modality, modalities, leading, may_lack=may_lack) if given.modality else {}
+        patients = named or assign(given.images, modalities, leading, may_lack=may_lack)
         network = torch.export.load(folder / "model.pt2").module().to(given.device)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
