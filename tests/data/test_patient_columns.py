@@ -84,14 +84,17 @@ def test_a_table_of_the_users_counts_before_what_the_dataset_says(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("patients.csv", "patient,site\np0,A\nq7,B\n", r"patients\.csv names 1 patients .* q7"),
-        ("patients.json", {"q7": {"site": "B"}}, r"patients\.json names 1 patients .* q7"),
+        ("patients.csv", "patient,site\np0,A\nq7,B\n", r"patients\.csv names 1 patient .* q7"),
+        ("patients.json", {"q7": {"site": "B"}}, r"patients\.json names 1 patient .* q7"),
         ("patients.csv", "patient,site\np0,A\np1,n/a\nnew,B\n", "5 of 6 patients of mine have no 'site': p1, p2, p3"),
         ("patients.csv", "patient,sit\np0,A\n", "no column 'site'; they have sit"),
-        ("patients.csv", "case,site\np0,A\n", "has no column 'patient': case, site"),
+        ("patients.csv", "case,site\np0,A\n", "has no column 'patient': its headings.* commas, are case, site"),
+        ("patients.csv", "Patient ID;site\np0;A\n", "separated by semicolons, are Patient ID, site"),
         ("patients.csv", "\n", "it is empty"),
         ("patients.csv", "patient,site\np0,A\np0,B\n", "row 3: patient 'p0' stands twice"),
-        ("patients.csv", "patient,site,site\np0,A,B\n", "a heading twice"),
+        ("patients.csv", "patient,site,site\np0,A,B\n", "the heading 'site' twice"),
+        ("patients.csv", "patient,site\np0,A\n,B\n", "row 3 names no patient"),
+        ("patients.csv", "patient,site\np0,\"A\n", "row 2 cannot be read as csv"),
         ("patients.csv", "patient,site\np0,A,B\n", "row 2: 3 values for 2 columns"),
         ("patients.json", {"p0": {"site": ["A"]}}, "a text or a number"),
         ("patients.json", {f"p0-{n}": {"patient": "p0", "site": "AB"[n]} for n in (0, 1)}, "p0' differ in 'site'"),
@@ -105,10 +108,39 @@ def test_what_cannot_be_is_refused_by_one_clear_error(tmp_path, name, content, m
     assert error.value.hint
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
-    (tmp_path / "patients.csv").write_bytes(b"patient,site\np0,\xff\n")
-    with pytest.raises(DataError, match="cannot be read"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"patient,site\np0,\xff\n", "not in UTF-8"), (b"PK\x03\x04\x00", "a workbook"), (b"\x89PNG\x00", "not a text")],
+)
+def test_bytes_that_are_no_text_are_refused(tmp_path, content, message):
+    (tmp_path / "patients.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
         sites_of(tmp_path)
+
+
+ROWS = "patient,site\r\n" + "".join(f"{patient},{site}\r\n" for patient, site in SITES.items())
+SPREADSHEETS = {
+    "byte order mark, semicolons": ROWS.replace(",", ";").encode("utf-8-sig"),
+    "Unicode text of Excel": ROWS.replace(",", "\t").encode("utf-16"),
+    "Excel names the separator": "sep=;\r\n" + ROWS.replace(",", ";"),
+    "trailing empty columns": ROWS.replace("\r\n", ",,\r\n"),
+    "empty rows": ROWS.replace("\r\n", "\r\n,\r\n\r\n"),
+    "a heading in upper case": ROWS.replace("patient", "Patient"),
+}
+
+
+@pytest.mark.parametrize("kind", SPREADSHEETS)
+def test_a_table_of_patients_is_read_as_any_spreadsheet_writes_it(tmp_path, kind):
+    content = SPREADSHEETS[kind]
+    (tmp_path / "patients.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert sites_of(tmp_path) == SITES
+
+
+def test_the_check_of_the_data_finds_one_site_that_is_written_in_two_ways(tmp_path):
+    write(tmp_path, "patients.csv", ROWS.replace("p4,A", "p4,a"))
+    (found,) = check_columns(DATASETS.get("prostate158"), tmp_path, Reader())
+    assert (found.severity, found.where) == ("look", "p4")
+    assert "'site' of p0 and p4" in found.what
 
 
 def test_the_check_of_the_data_names_unknown_patients_and_gaps_but_no_value(tmp_path):

@@ -1,5 +1,6 @@
 """What is wrong with the columns of a dataset's patients, for ``harness data check``; no value is shown."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.data.contract import Dataset, Reader
@@ -9,7 +10,7 @@ from harness.errors import DataError
 
 
 def check_columns(dataset: Dataset, root: Path, reader: Reader) -> tuple[Finding, ...]:
-    """Returns whether the files cannot be read, and the columns that some patients with a labelled case lack.
+    """Returns whether the files cannot be read, columns that some patients with a labelled case lack, and likely typos.
 
     Args:
         dataset: Facts of the dataset.
@@ -22,8 +23,21 @@ def check_columns(dataset: Dataset, root: Path, reader: Reader) -> tuple[Finding
         return (Finding("fix", "columns of patients", error.message, error.hint),)
     everybody = sorted(set(columns.patients.values()))
     lacking = {name: [one for one in everybody if one not in known] for name, known in columns.values.items()}
-    return tuple(
+    gaps = tuple(
         Finding("look", patients[0], f"{len(patients)} of {len(everybody)} patients have no '{name}'.", "Add it.")
         for name, patients in lacking.items()
         if patients
     )
+    return gaps + tuple(_alike(columns.values))
+
+
+def _alike(values: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Yields columns in which one value is written in two ways, which a split takes for two."""
+    for column, known in values.items():
+        first: dict[str, tuple[str, str]] = {}
+        for patient, value in sorted(known.items()):
+            other, written = first.setdefault("".join(value.casefold().split()), (patient, value))
+            if written != value:
+                what = f"'{column}' of {other} and {patient} differs in upper and lower case or blanks alone."
+                yield Finding("look", patient, what, "Write both alike, unless they are two things.")
+                break

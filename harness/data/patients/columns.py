@@ -105,7 +105,8 @@ def _refuse_unknown(
 ) -> Mapping[str, Mapping[str, str]]:
     if strangers := sorted(set(rows) - set(known)):
         raise DataError(
-            f"{path} names {len(strangers)} patients that the dataset does not have: {_some(strangers)}.",
+            f"{path} names {len(strangers)} patient{'s' if len(strangers) > 1 else ''} that the dataset does not have: "
+            f"{_some(strangers)}.",
             hint=f"Its patients are called like {_some(sorted(known))}; correct the names, in `{KEYS[0]}` of a table.",
         )
     return rows

@@ -1,13 +1,13 @@
 """Reads columns of patients from files that the user or the owners of a dataset wrote. They are personal data."""
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.csv_text import SEPARATORS, find_separator, read_csv_text, records
 from harness.data.reading.special_files import refuse_special
 from harness.errors import DataError
-from harness.files import read_json, read_text
+from harness.files import read_json
 
 #: Lies beside ``dataset.json``: case to patient, and patient to columns.
 PATIENTS = "patients.json"
@@ -61,42 +61,58 @@ def read_patients(path: Path) -> tuple[dict[str, str], dict[str, dict[str, str]]
     return patients, _joined(rows, path)
 
 
-def read_table(path: Path, keys: Iterable[str] = KEYS) -> dict[str, dict[str, str]]:
-    """Reads a table with a heading and one row per patient, separated by commas, semicolons or (``.tsv``) tabulators.
+def read_table(path: Path, keys: Sequence[str] = KEYS) -> dict[str, dict[str, str]]:
+    """Reads a table with headings and one row per patient, as any spreadsheet writes it.
 
     Args:
-        path: The file.
-        keys: Headings, one of which is that of the column that names patients.
+        path: The file; ``.tsv`` is separated by tabs, any other by what its headings show.
+        keys: Headings, one of which is that of the column that names patients; upper and lower case are alike.
 
     Returns:
         Patient to column to value; a value that is blank or ``n/a`` is left out.
 
     Raises:
         DataError: The file cannot be read, no column names patients, a heading or a patient stands twice, or a row has
-            too many values.
+            too many values or no patient.
     """
-    try:
-        text = read_text(path).removeprefix("\ufeff")
-        first = text.partition("\n")[0]
-        separator = "\t" if path.suffix == ".tsv" else ";" if first.count(";") > first.count(",") else ","
-        lines = [line for line in csv.reader(text.splitlines(), delimiter=separator) if any(map(str.strip, line))]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="Save it as CSV in UTF-8.") from error
-    heading = [name.strip() for name in lines[0]] if lines else []
-    key = next((name for name in keys if name in heading), None)
-    if key is None or len(set(heading)) != len(heading):
-        what = "has a heading twice" if key else f"has no column '{next(iter(keys))}'"
-        raise DataError(f"{path} {what}: {', '.join(heading) or 'it is empty'}.", hint="Correct its first line.")
+    text, certain = read_csv_text(path)
+    if not certain:
+        # A wrong guess would make two sites of one, or name patients that do not exist.
+        raise DataError(f"{path} is not in UTF-8.", hint="Save it as 'CSV UTF-8'.")
+    body, separator = find_separator(text, [key.lower() for key in keys])
+    separator = "\t" if path.suffix == ".tsv" else separator
+    lines = records(path, body, separator)
+    heading = _heading(path, next(lines, (1, []))[1], keys, SEPARATORS.get(separator, separator))
+    key = next(name for name in keys if name in heading)
     rows: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) > len(heading):
-            raise DataError(f"{path}, row {number}: {len(line)} values for {len(heading)} columns.", hint="Correct it.")
-        values = {name: value.strip() for name, value in zip(heading, line, strict=False)}
-        patient = values.pop(key)
+    for number, line in lines:
+        if any(line[len(heading) :]):
+            raise DataError(
+                f"{path}, row {number}: {len(line)} values for {len(heading)} columns.",
+                hint="Put a value that holds the separator into quotes.",
+            )
+        values = {name: value for name, value in zip(heading, line, strict=False) if name}
+        patient = values.pop(key, "")
+        if not patient:
+            raise DataError(f"{path}, row {number} names no patient.", hint=f"Fill its '{key}', or delete the row.")
         if patient in rows:
             raise DataError(f"{path}, row {number}: patient '{patient}' stands twice.", hint="Keep one row each.")
         rows[patient] = {name: value for name, value in values.items() if value.lower() not in _BLANK}
     return rows
+
+
+def _heading(path: Path, found: Sequence[str], keys: Sequence[str], separator: str) -> list[str]:
+    """Returns the headings, that of the patients' column as it is called here."""
+    heading = [next((key for key in keys if key.lower() == name.lower()), name) for name in found]
+    if not any(name in keys for name in heading):
+        seen = f"its headings, separated by {separator}, are {', '.join(found)}" if found else "it is empty"
+        raise DataError(
+            f"{path} has no column '{keys[0]}': {seen}.",
+            hint=f"Its first line must name the columns: `{keys[0]}`, and others such as `site`.",
+        )
+    if twice := [name for name in heading if name and heading.count(name) > 1]:
+        raise DataError(f"{path} has the heading '{twice[0]}' twice.", hint="Keep one of the two columns.")
+    return heading
 
 
 def _text(value: Any, where: str) -> str:

@@ -1,29 +1,15 @@
-"""Tables as spreadsheets export them: text with separators, in the encoding and with the decimal sign of any locale."""
+"""Tables of results as spreadsheets export them, with the decimal sign of any locale."""
 
-import csv
-import io
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from harness.csv_text import SEPARATORS, find_separator, read_csv_text, records
 from harness.errors import DataError
-from harness.files import read_bytes
-
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
-_BYTE_ORDER_MARKS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe\x00\x00": "utf-32",
-    b"\x00\x00\xfe\xff": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
-#: Excel's own first line, which names the separator.
-_SEPARATOR_LINE = re.compile(r"sep=([^\w\s\"]|\t)\r?\n?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,16 +52,16 @@ class TextTable:
             DataError: A column is absent or there twice, there is no row, or a row has more fields than headings.
         """
         places = _places(self.path, self.headings, self._separator, needed, optional)
-        records = _records(self.path, self._body, self._separator)
-        next(records, None)
+        found = records(self.path, self._body, self._separator)
+        next(found, None)
         index: list[int] = []
         columns: dict[str, list[str]] = {name: [] for name in places}
-        for row, fields in records:
+        for row, fields in found:
             if any(fields[len(self.headings) :]):
                 raise DataError(
                     f"{self.path}, row {row} has {len(fields)} fields, the headings {len(self.headings)}.",
                     hint="Put texts and numbers that hold the separator "
-                    f'({_SEPARATORS.get(self._separator, self._separator)}) into quotes: "0,816".',
+                    f'({SEPARATORS.get(self._separator, self._separator)}) into quotes: "0,816".',
                 )
             index.append(row)
             for name, place in places.items():
@@ -95,10 +81,11 @@ def open_table(path: Path, known: Sequence[str] = ()) -> TextTable:
     Raises:
         DataError: It cannot be read, or is no csv file.
     """
-    text, notes = _text(path)
-    body, separator = _separator(text, known)
-    _, headings = next(_records(path, body, separator), (1, []))
-    return TextTable(path, tuple(headings), notes, body, separator)
+    text, certain = read_csv_text(path)
+    guess = f"{path} is not in UTF-8; read as Windows-1252. If names look wrong, save it as 'CSV UTF-8'."
+    body, separator = find_separator(text, known)
+    _, headings = next(records(path, body, separator), (1, []))
+    return TextTable(path, tuple(headings), () if certain else (guess,), body, separator)
 
 
 def read_table(path: Path, needed: Sequence[str], optional: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -141,57 +128,6 @@ def parse_numbers(texts: pd.Series, path: Path) -> pd.Series:
     return pd.to_numeric(plain, errors="coerce").astype(np.float64)
 
 
-def _text(path: Path) -> tuple[str, tuple[str, ...]]:
-    try:
-        content = read_bytes(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(f"{path} cannot be read: {reason}.", hint="Give a csv file with headings.") from error
-    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        raise DataError(f"{path} is a workbook, not a csv file.", hint="Save its sheet as 'CSV UTF-8'.")
-    marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), "")
-    notes: tuple[str, ...] = ()
-    try:
-        text = content.decode(marked or "utf-8")
-    except UnicodeDecodeError:
-        # What Excel for Windows calls "CSV" without more, in Western Europe and America.
-        text = content.decode("cp1252", errors="replace")
-        notes = (f"{path} is not in UTF-8; read as Windows-1252. If names look wrong, save it as 'CSV UTF-8'.",)
-        if marked or "\ufffd" in text:
-            text = "\0"
-    if "\0" in text:
-        raise DataError(f"{path} is not a text file.", hint="Save it as 'CSV UTF-8'.")
-    return text, notes
-
-
-def _separator(text: str, needed: Sequence[str]) -> tuple[str, str]:
-    """Returns the table, and the separator with which most of the needed columns are there."""
-    if named := _SEPARATOR_LINE.match(text):
-        return text[named.end() :], named[1]
-    head = text.lstrip("\r\n;,\t ").split("\n", 1)[0]
-
-    def found(separator: str) -> int:
-        fields = [field.strip(' "\r').lower() for field in head.split(separator)]
-        return len(set(fields) & set(needed)) if needed else len(fields)
-
-    return text, max(_SEPARATORS, key=found)
-
-
-def _records(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields each row that is not empty with its number, blanks around its fields removed."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    row = 0
-    try:
-        for row, fields in enumerate(reader, start=1):
-            stripped = [field.strip() for field in fields]
-            if any(stripped):
-                yield row, stripped
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, row {row + 1} cannot be read as csv: {error}.", hint="Look for a quote without its other half."
-        ) from error
-
-
 def _places(
     path: Path, headings: Sequence[str], separator: str, needed: Sequence[str], optional: Sequence[str]
 ) -> dict[str, int]:
@@ -200,7 +136,7 @@ def _places(
     if twice := [name for name in (*needed, *optional) if names.count(name.lower()) > 1]:
         raise DataError(f"{path} has the column '{twice[0]}' twice.", hint="Keep one of them.")
     if absent := [name for name in needed if name.lower() not in names]:
-        found = f"Its headings, separated by {_SEPARATORS.get(separator, separator)}: {', '.join(headings)}"
+        found = f"Its headings, separated by {SEPARATORS.get(separator, separator)}: {', '.join(headings)}"
         raise DataError(
             f"{path} lacks the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}.",
             hint=f"{found if any(headings) else 'It is empty'}. Needed: {', '.join(needed)}"
