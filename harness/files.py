@@ -117,7 +117,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON.
+    """Reads JSON; the byte order mark that editors on Windows put before it does no harm.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -125,7 +125,7 @@ def read_json(path: Path) -> Any:
         ValueError: It is no JSON, a key stands twice with two values, or :func:`read_text` refuses it.
     """
     try:
-        return json.loads(read_text(path), object_pairs_hook=_unique)
+        return json.loads(read_text(path).removeprefix("\ufeff"), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

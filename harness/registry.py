@@ -77,7 +77,9 @@ class Registry(Generic[T]):
         points = self._points()
         if name not in points:
             again = "None is registered: install the harness again, e.g. `pip install -e .` in its folder."
-            raise HarnessError(f"Unknown {self._noun} '{name}'.", hint=did_you_mean(name, points) if points else again)
+            own = " One of your own is known once its package is installed here: `pip install -e FOLDER`."
+            hint = did_you_mean(name, points) + own if points else again
+            raise HarnessError(f"Unknown {self._noun} '{name}'.", hint=hint)
         point = self._only(name, points[name])
         remedy = f"Install what it needs, or remove the package {_distribution(point)} that registers it."
         what = f"The {self._noun} '{name}' ({point.value}) cannot be imported"

@@ -128,6 +128,20 @@ def test_a_key_with_two_values_is_refused(raw):
         find_dataset("nnunet_raw", raw).open(raw)
 
 
+def test_documents_of_windows_editors_are_read(raw):
+    patients = json.dumps({f"case{number}": f"p{number // 2}" for number in range(6)})
+    (raw / "patients.json").write_text(patients, encoding="utf-8-sig")
+    (raw / "dataset.json").write_bytes(b"\xef\xbb\xbf" + (raw / "dataset.json").read_bytes())
+    assert find_dataset("nnunet_raw", raw).open(raw).patient("case3") == "p1"
+
+
+def test_a_file_of_several_volumes_is_not_taken_for_a_missing_modality(raw):
+    save(raw / "imagesTr/case2_0000.nii.gz", np.stack([image_of(1), image_of(2)], axis=-1))
+    with pytest.raises(DataError, match=r"case2 has 3 channels, dataset\.json declares 2") as refused:
+        find_dataset("nnunet_raw", raw).open(raw).load("case2")
+    assert "Keep one volume" in refused.value.hint
+
+
 def test_a_missing_modality_is_named(raw):
     (raw / "imagesTr/case2_0001.nii.gz").unlink()
     with pytest.raises(DataError, match=r"Missing file: .*case2_0001.nii.gz"):

@@ -106,6 +106,13 @@ def test_a_package_with_damaged_metadata_hides_no_other(install):
     assert "two" in Registry("tests.group", SimpleNamespace, "thing").names()
 
 
+def test_a_name_that_is_unknown_may_be_that_of_a_package_which_is_not_installed():
+    with pytest.raises(HarnessError, match="Unknown model 'menett'") as refused:
+        SEGMENTERS.get("menett")
+    assert "'menet'" in refused.value.hint
+    assert "pip install -e" in refused.value.hint
+
+
 @pytest.mark.parametrize(("verb", "group"), [("models", "harness.segmenters"), ("data", "harness.datasets")])
 def test_lists_leave_out_what_is_broken_and_say_so(install, capsys, monkeypatch, verb, group):
     monkeypatch.setenv("COLUMNS", "200")

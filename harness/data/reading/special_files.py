@@ -16,7 +16,7 @@ def refuse_special(path: Path) -> None:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", hint="Correct its name or its rights.") from error
     if not exists:
-        hint = "Download or unpack the dataset again; nothing may be renamed."
+        hint = "Put it there. What comes out of an archive is unpacked again; nothing may be renamed."
         if path.is_symlink():
             raise DataError(f"Missing file: {path} is a link to {path.readlink()}, which is not there.", hint=hint)
         raise DataError(f"Missing file: {path}", hint=hint)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.alike import name_some
 from harness.data.contract import Case
 from harness.data.datasets.archive import ArchiveReader, read_mapped_label
 from harness.data.datasets.layouts.document import FILE
@@ -98,10 +99,13 @@ class ListedReader(ArchiveReader):
         images = np.concatenate(parts)
         if len(images) + len(files.absent) != len(self._channels):
             declared = f" and {MODALITIES} {len(files.absent)} missing ones" if files.absent else ""
+            surplus = len(images) + len(files.absent) > len(self._channels)
             raise DataError(
                 f"Case {case} has {len(images)} channels, dataset.json declares {len(self._channels)}{declared}: "
                 f"{', '.join(self._channels)} ({reference}).",
-                hint=f"Add the missing modality, declare it in {MODALITIES}, or correct dataset.json.",
+                hint="Keep one volume per file, or name every channel in dataset.json."
+                if surplus
+                else f"Add the missing modality, declare it in {MODALITIES}, or correct dataset.json.",
             )
         for channel in files.absent:
             images = np.insert(images, channel, 0, axis=0)
@@ -154,7 +158,7 @@ def _read_patients(root: Path, cases: Mapping[str, CaseFiles]) -> tuple[dict[str
     missing = [name for name, case in cases.items() if case.label is not None and name not in patients]
     if patients and missing:
         raise DataError(
-            f"{path} lacks {len(missing)} cases: {', '.join(missing[:3])}",
+            f"{path} names no patient of {name_some(missing)}.",
             hint='Name the patient of every labelled case, {"CASE": "PATIENT", ...}.',
         )
     return patients, bool(columns)
