@@ -1,6 +1,6 @@
-"""Errors of a DataLoader's processes, as they were raised there.
+"""Errors of other processes, as they were raised there.
 
-torch raises another exception in their place, whose first line names the process and hides what happened.
+torch's DataLoader raises another exception in their place, whose first line names the process and hides what happened.
 """
 
 import copy
@@ -15,18 +15,23 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class LoaderError:
-    """What a process of a DataLoader hands over in place of what it should have made."""
+    """What a process hands over in place of what it should have made."""
 
     error: Exception
 
 
-def attempt(make: Callable[[], _Made]) -> _Made | LoaderError:
-    """Returns what is made, or the error, with the traceback of this process as a note."""
+def attempt(make: Callable[[], _Made], process: str = "a process of the data loader") -> _Made | LoaderError:
+    """Returns what is made, or the error, with the traceback of this process as a note.
+
+    Args:
+        make: What is called.
+        process: This process, for the note.
+    """
     try:
         return make()
     except Exception as error:
         kept = error if _survives(error) else RuntimeError(f"{type(error).__name__}: {error}")
-        kept.add_note(f"Raised in a process of the data loader:\n{traceback.format_exc()}")
+        kept.add_note(f"Raised in {process}:\n{traceback.format_exc()}")
         return LoaderError(kept)
 
 

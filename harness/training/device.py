@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from harness.cores import cores
 from harness.gpu_driver import require_usable_gpus
 from harness.training.settings import TrainingSettings
 
@@ -78,6 +79,20 @@ def choose_device(name: str | None = None) -> torch.device:
         require_usable_gpus()
     device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     return torch.device("cuda", 0) if device == torch.device("cuda") else device
+
+
+def spare_cores(device: torch.device) -> int:
+    """Returns the cores of a cell beside the one that drives its GPU; on a CPU none: the network itself uses them.
+
+    A cell sees its own GPU only, so its threads, a share of the cores, say how many cells there are beside it. Where it
+    has one thread (Ray's default) there is no telling.
+    """
+    if device.type != "cuda":
+        return 0
+    share = torch.get_num_threads()
+    if share == 1:
+        share = cores() // max(torch.cuda.device_count(), 1)
+    return max(0, share - 1)
 
 
 def describe_device(device: torch.device) -> str:

@@ -6,12 +6,12 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from harness.data.batches.batches import Batch
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
-from harness.evaluation.overlap import dice
 from harness.inference.native_grid import check_finite, segment
 from harness.inference.settings import InferenceSettings
 
@@ -109,12 +109,32 @@ def validation_scores(
     """
     network.eval()
     plain = settings.model_copy(update={"mirror_axes": ()})
-    scores = []
+    scores: list[RegionDice] = []
     for case in cases:
-        prediction = segment(network, case, normaliser, patch_size, plain, device).argmax(dim=0).cpu().numpy()
-        label = case.label
-        for region, labels in regions.items():
-            truth, predicted = np.isin(label, labels), np.isin(prediction, labels)
-            value = dice(predicted, truth) if truth.any() or predicted.any() else 1.0
-            scores.append(RegionDice(case.name, region, value, bool(truth.any())))
+        probabilities = segment(network, case, normaliser, patch_size, plain, device)
+        counts = _count_pairs(probabilities, torch.from_numpy(np.array(case.label)).to(device))
+        scores += [_region_dice(case.name, region, list(labels), counts) for region, labels in regions.items()]
     return scores
+
+
+def _count_pairs(probabilities: Tensor, truth: Tensor) -> NDArray[np.int64]:
+    """Counts the voxels of each class that were given each class, on the device of both: the CPU waits for one table.
+
+    Args:
+        probabilities: (K, D, H, W).
+        truth: (D, H, W) labels.
+
+    Returns:
+        (K, K) true classes by predicted ones.
+    """
+    classes = len(probabilities)
+    pairs = truth.long().mul_(classes).add_(probabilities.argmax(dim=0)).flatten()
+    table: NDArray[np.int64] = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes).cpu().numpy()
+    return table
+
+
+def _region_dice(case: str, region: str, labels: Sequence[int], counts: NDArray[np.int64]) -> RegionDice:
+    real, predicted = int(counts[labels].sum()), int(counts[:, labels].sum())
+    shared = int(counts[np.ix_(labels, labels)].sum())
+    value = 2.0 * shared / (predicted + real) if predicted + real else 1.0
+    return RegionDice(case, region, value, real > 0)

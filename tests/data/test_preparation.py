@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data import DATASETS, Case
-from harness.data.preparation.cache import Moments
+from harness.data.preparation.cache import Moments, PreparedCase
 from harness.data.preparation.geometry import from_slices, resize_label, resize_planes, to_slices
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
@@ -379,3 +379,24 @@ def test_optional_settings_that_are_not_set_do_not_change_identities():
     assert PreparationSettings().identity() == {"plane": "resize"}
     given = PreparationSettings(spacing=(1, 1, 2))
     assert PreparationSettings.model_validate(given.model_dump(mode="json")) == given
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_are_mapped_as_their_headers_say_also_after_a_file_has_been_replaced(tmp_path, order):
+    case = PreparedCase("anna", "anna", tmp_path, (), None, {})
+    rng = np.random.default_rng(0)
+    for shape, dtype in (((3, 4, 5), np.uint8), ((2, 6, 7), np.uint8), ((0, 3), np.int32)):
+        array = np.asarray(rng.integers(0, 9, shape), dtype, order=order)
+        np.save(tmp_path / "new.npy", array)
+        (tmp_path / "new.npy").replace(tmp_path / "label.npy")
+        for _ in range(2):
+            found = case.label
+            assert found.dtype == dtype
+            assert np.array_equal(found, array)
+            assert not found.flags.writeable
+    np.save(tmp_path / "images.npy", rng.random((2, 3, 4, 5)))
+    os.truncate(tmp_path / "images.npy", 200)
+    (tmp_path / "intensities.npy").touch()
+    for key in ("images", "intensities"):
+        with pytest.raises(DataError, match="damaged while it was in use"):
+            getattr(case, key)

@@ -11,6 +11,7 @@ from harness.execution.cell import training
 from harness.execution.engines import local
 from harness.execution.engines.local import plan_slots
 from harness.execution.workers.process import Slot
+from harness.training.device import spare_cores
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,9 @@ def test_cells_side_by_side_share_the_cores_for_the_processes_that_make_batches(
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert training._loader_workers(None, torch.device("cuda:0")) == loaders
     assert training._loader_workers(5, torch.device("cuda:0")) == 5
-    assert training._loader_workers(None, torch.device("cpu")) == 0
+    assert spare_cores(torch.device("cuda:0")) == loaders
+    for none in (training._loader_workers(None, torch.device("cpu")), spare_cores(torch.device("cpu"))):
+        assert none == 0
 
 
 def test_what_the_user_asks_for_is_done():

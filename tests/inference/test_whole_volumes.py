@@ -127,3 +127,21 @@ def test_a_network_that_gives_no_number_is_refused_wherever_it_is_asked(way, val
     with pytest.raises(NotFiniteError) as error:
         WAYS[way](Spoiled(value), case)
     assert way == "patches" or "'anna'" in error.value.message
+
+
+def test_validation_counts_what_masks_of_regions_show():
+    rng = np.random.default_rng(1)
+    regions = {"all": (1, 2, 3), "two": (1, 3), "absent": (4,), "one": (2,)}
+    labels = rng.integers(0, 4, (3, 16, 16)).astype(np.uint8)
+    case = SimpleNamespace(name="anna", images=rng.random((5, 3, 16, 16), np.float32), label=labels, absent=())
+    found = validation_scores(nn.Identity(), [case], regions, as_they_are, (16, 16), InferenceSettings(), CPU)
+    given = segment(nn.Identity(), case, as_they_are, (16, 16), InferenceSettings(), CPU).argmax(dim=0).numpy()
+    given_too = {region: np.isin(given, values) for region, values in regions.items()}
+    truths = {region: np.isin(labels, values) for region, values in regions.items()}
+    assert [score.region for score in found] == list(regions)
+    for score in found:
+        assert score.dice == dice(given_too[score.region], truths[score.region])
+        assert score.present == truths[score.region].any()
+    assert found[2].dice == 0  # predicted, and in no truth
+    (nowhere,) = validation_scores(nn.Identity(), [case], {"none": ()}, as_they_are, (16, 16), InferenceSettings(), CPU)
+    assert (nowhere.dice, nowhere.present) == (1.0, False)

@@ -6,8 +6,7 @@ Absent modalities are filled as the cell's training saw it, by zeros where it sa
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from harness.data import Reader
 from harness.data.batches.patient_masks import take_away
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
 from harness.data.preparation.prepare import prepare
 from harness.data.settings import Fill
 from harness.errors import HarnessError
+from harness.execution.background import Background
 from harness.execution.cell.problem import Problem, open_problem
-from harness.execution.cell.testing import score_prediction, score_rows
+from harness.execution.cell.scoring import Rows, SubsetScorer
 from harness.execution.cell.weights import load_weights, read_filling, read_normaliser
 from harness.inference.native_grid import segment_native
 from harness.results.provenance import code_version, package_versions, utc_now
@@ -36,7 +35,7 @@ from harness.results.tables import ROWS
 from harness.segmenters import SEGMENTERS
 from harness.study.cell import CellSpec
 from harness.training.determinism import set_determinism
-from harness.training.device import Precision, describe_device
+from harness.training.device import Precision, describe_device, spare_cores
 from harness.training.loop import Interrupted
 from harness.training.modality_fill import Filling, FillsAbsent, mean_images
 from harness.training.step_mode import ON_CUDA, Recording
@@ -68,28 +67,6 @@ def refusal_reason(cell: CellFolder, fill: Fill | None) -> str:
     return ""
 
 
-class ReferenceCache:
-    """The truth of each test case, whose files are read once, however many subsets are scored.
-
-    It is kept compressed, to about a hundredth: hundreds of cases at once would not fit into memory as they are.
-
-    Args:
-        reader: Reader of the dataset's folder.
-    """
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._kept: dict[str, tuple[bytes, tuple[int, ...], tuple[float, float, float]]] = {}
-
-    def read(self, name: str) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
-        """Returns the label map (X, Y, Z) of a case and its voxel size in mm."""
-        if name not in self._kept:
-            case = self._reader.load(name)
-            self._kept[name] = zlib.compress(case.label.tobytes(), level=1), case.label.shape, case.spacing
-        packed, shape, spacing = self._kept[name]
-        return np.frombuffer(zlib.decompress(packed), dtype=np.uint8).reshape(shape), spacing
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """A cell made ready to be tested with fewer modalities.
@@ -102,7 +79,6 @@ class Evaluation:
         tests: Prepared test cases by name.
         device: Device of the network.
         precision: Precision of the training.
-        references: Reference segmentations of the test cases.
     """
 
     problem: Problem
@@ -112,7 +88,6 @@ class Evaluation:
     tests: dict[str, PreparedCase]
     device: torch.device
     precision: Precision
-    references: ReferenceCache
 
     @classmethod
     def open(
@@ -163,23 +138,41 @@ class Evaluation:
         protocol = spec.protocol
         windows = recording.of_windows(filled, protocol.training, device, protocol.inference.batch_size) or filled
         windows.eval()
-        return cls(problem, filled, windows, normaliser, tests, device, precision, ReferenceCache(problem.reader))
+        return cls(problem, filled, windows, normaliser, tests, device, precision)
 
-    def test(self, present: Sequence[str], on_case: Callable[[int], None] = lambda _: None) -> pd.DataFrame:
+    def test(
+        self,
+        present: Sequence[str],
+        on_case: Callable[[int], None] = lambda _: None,
+        scoring: Background[NDArray[np.uint8], Rows] | None = None,
+    ) -> pd.DataFrame:
         """Segments and scores every test case with some of the modalities.
 
         A case that lacks modalities is given those of the subset that it has; one that has none of them is left out.
 
         Args:
             present: Modalities the network is given; with all of them the rows are those of the cell's own result.
-            on_case: Called with the number of cases done.
+            on_case: Called with the number of cases segmented.
+            scoring: Scores the predictions; default: this process.
 
         Returns:
             Rows as in the cell's own result.
         """
+        scoring = scoring or Background(self.scorer, 0)
+        made = scoring.map(self._predictions(present, on_case), len(self.tests))
+        return pd.DataFrame([row for rows in made for row in rows])
+
+    @property
+    def scorer(self) -> SubsetScorer:
+        """Scores predictions of the test cases."""
+        return SubsetScorer(self.problem.scorer)
+
+    def _predictions(
+        self, present: Sequence[str], on_case: Callable[[int], None]
+    ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yields the name and the label map (X, Y, Z) of every test case that has one of the modalities."""
         protocol, modalities = self.problem.spec.protocol, self.problem.dataset.modalities
         absent = [channel for channel, name in enumerate(modalities) if name not in present]
-        rows: list[dict[str, object]] = []
         for number, (name, prepared) in enumerate(self.tests.items()):
             on_case(number)
             if len({*absent, *prepared.absent}) == len(modalities):
@@ -194,10 +187,8 @@ class Evaluation:
                     self.device,
                     absent,
                 )
-            scores = score_prediction(self.problem, prediction, *self.references.read(name))
-            rows += score_rows(self.problem, name, scores)
+            yield name, prediction
         on_case(len(self.tests))
-        return pd.DataFrame(rows)
 
     def coverage(self, present: Sequence[str]) -> Coverage | None:
         """Returns how many test cases a subset stands on; None where no test case lacks a modality."""
@@ -238,37 +229,45 @@ def evaluate_subsets(
     if not missing:
         return
     evaluation = Evaluation.open(cell, fill, cache, device, recording)
-    dropout = _dropout(evaluation.problem.spec, cell)
-    for number, subset in enumerate(missing):
-        began = time.monotonic()
+    total = len(evaluation.tests)
 
-        def on_case(done: int, number: int = number, subset: Subset = subset) -> None:
-            if should_stop():
-                raise Interrupted
-            total = len(evaluation.tests)
-            cases, of = number * total + done, len(missing) * total
-            store.write_progress(Progress(present=in_words(subset.present), cases=cases, of=of))
+    def check() -> None:
+        if should_stop():
+            raise Interrupted
 
-        rows = evaluation.test(subset.present, on_case)
-        if rows.empty:  # no test case has one of these modalities
-            rows = pd.read_parquet(cell.result / ROWS).iloc[:0]
-        summary = SubsetSummary(
-            cell=cell.id,
-            present=subset.present,
-            fill=subset.fill,
-            values=evaluation.network.filling.values,
-            dropout=dropout,
-            default_leading=evaluation.problem.dataset.default_leading,
-            device=describe_device(device),
-            seconds=time.monotonic() - began,
-            commit=code_version(),
-            packages=package_versions(),
-            finished=utc_now(),
-            **({"coverage": coverage} if (coverage := evaluation.coverage(subset.present)) else {}),
-        )
-        with store.writing(summary) as path:
-            rows.to_parquet(path, index=False)
+    with Background(evaluation.scorer, spare_cores(device), check) as scoring:
+        for number, subset in enumerate(missing):
+            began = time.monotonic()
+
+            def on_case(done: int, number: int = number, subset: Subset = subset) -> None:
+                check()
+                cases, of = number * total + done, len(missing) * total
+                store.write_progress(Progress(present=in_words(subset.present), cases=cases, of=of))
+
+            rows = evaluation.test(subset.present, on_case, scoring)
+            if rows.empty:  # no test case has one of these modalities
+                rows = pd.read_parquet(cell.result / ROWS).iloc[:0]
+            with store.writing(_summary(cell, evaluation, subset, time.monotonic() - began)) as path:
+                rows.to_parquet(path, index=False)
     store.release_disk_space()
+
+
+def _summary(cell: CellFolder, evaluation: Evaluation, subset: Subset, seconds: float) -> SubsetSummary:
+    """Returns the facts of a subset that was computed."""
+    return SubsetSummary(
+        cell=cell.id,
+        present=subset.present,
+        fill=subset.fill,
+        values=evaluation.network.filling.values,
+        dropout=_dropout(evaluation.problem.spec, cell),
+        default_leading=evaluation.problem.dataset.default_leading,
+        device=describe_device(evaluation.device),
+        seconds=seconds,
+        commit=code_version(),
+        packages=package_versions(),
+        finished=utc_now(),
+        **({"coverage": coverage} if (coverage := evaluation.coverage(subset.present)) else {}),
+    )
 
 
 def _dropout(spec: CellSpec, cell: CellFolder) -> dict[str, object] | None:

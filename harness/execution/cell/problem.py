@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import Dataset, Reader, Split
-from harness.data.contract import Case
 from harness.data.incomplete import missing_modalities
 from harness.data.settings import Fill
 from harness.errors import DataError, HarnessError
 from harness.evaluation import METRICS, every_metric
+from harness.execution.cell.scoring import CaseScorer
 from harness.files import hash_of_file
 from harness.segmenters import SEGMENTERS, Options, Segmenter, Task
 from harness.study.cell import CellSpec, numeric_packages, split_of_cell
@@ -63,6 +63,11 @@ class Problem:
         stated = self.spec.protocol.sampling.fill
         return "zeros" if stated is None and self.is_incomplete else stated
 
+    @property
+    def scorer(self) -> CaseScorer:
+        """Scores predictions of its cases."""
+        return CaseScorer(self.spec, self.dataset, self.reader, self.metrics, self.own_split, self.is_incomplete)
+
     def scored_by(self, wanted: Sequence[str]) -> Self:
         """Returns the problem with further metrics.
 
@@ -79,7 +84,7 @@ class Trained:
     """What training leaves, whoever trained.
 
     Attributes:
-        predict: Name of a test case and the case to its label map (X, Y, Z) on the native grid.
+        predict: Name of a test case to its label map (X, Y, Z) on the native grid.
         save_weights: Writes the weights to a ``.safetensors`` path.
         history: One entry per epoch; empty where nothing was trained.
         parameters: Trainable parameters.
@@ -89,7 +94,7 @@ class Trained:
         patterns: Modalities present, joined by ``+``, to the number of training cases; empty where that is not known.
     """
 
-    predict: Callable[[str, Case], NDArray[np.uint8]]
+    predict: Callable[[str], NDArray[np.uint8]]
     save_weights: Callable[[str], None]
     history: Sequence[Epoch]
     parameters: int

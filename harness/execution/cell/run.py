@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from harness.data.contract import Case
 from harness.errors import HarnessError
+from harness.execution.background import Background
 from harness.execution.cell.problem import Problem, Trained, open_problem
 from harness.execution.cell.reporter import Reporter
 from harness.execution.cell.testing import test_cases
@@ -26,7 +26,7 @@ from harness.segmenters.kept_sizes import size_of
 from harness.study.cell import CellSpec
 from harness.training.augmentation_path import check_augmentation
 from harness.training.determinism import set_determinism
-from harness.training.device import choose_device
+from harness.training.device import choose_device, spare_cores
 from harness.training.energy import EnergyMeter
 from harness.training.loop import Epoch, Interrupted
 from harness.training.ranks import JoinRanks, Ranks
@@ -75,13 +75,16 @@ def run_cell(
         )
     reporter.say("testing")
 
-    def predict(name: str, case: Case) -> NDArray[np.uint8]:
+    def check() -> None:
         if should_stop():  # the weights of the last step are kept: testing begins again with them
             raise Interrupted
-        return trained.predict(name, case)
+
+    def predict(name: str) -> NDArray[np.uint8]:
+        check()
+        return trained.predict(name)
 
     with folder.writing_result() as result:
-        scores, floors = test_cases(problem, predict, result)
+        scores, floors = test_cases(problem, predict, result, lambda work: Background(work, spare_cores(where), check))
         _write_tables(result, trained.history, scores, floors)
         trained.save_weights(str(result / "weights.safetensors"))
         gflops = size_of(problem.segmenter, problem.task, problem.options).gflops
@@ -203,9 +206,7 @@ def _train_external(
 
     weights = {name: tensor.contiguous().clone() for name, tensor in result.weights.items()}
     history = _epochs_of(list(result.history), training.steps_per_epoch)
-    return Trained(
-        lambda name, _: result.predict(name), lambda path: save_file(weights, path), history, result.parameters
-    )
+    return Trained(result.predict, lambda path: save_file(weights, path), history, result.parameters)
 
 
 def _epochs_of(history: list[ExternalEpoch], steps: int) -> list[Epoch]:

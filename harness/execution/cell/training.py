@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from harness.cores import cores
 from harness.data.batches.augmentation import transforms_of
 from harness.data.batches.batches import TrainingBatches
 from harness.data.batches.patient_masks import take_away
-from harness.data.contract import Case
 from harness.data.incomplete import count_patterns
 from harness.data.preparation.cache import PreparedCase
 from harness.data.preparation.normalisation import Normaliser
@@ -33,7 +31,7 @@ from harness.study.cell import CellSpec
 from harness.training.augmentation_path import PER_PATCH, AugmentationPath, choose_augmentation
 from harness.training.checkpoint import Checkpoints
 from harness.training.determinism import explain_nondeterministic_ops, set_determinism
-from harness.training.device import Precision
+from harness.training.device import Precision, spare_cores
 from harness.training.loop import Epoch, Hooks, Trainer
 from harness.training.modality_fill import Filling, FillsAbsent, filling_for
 from harness.training.ranks import JoinRanks, Ranks
@@ -126,8 +124,7 @@ def train_network(
     tests = {case.name: case for case in data.parts["test"]}
     precision = Precision.choose(device, protocol.training, problem.task.spatial_dims)
 
-    def predict(name: str, case: Case) -> NDArray[np.uint8]:
-        del case
+    def predict(name: str) -> NDArray[np.uint8]:
         with precision.autocast(), explain_nondeterministic_ops(network):
             seen = windows.of_cases or network
             return segment_native(seen, tests[name], data.normaliser, protocol.patch_size, protocol.inference, device)
@@ -377,16 +374,7 @@ def _augmentation(
 
 
 def _loader_workers(wanted: int | None, device: torch.device) -> int:
-    """Returns how many processes make batches; no number depends on it.
-
-    A cell sees its own GPU only, so its threads, a share of the cores, say how many cells there are beside it. Where it
-    has one thread (Ray's default) there is no telling.
-    """
+    """Returns how many processes make batches; no number depends on it."""
     if wanted is not None:
         return wanted
-    if device.type != "cuda":
-        return 0  # the cores are busy with the network itself
-    share = torch.get_num_threads()
-    if share == 1:
-        share = cores() // max(torch.cuda.device_count(), 1)
-    return min(8, max(1, share - 1))
+    return min(8, max(1, spare_cores(device))) if device.type == "cuda" else 0

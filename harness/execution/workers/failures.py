@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, NotFiniteError, RecordingError
+from harness.execution.background import ProcessEndedError
 from harness.results.attempt_folder import DISK_FULL
 
 #: Attempts that end through no fault of the cell's are repeated this often, whatever `--retries` says.
@@ -52,24 +53,33 @@ def explain(error: BaseException, log: Path) -> Reason:
     """Returns a failure's kind, reason and remedy, for a person."""
     if isinstance(error, RankFailedError):
         return error.reason
+    if isinstance(error, ProcessEndedError):
+        return Reason(error.kind, error.message, error.hint)
     if isinstance(error, NotFiniteError):
         return Reason("not_finite", error.message, error.hint)
     if isinstance(error, RecordingError):
         return Reason("not_recorded", error.message, error.hint)
     if isinstance(error, HarnessError):
         return Reason("refused", error.message, error.hint)
-    first_line = str(error).partition("\n")[0]
+    first_line, remarks = str(error).partition("\n")[0], _remarks(error)
     if _is_cuda_out_of_memory(error):
         hint = "Lower `sampling.batch_size` in the protocol, choose a smaller preset or fewer `--cells-per-gpu`."
-        return Reason("cuda_out_of_memory", f"Out of GPU memory. {first_line}", hint)
+        return Reason("cuda_out_of_memory", f"Out of GPU memory. {first_line}{remarks}", hint)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error):
-        return Reason("out_of_memory", "Out of memory.", "Run fewer cells at once: --workers.")
+        return Reason("out_of_memory", f"Out of memory.{remarks}", "Run fewer cells at once: --workers.")
     if _is_full_disk(error):
-        return Reason("disk_full", f"The disk is full. {first_line}", "Make room (`harness clean`), then run again.")
+        return Reason(
+            "disk_full", f"The disk is full. {first_line}{remarks}", "Make room (`harness clean`), then run again."
+        )
     if isinstance(error, SystemExit):
         text = f"The process ended with status {error.code or 0} and no result: something called `exit`."
         return Reason("exception", text.partition("\n")[0], f"The whole log: {log}")
-    return Reason("exception", f"{type(error).__name__}: {first_line}", f"The whole log: {log}")
+    return Reason("exception", f"{type(error).__name__}: {first_line}{remarks}", f"The whole log: {log}")
+
+
+def _remarks(error: BaseException) -> str:
+    """Returns what was noted of an error in a line each, e.g. which case was being scored."""
+    return "".join(f" ({note.rstrip('.')})" for note in getattr(error, "__notes__", ()) if "\n" not in note)
 
 
 def _is_cuda_out_of_memory(error: BaseException) -> bool:
