@@ -9,9 +9,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from harness.execution.engines.engine import Engine, Job
+from harness.execution.engines.engine import Engine, Job, SaysItsEnd
 from harness.execution.workers.attempt import Attempt, Ending, Kind
 from harness.execution.workers.failures import LOST_RETRIES, RETRIED_ALWAYS, RETRIED_IF_ASKED
 from harness.execution.workers.process import GRACE, record_failure
@@ -26,8 +27,9 @@ class Policy:
         retries: Further attempts at a cell that failed in a way another attempt may mend.
         timeout: Time limit of an attempt in seconds; None for no limit.
         fail_fast: Stop everything at the first failure.
-        poll_seconds: Longest time between looks at what runs; what began just now is looked at sooner.
-        other_runs_seconds: Time between looks at what other runs compute.
+        poll_seconds: Longest time between looks at what runs; what began just now is looked at sooner, and so is what
+            says that it has ended.
+        other_runs_seconds: Longest time between looks at what other runs compute.
         grace_seconds: Time that a stopped attempt has for its checkpoint.
     """
 
@@ -39,8 +41,9 @@ class Policy:
     grace_seconds: float = GRACE
 
 
-#: First time between looks at what began just now, in seconds; it grows, so that a short attempt is not waited for.
-_FIRST_LOOK, _GROWTH = 0.02, 1.3
+#: First time between looks at what began just now, and at other runs, in seconds; it grows, so that nobody waits long
+#: for what is short.
+_FIRST_LOOK, _FIRST_LOOK_AT_OTHERS, _GROWTH = 0.02, 0.1, 1.3
 
 
 class Source:
@@ -120,6 +123,7 @@ class _Schedule:
         self._jobs: list[Job] = []
         self._elsewhere: list[Attempt] = []
         self._polled_others = 0.0
+        self._others_pause = policy.other_runs_seconds
         self._ended_early: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
@@ -136,7 +140,7 @@ class _Schedule:
             if not (self._waiting or self._jobs or self._elsewhere):
                 break
             self._watch()
-            time.sleep(self._pause)
+            self._wait_for_ends(self._pause)
             self._pause = min(_GROWTH * self._pause, self._policy.poll_seconds)
             for job in list(self._jobs):
                 self._poll(job)
@@ -154,7 +158,12 @@ class _Schedule:
                 deadline = None  # once: a cluster takes its time, and asking is a command of its own
                 for job in self._jobs:
                     job.kill()
-            time.sleep(self._policy.poll_seconds / 4)
+            self._wait_for_ends(self._policy.poll_seconds / 4)
+
+    def _wait_for_ends(self, seconds: float) -> None:
+        """Waits so long, or until a job says that one has ended."""
+        ends = {job.end for job in self._jobs if isinstance(job, SaysItsEnd)}
+        wait([end for end in ends if end is not None], timeout=seconds)
 
     def _submit_waiting(self) -> None:
         """Hands over as many attempts as there are free slots; passes over what others finished or compute."""
@@ -164,7 +173,7 @@ class _Schedule:
             attempt = self._waiting.popleft()
             state = attempt.status()
             if state == "running":
-                self._elsewhere.append(attempt)
+                self._leave_to_others(attempt)
             elif state == "done":
                 self._source.on_end(attempt, Ending("done"))
             else:
@@ -187,9 +196,10 @@ class _Schedule:
 
     def _poll_other_runs(self) -> None:
         """Drops what other runs finished, takes over what they left."""
-        if time.monotonic() - self._polled_others < self._policy.other_runs_seconds:
+        if time.monotonic() - self._polled_others < self._others_pause:
             return
         self._polled_others = time.monotonic()
+        self._others_pause = min(_GROWTH * self._others_pause, self._policy.other_runs_seconds)
         attempts, self._elsewhere = self._elsewhere, []
         for attempt in attempts:
             state = attempt.status()
@@ -199,6 +209,10 @@ class _Schedule:
                 self._waiting.append(attempt)
             else:
                 self._source.on_end(attempt, Ending("done" if state == "done" else "failed"))
+
+    def _leave_to_others(self, attempt: Attempt) -> None:
+        self._elsewhere.append(attempt)
+        self._others_pause = min(_FIRST_LOOK_AT_OTHERS, self._policy.other_runs_seconds)
 
     def _poll(self, job: Job) -> None:
         """Looks at an attempt under way."""
@@ -218,7 +232,7 @@ class _Schedule:
     def _settle(self, attempt: Attempt, ending: Ending) -> None:
         """Decides what an ending leads to: nothing more, another attempt, or the end of the run."""
         if ending.state == "busy":
-            self._elsewhere.append(attempt)
+            self._leave_to_others(attempt)
             return
         if ending.state == "lost":
             hint = "Its lease runs out within two minutes; then it continues from its last checkpoint."

@@ -82,6 +82,7 @@ def wait_for(condition, seconds=20.0):
 )
 def test_how_a_worker_ends_is_seen(server, tmp_path, what, status, seen):
     worker = server.fork([what, str(status)], dict(os.environ), tmp_path / "log.txt")
+    assert wait([worker.end], 20)
     wait_for(worker.has_ended)
     assert worker.poll() == seen
     assert ("ZeroDivisionError" in (tmp_path / "log.txt").read_text()) == (what == "raise")
@@ -115,6 +116,7 @@ def test_workers_notice_that_the_server_is_gone_and_whoever_asked_too(tmp_path):
     wait_for(worker.has_ended)
     assert worker.poll() == STOPPED, "it continues from its checkpoint"
     assert not server.works
+    assert worker.end is None, "nothing more is said"
     wait_for(lambda: "left alone" in (tmp_path / "log.txt").read_text())
     server.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from contextlib import nullcontext
 
 import pytest
@@ -252,6 +254,33 @@ def test_what_does_not_end_in_time_is_killed_once(cells, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(Cluster({}), cells, tmp_path, watch, grace_seconds=0)
     assert {job.kills for job in jobs} == {1}
+
+
+def test_an_end_that_is_said_is_not_waited_for(cells, tmp_path):
+    """Thirty looks, each after a longer pause than the one before, would take minutes."""
+    end, others = multiprocessing.Pipe()
+    others.send("one has ended")
+
+    class Said(Job):
+        looks = 0
+
+        def poll(self):
+            self.looks += 1
+            return super().poll() if self.looks == 30 else None
+
+    Said.end = end
+
+    class Saying(FakeEngine):
+        def submit(self, attempts):
+            return [Said(self, one) for one in attempts]
+
+    deadline = time.monotonic() + 20
+
+    def watch():
+        assert time.monotonic() < deadline
+
+    go(Saying({}), cells[:1], tmp_path, watch, poll_seconds=3600)
+    assert cells[0].status() == "done"
 
 
 def test_what_another_run_computes_or_finished_is_left_to_it(cells, tmp_path):

@@ -5,7 +5,8 @@ once for all of them in :mod:`harness.execution.schedule`.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from multiprocessing.connection import Connection
+from typing import Protocol, runtime_checkable
 
 from harness.execution.workers.attempt import Attempt, Ending
 
@@ -25,6 +26,15 @@ class Job(Protocol):
 
     def kill(self) -> None:
         """Ends it now."""
+
+
+@runtime_checkable
+class SaysItsEnd(Protocol):
+    """A job whose end need not be looked for; of other jobs the schedule asks :meth:`Job.poll` again and again."""
+
+    @property
+    def end(self) -> Connection | None:
+        """Can be read once the job, or another one of the same engine, has ended; None where nothing tells."""
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 
 from harness.cores import cores
 from harness.errors import HarnessError
@@ -145,6 +146,10 @@ class _LocalJob:
         self.attempt = attempt
         self._process = process
         self._engine = engine
+
+    @property
+    def end(self) -> Connection | None:
+        return self._process.end
 
     def poll(self) -> Ending | None:
         ending = self._process.poll()

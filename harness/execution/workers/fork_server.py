@@ -126,6 +126,11 @@ class ForkServer:
         self.listen()
         return not self._is_gone
 
+    @property
+    def messages(self) -> Connection | None:
+        """Can be read when a cell has ended, and when the server is; None once that is known."""
+        return None if self._is_gone else self._connection
+
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkedProcess:
         """Starts the worker of a cell.
 
@@ -174,6 +179,11 @@ class ForkedProcess:
     def __init__(self, server: ForkServer, number: int) -> None:
         self._server = server
         self._number = number
+
+    @property
+    def end(self) -> Connection | None:
+        """Can be read once this worker, or another one of the server, has ended."""
+        return self._server.messages
 
     def poll(self) -> int | None:
         """Returns the exit status; None while it runs."""

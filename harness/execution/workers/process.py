@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 from harness.execution.workers.attempt import Attempt, Ending
 from harness.execution.workers.exit_status import (
@@ -136,6 +137,11 @@ class WorkerProcess:
             self._process = start(attempt, slot, fork and slot.ranks == 1)
         except OSError as error:  # a full disk, no more processes: this cell fails, the others go on
             self._refusal = error
+
+    @property
+    def end(self) -> Connection | None:
+        """Can be read once a forked worker, or another one of its server, has ended."""
+        return self._process.end if isinstance(self._process, ForkedProcess) else None
 
     def poll(self) -> Ending | None:
         """Returns how the attempt ended, None while it has not; sees to its time limit."""
