@@ -21,7 +21,7 @@ from harness.results.store import CellFolder, Store, StudyFolder
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials
 from harness.segmenters.kept_sizes import size_of
-from harness.segmenters.size import Size
+from harness.segmenters.size import NEEDED_TO_COUNT, Size
 from harness.study.expansion import LoadedStudy, make_task
 
 
@@ -89,7 +89,7 @@ def measure_variants(loaded: LoadedStudy) -> dict[tuple[str, str], Size]:
 
 def try_variants(loaded: LoadedStudy) -> tuple[dict[tuple[str, str], Size], dict[tuple[str, str], StudyError]]:
     """Returns parameters and compute by (label, dataset), and why the other networks cannot be built."""
-    trials = Trials(SEGMENTERS.is_foreign)
+    trials = Trials(SEGMENTERS.is_foreign, needs=NEEDED_TO_COUNT)
     sizes: dict[tuple[str, str], Size] = {}
     refused: dict[tuple[str, str], StudyError] = {}
     for cell in loaded.cells:

@@ -4,7 +4,8 @@ Its factory may end the process, be killed for the memory it takes, or never ret
 how large the network is, or whether it keeps the contract, would end with it, whatever else it was to show.
 """
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -24,10 +25,14 @@ class Trials:
     Args:
         is_foreign: Whether a network, by its name, is of somebody else's package; others are tried in this process.
         patience: Seconds that one trial may take.
+        needs: Modules that every trial imports. They are imported here before the first one, so that the processes,
+            which are forked from this one, have them.
     """
 
-    def __init__(self, is_foreign: Callable[[str], bool], patience: float = PATIENCE) -> None:
-        self._is_foreign, self._patience = is_foreign, patience
+    def __init__(
+        self, is_foreign: Callable[[str], bool], patience: float = PATIENCE, needs: Sequence[str] = ()
+    ) -> None:
+        self._is_foreign, self._patience, self._needs = is_foreign, patience, needs
         self._given_up: dict[str, str] = {}
 
     def run(self, segmenter: Segmenter, function: Callable[..., T], *arguments: Any) -> T:
@@ -40,6 +45,8 @@ class Trials:
         if not self._is_foreign(segmenter.name):
             return function(segmenter, *arguments)
         if segmenter.name not in self._given_up:
+            for module in self._needs:
+                importlib.import_module(module)
             try:
                 found = in_child(lambda: function(segmenter, *arguments), self._patience)
             except ChildEndedError as error:

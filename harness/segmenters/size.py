@@ -23,6 +23,9 @@ from harness.errors import HarnessError, StudyError
 from harness.recording.host_contact import tensors_in
 from harness.segmenters.contract import Options, Segmenter, Task
 
+#: What torch imports at the first fake tensor; it takes a second.
+NEEDED_TO_COUNT = ("torch._dynamo",)
+
 #: What an operation computes in: 16 bits, float32 in tensor cores (convolutions, torch's default), or float32.
 Rate = Literal["half", "tf32", "fp32"]
 

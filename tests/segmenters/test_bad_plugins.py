@@ -197,6 +197,15 @@ def test_a_network_of_somebody_is_tried_apart_and_ours_here(monkeypatch):
     assert trials.run(broken_segmenter(monkeypatch, "build_sound"), measure, task, Options()).parameters == 3
 
 
+def test_what_every_trial_imports_is_imported_once_and_not_in_each_process(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "slow_to_import.py").write_text("")
+    network = broken_segmenter(monkeypatch, "build_sound")
+    trials = Trials(lambda _: True, needs=("slow_to_import",))
+    assert trials.run(network, lambda *_: "slow_to_import" in sys.modules)
+    assert sys.modules.pop("slow_to_import")
+
+
 def build_sound(task, options):
     from torch import nn
 

@@ -21,7 +21,7 @@ from harness.results.records import CellRecord, Summary
 from harness.results.store import Store
 from harness.segmenters import SEGMENTERS
 from harness.segmenters.isolation import Trials
-from harness.segmenters.size import Work, count
+from harness.segmenters.size import NEEDED_TO_COUNT, Work, count
 from harness.study.cell import CellSpec
 from harness.study.expansion import LoadedStudy, make_task
 from harness.study.protocol import Protocol
@@ -128,7 +128,7 @@ def plan_on_gpus(
     known = _measured(store)
     benched = {one.name: figures for one in gpus if (figures := figures_of_model(one.name)) is not None}
     variants, done = [], 0
-    trials = Trials(SEGMENTERS.is_foreign)
+    trials = Trials(SEGMENTERS.is_foreign, needs=NEEDED_TO_COUNT)
     refused: dict[tuple[str, str], HarnessError] = {}
     for (label, dataset), specs in watch(list(groups.items())):
         to_do = sum(store.cell(spec.id).status() != "done" for spec in specs)
