@@ -71,6 +71,7 @@ def type_(
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "250")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("TOY_PAUSE", "0")  # nobody disturbs the slow toy here
     for name in ("MLFLOW_TRACKING_URI", "HARNESS_RESULTS", "HARNESS_CACHE", "HARNESS_TUNING_STORAGE"):
         monkeypatch.delenv(name, raising=False)
 
