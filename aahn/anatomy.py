@@ -86,19 +86,20 @@ def main() -> None:
     """Prints, of the official task, the parts of presets ``paper`` and ``lite``, and the way from one to the other."""
     task = SEGMENTER.official_task
     assert task is not None
-    tables = []
-    for preset in ("paper", "lite"):
-        parts = measure_parts(task, SEGMENTER.parse_options({"preset": preset}))
-        tables.append({**parts, "Whole network": total(parts)})
+    options: dict[str, Any] = {}
+    steps = []
+    for values in TO_LITE.values():
+        options |= values
+        parts = measure_parts(task, SEGMENTER.parse_options(options))
+        steps.append({**parts, "Whole network": total(parts)})
+    tables = steps[0], steps[-1]
     print("| part | `paper`: parameters (M) | GFLOPs | `lite`: parameters (M) | GFLOPs |\n|---|---:|---:|---:|---:|")
     for name in tables[0]:
         print(f"| {name} | {' | '.join(_cells(table[name]) for table in tables)} |")
 
     print("\n| change, on top of those above it | parameters (M) | GFLOPs |\n|---|---:|---:|")
-    options: dict[str, Any] = {}
-    for change, values in TO_LITE.items():
-        options |= values
-        print(f"| {change} | {_cells(total(measure_parts(task, SEGMENTER.parse_options(options))))} |")
+    for change, parts in zip(TO_LITE, steps, strict=True):
+        print(f"| {change} | {_cells(parts['Whole network'])} |")
 
 
 def _cells(part: Part) -> str:

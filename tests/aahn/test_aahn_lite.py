@@ -18,12 +18,16 @@ MOST_PARAMETERS, MOST_FLOPS = 30_000_000, 15_000_000_000
 
 SWITCHES: list[dict[str, Any]] = [
     {},
-    *({"tcfaf": value} for value in ("none", "ca", "cma")),
-    *({"cmhgf": value} for value in ("concat", "cma", "no_skip", "no_gnn")),
-    {"auxiliary": "others"},
-    {"leading_stem": "single"},
+    *({"cmhgf": value} for value in ("concat", "cma")),
     {"leading": None},
     {"leading_encoder": "smp/resnet18"},
+]
+#: They take parts or channels out.
+SMALLER: list[dict[str, Any]] = [
+    *({"tcfaf": value} for value in ("none", "ca", "cma")),
+    *({"cmhgf": value} for value in ("no_skip", "no_gnn")),
+    {"auxiliary": "others"},
+    {"leading_stem": "single"},
 ]
 
 
@@ -38,7 +42,9 @@ def size(modalities: int, leading: int | None, classes: int, patch: tuple[int, i
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()
 
 
-@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+@pytest.mark.parametrize(
+    "switch", [*SWITCHES, *(pytest.param(each, marks=pytest.mark.slow) for each in SMALLER)], ids=str
+)
 def test_no_switch_takes_it_over_its_limits(switch: dict[str, Any]) -> None:
     switch = dict(switch)
     parameters, flops = size(4, switch.pop("leading", 1), 4, (128, 128), **switch)
@@ -46,14 +52,14 @@ def test_no_switch_takes_it_over_its_limits(switch: dict[str, Any]) -> None:
     assert flops <= MOST_FLOPS
 
 
-@pytest.mark.parametrize("modalities", [1, 2, 8])
+@pytest.mark.parametrize("modalities", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_no_dataset_takes_it_over_its_limits(modalities: int) -> None:
     parameters, flops = size(modalities, 0, 8, (128, 128))
     assert parameters <= MOST_PARAMETERS
     assert flops <= MOST_FLOPS
 
 
-@pytest.mark.parametrize("patch", [(32, 32), (256, 224)])
+@pytest.mark.parametrize("patch", [pytest.param((32, 32), marks=pytest.mark.slow), (256, 224)])
 def test_patch_sides_are_multiples_of_32(patch: tuple[int, int]) -> None:
     parameters, _ = size(4, 1, 4, patch)
     assert parameters <= MOST_PARAMETERS

@@ -2,6 +2,9 @@
 
 No weights are stored. Every tensor of the released network is filled from its name by a rule, imported as a released
 checkpoint would be, and the output and every stage are compared with what the authors' code gave (float32, eval mode).
+
+These are 410 million numbers: the slow tests hold ours and the plain network to them, and the quick one ours to the
+plain network, every module of it in small.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from golden import unfilled
+from plain_aahn import PlainAAHN
+from plain_pair import compare, pair
 from torch import Tensor, nn
 
 from aahn import SEGMENTER
@@ -61,7 +66,10 @@ def record(into: dict[str, np.ndarray], stage: str) -> Callable[[nn.Module, obje
     return hook
 
 
-@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda:0", marks=pytest.mark.cuda)],
+)
 def official(request: pytest.FixtureRequest, released_shapes: Shapes) -> nn.Module:
     """AAHN in its official configuration, with the weights of the golden."""
     network = unfilled(SEGMENTER, SEGMENTER.official_task, SEGMENTER.official_options)
@@ -88,6 +96,27 @@ def test_official_configuration_equals_the_released_code(released_folder: Path, 
         assert difference[:2].max() < times * MOMENTS, stage
         assert difference[2] < times * LARGEST, stage
     assert np.abs(logits - golden["logits"]).max() < times * LOGITS * golden["logits"].std()
+
+
+@pytest.mark.slow
+def test_the_plain_network_equals_the_released_code(released_folder: Path, released_shapes: Shapes) -> None:
+    golden = np.load(released_folder / "aahn_reference_golden.npz")["logits"]
+    with torch.device("meta"):
+        plain = PlainAAHN()
+    weights = {name: fill(name, shape) for name, shape in released_shapes.items()}
+    plain.load_state_dict(weights, assign=True)
+    assert np.abs(run(plain.eval(), torch.float32) - golden).max() < LOGITS * golden.std()
+
+
+def test_the_plain_path_computes_the_same() -> None:
+    """In float64, where rounding cannot hide a difference; batch norm amplifies it a thousandfold in the gradients."""
+    plain, ours = pair(32)
+    assert max(compare(plain.double(), ours.double(), 32)) < 1e-9
+
+
+def test_the_plain_path_is_as_large_as_the_released_one() -> None:
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in PlainAAHN().parameters()) == 410_521_332
 
 
 @pytest.mark.slow

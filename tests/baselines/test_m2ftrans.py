@@ -50,6 +50,7 @@ def test_training_sees_the_fused_output_every_modality_and_coarser_maps() -> Non
     assert {tuple(logits.shape) for logits in outputs} == {(2, 3, 32, 48)}
 
 
+@pytest.mark.slow
 def test_drawn_sets_can_be_recorded() -> None:
     check_recorded(SEGMENTER, SLICES, {"preset": "tiny", "drop_modalities": True})
 

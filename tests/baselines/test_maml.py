@@ -49,7 +49,7 @@ def ours(stage: str) -> str:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", ["maml", "maml_2d"])
+@pytest.mark.parametrize("name", [pytest.param("maml", marks=pytest.mark.slow), "maml_2d"])
 def test_function_is_the_released_codes(name: str, precision: Arithmetic) -> None:
     golden = Golden.load(name, precision)
     _, modalities, *patch_size = golden.input.shape

@@ -38,7 +38,15 @@ class Plan:
     patch_size = (32, 32, 32)
 
 
-@pytest.mark.parametrize(("preset", "trainer"), [("paper", "M"), ("small", "S"), ("base", "B"), ("large", "L")])
+@pytest.mark.parametrize(
+    ("preset", "trainer"),
+    [
+        ("paper", "M"),
+        ("small", "S"),
+        pytest.param("base", "B", marks=pytest.mark.slow),
+        pytest.param("large", "L", marks=pytest.mark.slow),
+    ],
+)
 def test_presets_are_those_of_nnunets_trainers(preset: str, trainer: str) -> None:
     make: Any = getattr(primus_trainers, f"nnUNet_Primus_{trainer}_Trainer")
     with torch.device("meta"):
