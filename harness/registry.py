@@ -1,6 +1,7 @@
 """Finds plug-ins (segmenters, datasets, engines) through entry points, ours too, and imports what they name."""
 
 import pkgutil
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
@@ -130,7 +131,7 @@ class Registry(Generic[T]):
         import_probe.forget()
 
     def _points(self) -> dict[str, list[EntryPoint]]:
-        return _scan(self._group)
+        return _scan(self._group, tuple(sys.path))
 
     def _only(self, name: str, points: list[EntryPoint]) -> EntryPoint:
         first, *others = points
@@ -144,10 +145,10 @@ class Registry(Generic[T]):
 
 
 @cache
-def _scan(group: str) -> dict[str, list[EntryPoint]]:
-    """Returns the entry points of a group by name; several where packages clash."""
+def _scan(group: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """Returns the entry points of a group by name, several where packages clash, on what is the search path now."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in _read_points(group):
+    for point in _read_points(group, path):
         same = found.setdefault(point.name, [])
         # The same distribution can be seen twice (an editable install beside a build folder); two owners are a clash.
         if all(other.value != point.value for other in same):
@@ -155,16 +156,16 @@ def _scan(group: str) -> dict[str, list[EntryPoint]]:
     return found
 
 
-def _read_points(group: str) -> Iterable[EntryPoint]:
+def _read_points(group: str, path: tuple[str, ...]) -> Iterable[EntryPoint]:
     try:
-        return list(_read_all().select(group=group))
+        return list(_read_all(path).select(group=group))
     except Exception:  # the metadata of one package is damaged: the others' are read one by one
         return [point for package in distributions() for point in _points_of(package, group)]
 
 
 @cache
-def _read_all() -> Selectable:
-    """Reads the entry points of all groups; that of one group takes as long."""
+def _read_all(_path: tuple[str, ...]) -> Selectable:
+    """Reads the entry points of all groups on the search path; that of one group takes as long."""
     return entry_points()
 
 

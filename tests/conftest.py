@@ -169,16 +169,10 @@ def generated(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Calla
 
 
 @pytest.fixture
-def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the toy networks known to this process and to the workers it starts."""
-    from harness.segmenters import SEGMENTERS
-
     monkeypatch.syspath_prepend(str(SUPPORT))
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    SEGMENTERS.refresh()
-    yield
-    monkeypatch.undo()
-    SEGMENTERS.refresh()
 
 
 @pytest.fixture
