@@ -78,8 +78,10 @@ class Settings(BaseModel):
         values: dict[str, Any] = dump(self)
         if info.context != _IDENTITY:
             return values
-        marks = _marks(type(self))
-        return {name: value for name, value in values.items() if _is_identity(marks.get(name, ()), value)}
+        for name, marks in _marks(type(self)).items():
+            if name in values and not _is_identity(marks, values[name]):
+                del values[name]
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -95,8 +97,8 @@ class Settings(BaseModel):
         """Refuses ``true`` and ``false`` where no truth value belongs: pydantic would read them as 1 and 0."""
         if not isinstance(values, Mapping):
             return values
-        for name, field in cls.model_fields.items():
-            if name in values and not admits(field.annotation, (bool, BaseModel)):
+        for name in _never_true(cls):
+            if name in values:
                 for path, value in _items(values[name], (name,)):
                     if isinstance(value, bool):
                         raise refuse(cls, path, f"{str(value).lower()} is not a number or a text", value)
@@ -111,6 +113,14 @@ def _marks(settings: type[Settings]) -> dict[str, tuple[Added | str, ...]]:
         for name, field in settings.model_fields.items()
     }
     return {name: those for name, those in marks.items() if those}
+
+
+@cache
+def _never_true(settings: type[Settings]) -> tuple[str, ...]:
+    """Returns the settings that hold no truth value, nor other settings, which see to themselves."""
+    return tuple(
+        name for name, field in settings.model_fields.items() if not admits(field.annotation, (bool, BaseModel))
+    )
 
 
 def _is_identity(marks: Iterable[Added | str], value: object) -> bool:
