@@ -28,6 +28,7 @@ class Trainings:
         self.plan = plan
         self._cells = {key: CellFolder(folder.resolve() / spec.id) for key, spec in plan.specs.items()}
         self._read: dict[tuple[str, int], RungScores] = {}
+        self._means: dict[tuple[str, int], NDArray[np.float64]] = {}
 
     def write_specs(self) -> None:
         """Writes what each cell is."""
@@ -88,9 +89,12 @@ class Trainings:
 
         A unit is a patient; where all cases are parts of one patient, it is a case.
         """
-        rows = self.rows([candidate], epoch)
-        table = rows.groupby(["seed", "unit"], sort=True)["dice"].mean().unstack("unit")
-        return table.to_numpy(dtype=float)
+        key = candidate, epoch
+        if key not in self._means:  # a race asks for them at each of its steps
+            rows = self.rows([candidate], epoch)
+            table = rows.groupby(["seed", "unit"], sort=True)["dice"].mean().unstack("unit")
+            self._means[key] = table.to_numpy(dtype=float)
+        return self._means[key]
 
     def regions(self, candidate: str, epoch: int) -> dict[str, float]:
         """Returns mean Dice of each region, in the dataset's order."""
@@ -101,16 +105,15 @@ class Trainings:
 
     def rows(self, candidates: Sequence[str], epoch: int) -> pd.DataFrame:
         """Returns one row per candidate, seed, case and region."""
-        frames = []
+        rows = []
         for candidate in candidates:
             for seed in self.plan.seeds:
                 found = self._rung(self._cells[candidate, seed], epoch)
                 assert found is not None  # only asked once it is there
-                scores = pd.DataFrame([score.model_dump() for score in found.scores])
-                frames.append(scores.assign(leading=candidate, seed=seed, epoch=epoch))
-        rows = pd.concat(frames, ignore_index=True)
-        rows["unit"] = rows["case"] if self.plan.dataset.split_within_patient else rows["patient"]
-        return rows[["leading", "seed", "epoch", "patient", "case", "unit", "region", "dice"]]
+                for one in found.scores:
+                    unit = one.case if self.plan.dataset.split_within_patient else one.patient
+                    rows.append((candidate, seed, epoch, one.patient, one.case, unit, one.region, one.dice))
+        return pd.DataFrame(rows, columns=["leading", "seed", "epoch", "patient", "case", "unit", "region", "dice"])
 
     def units(self) -> int:
         """Returns over how many patients, or parts of one patient, scores are averaged."""
