@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ CASES: dict[str, tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]] = {
 }
 
 
+@cache
 def as_tested(policy: str, metrics: tuple[str, ...] = METRICS) -> StudyResults:
-    """Results as a cell stores them that was tested by a policy."""
+    """Results as a cell stores them that was tested by a policy; nobody may change them."""
     place = {"study": "s", "profile": "default", "cell": "c", "dataset": "d", "model": "m", "label": "A"}
     place |= {"leading": "-", "fold": 0, "seed": 0}
     rows = [
@@ -63,8 +65,9 @@ def as_tested(policy: str, metrics: tuple[str, ...] = METRICS) -> StudyResults:
     )
 
 
+@cache
 def masks() -> pd.DataFrame:
-    """What such a cell stores of its masks."""
+    """What such a cell stores of its masks; nobody may change it."""
     rows: list[dict[str, Any]] = []
     for name, (prediction, truth) in CASES.items():
         for one in describe_masks(truth if prediction is None else prediction, truth, REGIONS, SPACING):

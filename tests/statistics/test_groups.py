@@ -29,13 +29,13 @@ def test_a_planted_site_is_found_and_no_other_in_its_place():
 
 
 def test_a_null_is_found_at_no_more_than_the_stated_rate():
-    draws = 400
+    draws = 200
     wrong = sum(any(one.differs for one in group_means(*draw(seed), resamples=299)) for seed in range(draws))
     assert wrong / draws <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / draws)
 
 
 def test_the_interval_of_the_difference_covers():
-    draws, shift = 400, -0.1
+    draws, shift = 200, -0.1
     covered = 0
     for seed in range(draws):
         (found,) = (one for one in group_means(*draw(seed, (15, 20), shift, 1), resamples=9) if one.group == "B")
