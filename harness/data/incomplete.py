@@ -4,8 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.alike import name_some
-from harness.data.contract import Dataset, Reader
+from harness.data.contract import Dataset, Reader, Split
 from harness.errors import DataError
+
+#: What to do where a fold tests patterns of modalities on which it does not train.
+UNTRAINED_REMEDY = (
+    "Choose another fold or a file of `splits` that trains on some, or drop modalities in training: `sampling: "
+    "{modality_dropout: {p: 0.3}}`."
+)
 
 
 def missing_modalities(reader: Reader, case: str) -> tuple[str, ...]:
@@ -77,3 +83,23 @@ def patterns_of(reader: Reader, cases: Iterable[str]) -> Mapping[str, tuple[str,
     """Returns the modalities that each case lacks, of the cases that lack any."""
     found = {case: missing_modalities(reader, case) for case in cases}
     return {case: lacking for case, lacking in found.items() if lacking}
+
+
+def untrained_words(dataset: Dataset, reader: Reader, split: Split) -> str:
+    """Returns a sentence that names the patterns of test cases that no training case has; empty where there is none.
+
+    Args:
+        dataset: Facts of the dataset.
+        reader: Reader of its folder.
+        split: The fold.
+    """
+
+    def patterns(cases: Iterable[str]) -> dict[str, int]:
+        return count_patterns(dataset.modalities, (absent_channels(dataset, reader, case) for case in cases))
+
+    trained = patterns(split.train)
+    named = [f"{one} ({count} of {len(split.test)} test cases)" for one, count in patterns(split.test).items()
+             if one not in trained]  # fmt: skip
+    if not named:
+        return ""
+    return f"no training case has exactly the modalities {'; '.join(named)}."

@@ -6,6 +6,7 @@ leading modalities a dataset lacks, dimensions a network lacks, labels given twi
 
 import itertools
 import math
+import warnings
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,12 +15,12 @@ from pathlib import Path
 from harness.data import Dataset, Reader, Split
 from harness.data.assumed import AssumedReader
 from harness.data.datasets.layouts import find_dataset
-from harness.data.incomplete import refuse_without_leading
+from harness.data.incomplete import UNTRAINED_REMEDY, refuse_without_leading, untrained_words
 from harness.data.patients.by_column import Folds, SplitBy
 from harness.data.patients.shares import patients_of_share, share_words
 from harness.data.spacing import Sizes, median_spacing, resolve_spacing
 from harness.data.splits import check_leak
-from harness.errors import DataError, did_you_mean
+from harness.errors import DataError, HarnessWarning, did_you_mean
 from harness.files import resolve_path
 from harness.segmenters import Task
 from harness.shipped import home_of
@@ -238,6 +239,9 @@ def _open_dataset(
             raise document.error(("matrix", "fold"), message, f"Valid: {', '.join(map(str, range(len(folds))))}.")
         with document.naming_line(where), dataset.naming_reader():
             check_leak(folds[fold], dataset, reader, f"{dataset.name}, fold {fold}")
+            if untrained := untrained_words(dataset, reader, folds[fold]):
+                text = f"{dataset.name}, fold {fold}: {untrained} {UNTRAINED_REMEDY}"
+                warnings.warn(text, HarnessWarning, stacklevel=1)
             patients = len({reader.patient(case) for case in folds[fold].train})
         _check_shares(study, document, patients, f"{dataset.name}, fold {fold}")
     splits = {fold: folds[fold] for fold in wanted}

@@ -20,7 +20,8 @@ from harness.data.preparation.prepare import prepare
 from harness.data.reading.checks import check_dataset
 from harness.data.settings import PreparationSettings
 from harness.data.splits import standard_split
-from harness.errors import DataError
+from harness.errors import DataError, HarnessWarning
+from harness.study.expansion import load_study
 from tests.helpers.incomplete import AFFINE, LACKING, MODALITIES, volume, write_folder
 
 
@@ -157,6 +158,34 @@ def test_a_check_finds_nothing_constant_or_double_in_what_is_not_there(whole):
     checked = check_dataset(dataset, reader)
     assert not any("same" in finding.what and "label" not in finding.what for finding in checked.findings)
     assert checked.patterns == {"T1+T2+FLAIR": 10, "T1+FLAIR": 5, "FLAIR": 2}
+
+
+def test_folds_that_test_a_pattern_they_do_not_train_on_are_named(tmp_path, capsys):
+    root = write_folder(tmp_path / "Dataset503_Sites")
+    lacking = LACKING.keys()
+    sites = [f"p{number:02d},{'South' if f'p{number:02d}' in lacking else 'North'}" for number in range(17)]
+    (root / "patients.csv").write_text("\n".join(["patient,site", *sites]))
+    dataset, reader = opened(root)
+    assert not any("exactly" in one.what for one in check_dataset(dataset, reader).findings), "these are balanced"
+    words = ["data", "splits", "nnunet_raw", "--root", str(root), "--by", "site", "--out"]
+    assert main([*words, str(tmp_path / "sites.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "fold 0: no training case has exactly the modalities T1+T2+FLAIR (10 of 10 test cases)." in shown
+    assert "fold 1: no training case has exactly the modalities T1+FLAIR (5 of 7 test cases); FLAIR (2 of 7" in shown
+    study = {
+        "name": "sites", "protocol": "demo",
+        "matrix": {"dataset": [{"nnunet_raw": str(root), "splits": "sites.json"}], "model": ["nnunet"], "fold": [1]},
+    }  # fmt: skip
+    (tmp_path / "sites.yaml").write_text(json.dumps(study))
+    with pytest.warns(HarnessWarning, match=r"fold 1: no training case has exactly the modalities T1\+FLAIR"):
+        load_study(tmp_path / "sites.yaml")
+
+
+def test_a_check_names_a_fold_that_tests_the_one_patient_of_a_pattern(small):
+    declare(small, {"missing": {"p01": ["T2"]}})
+    found = [one for one in check_dataset(*opened(small)).findings if "T1+FLAIR" in one.what]
+    assert found
+    assert {one.severity for one in found} == {"look"}
 
 
 def prepared(root, cache, **changes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.data.listing import data
-from harness.cli.shared.console import PlainConsole
+from harness.cli.shared.console import PlainConsole, styled
 from harness.cli.shared.formatting import table
 from harness.errors import HarnessError, did_you_mean
 
@@ -40,6 +40,7 @@ def splits(
     A study names the file: `- {name: NAME, splits: FILE}`. If you change a fold, remove its `hash`.
     """
     from harness.data.datasets.layouts import find_dataset
+    from harness.data.incomplete import UNTRAINED_REMEDY, untrained_words
     from harness.data.patients.by_column import KINDS, Folds, SplitBy
     from harness.data.splits import check_leak, write_splits
 
@@ -52,10 +53,13 @@ def splits(
         raise HarnessError(f"{out} is there already.", hint="Name another file, or replace it with --force.")
     reader = dataset.open(folder)
 
+    untrained: dict[int, str] = {}
+
     def choose() -> tuple[Split, ...]:
         found = chosen_by.all(dataset, reader, folder)
         for number, fold in enumerate(found):
             check_leak(fold, dataset, reader, f"{name}, fold {number}")
+            untrained[number] = untrained_words(dataset, reader, fold)
         return found
 
     folds = dataset.read_apart(choose)
@@ -67,4 +71,8 @@ def splits(
     write_splits(out, folds)
     console = PlainConsole()
     console.print(listing)
+    for number, words in untrained.items():
+        if words:
+            told = f" fold {number}: {words} {UNTRAINED_REMEDY}"
+            console.print(styled("yellow", "look:", told), highlight=False, soft_wrap=True)
     console.print(f"Written: {out}. In a study: `- {{name: {name}, splits: {out}}}`, relative to the study file.")

@@ -14,7 +14,7 @@ from harness.alike import group_alike, name_some, without_case
 from harness.cores import cores
 from harness.data.assumptions import collect_assumptions
 from harness.data.contract import Case, Dataset, Reader, case_warnings
-from harness.data.incomplete import absent_channels, count_patterns
+from harness.data.incomplete import UNTRAINED_REMEDY, absent_channels, count_patterns, untrained_words
 from harness.data.splits import check_leak
 from harness.errors import DataError, HarnessError
 
@@ -103,6 +103,7 @@ def check_dataset(dataset: Dataset, reader: Reader, progress: Callable[[int, int
                 progress(len(seen), len(cases))
     findings = [finding for one in seen for finding in one.findings]
     findings += _duplicates(dataset, reader, seen) + _unusual_spacings(seen) + _leaks(dataset, reader)
+    findings += _untrained_patterns(dataset, reader)
     shapes: dict[tuple[int, ...], int] = defaultdict(int)
     for one in seen:
         if one.shape:
@@ -229,6 +230,19 @@ def _leaks(dataset: Dataset, reader: Reader) -> list[Finding]:
             findings.append(Finding("fix", f"fold {fold}", error.message, error.hint))
     if len(findings) == dataset.folds and len({finding.what for finding in findings}) == 1:
         return [Finding("fix", "all folds", findings[0].what, findings[0].remedy)]
+    return findings
+
+
+def _untrained_patterns(dataset: Dataset, reader: Reader) -> list[Finding]:
+    """Returns the folds that test a pattern of modalities on which they do not train."""
+    findings = []
+    for fold in range(dataset.folds):
+        try:
+            words = untrained_words(dataset, reader, reader.split(fold))
+        except HarnessError:  # a finding of its own
+            continue
+        if words:
+            findings.append(Finding("look", f"fold {fold}", f"In this fold {words}", UNTRAINED_REMEDY))
     return findings
 
 
