@@ -23,7 +23,7 @@ from harness.cli.shared.formatting import table
 from harness.cli.shared.graceful_shutdown import graceful_shutdown
 from harness.cli.shared.options import CacheOption, ResultsOption
 from harness.cli.shared.untracked import saying_untracked
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 from harness.settings import parse_yaml
 
 if TYPE_CHECKING:
@@ -56,6 +56,17 @@ def lead(
     splits: Annotated[
         Path | None, typer.Option(help="File of folds, instead of the dataset's own.", show_default=False)
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the patients that the folds go by, e.g. site, instead of the dataset's own folds: `split: "
+            "{by: site}` of a study. --fold says which; `harness data splits --by` lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="With --by: leave-one-out, or pairs (train at one, test at every one).")
+    ] = "leave-one-out",
     fold: Annotated[int, typer.Option(min=0, max=1_000, help="Fold whose training and validation cases are used.")] = 0,
     model: Annotated[str, typer.Option(help="Network with a leading modality.")] = "aahn",
     preset: Annotated[
@@ -109,6 +120,7 @@ def lead(
     still be the best. The others continue from their checkpoints, until the last comparison. Only training and
     validation cases are read. Run the same command again after an interruption: it continues where it stopped.
     """
+    from harness.data.patients.by_column import KINDS, SplitBy
     from harness.execution.study import measure_variants
     from harness.leading.plan import Request, make_plan
     from harness.leading.race import Rule
@@ -118,6 +130,10 @@ def lead(
 
     if root is not None and nnunet_raw is not None:
         raise HarnessError("--root and --nnunet-raw name two folders.", hint="Give one of them.")
+    if splits is not None and by is not None:
+        raise HarnessError("--splits and --by choose the folds in two ways.", hint="Give one of them.")
+    if kind not in KINDS:
+        raise HarnessError(f"--kind {kind} is not known.", hint=did_you_mean(kind, KINDS))
     console = PlainConsole()
     options = parse_yaml(option or (), "--option", "auxiliary=others")
     if preset is not None:
@@ -128,6 +144,7 @@ def lead(
         root=root,
         nnunet_raw=nnunet_raw,
         splits=splits,
+        by=SplitBy(by, KINDS[kind]) if by is not None else None,
         fold=fold,
         model=model,
         options=options,
@@ -211,6 +228,8 @@ def _describe(console: Console, plan: Plan, few: str, engine: Engine, race: int,
         highlight=False,
         soft_wrap=True,
     )
+    if plan.split_words:
+        console.print(plan.split_words, highlight=False, markup=False, soft_wrap=True)
     if few:
         console.print(styled("yellow", few, " So this race ends without an answer."), highlight=False, soft_wrap=True)
     if plan.own_split:

@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.data import Dataset, Reader, Split
 from harness.data.datasets.layouts import find_dataset
-from harness.data.splits import choose_splits, make_split, write_splits
+from harness.data.patients.by_column import Folds, SplitBy
+from harness.data.splits import make_split, write_splits
 from harness.data.synthetic.generated import kind_of
 from harness.errors import DataError, HarnessError, StudyError
 from harness.leading.race import Rule, rung_epochs
@@ -47,6 +48,7 @@ class Request:
         root: Folder of a registered dataset; None for the usual place.
         nnunet_raw: Folder of the user's own in nnU-Net v2's raw format.
         splits: File of folds in place of the dataset's own.
+        by: Column of the patients that folds go by, in place of the dataset's own; not with a file.
         fold: Fold whose training and validation cases are used.
         model: Registered segmenter with a leading modality.
         options: Options of the segmenter, perhaps with a preset.
@@ -62,6 +64,7 @@ class Request:
     root: Path | None = None
     nnunet_raw: Path | None = None
     splits: Path | None = None
+    by: SplitBy | None = None
     fold: int = 0
     model: str = "aahn"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +110,14 @@ class Plan:
         return self.dataset.title if self.kind == "real" else f"{self.dataset.title}, {self.kind} data"
 
     @property
+    def split_words(self) -> str:
+        """Says which fold of a split by a column is used; empty where the folds are others."""
+        asked = self.request
+        if asked.by is None:
+            return ""
+        return f"Fold {asked.fold} of the split by '{asked.by.column}' ({asked.by.kind}) trains and validates."
+
+    @property
     def seeds(self) -> range:
         """Seeds of each candidate."""
         return range(self.request.seeds)
@@ -148,15 +159,17 @@ def make_plan(request: Request, folder: Path) -> Plan:
             hint="Train on it directly; this command needs two or more modalities.",
         )
     reader = dataset.open(root)
-    split, own = _choose_split(request, dataset, reader)
+    split, own = _choose_split(request, dataset, reader, root)
     splits = request.splits.resolve() if request.splits is not None else None
     fold = request.fold
     if own:
         splits, fold = folder.resolve() / f"split_{split.hash[:12]}.json", 0
         write_splits(splits, [split])
-    entry = {"name": request.dataset, "nnunet_raw" if layout else "root": str(root)}
+    entry: dict[str, Any] = {"name": request.dataset, "nnunet_raw" if layout else "root": str(root)}
     if splits is not None:
         entry["splits"] = str(splits)
+    elif request.by is not None:
+        entry["split"] = {"by": request.by.column, "kind": request.by.kind}
     protocol = load_protocol(request.protocol, _beside(request.protocol))
     loaded = expand_study(_study(request, entry, fold, protocol), _beside(request.protocol))
     specs = {(cell.spec.leading, cell.spec.seed): cell.spec for cell in loaded.cells}
@@ -175,13 +188,13 @@ def _check_model(name: str) -> None:
         raise StudyError(f"{name} has no leading modality.", hint=f"Models that have one: {', '.join(leading)}.")
 
 
-def _choose_split(request: Request, dataset: Dataset, reader: Reader) -> tuple[Split, bool]:
+def _choose_split(request: Request, dataset: Dataset, reader: Reader, root: Path) -> tuple[Split, bool]:
     """Returns the fold's split, and whether its validation patients were drawn anew.
 
-    A ranking over a handful of patients says nothing. Where the dataset's own fold validates on fewer than 6, a third
-    of its training and validation patients validates; test patients stay what they are.
+    A ranking over a handful of patients says nothing. Where a fold validates on fewer than 6, a third of its training
+    and validation patients validates, unless the user wrote the fold; test patients stay what they are.
     """
-    folds = choose_splits(dataset, reader, request.splits)
+    folds = Folds(request.splits, request.by).all(dataset, reader, root)
     if request.fold >= len(folds):
         raise StudyError(
             f"{dataset.name} has {len(folds)} folds, so there is no fold {request.fold}.",

@@ -129,6 +129,7 @@ def _markdown(plan: Plan, answer: Answer, exhaustive: Answer | None) -> str:
         "the first one, both trained equally long. `P(best)`: share of bootstrap resamples of patients and seeds in "
         "which it is the best.",
         f"Cost: {cost_words(plan, answer)}",
+        *filter(None, [plan.split_words]),
     ]
     if exhaustive is not None:
         parts.append(agreement(answer, exhaustive))
@@ -145,6 +146,7 @@ def _facts(plan: Plan, rungs: Sequence[Rung], answer: Answer, exhaustive: Answer
         "model": {"name": asked.model, **asked.options},
         "protocol": asked.protocol,
         "fold": asked.fold,
+        "split": None if asked.by is None else {"by": asked.by.column, "kind": asked.by.kind},
         "validation": {"cases": list(plan.validation), "own_split": plan.own_split},
         "seeds": list(plan.seeds),
         "rungs": [{"epoch": rung.epoch, "runners": rung.candidates, "onward": rung.survivors} for rung in rungs],

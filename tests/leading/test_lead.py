@@ -101,6 +101,19 @@ def test_a_dataset_with_one_modality_is_refused(project, tmp_path, capsys):
     assert "has one modality" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by", "site", "--splits", "mine.json"], "two ways"),
+        (["--by", "site", "--kind", "pair"], "pairs"),
+        (["--by", "site"], "parts of one patient"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(project, capsys, words, said):
+    assert main([*COMMAND, *words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_model_without_a_leading_modality_is_refused(project, capsys):
     assert main(["lead", "cortex", "--model", "toy"]) != 0
     error = capsys.readouterr().err

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from harness.data import DATASETS
+from harness.data.patients.by_column import SplitBy
 from harness.data.synthetic.generated import generate
 from harness.errors import DataError, HarnessError, StudyError
+from harness.execution.cell.problem import open_problem
 from harness.leading.plan import Request, make_plan
 from harness.leading.race import Rule
 from harness.study.expansion import load_study
 from harness.training.optimiser import learning_rate
+from tests.helpers.own_folder import write_own_folder, write_sites
 
 pytestmark = pytest.mark.usefixtures("toys")
 
@@ -68,6 +71,32 @@ def test_too_few_validation_patients_are_drawn_anew_and_test_patients_stay_close
     assert spec.splits_file.is_file()
     again = make_plan(request(dataset="brats2023", root=project / "brats"), project / "elsewhere")
     assert again.name == plan.name
+
+
+@pytest.mark.parametrize("patients", [9, 60])
+def test_a_race_on_a_split_by_site_is_that_of_a_study_and_never_sees_the_site_that_is_left_out(
+    project, write_study, patients
+):
+    root = write_own_folder(project / "mine", sites := {"A": 4, "B": patients // 2, "C": patients // 2})
+    write_sites(root, sites)
+    asked = {"dataset": "mine", "nnunet_raw": root, "by": SplitBy("site", "leave-one-out"), "fold": 0, "seeds": 1}
+    plan = make_plan(request(**asked, epochs=10), project)
+    split = open_problem(plan.specs["T1", 0]).split
+    assert {case[0] for case in split.test} == {"a"}
+    assert {case[0] for case in (*split.train, *split.val)} == {"b", "c"}
+    assert len(plan.validation) >= 4
+    assert plan.own_split == (patients < 60), "a tenth of 60 patients is enough to validate on"
+    assert "site" in plan.split_words
+    if not plan.own_split:
+        protocol = {"base": "demo", "training": {"validate_every": 10}}
+        entry = {"name": "mine", "nnunet_raw": str(root), "split": {"by": "site"}}
+        matrix = {"dataset": [entry], "model": ["toy_leading"], "leading": ["all"], "fold": [0]}
+        cells = load_study(write_study(protocol=protocol, matrix=matrix)).cells
+        assert {spec.id for spec in plan.specs.values()} == {cell.spec.id for cell in cells}
+    with pytest.raises(StudyError, match="no fold 3"):
+        make_plan(request(**{**asked, "fold": 3}), project)
+    with pytest.raises(DataError, match="scanner"):
+        make_plan(request(**{**asked, "by": SplitBy("scanner", "pairs")}), project)
 
 
 @pytest.mark.parametrize(
