@@ -133,7 +133,7 @@ class Trainer:
         self._step = TrainingStep(network, settings, precision, accumulate, self._ranks, recorder)
         self._network = self._step.network
         self._batches = batches
-        self._augment = batches.augmentation() if augment_on_device else None
+        self._augment = batches.augmentation(accumulate) if augment_on_device else None
         self._settings = settings
         self._precision = precision
         self._checkpoints = checkpoints

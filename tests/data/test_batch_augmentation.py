@@ -72,6 +72,32 @@ def test_a_batch_is_equal_bit_for_bit_whoever_shares_it_and_whatever_came_before
         assert torch.equal(all_at_once, torch.cat(parts))
 
 
+class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes how many rows an operator works on at a time."""
+
+    rows = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        made = function(*arguments, **(keywords or {}))
+        if function.overloadpacket is torch.ops.aten.index_select:
+            self.rows = max(self.rows, len(made))
+        return made
+
+
+@DIMENSIONS
+def test_parts_need_memory_for_fewer_patches_and_give_the_same_batch(dims):
+    settings = AugmentationSettings(**{**EVERYTHING, "p_noise": 0.5})
+    batch = raw(settings, SIZES[dims], list(patches(settings, dims, 8)), range(8))
+    with Largest() as whole:
+        expected = augmentation(settings, SIZES[dims])(batch)
+    for count in (2, 3, 8):
+        with Largest() as parts:
+            made = augmentation(settings, SIZES[dims], count)(batch)
+        assert parts.rows == -(-whole.rows // count)
+        for one, other in zip(expected, made, strict=True):
+            assert torch.equal(one, other)
+
+
 def test_a_batch_can_be_augmented_twice():
     settings = AugmentationSettings(p_brightness=1, p_contrast=1, mirror_axes=(0,))
     batch = raw(settings, SIZES[2], list(patches(settings, 2, 2)), range(2))

@@ -63,8 +63,8 @@ def on_both(settings, dims, seeds, device="cpu"):
     return [torch.stack(each) for each in zip(*expected, strict=True)], made
 
 
-def augmentation(settings, size):
-    return BatchAugmentation(transforms_of(settings, size), size, MASKED if settings.mask_outside else ())
+def augmentation(settings, size, parts=1):
+    return BatchAugmentation(transforms_of(settings, size), size, MASKED if settings.mask_outside else (), parts)
 
 
 def on_device(settings, size, given, seeds, absent=None, device="cpu"):

@@ -43,11 +43,17 @@ class BatchAugmentation:
         transforms: Known transforms in order.
         patch_size: Size of the patches.
         masked: Channels that are 0 outside the body again at the end; where there are any, labels mark the body.
+        parts: Parts in which each transform does its work, where the device has not the memory for all at once.
     """
 
     def __init__(
-        self, transforms: Sequence[BasicTransform], patch_size: tuple[int, ...], masked: Sequence[int] = ()
+        self,
+        transforms: Sequence[BasicTransform],
+        patch_size: tuple[int, ...],
+        masked: Sequence[int] = (),
+        parts: int = 1,
     ) -> None:
+        self._parts = parts
         self._steps = steps_of(transforms)
         self._patch_size = patch_size
         self._masked = list(masked)
@@ -66,8 +72,12 @@ class BatchAugmentation:
             width = step.kind.width(dims)
             values = batch.values[first : first + len(rows) * width].view(len(rows), width)
             first += len(rows) * width
-            if len(rows):
-                self._apply(step.transform, batch, images, labels, rows, values)
+            done = 0
+            for some, own in zip(rows.chunk(self._parts), values.chunk(self._parts), strict=True):
+                if len(some):
+                    seeds = batch.noise[done : done + len(some)]
+                    self._apply(step.transform, batch, images, labels, some, own, seeds)
+                done += len(some)
         for channel in self._masked:
             images[:, channel].masked_fill_(labels == 0, 0)
         if self._masked:
@@ -83,8 +93,9 @@ class BatchAugmentation:
         labels: Tensor,
         rows: Tensor,
         values: Tensor,
+        seeds: Sequence[int],
     ) -> None:
-        """Applies one transform to the rows that drew it, in place."""
+        """Applies one transform to rows that drew it, in place; ``seeds`` are those of their noise."""
         if isinstance(transform, SpatialTransform):
             self._turn(batch, images, labels, rows, values)
         elif isinstance(transform, MirrorTransform):
@@ -92,7 +103,7 @@ class BatchAugmentation:
                 _change(tensor, rows, lambda part: mirror(part, values))
         elif isinstance(transform, GaussianNoiseTransform):
             sigma = values.view(-1, *[1] * (images.ndim - 1))
-            _change(images, rows, lambda part: part + sigma * self._noise_fields(batch.noise, images))
+            _change(images, rows, lambda part: part + sigma * self._noise_fields(seeds, images))
         else:
             _change(images.flatten(0, 1), rows, _intensity(transform, values))
 

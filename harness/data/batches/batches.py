@@ -80,9 +80,13 @@ class TrainingBatches(TorchDataset[Batch]):
         """Returns the same batches as they are before augmentation, for a device to augment."""
         return UnaugmentedBatches(self)
 
-    def augmentation(self) -> BatchAugmentation:
-        """Returns what augments the batches of :meth:`unaugmented` on a device."""
-        return BatchAugmentation(self._transforms, self._placing.patch_size, self._masked)
+    def augmentation(self, parts: int = 1) -> BatchAugmentation:
+        """Returns what augments the batches of :meth:`unaugmented` on a device.
+
+        Args:
+            parts: Parts in which it works, to need less memory.
+        """
+        return BatchAugmentation(self._transforms, self._placing.patch_size, self._masked, parts)
 
     def raw(self, step: int) -> RawBatch:
         """Returns the batch of a step before augmentation, with what its augmentation draws."""

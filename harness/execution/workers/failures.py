@@ -63,7 +63,10 @@ def explain(error: BaseException, log: Path) -> Reason:
         return Reason("refused", error.message, error.hint)
     first_line, remarks = str(error).partition("\n")[0], _remarks(error)
     if _is_cuda_out_of_memory(error):
-        hint = "Lower `sampling.batch_size` in the protocol, choose a smaller preset or fewer `--cells-per-gpu`."
+        hint = (
+            "Lower `sampling.batch_size` in the protocol, choose a smaller preset or fewer `--cells-per-gpu`; where "
+            "the GPU augments batches, `augmentation.device: cpu` needs less of its memory."
+        )
         return Reason("cuda_out_of_memory", f"Out of GPU memory. {first_line}{remarks}", hint)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error):
         return Reason("out_of_memory", f"Out of memory.{remarks}", "Run fewer cells at once: --workers.")
