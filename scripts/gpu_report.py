@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,7 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
+from torch import Tensor
 
 from harness.data import DATASETS
 from harness.data.batches.batches import TrainingBatches, stream
@@ -37,15 +39,21 @@ from harness.execution.costs.constants import STEP_OVER_FORWARD
 from harness.files import read_json, write_json
 from harness.segmenters import SEGMENTERS
 from harness.study.protocol import load_protocol
+from harness.training.device import Precision
+from harness.training.transfer import on_device
 
 ROOT = Path(__file__).resolve().parents[1]
 
 _HEADER = (
-    "network", "step", "compile", "ms per step", "of eager", "images/s", "of the peak", "waits", "peak memory (GB)", "W"
+    "network", "step", "compile", "ms per step", "of eager", "images/s", "of the peak", "waits", "waits, GPU augments",
+    "peak memory (GB)", "W"
 )  # fmt: skip
 
 #: Loader processes and batches by which the making of batches is timed.
 _LOADERS, _BATCHES = 8, 64
+
+#: Loader processes that read for a GPU that augments; patches of a batch of volumes, and batches that are timed.
+_FEW_LOADERS, _VOLUMES, _VOLUME_BATCHES = 2, 2, 16
 
 #: Prints the seconds in which CUDA starts in a process that has imported torch.
 _CUDA_START = """
@@ -74,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     facts = {**machine(), "batch": given.batch, **run_tests()}
     facts |= {"loader_seconds": loader_seconds(given.batch), "cuda_start_seconds": cuda_start_seconds()}
-    facts |= {"demos": run_demos(given.earlier)}
+    facts |= {"whole": whole_batches(torch.device("cuda", 0), given.batch), "demos": run_demos(given.earlier)}
     names = given.networks or [name for name in SEGMENTERS.names() if not SEGMENTERS.get(name).runner]
     failed: dict[str, str] = {}
 
@@ -121,35 +129,92 @@ def measured_peak(side: int = 8192, rounds: int = 20) -> float:
     return 2 * side**3 / min(seconds) / 1e12
 
 
+@contextmanager
+def paper_batches(protocol: str, batch: int, scale: float) -> Iterator[TrainingBatches]:
+    """Yields batches of a protocol on generated patients of four modalities.
+
+    Args:
+        protocol: Name of the protocol.
+        batch: Patches.
+        scale: Size of the patients' images, 1 for the official one.
+    """
+    values, dataset = load_protocol(protocol), DATASETS.get("brats2023")
+    sampling = values.sampling.model_copy(update={"batch_size": batch})
+    with tempfile.TemporaryDirectory() as name:
+        generate(dataset, Path(name, "data"), patients=LEAST_PATIENTS, seed=0, scale=scale)
+        reader = dataset.open(Path(name, "data"))
+        settings, patch = values.preparation, values.patch_size
+        cases = prepare(dataset, reader, reader.cases(), settings, patch, Path(name, "cache"))
+        normaliser = Normaliser.fit(dataset.normalisations, cases, settings.normalisation_mask)
+        yield TrainingBatches(cases, normaliser, patch, sampling, values.augmentation, 0)
+
+
 def loader_seconds(batch: int, processes: int = _LOADERS, batches: int = _BATCHES) -> float:
-    """Returns the time in which loader processes make a batch of the paper's protocol, on generated patients.
+    """Returns the time in which loader processes make a batch of the paper's protocol, patch by patch.
 
     Args:
         batch: Patches of four modalities.
         processes: Loader processes.
         batches: Batches to make after the processes have started.
     """
-    protocol, dataset = load_protocol("paper"), DATASETS.get("brats2023")
-    sampling = protocol.sampling.model_copy(update={"batch_size": batch})
-    with tempfile.TemporaryDirectory() as name:
-        generate(dataset, Path(name, "data"), patients=LEAST_PATIENTS, seed=0, scale=0.5)
-        reader = dataset.open(Path(name, "data"))
-        settings, patch = protocol.preparation, protocol.patch_size
-        cases = prepare(dataset, reader, reader.cases(), settings, patch, Path(name, "cache"))
-        normaliser = Normaliser.fit(dataset.normalisations, cases, settings.normalisation_mask)
-        made = stream(
-            TrainingBatches(cases, normaliser, patch, sampling, protocol.augmentation, 0),
-            0,
-            batches + 2 * processes + 1,
-            processes,
-            pin_memory=torch.cuda.is_available(),
-        )
-        for _ in range(2 * processes + 1):  # they start, and fill what is fetched beforehand
-            next(made)
-        began = time.perf_counter()
-        for _ in range(batches):
-            next(made)
-        return (time.perf_counter() - began) / batches
+    with paper_batches("paper", batch, 0.5) as made:
+        first = stream(made, 0, batches + 2 * processes + 1, processes, pin_memory=torch.cuda.is_available())
+        return seconds_each(first, 2 * processes + 1, batches)
+
+
+def whole_batches(device: torch.device, batch: int) -> dict[str, dict[str, float]]:
+    """Returns what :func:`whole_batch_seconds` does, for slices and for volumes."""
+    with paper_batches("paper", batch, 0.5) as made:
+        slices = whole_batch_seconds(made, device)
+    with paper_batches("paper_3d", _VOLUMES, 1.0) as made:
+        volumes = whole_batch_seconds(made, device, batches=_VOLUME_BATCHES)
+    return {f"{batch} x 4 x 128 x 128": slices, f"{_VOLUMES} x 4 x 128 x 128 x 128": volumes}
+
+
+def whole_batch_seconds(
+    made: TrainingBatches, device: torch.device, processes: int = _FEW_LOADERS, batches: int = _BATCHES
+) -> dict[str, float]:
+    """Returns how long batches take that a device augments.
+
+    Args:
+        made: The batches.
+        device: Device that augments.
+        processes: Loader processes, which read and draw.
+        batches: Batches to make after the processes have started.
+
+    Returns:
+        Seconds of a batch: ``augment``, the work of the device; ``batch``, until the next one is there, reading beside
+        augmenting; a step that takes less waits.
+    """
+    augment, pinned = made.augmentation(), device.type == "cuda"
+    raw = [made.raw(step).to(device) for step in range(4)]
+
+    def augmented() -> Iterator[Tensor]:
+        for step in range(4 + 8):
+            images, _ = augment(raw[step % 4])
+            yield images
+
+    alone = seconds_each(augmented(), 4, 8)
+    read = stream(made.unaugmented(), 0, batches + 2 * processes + 1, processes, pinned)
+    ready = on_device(read, Precision(device, None, torch.contiguous_format), augment)
+    return {"augment": alone, "batch": seconds_each((one.images for one in ready), 2 * processes + 1, batches)}
+
+
+def seconds_each(made: Iterator[Any], skipped: int, counted: int) -> float:
+    """Returns the time between two of what is made, after some, the work of the GPU included."""
+    for _ in range(skipped):  # processes start, libraries choose their kernels
+        next(made)
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else _go_on
+    wait()
+    began = time.perf_counter()
+    for _ in range(counted):
+        next(made)
+    wait()
+    return (time.perf_counter() - began) / counted
+
+
+def _go_on() -> None:
+    pass
 
 
 def cuda_start_seconds(run: Run = subprocess.run, rounds: int = 3) -> float:
@@ -231,7 +296,10 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
         f"matrices in bfloat16: {facts['peak_tflops']:.0f} TFLOP/s. Tests on the GPU: {facts['tests']}",
         "",
         f"{_LOADERS} loader processes make a batch of the paper's protocol in {facts['loader_seconds'] * 1e3:.1f} ms; "
-        "'waits' is the share of the time that a cell alone on the card would wait for them.",
+        "'waits' is the share of the time that a cell alone on the card would wait for them; 'waits, GPU augments' the "
+        f"same with {_FEW_LOADERS} loader processes and a GPU that augments: that work is not in the step's time.",
+        "",
+        *whole_lines(facts["whole"]),
         "",
         *demo_lines(facts["demos"], facts["cuda_start_seconds"]),
         "",
@@ -242,6 +310,15 @@ def write(out: Path, facts: dict[str, Any], found: Sequence[Measured], failed: d
     ]
     (out / "gpu.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"Report: {out / 'gpu.md'}")
+
+
+def whole_lines(whole: dict[str, dict[str, float]]) -> list[str]:
+    """Returns what batches take that the GPU augments, in words."""
+    return [
+        f"- Augmented on the GPU, {name}: {seconds['augment'] * 1e3:.1f} ms of the GPU; with {_FEW_LOADERS} loader "
+        f"processes a batch is there every {seconds['batch'] * 1e3:.1f} ms, and shorter steps wait."
+        for name, seconds in whole.items()
+    ]
 
 
 def demo_lines(demos: dict[str, dict[str, Any]], cuda_start: float) -> list[str]:
@@ -274,12 +351,14 @@ def demo_lines(demos: dict[str, dict[str, Any]], cuda_start: float) -> list[str]
 def derived(one: Measured, found: Sequence[Measured], facts: dict[str, Any]) -> dict[str, float | None]:
     """Returns what follows from a network's figures: ratio to its eager step, images per second, shares."""
     eager = [other for other in found if (other.name, other.step, other.compile) == (one.name, "eager", "none")]
+    slices = next(iter(facts["whole"].values()))
     flops = one.gflops * 1e9 * facts["batch"] * STEP_OVER_FORWARD
     return {
         "of_eager": one.step_seconds / eager[0].step_seconds if eager else None,
         "images_per_second": facts["batch"] / one.step_seconds,
         "of_peak": flops / one.step_seconds / (facts["peak_tflops"] * 1e12),
         "waiting": max(0.0, 1 - one.step_seconds / facts["loader_seconds"]),
+        "waiting_whole": max(0.0, 1 - one.step_seconds / slices["batch"]),
     }
 
 
@@ -294,6 +373,7 @@ def cells(one: Measured, row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['images_per_second']:.0f}",
         f"{row['of_peak']:.1%}",
         f"{row['waiting']:.0%}",
+        f"{row['waiting_whole']:.0%}",
         f"{one.peak_mb / 1e3:.1f}",
         "-" if one.watts is None else f"{one.watts:.0f}",
     )

@@ -39,6 +39,7 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
         "tests": "3 passed",
         "loader_seconds": 0.05,
         "cuda_start_seconds": 2.0,
+        "whole": {"slices": {"augment": 0.004, "batch": 0.03}, "volumes": {"augment": 0.015, "batch": 0.2}},
         "demos": {
             "eager": {"status": 0, "seconds": 90.0, "waiting": 0.02, "first_step_seconds": 4.0},
             "recorded": {"status": 0, "seconds": 60.0, "waiting": 0.1, "first_step_seconds": 2.5},
@@ -52,7 +53,9 @@ def test_every_way_of_a_network_is_set_against_its_eager_step(report, tmp_path):
     assert rows[0]["of_peak"] == pytest.approx(10e9 * 16 * 3 / 0.1 / 100e12)
     text = (tmp_path / "gpu.md").read_text()
     assert [row["waiting"] for row in rows] == [0.0, 0.5]
-    assert "| Net | recorded | none | 25.0 | 0.25 | 640 | 19.2% | 50% |" in text
+    assert [row["waiting_whole"] for row in rows] == [0.0, pytest.approx(1 / 6)]
+    assert "volumes: 15.0 ms of the GPU; with 2 loader processes a batch is there every 200.0 ms" in text
+    assert "| Net | recorded | none | 25.0 | 0.25 | 640 | 19.2% | 50% | 17% |" in text
     waited = "the loop waited for data 10.0% of the training"
     assert f"recorded: 60 s, 0.67 of eager, 0.25 of earlier; {waited}; first step after 2.5 s, 1.2 of CUDA" in text
     assert "other is left out" in text
@@ -98,6 +101,19 @@ def test_a_demo_runs_with_steps_done_as_asked_and_a_failure_is_said(report, tmp_
 @pytest.mark.slow
 def test_the_making_of_batches_is_timed(report):
     assert 0 < report.loader_seconds(2, processes=1, batches=3) < 60
+
+
+@pytest.mark.slow
+def test_whole_batches_are_timed_on_any_device(report):
+    with report.paper_batches("paper", 2, 0.25) as made:
+        found = report.whole_batch_seconds(made, torch.device("cpu"), processes=1, batches=3)
+    assert all(0 < seconds < 60 for seconds in found.values())
+
+
+def test_only_what_is_counted_is_timed(report):
+    made = iter(range(10))
+    assert report.seconds_each(made, 3, 4) >= 0
+    assert next(made) == 7
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
