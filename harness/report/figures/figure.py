@@ -75,6 +75,9 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
     # Labels are the user's: a dollar sign in one is a dollar sign.
     "text.parse_math": False,
+    # A figure names its layout, whatever the user's default is.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     # Fonts as TrueType: journals refuse Type 3.
     "pdf.fonttype": 42,
 }
@@ -217,5 +220,6 @@ def render(figure: Figure) -> dict[str, bytes]:
             # The layout is computed once: both files are the same drawing.
             figure.savefig(buffer, format=suffix, dpi=220, metadata=metadata)
             files[suffix] = buffer.getvalue()
-            figure.set_layout_engine("none")
+            # Not "none", which keeps a stand-in for which the next file would be drawn once more.
+            figure.set_layout_engine(None)
     return files
