@@ -39,9 +39,12 @@ def resolve(place: str, role: str) -> Any:
     try:
         return pkgutil.resolve_name(place)
     except _RAISED as error:
+        absent = isinstance(error, ModuleNotFoundError)
         raise HarnessError(
             f"The {role} ({place}) cannot be imported: {_said(error)}",
-            hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need.",
+            hint="Install what it needs; `pip install -e '.[dev]'` installs what ours need."
+            if absent
+            else "Correct that module, or what is declared: PACKAGE.MODULE:NAME.",
         ) from error
 
 

@@ -29,7 +29,8 @@ def check(
     console.print(listing)
     failed = [result for result in results if not result.passed]
     for result in failed:
-        console.print(styled("red", "failed", f" {result.check} [{result.case}]: {result.message}"))
+        case = f" [{result.case}]" if result.case else ""
+        console.print(styled("red", "failed", f" {result.check}{case}: {result.message}"))
     console.print(f"{len(results) - len(failed)} of {len(results)} checks passed.")
     if failed:
         raise typer.Exit(1)

@@ -38,6 +38,11 @@ class Strided(Sound):
         return super().forward(x)[..., ::2]
 
 
+class Probabilities(Sound):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(dim=1)
+
+
 class Double(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).double()
@@ -338,6 +343,7 @@ def check(name: str, network: str, task: Task = TASK, **changes: object) -> None
         ("device", "DataDependentBranch", "reads a value back"),
         ("output", "Strided", "shape"),
         ("output", "Double", "float64"),
+        ("output", "Probabilities", "returns probabilities"),
         ("output", "WritesIntoInput", "writes into its input"),
         ("output", "DeepInEval", "in eval mode returns list"),
         ("deep_supervision", "DeepInEval", "list in eval mode"),
@@ -376,6 +382,13 @@ def test_a_broken_promise_is_caught(promise: str, network: str, message: str) ->
         check(promise, network)
     assert message in caught.value.message
     assert caught.value.message.startswith(f"example, {promise}, 32x32-3mod: ")
+
+
+@pytest.mark.parametrize("dims", [frozenset(), frozenset({2, 4})])
+def test_dimensions_that_no_network_has_are_refused(dims: frozenset[int]) -> None:
+    (result,) = run(replace(SEGMENTER, spatial_dims=dims))
+    assert not result.passed
+    assert "spatial_dims" in result.message
 
 
 @pytest.mark.parametrize("network", ["Sound", "Deep", "Drops", "TableMadeOnTheDevice"])

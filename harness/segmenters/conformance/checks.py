@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.segmenters.conformance.elsewhere import Elsewhere
 from harness.segmenters.conformance.synthetic import (
     ConformanceError,
+    are_probabilities,
     as_list,
     build,
     close,
@@ -143,6 +144,7 @@ def check_output(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -
         )
         require(finest.dtype == torch.float32, f"{mode_name(mode)} the output is {finest.dtype}, not torch.float32.")
         require(torch.equal(images, before), f"{mode_name(mode)} the network writes into its input.")
+        require(not are_probabilities(finest), f"{mode_name(mode)} it returns probabilities.", "Return logits.")
 
 
 def check_deep_supervision(segmenter: Segmenter, task: Task, options: Mapping[str, Any]) -> None:

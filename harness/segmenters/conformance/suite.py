@@ -135,8 +135,11 @@ def cases(segmenter: Segmenter) -> list[Case]:
     last case is the richest.
 
     Raises:
-        ConformanceError: No patch size that was tried can be built.
+        ConformanceError: Its dimensions are none that a network has, or no patch size that was tried can be built.
     """
+    if not segmenter.spatial_dims or not segmenter.spatial_dims <= SIDES.keys():
+        declared = ", ".join(map(str, sorted(segmenter.spatial_dims))) or "nothing"
+        raise ConformanceError(f"{segmenter.name} declares spatial_dims {declared}.", hint="Declare 2, 3 or both.")
     options = {"preset": "tiny"} if "tiny" in segmenter.presets else {}
     low, high = segmenter.modality_counts
     counts = [count for count in MODALITY_COUNTS if low <= count <= high] or [low]
@@ -227,7 +230,7 @@ def _result(check: Check, case: Case, segmenter: Segmenter) -> CheckResult:
 def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapping[str, Any]) -> tuple[int, ...]:
     """Returns the first patch size the segmenter can be built for: small ones, its official one, a common one."""
     official = segmenter.official_task
-    small = SIDES.get(dims, FALLBACK_SIDE)
+    small = SIDES[dims]
     candidates = [(small,) * dims, (*(small,) * (dims - 1), 2 * small), (FALLBACK_SIDE,) * dims]
     if official is not None and official.spatial_dims == dims:
         candidates.insert(2, official.patch_size)
@@ -238,6 +241,8 @@ def _valid_patch(segmenter: Segmenter, dims: int, modalities: int, options: Mapp
             build(segmenter, Task(names, 0 if segmenter.uses_leading else None, CLASSES, patch_size), options)
         except StudyError as error:
             refusals.append(f"{'x'.join(map(str, patch_size))}: {error.message}")
+        except HarnessError as error:
+            raise ConformanceError(f"{segmenter.name} cannot be built: {error.message}", hint=error.hint) from error
         except (Exception, SystemExit) as error:
             raise ConformanceError(f"{segmenter.name} cannot be built: {type(error).__name__}: {error}") from error
         else:

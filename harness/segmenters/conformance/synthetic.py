@@ -100,6 +100,12 @@ def as_list(output: Tensor | list[Tensor]) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) else list(output)
 
 
+def are_probabilities(output: Tensor) -> bool:
+    """Returns whether values (B, K, *spatial) add up to 1 over the classes; the loss applies the softmax itself."""
+    totals = output.sum(dim=1)
+    return bool(output.min() >= 0) and torch.allclose(totals, torch.ones_like(totals), atol=1e-4)
+
+
 def close(one: Tensor, other: Tensor) -> bool:
     """Whether two outputs differ by no more than the rounding of another order of summation."""
     tolerance = 1e-4 * max(float(one.abs().max()), 1e-6)
