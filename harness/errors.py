@@ -71,13 +71,19 @@ class RecordingError(TrainingError):
         return cls(f"The training step cannot be recorded as a CUDA graph: {reason}.", hint=hint)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns a hint that names the nearest known name, or all of them when none is near."""
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "There is none.") -> str:
+    """Returns a hint that names the nearest known name, or all of them when none is near.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        otherwise: The hint where there is nothing.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name[:_LONGEST_WORD], known, n=1, cutoff=0.5)
     if near:
         return f"Did you mean '{near[0]}'?{look_alikes(name, near[0])} Known: {', '.join(known)}."
-    return f"Known: {', '.join(known)}." if known else "There is none."
+    return f"Known: {', '.join(known)}." if known else otherwise
 
 
 def one_line(text: str) -> str:

@@ -43,8 +43,8 @@ def find_study_file(wanted: Path) -> Path:
     for folder in (STUDIES, shipped("studies")):
         if (folder / name).is_file():
             return folder / name
-    known = [path.stem for folder in (STUDIES, shipped("studies")) for path in folder.glob("*.yaml")]
-    hint = did_you_mean(wanted.stem, known) or "`harness init --list` shows the shipped studies."
+    known = {path.stem for folder in (STUDIES, shipped("studies")) for path in folder.glob("*.yaml")}
+    hint = did_you_mean(wanted.stem, known, "`harness init --list` shows the shipped studies.")
     raise StudyError(f"There is no study '{wanted}'.", hint=hint)
 
 

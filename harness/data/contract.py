@@ -366,7 +366,7 @@ class Dataset:
             if not named.is_dir():
                 raise DataError(
                     f"The folder of dataset '{self.name}' does not exist: {named}",
-                    hint=f"Correct `root` in the study's dataset entry, or the variable {self.variable}.",
+                    hint=f"Correct the path that was typed, `root` in the study's dataset entry, or {self.variable}.",
                 )
             return named
         if self._usual.is_dir():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, did_you_mean
-from harness.files import atomic_path
+from harness.files import atomic_path, check_writable
 from harness.report import PERSONAL, Format
 from harness.report.analysis.analysis import StudyAnalysis, analyse_study
 from harness.report.figures.build import draw_figures
@@ -67,10 +67,12 @@ def write_report(
         The files written, with warnings.
 
     Raises:
-        HarnessError: No cell has finished, a format is not known, or the question cannot be asked of the study.
+        HarnessError: No cell has finished, the folder cannot be written, a format is not known, or the question cannot
+            be asked of the study.
     """
     wanted = _wanted(formats)
     _require_results(results)
+    check_writable(out / "report.html")
     study = analyse_study(results, allow_mixed=allow_mixed, rank_unproven=rank_unproven, question=question)
     drawings = list(draw_figures(study)) if figures else []
     rendered = {drawing.name: render(drawing.figure) for drawing in drawings}

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.alike import name_some
 from harness.bounds import bounds_at
 from harness.errors import HarnessError, StudyError, did_you_mean, look_alikes, one_line, shorten
 from harness.files import read_text
+from harness.system_errors import meaning_of, remedy_of
 from harness.yaml_text import Key, parse
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -91,11 +93,19 @@ def read_document(path: Path) -> Document:
     except FileNotFoundError:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
         raise StudyError(f"There is no file {path}.", hint=near) from None
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{path} cannot be read: {error}") from error
+    except IsADirectoryError:
+        inside = sorted(found.name for found in path.glob("*.yaml"))
+        hint = f"Name a file in it: {name_some(inside)}." if inside else "Name the YAML file itself."
+        raise StudyError(f"{path} is a folder, not a file.", hint=hint) from None
+    except OSError as error:
+        hint = remedy_of(error, path)
+        raise StudyError(f"{path} cannot be read: {meaning_of(error)}.", hint=hint) from error
+    except ValueError as error:
+        raise StudyError(f"{path} cannot be read: {error}.", hint="Is it the right file, in UTF-8?") from error
     values, lines = parse(text, path.name)
     if not isinstance(values, dict):
-        raise StudyError(f"{path} must hold a mapping (key: value), not {type(values).__name__}.")
+        what = "; it is empty" if values is None else f", not {type(values).__name__}"
+        raise StudyError(f"{path} must hold a mapping (key: value){what}.", hint="Is it the right file?")
     return Document(values, {key: f"{path.name}:{line}" for key, line in lines.items()}, path.name)
 
 

@@ -106,6 +106,7 @@ def test_what_cannot_be_is_refused_by_one_clear_error(tmp_path, name, content, m
     with pytest.raises(DataError, match=message) as error:
         sites_of(write(tmp_path, name, content))
     assert error.value.hint
+    assert (name == "nothing.csv") == ("Write patients.csv" in error.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,14 @@ def test_html_is_balanced_self_contained_and_escaped(hostile: StudyResults, tmp_
     assert {"caption", "thead", "tbody", "figcaption"} <= page.tags
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_the_report_is_computed(
+    ablation: StudyResults, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HarnessError, match="cannot be written"):
+        write_report(ablation, tmp_path / "file/report")
+
+
 def test_every_format_refuses_in_words(report: tuple[Path, list[Path]]) -> None:
     folder, written = report
     texts = [path for path in written if path.suffix in (".tex", ".md", ".html") and path.parent == folder]

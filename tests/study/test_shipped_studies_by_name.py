@@ -30,10 +30,12 @@ def test_a_file_of_the_user_wins(project: Path) -> None:
     assert home_of(mine) == Path("studies")
 
 
-def test_an_unknown_name_is_refused_with_what_is_near(project: Path) -> None:
+def test_an_unknown_name_is_refused_with_what_is_near_and_names_each_study_once(project: Path) -> None:
+    write_project(Path(), ["compare_chaos"])
     with pytest.raises(StudyError) as refused:
         find_study_file(Path("ablation_tcfa"))
-    assert "ablation_tcfaf" in str(refused.value.hint)
+    assert "ablation_tcfaf" in refused.value.hint
+    assert refused.value.hint.count("compare_chaos") == 1
 
 
 @pytest.mark.parametrize("path", ["elsewhere/ablation_tcfaf.yaml", "ablation_tcfaf.yaml", "."])

@@ -177,7 +177,8 @@ def test_what_cannot_be_is_refused_with_its_line_and_the_nearest_name(study, old
     ("text", "message"),
     [
         ("name: [", "not valid YAML"),
-        ("- a\n- b\n", "must hold a mapping"),
+        ("- a\n- b\n", "must hold a mapping .*, not list"),
+        ("# nothing yet\n", "must hold a mapping .*; it is empty"),
         ("name: a\nname: b\n", "is repeated"),
         ("name: a\nprotocol: demo\n", "'matrix' is missing"),
         (GOOD.replace("name: micro", "name: ../escape"), "not a valid name"),
@@ -207,6 +208,13 @@ def test_an_unknown_profile_names_the_nearest(study):
     with pytest.raises(StudyError) as error:
         load_study(study(GOOD), "shrt")
     assert "Did you mean 'short'?" in error.value.hint
+
+
+def test_a_folder_names_the_files_in_it(project):
+    (project / "ablation.yaml").write_text("name: a\n")
+    with pytest.raises(StudyError, match="is a folder") as error:
+        load_study(project)
+    assert "ablation.yaml" in error.value.hint
 
 
 def test_a_missing_file_names_the_nearest(project):

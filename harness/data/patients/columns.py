@@ -54,7 +54,9 @@ class PatientColumns:
             raise DataError(
                 f"The patients of {self.dataset} have no column '{column}'"
                 + (f"; they have {known}." if known else f": {self.root} holds no {' or '.join((PATIENTS, *TABLES))}."),
-                hint=did_you_mean(column, self.values) or f"Write {TABLES[0]}: a column `patient`, and `{column}`.",
+                hint=did_you_mean(
+                    column, self.values, f"Write {TABLES[0]} in that folder: a column `patient`, and `{column}`."
+                ),
             )
         known_values = self.values[column]
         everybody = sorted(set(self.patients.values()))
