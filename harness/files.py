@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from harness.errors import HarnessError
 
+#: How libraries in Rust (safetensors) repeat what the system said.
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+
 #: Errors of the system that a write ends in.
 _OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM}
 
@@ -31,6 +34,8 @@ def hash_of_file(path: Path) -> str:
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Within the block, errors of the system name the file that is written: a full disk names none.
 
+    What a library says in words becomes an error of the system, too.
+
     Args:
         path: What is written.
         temporary: What stands for it until it is whole.
@@ -38,10 +43,15 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = "" if error.filename is None else str(error.filename)
+        named = str(error.filename2 or error.filename or "")  # of a copy, the second is what is written
         is_ours = temporary is not None and (named == str(temporary) or named.startswith(f"{temporary}{os.sep}"))
         if is_ours or (not named and error.errno in _OF_WRITING):
-            error.filename = str(path)
+            error.filename, error.filename2 = str(path), None
+        raise
+    except Exception as error:
+        if found := _IN_WORDS.search(str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 

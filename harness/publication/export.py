@@ -1,5 +1,6 @@
 """``harness export``: a trained cell as a folder that predicts without the harness."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,7 +116,9 @@ def write_model(folder: Path, program: ExportedProgram, facts: Mapping[str, Any]
         program: The network.
         facts: What :func:`model_facts` returns.
     """
-    torch.export.save(program, folder / "model.pt2")
+    content = io.BytesIO()  # torch ends the process where its own writing fails, on a full disk for instance
+    torch.export.save(program, content)
+    (folder / "model.pt2").write_bytes(content.getbuffer())
     write_json(folder / "model.json", facts)
     (folder / "predict.py").write_text(program_text(), encoding="utf-8")
 

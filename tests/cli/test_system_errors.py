@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from stored import finish_whole, manifest
 
 from harness.cli import main
-from harness.files import atomic_folder, atomic_path
+from harness.files import atomic_folder, atomic_path, naming
 from harness.results.store import Store
 from harness.system_errors import explain_system_error
 
@@ -40,6 +43,21 @@ def study(tmp_path, monkeypatch):
     facts = {"name": "data", "title": "Data", "kind": "generated", "unit": "patient", "modalities": ["t1"],
              "regions": ["WT"], "notes": []}  # fmt: skip
     store.study("s", "default").write_manifest(manifest(cell.id, datasets=[facts]))
+
+
+def test_a_full_disk_under_weights_names_them(tmp_path):
+    weights = tmp_path / "w.safetensors"
+    with pytest.raises(OSError) as full, files_of_at_most(10), naming(weights):
+        save_file({"weight": torch.zeros(100_000)}, weights)
+    assert (full.value.errno, full.value.filename) == (errno.EFBIG, str(weights))
+
+
+def test_a_full_disk_under_a_copy_names_what_was_asked_for(tmp_path):
+    (tmp_path / "source").write_bytes(bytes(100))
+    with pytest.raises(OSError) as full, files_of_at_most(10), atomic_folder(tmp_path / "made") as temporary:
+        shutil.copyfile(tmp_path / "source", temporary / "copy")
+    assert "made" in explain_system_error(full.value).message
+    assert ".tmp" not in explain_system_error(full.value).message
 
 
 @pytest.mark.parametrize("form", ["csv", "markdown", "latex", "html"])

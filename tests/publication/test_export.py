@@ -323,6 +323,14 @@ def test_a_network_that_cannot_be_exported_is_named_with_the_reason():
     assert "data-dependent" in error.value.message.lower()
 
 
+@pytest.mark.linux("writes to /dev/full")
+def test_a_full_disk_is_an_error_and_no_end_of_the_process(tmp_path):
+    program = torch.export.export(nn.Conv2d(1, 2, 3), (torch.zeros(1, 1, 8, 8),))
+    (tmp_path / "model.pt2").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_model(tmp_path, program, {})
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
