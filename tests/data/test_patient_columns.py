@@ -253,3 +253,30 @@ def test_folds_by_a_column_are_written_to_a_file(generated, tmp_path, capsys):
     assert len(json.loads(out.read_text())["folds"]) == 2
     assert main(["data", "splits", "brats2019", "--root", str(root), "--by", "grade", "--kind", "x", "--out", "y"]) == 2
     assert "--kind x is not known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "heading"),
+    [
+        ("brats2023", "BraTS2023_2017_GLI_Mapping", "BraTS2023,Site No (represents the originating institution),More"),
+        ("brats2024", "BraTS-PTG supplementary demographic information and metadata", "BraTS Subject ID,Site,More"),
+    ],
+)
+def test_the_owners_spreadsheet_of_brats_is_read_under_its_name_once_it_is_csv(tmp_path, name, file, heading):
+    patients = [f"BraTS-GLI-{number:05d}" for number in range(6)]
+    for number, patient in enumerate(patients):
+        (tmp_path / f"{patient}-{number % 2:03d}").mkdir()
+    (tmp_path / f"{file}.xlsx").write_bytes(b"PK")
+    reader = DATASETS.get(name).open(tmp_path)
+    with pytest.raises(DataError) as error:
+        read_columns(name, tmp_path, reader).of("site")
+    assert f"{file}.xlsx is a spreadsheet" in error.value.hint
+    rows = [f"{patient}-{time:03d},{1 + number // 3},x" for number, patient in enumerate(patients) for time in (0, 1)]
+    table = tmp_path / f"{file}.csv"
+    table.write_text("\n".join([heading, *rows, "BraTS-GLI-09999-000,7,y"]))
+    columns = read_columns(name, tmp_path, reader)
+    assert columns.of("site") == {patient: str(1 + number // 3) for number, patient in enumerate(patients)}
+    assert set(columns.of("More").values()) == {"x"}
+    table.write_text("\n".join([heading, *rows, f"{patients[0]}-002,2,x"]))
+    with pytest.raises(DataError, match=f"patient '{patients[0]}' differ"):
+        read_columns(name, tmp_path, reader)

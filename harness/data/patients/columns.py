@@ -54,9 +54,7 @@ class PatientColumns:
             raise DataError(
                 f"The patients of {self.dataset} have no column '{column}'"
                 + (f"; they have {known}." if known else f": {self.root} holds no {' or '.join((PATIENTS, *TABLES))}."),
-                hint=did_you_mean(
-                    column, self.values, f"Write {TABLES[0]} in that folder: a column `patient`, and `{column}`."
-                ),
+                hint=self._remedy(column),
             )
         known_values = self.values[column]
         everybody = sorted(set(self.patients.values()))
@@ -67,6 +65,18 @@ class PatientColumns:
                 hint="Add their values, or write `unknown` for them, which then is a group of its own.",
             )
         return {patient: known_values[patient] for patient in everybody}
+
+    def _remedy(self, column: str) -> str:
+        """Returns what to do where a column is in no table; a spreadsheet that lies there may well have it."""
+        sheets = sorted(path for path in self.root.glob("*.xls*") if path.name[0] not in ".~")
+        if sheets:
+            return (
+                f"{sheets[0].name} is a spreadsheet, which is not read: save it beside it as 'CSV UTF-8', by its name "
+                f"if it came with the dataset (docs/own_data.md), else as {TABLES[0]} with a column `patient`."
+            )
+        return did_you_mean(
+            column, self.values, f"Write {TABLES[0]} in that folder: a column `patient`, and `{column}`."
+        )
 
 
 def read_columns(dataset: str, root: Path, reader: Reader) -> PatientColumns:

@@ -24,6 +24,21 @@ _DEPTH = 6
 
 
 @dataclass(frozen=True)
+class PatientTable:
+    """The owners' spreadsheet of patients, as far as its headings are known.
+
+    Attributes:
+        name: Name of the file without its ending. The archive holds ``.xlsx``, which is saved as ``.csv`` to be read.
+        key: Heading of the column that names cases.
+        columns: Heading to what the column is called here; others keep their heading.
+    """
+
+    name: str
+    key: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Naming scheme of one release.
 
@@ -35,6 +50,7 @@ class Layout:
         shape: Official number of voxels along X, Y, Z.
         labels: Value in the file to value in the harness, background included.
         example: A case folder, for messages.
+        table: The owners' spreadsheet of patients; None where there is none.
     """
 
     title: str
@@ -44,6 +60,7 @@ class Layout:
     shape: tuple[int, int, int]
     labels: Mapping[int, int] = field(default_factory=dict)
     example: str = ""
+    table: PatientTable | None = None
 
     def patient(self, case: str) -> str:
         """Returns the patient of a case.

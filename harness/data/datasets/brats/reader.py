@@ -7,6 +7,7 @@ import numpy as np
 from harness.data.contract import Case, Split
 from harness.data.datasets.archive import ArchiveReader, read_images, read_mapped_label
 from harness.data.datasets.brats.layout import OFFICIAL_SHAPES, SEGMENTATION, CaseFolder, Layout, find_cases
+from harness.data.patients.table import read_table
 from harness.data.reading.files import NIFTI_ENDINGS, nifti_file, visible
 from harness.data.splits import standard_split
 from harness.data.synthetic.generated import is_generated
@@ -41,6 +42,30 @@ class BratsReader(ArchiveReader):
     def patient(self, case: str) -> str:
         """Returns the patient: the case's name without the timepoint."""
         return self._layout.patient(case)
+
+    def patient_columns(self) -> dict[str, dict[str, str]]:
+        """Returns what the owners' spreadsheet says of each patient, if it was saved as ``.csv`` under its name.
+
+        Raises:
+            DataError: It cannot be read, or says two things of one patient.
+        """
+        table = self._layout.table
+        path = self._root / f"{table.name}.csv" if table is not None else None
+        if table is None or path is None or not path.is_file():
+            return {}
+        found: dict[str, dict[str, str]] = {}
+        for name, columns in read_table(path, (table.key,)).items():
+            match = self._layout.case.fullmatch(name)
+            patient = name if match is None else match["patient"]
+            known = found.setdefault(patient, {})
+            for heading, value in columns.items():
+                column = table.columns.get(heading, heading)
+                if known.setdefault(column, value) != value:
+                    raise DataError(
+                        f"{path}: the timepoints of patient '{patient}' differ in '{heading}'.",
+                        hint="A column belongs to the patient: write patients.csv with the one that counts.",
+                    )
+        return found
 
     def split(self, fold: int) -> Split:
         """Returns the seeded 80:20 (fold 0) or a fold of the cross-validation (1 to 5), by patient."""

@@ -8,7 +8,7 @@ is no ``seg``. A name is patient and timepoint.
 import re
 from pathlib import Path
 
-from harness.data.datasets.brats.layout import Layout
+from harness.data.datasets.brats.layout import Layout, PatientTable
 from harness.data.datasets.brats.reader import BratsReader
 
 LAYOUT = Layout(
@@ -19,6 +19,14 @@ LAYOUT = Layout(
     shape=(240, 240, 155),
     labels={0: 0, 1: 1, 2: 2, 3: 3},
     example="BraTS-GLI-00000-000",
+    table=PatientTable(
+        name="BraTS2023_2017_GLI_Mapping",
+        key="BraTS2023",
+        columns={
+            "Site No (represents the originating institution)": "site",
+            "Cohort Name (if publicly available)": "cohort",
+        },
+    ),
 )
 
 

@@ -9,7 +9,7 @@
 import re
 from pathlib import Path
 
-from harness.data.datasets.brats.layout import Layout
+from harness.data.datasets.brats.layout import Layout, PatientTable
 from harness.data.datasets.brats.reader import BratsReader
 
 LAYOUT = Layout(
@@ -20,6 +20,11 @@ LAYOUT = Layout(
     shape=(182, 218, 182),
     labels={0: 0, 1: 1, 2: 2, 3: 3, 4: 4},
     example="BraTS-GLI-00005-100",
+    table=PatientTable(
+        name="BraTS-PTG supplementary demographic information and metadata",
+        key="BraTS Subject ID",
+        columns={"Site": "site"},
+    ),
 )
 
 
