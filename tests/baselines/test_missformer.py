@@ -37,7 +37,10 @@ STAGES = {
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("options", [{}, KEEP], ids=["drop", "keep"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, id="drop"), pytest.param(KEEP, marks=pytest.mark.slow, id="keep")],  # these change no output
+)
 def test_function_is_the_authors(options: Mapping[str, str], precision: Arithmetic) -> None:
     golden = Golden.load("missformer", precision)
     network = unfilled(SEGMENTER, OFFICIAL, options, precision)
