@@ -21,6 +21,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from harness.errors import HarnessError
 from harness.execution.workers.exit_status import out_of_memory_kills, signal_name
+from harness.import_probe import how_it_ended
 from harness.loader_errors import LoaderError, attempt
 
 _In = TypeVar("_In")
@@ -169,7 +170,7 @@ class Background(Generic[_In, _Out]):
             except (EOFError, OSError):
                 if process.item is not None:
                     raise self._end_of(process, process.item[1]) from None
-                message = f"it ended with status {process.status()}"
+                message = f"it {how_it_ended(process.status())}"
                 process.is_ready = False
             if not process.is_ready:
                 process.is_ready = not message

@@ -116,6 +116,21 @@ def test_work_that_cannot_be_sent_is_done_here_and_that_is_said(what, said):
     assert said in lines[0]
 
 
+def test_a_process_that_is_killed_while_it_starts_is_no_loss():
+    lines = []
+
+    def making():
+        yield "first", 0.0
+        for process in multiprocessing.active_children():
+            if process.name == "background":
+                process.kill()
+        yield "second", 0.0
+
+    with Background(work, 1, say=lines.append, worth=-1.0) as background:
+        assert [process for _, process, _ in background.map(making(), 2)] == [os.getpid()] * 2
+    assert "signal 9" in lines[0]
+
+
 @pytest.mark.parametrize(("processes", "worth"), [(0, -1.0), (2, 60.0)])
 def test_little_work_and_one_core_start_nothing(processes, worth):
     with Background(work, processes, worth=worth) as background:
