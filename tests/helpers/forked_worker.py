@@ -95,6 +95,7 @@ class _OfForked(ForkedForkServer):
 
 def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     os.setsid()
+    _fork_from_here()
     _write_to(Path(os.devnull))
     os.closerange(3, connection.fileno())  # the other end of the socket, if this was forked from its process
     os.closerange(connection.fileno() + 1, 256)
@@ -108,6 +109,14 @@ def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
     fork_server.main(connection.fileno())
 
 
+def _fork_from_here() -> None:
+    """Lets this process fork its own, as one that was started from nothing does.
+
+    By default it would start a server of its own for them, which imports torch once more.
+    """
+    multiprocessing.set_start_method("fork", force=True)
+
+
 def _write_to(path: Path) -> None:
     """Sends what this process prints to a file."""
     sink = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -118,6 +127,7 @@ def _write_to(path: Path) -> None:
 
 def work(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Runs a worker in silence and ends with its exit status."""
+    _fork_from_here()
     _write_to(Path(os.devnull))
     os.environ.update(environment or {})
     from harness.execution.workers import worker
@@ -133,6 +143,7 @@ def start_harness(arguments: Sequence[str], output: Path) -> Forked:
 
 def _harness(arguments: list[str], output: Path, folder: Path, environment: Mapping[str, str]) -> None:
     _write_to(output)
+    _fork_from_here()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -152,6 +163,7 @@ def start_rank(arguments: list[str]) -> Forked:
 
 def _rank(arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
     """Runs a rank; it is the child of the server, and watches that."""
+    _fork_from_here()
     if environment is not None:
         sys.path[:] = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *sys.path]
     arguments[arguments.index("--parent") + 1] = str(os.getppid())
