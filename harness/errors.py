@@ -80,9 +80,11 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "There is non
         otherwise: The hint where there is nothing.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name[:_LONGEST_WORD], known, n=1, cutoff=0.5)
+    by_letters = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name[:_LONGEST_WORD].lower(), by_letters, n=1, cutoff=0.5)
     if near:
-        return f"Did you mean '{near[0]}'?{look_alikes(name, near[0])} Known: {', '.join(known)}."
+        meant = by_letters[near[0]]
+        return f"Did you mean '{meant}'?{look_alikes(name, meant)} Known: {', '.join(known)}."
     return f"Known: {', '.join(known)}." if known else otherwise
 
 

@@ -22,6 +22,14 @@ MOST_CHARACTERS, MOST_VALUES, DEEPEST = 4_000_000, 100_000, 50
 #: Tag of the key `<<`, which takes over the keys of another mapping.
 _MERGE = "tag:yaml.org,2002:merge"
 
+#: What usually is behind the words of the parser.
+_REMEDIES = {
+    "cannot start any token": "Indent with blanks in place of tabs, and put text that begins with @, % or ` in quotes.",
+    "mapping values are not allowed": "Put text that holds a colon in quotes, and begin each key on a line of its own.",
+    "did not find expected key": "Do all keys of this mapping begin in the same column, and is every quote closed?",
+    "did not find expected ',' or": "Is a bracket or a comma missing, here or in a line above?",
+}
+
 _Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
@@ -50,7 +58,8 @@ def parse(text: str, source: str) -> tuple[Any, dict[Key, int]]:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise StudyError(f"{_place(error, source)}not valid YAML: {_problem(error)}.") from error
+        hint = next((hint for words, hint in _REMEDIES.items() if words in str(error)), "")
+        raise StudyError(f"{_place(error, source)}not valid YAML: {_problem(error)}.", hint=hint) from error
 
 
 @dataclass

@@ -96,7 +96,7 @@ def read_document(path: Path) -> Document:
     except IsADirectoryError:
         inside = sorted(found.name for found in path.glob("*.yaml"))
         hint = f"Name a file in it: {name_some(inside)}." if inside else "Name the YAML file itself."
-        raise StudyError(f"{path} is a folder, not a file.", hint=hint) from None
+        raise StudyError(f"{path} cannot be read: it is a folder.", hint=hint) from None
     except OSError as error:
         hint = remedy_of(error, path)
         raise StudyError(f"{path} cannot be read: {meaning_of(error)}.", hint=hint) from error

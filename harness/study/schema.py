@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from harness.data.patients.by_column import Kind
 from harness.errors import HarnessError, did_you_mean
@@ -239,11 +239,12 @@ class Study(Settings):
         "once.",
     )
 
-    @model_validator(mode="after")
-    def _names_are_safe(self) -> Study:
-        for name in (self.name, *self.profiles):
+    @field_validator("name", "profiles")
+    @classmethod
+    def _names_are_safe(cls, value: Any) -> Any:
+        for name in [value] if isinstance(value, str) else value:
             if _NAME.fullmatch(name) is None:
                 raise ValueError(
                     f"'{name}' is not a valid name: use lower-case letters, digits, '_' and '-', at most 64"
                 )
-        return self
+        return value

@@ -386,6 +386,11 @@ def test_what_a_study_says_of_a_folder_is_checked(raw, write_study, toys):
         load_study(write_study(matrix={"dataset": twice, "model": ["toy"]}))
 
 
+def test_folds_of_a_folder_are_written_with_what_a_study_says_of_them(raw, tmp_path, capsys):
+    assert main(["data", "splits", "nnunet_raw", "--root", str(raw), "--out", str(tmp_path / "folds.json")]) == 0
+    assert f"{{nnunet_raw: {raw}, splits: " in capsys.readouterr().out
+
+
 def test_a_name_of_ours_is_not_taken(raw):
     assert find_dataset("chaos", raw, "nnunet_raw").name == "own-chaos"
     with pytest.raises(HarnessError, match="Unknown dataset 'caos'"):

@@ -251,6 +251,7 @@ def test_folds_by_a_column_are_written_to_a_file(generated, tmp_path, capsys):
     out = tmp_path / "folds.json"
     assert main(["data", "splits", "brats2019", "--root", str(root), "--by", "half", "--out", str(out)]) == 0
     assert len(json.loads(out.read_text())["folds"]) == 2
+    assert "{name: brats2019, splits:" in capsys.readouterr().out
     assert main(["data", "splits", "brats2019", "--root", str(root), "--by", "grade", "--kind", "x", "--out", "y"]) == 2
     assert "--kind x is not known" in capsys.readouterr().err
 

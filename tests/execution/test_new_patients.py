@@ -130,6 +130,11 @@ def test_what_is_to_be_predicted_is_said_in_one_way(patient, capsys):
         assert "way" in capsys.readouterr().err
 
 
+def test_a_file_that_is_not_there_is_named_before_what_it_lacks(patient, capsys):
+    assert predict(patient[0], "--images", "nowhere_0000.nii.gz") == 2
+    assert "There is no file nowhere_0000.nii.gz" in capsys.readouterr().err
+
+
 def test_patients_are_told_apart_by_their_names(tmp_path):
     paths = [tmp_path / f"{name}_{number:04d}.nii.gz" for name in ("b", "a_1") for number in (1, 0)]
     found = assign(paths, MODALITIES)

@@ -95,6 +95,10 @@ def test_a_name_that_is_wrong_is_shown_short_and_with_the_right_one(refusal, old
     assert said in str(refusal(HEAD.replace(old, new)))
 
 
+def test_a_name_in_other_cases_is_near():
+    assert did_you_mean("T1C", ["t1c", "t1n", "t2f"]).startswith("Did you mean 't1c'?")
+
+
 def test_letters_of_other_scripts_are_named_only_where_they_may_deceive():
     assert "CYRILLIC" in did_you_mean("d\u0456ce", ["dice"])
     assert did_you_mean("Tumör", ["Tumör"]) == "Did you mean 'Tumör'? Known: Tumör."

@@ -190,6 +190,25 @@ def test_malformed_files_are_refused_in_words(study, text, message):
         load_study(study(text))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("  model", "\tmodel", "in place of tabs"),
+        ("name: micro", "name: micro: one", "colon in quotes"),
+        ("  model:", " model:", "same column"),
+    ],
+)
+def test_what_is_not_yaml_comes_with_what_usually_is_wrong(study, old, new, hint):
+    with pytest.raises(StudyError, match=r"study\.yaml:\d+: not valid YAML") as error:
+        load_study(study(GOOD.replace(old, new, 1)))
+    assert hint in error.value.hint
+
+
+def test_a_name_that_cannot_be_is_refused_with_its_line(study):
+    with pytest.raises(StudyError, match=r"study\.yaml:1: 'name': 'Our Study' is not a valid name"):
+        load_study(study(GOOD.replace("name: micro", "name: Our Study")))
+
+
 def test_a_mapping_may_take_over_another_and_give_some_keys_itself(study):
     text = GOOD.replace("protocol: demo", "protocol: &short {base: demo, training: {epochs: 3}}")
     text += "  long: {protocol: {<<: *short, training: {epochs: 4}}}\n"

@@ -39,7 +39,7 @@ def splits(
 
     A study names the file: `- {name: NAME, splits: FILE}`. If you change a fold, remove its `hash`.
     """
-    from harness.data.datasets.layouts import find_dataset
+    from harness.data.datasets.layouts import LAYOUTS, find_dataset
     from harness.data.incomplete import UNTRAINED_REMEDY, untrained_words
     from harness.data.patients.by_column import KINDS, Folds, SplitBy
     from harness.data.splits import check_leak, write_splits
@@ -75,4 +75,7 @@ def splits(
         if words:
             told = f" fold {number}: {words} {UNTRAINED_REMEDY}"
             console.print(styled("yellow", "look:", told), highlight=False, soft_wrap=True)
-    console.print(f"Written: {out}. In a study: `- {{name: {name}, splits: {out}}}`, relative to the study file.")
+    entry = f"{name}: {root}" if name in LAYOUTS else f"name: {name}"
+    console.print(
+        f"Written: {out}. In a study: `- {{{entry}, splits: {out}}}`, relative to the study file.", soft_wrap=True
+    )

@@ -91,7 +91,8 @@ def find_patients(cell: CellFolder, images: Sequence[Path], named: Sequence[str]
         named: Files of one patient in place of these, as ``MODALITY=FILE``.
 
     Raises:
-        DataError: A file names no modality, or a patient lacks one that the network needs; the message names it.
+        DataError: A file is not there or names no modality, or a patient lacks one that the network needs; the message
+            names it.
     """
     spec = cell.spec()
     modalities = spec.facts().modalities
@@ -110,6 +111,8 @@ def find_patients(cell: CellFolder, images: Sequence[Path], named: Sequence[str]
             str(error),
             hint=f"Modalities in channel order: {', '.join(modalities)}. `--modality NAME=FILE` names any file.",
         ) from error
+    if absent := [path for files in patients.values() for path in files if path and not path.is_file()]:
+        raise DataError(f"There is no file {absent[0]}.", hint="Correct its path.")
     reader = NewPatients(patients, modalities)
     if lacking := patterns_of(reader, patients):
         Absences.of(cell, trained_network(cell)).check(lacking)
