@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.shared.console import PlainConsole, styled
-from harness.cli.shared.options import ProfileOption, ResultsOption
+from harness.cli.shared.options import AlphaOption, CostsOption, MarginOption, ProfileOption, ResultsOption
+from harness.statistics.sample_size import ALPHA
 
 
 class Keep(StrEnum):
@@ -37,19 +38,27 @@ def publish(
     partial: Annotated[
         bool, typer.Option("--partial", help="Publish a study that lacks something; what it lacks is named in it.")
     ] = False,
+    margin: MarginOption = None,
+    alpha: AlphaOption = ALPHA,
+    costs: CostsOption = None,
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write a study into a folder for an archive or a hub: rows, splits, protocols, versions, weights, report.
 
+    With --margin (and --costs) the report has the tests of sets of modalities, as `harness report` with these options;
+    they are recorded, and `harness verify` computes them again, e.g. harness publish STUDY --margin 0.02 --out FOLDER.
+
     It is a results folder, too: `harness report STUDY --results DIR` reads it, and `harness verify DIR` checks it.
     """
     from harness.publication.publish import publish as write_publication
+    from harness.report.inputs.acquisition import read_acquisition
     from harness.results.store import Store
 
     console, store = PlainConsole(highlight=False), Store(results)
     folder = store.find_study(study, profile)
     kept = [one.value for one in keep or ()]
-    made = write_publication(store, folder, out, keep=kept, weights=weights, partial=partial)
+    question = read_acquisition(margin, alpha, costs)
+    made = write_publication(store, folder, out, keep=kept, weights=weights, partial=partial, question=question)
     console.print(
         styled("bold", f"{folder.study} ({folder.profile})", f": {made.cells} cells, {made.files} files in {out}"),
         soft_wrap=True,

@@ -90,6 +90,7 @@ def _readme(publication: Publication, manifest: Manifest, done: int, cells: int)
         "",
         *(f"- {_STATES[what][what in kept]}" for what in _STATES),
         f"- Weights: {'`weights.safetensors` with a model card per cell' if publication.weights else 'left out'}.",
+        *([] if publication.margin is None else [f"- {_asked(publication)}"]),
         *(f"- Lacking: {what}" for what in publication.missing),
         "",
         "## Data",
@@ -107,6 +108,18 @@ def _readme(publication: Publication, manifest: Manifest, done: int, cells: int)
         *(f"| `{name}` | {what} |" for name, what in _FILES.items()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _asked(publication: Publication) -> str:
+    """Says what sets of modalities are tested by."""
+    costs = (publication.costs or {}).items()
+    priced = ", ".join(
+        f"{name} {one.minutes:g} min{' with contrast agent' if one.contrast else ''}" for name, one in costs
+    )
+    return (
+        f"Sets of modalities are tested to lose less than {publication.margin:g} of the first metric, α = "
+        f"{publication.alpha:g}{f'; costs: {priced}' if priced else ''}."
+    )
 
 
 #: What the page says of what may be left out: without it, and with it.

@@ -17,6 +17,7 @@ from harness.publication.leaks import find_leaks
 from harness.publication.names import Cleaner, Names, distinctive, own_names, pseudonyms
 from harness.publication.record import KEPT, RECORD, SUMS, Publication, drawing_packages
 from harness.publication.splits import Fold, read_folds
+from harness.report.inputs.acquisition import NOTHING_ASKED, Acquisition
 from harness.report.write import write_report
 from harness.results.empty_cases import masks_of, under_policy
 from harness.results.manifest import DatasetFacts, Manifest
@@ -63,6 +64,7 @@ def publish(
     keep: Collection[str] = (),
     weights: bool = True,
     partial: bool = False,
+    question: Acquisition = NOTHING_ASKED,
 ) -> Published:
     """Writes the folder, whole or not at all.
 
@@ -73,6 +75,7 @@ def publish(
         keep: What is published beside the rest: names, dates, paths of machines, slices of images.
         weights: Whether weights are published.
         partial: Whether a study that lacks something is published.
+        question: What the report asks of the sets of modalities; it is recorded, so that it can be asked again.
 
     Raises:
         HarnessError: The study lacks something, the folder is not empty or lies in the results folder, or a file of it
@@ -96,6 +99,9 @@ def publish(
         missing=tuple(Cleaner({}).text(text) for text in missing),
         licences=_licences(manifest.datasets),
         drawn_by=drawing_packages(),
+        margin=question.margin,
+        alpha=question.alpha,
+        costs=question.costs,
     )
     cleaner = Cleaner(_renamed(names), paths="paths" in keep)
     with atomic_folder(out) as folder:
@@ -115,7 +121,8 @@ def publish(
         for name, content in derived_files(folder, publication):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        write_report(report_results(folder, publication), report_folder(folder, publication))
+        results, place = report_results(folder, publication), report_folder(folder, publication)
+        write_report(results, place, question=publication.question)
         _refuse_leaks(folder, _secret_words(store, done, names, keep))
         sums = checksums(folder)
         (folder / SUMS).write_text(sums, encoding="utf-8")

@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Literal, get_args
 
+from harness.report.inputs.acquisition import Acquisition, Cost
 from harness.results.json_record import Record
+from harness.statistics.sample_size import ALPHA
 
 #: What is left out of a published folder if it is not asked for.
 Kept = Literal["names", "dates", "paths", "images"]
@@ -40,6 +42,9 @@ class Publication(Record):
         missing: What it lacks of the study; empty for a whole one.
         licences: Licence and access of each dataset, where they are known.
         drawn_by: Versions of the packages that drew the report.
+        margin: Loss that does not matter where sets of modalities are tested against all; None where they are not.
+        alpha: Level of these tests.
+        costs: Cost of each modality; None where they are not known.
         format: Version of the layout.
     """
 
@@ -52,7 +57,15 @@ class Publication(Record):
     missing: tuple[str, ...] = ()
     licences: Mapping[str, str] = {}
     drawn_by: Mapping[str, str] = {}
+    margin: float | None = None
+    alpha: float = ALPHA
+    costs: Mapping[str, Cost] | None = None
     format: Literal[1] = 1
+
+    @property
+    def question(self) -> Acquisition:
+        """What the report asks of the sets of modalities."""
+        return Acquisition(self.margin, self.alpha, self.costs)
 
 
 def drawing_packages() -> dict[str, str]:

@@ -122,7 +122,7 @@ def _compare(folder: Path, publication: Publication, verdict: Verdict) -> None:
     report = report_folder(folder, publication)
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
-        write_report(report_results(folder, publication), made / "report")
+        write_report(report_results(folder, publication), made / "report", question=publication.question)
         for name, content in derived_files(folder, publication):
             (made / "other" / name).parent.mkdir(parents=True, exist_ok=True)
             (made / "other" / name).write_bytes(content)

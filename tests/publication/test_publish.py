@@ -29,6 +29,7 @@ from harness.publication.names import Cleaner
 from harness.publication.publish import publish
 from harness.publication.record import RECORD, Publication
 from harness.publication.verify import verify
+from harness.report.inputs.acquisition import NOTHING_ASKED, read_acquisition
 from harness.results.json_record import write_sealed
 from harness.results.overlay import Overlay, write_slices
 from harness.results.records import FailedAttempt, SubsetSummary, Timing
@@ -136,8 +137,10 @@ def finish(cell: CellFolder, spec: CellSpec, cases: tuple[str, ...], more: float
 
 @pytest.fixture(scope="module")
 def published(finished: Path, place: Path) -> Path:
-    out = place / "out"
-    assert main(["publish", "own", "--out", str(out), "--results", str(finished)]) == 0
+    out, costs = place / "out", place / "costs.yaml"
+    costs.write_text("T1: {minutes: 5}\nT2: {minutes: 3.5, contrast: true}\n")
+    words = ["--margin", "0.03", "--costs", str(costs), "--results", str(finished)]
+    assert main(["publish", "own", "--out", str(out), *words]) == 0
     return out
 
 
@@ -192,6 +195,17 @@ def test_sites_reach_mlflow_only_where_it_is_said(
     assert "not logged" in capsys.readouterr().out
     assert not holds()
     shutil.rmtree(finished / "reports")
+
+
+def test_margin_and_costs_of_sets_are_recorded_and_asked_again(published: Path, place: Path, tmp_path: Path) -> None:
+    publication = Publication.read(published / RECORD)
+    asked = read_acquisition(0.03, 0.05, place / "costs.yaml")
+    assert publication.question == asked
+    said = "less than 0.03 of the first metric, α = 0.05; costs: T1 5 min, T2 3.5 min with contrast agent."
+    assert said in (published / "README.md").read_text()
+    older = {key: value for key, value in publication.to_json().items() if key not in ("margin", "alpha", "costs")}
+    write_sealed(tmp_path / RECORD, older)
+    assert Publication.read(tmp_path / RECORD).question == NOTHING_ASKED
 
 
 def test_pseudonyms_are_the_same_in_every_file_and_ordered_by_themselves(published: Path) -> None:
@@ -316,7 +330,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the report, which takes seconds."""
     import harness.publication.publish as module
 
-    monkeypatch.setattr(module, "write_report", lambda results, out: None)
+    monkeypatch.setattr(module, "write_report", lambda results, out, question: None)
 
 
 @pytest.mark.usefixtures("fast")
