@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 from harness.errors import HarnessError
 from harness.evaluation import METRICS
 from harness.report.analysis.analysis import analyse_study
+from harness.report.analysis.modalities.patterns import impossible_sets
 from harness.report.analysis.modalities.value import ModalityValue, modality_value
+from harness.report.analysis.modalities.words import lacking_sentence
 from harness.report.figures.evidence.modality_value import value_figure
 from harness.report.inputs.acquisition import Acquisition, Cost, read_acquisition
 from harness.report.tables.build import build_tables
@@ -170,6 +174,20 @@ def test_sets_without_every_score_are_named_and_nothing_is_guessed(what: str) ->
     value = value_of(rows[~(lacking if what == "a set" else lacking & (rows["patient"] == "p003"))])
     assert value.lacking == (("t1n", "t2w"),)
     assert (value.regions, value.sets) == ((), ())
+
+
+def test_a_command_is_advised_only_where_it_can_test_every_patient() -> None:
+    study: Any = SimpleNamespace(results=SimpleNamespace(study="mine", profile="default"))
+    value = ModalityValue(20, 1, Acquisition(), lacking=(("t1n",), ("t2w",)))
+    assert "`harness missing mine --label 'A'` tests them" in lacking_sentence(study, value, MODALITIES, "A")
+    rows = pd.DataFrame({"modalities": ["t1n+t1c+t2w+t2f", "t1n+t1c", None]})
+    impossible = impossible_sets(rows, [*value.lacking, ("t1c", "t2w")])
+    assert impossible == (("t2w",),)
+    said = lacking_sentence(study, replace(value, impossible=impossible), MODALITIES, "A")
+    assert "harness missing" not in said
+    assert "no modality of t2w" in said
+    assert impossible_sets(rows[:0], value.lacking) == impossible_sets(rows[["modalities"]][:1], value.lacking) == ()
+    assert impossible_sets(pd.DataFrame({"case": ["a"]}), value.lacking) == ()
 
 
 def test_few_patients_are_shown_but_not_tested() -> None:

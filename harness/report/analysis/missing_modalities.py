@@ -7,13 +7,13 @@ those that never did. Everything is taken over patients by the statistics that t
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from harness.evaluation import METRICS
-from harness.report.analysis.modalities.patterns import coverage_of
+from harness.report.analysis.modalities.patterns import coverage_of, impossible_sets
 from harness.report.analysis.modalities.tested import MissingGroup, TestedNetwork
 from harness.report.analysis.modalities.value import ModalityValue, modality_value
 from harness.report.analysis.variants import Status, Variant
@@ -215,7 +215,8 @@ class _Study:
             except NothingCounts:
                 return None
 
-        return modality_value(scored, METRICS.get(self.metric), self.modalities, regions, self.question)
+        value = modality_value(scored, METRICS.get(self.metric), self.modalities, regions, self.question)
+        return replace(value, impossible=impossible_sets(self.full, value.lacking))
 
     def _over(
         self,

@@ -7,11 +7,13 @@ from harness.report.analysis.analysis import DatasetView, StudyAnalysis
 from harness.report.analysis.data_summary import count
 from harness.report.analysis.modalities.lead_words import NONE
 from harness.report.analysis.modalities.page import Advice, advice_of
+from harness.report.analysis.modalities.patterns import impossible_sets
 from harness.report.analysis.modalities.value import SetLoss
-from harness.report.analysis.modalities.words import all_of, in_set, lacking_sentence, missing_command
+from harness.report.analysis.modalities.words import all_of, impossible_words, in_set, lacking_sentence, missing_command
 from harness.report.analysis.p_values import p_statement
 from harness.report.analysis.verdict_words import needed
 from harness.statistics.power import POWER
+from harness.statistics.shapley import every_subset
 
 #: Of more networks the table tells.
 _TOLD = 3
@@ -44,13 +46,17 @@ def advice_sentences(study: StudyAnalysis, view: DatasetView, advice: Advice, me
         yield choice.sentence if choice.refused else f"On {over} and {count(choice.seeds, 'seed')}: {choice.sentence}"
         if choice.needed:
             yield choice.needed
-    yield from _acquire(study, advice, metric)
+    yield from _acquire(study, view, advice, metric)
 
 
-def _acquire(study: StudyAnalysis, advice: Advice, metric: Metric) -> Iterator[str]:
+def _acquire(study: StudyAnalysis, view: DatasetView, advice: Advice, metric: Metric) -> Iterator[str]:
     value, every = advice.value, all_of(advice.modalities)
     if value is None:
-        yield f"Which modalities are needed was not tested; {missing_command(study, advice.label)} tests it."
+        cases = study.results.cases
+        sets = every_subset(advice.modalities)[1:]
+        impossible = impossible_sets(cases[cases["dataset"] == view.name], sets)
+        tests = f"{missing_command(study, advice.label)} tests it."
+        yield "Which modalities are needed was not tested; " + (impossible_words(impossible) if impossible else tests)
         return
     if value.lacking:
         yield lacking_sentence(study, value, advice.modalities, advice.label)

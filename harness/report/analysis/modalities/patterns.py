@@ -78,6 +78,17 @@ def coverage_of(rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> dict[
     }
 
 
+def impossible_sets(rows: pd.DataFrame, subsets: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Returns the sets of which some test case has no modality: no test scores every patient with them.
+
+    Args:
+        rows: Test cases, with a column ``modalities`` where cases lack some.
+        subsets: Sets of modalities.
+    """
+    had = [set(names.split("+")) for names in _modalities(rows).unique() if names]
+    return tuple(subset for subset in subsets if not all(names & set(subset) for names in had))
+
+
 def _modalities(rows: pd.DataFrame) -> pd.Series[str]:
     """Returns what each row's case has; empty where that is not known."""
     if "modalities" not in rows:

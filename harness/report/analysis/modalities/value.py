@@ -110,6 +110,7 @@ class ModalityValue:
         refusal: Why there are no values; empty where there are.
         untested: Why nothing is tested; empty where it is.
         lacking: Sets without a score of every patient.
+        impossible: Those of them of which some test case has no modality, so that no test scores every patient.
     """
 
     patients: int
@@ -120,6 +121,7 @@ class ModalityValue:
     refusal: str = ""
     untested: str = ""
     lacking: tuple[tuple[str, ...], ...] = ()
+    impossible: tuple[tuple[str, ...], ...] = ()
 
     @property
     def shown(self) -> list[SetLoss]:

@@ -11,14 +11,32 @@ _LISTED = 4
 
 
 def lacking_sentence(study: StudyAnalysis, value: ModalityValue, modalities: Sequence[str], label: str) -> str:
-    """Says which sets are to be tested, by which command."""
-    names = [in_set(one) for one in value.lacking]
-    listed = "; ".join(names if len(names) <= _LISTED else [*names[:_LISTED], "..."])
-    lack = "lacks" if len(names) == 1 else "lack"
-    return (
-        f"No value is given, because {len(names)} of {2 ** len(modalities) - 1} sets {lack} a score of every patient "
-        f"({listed}), and nothing is guessed: {missing_command(study, label)} tests them."
+    """Says which sets lack scores, and the command that tests them, where one can."""
+    lack = "lacks" if len(value.lacking) == 1 else "lack"
+    why = (
+        f"No value is given, because {len(value.lacking)} of {2 ** len(modalities) - 1} sets {lack} a score of every "
+        f"patient ({_listed(value.lacking)}), and nothing is guessed: "
     )
+    if value.impossible:
+        return why + impossible_words(value.impossible)
+    return f"{why}{missing_command(study, label)} tests them."
+
+
+def impossible_words(sets: Sequence[tuple[str, ...]]) -> str:
+    """Says of sets of which some test patients have no modality that no command tests them, and what would help.
+
+    Args:
+        sets: The sets, at least one.
+    """
+    return (
+        f"some test patients have no modality of {_listed(sets)}, so no command can test every patient with each set. "
+        "It takes a study whose test patients have all modalities (a file of `splits`)."
+    )
+
+
+def _listed(sets: Sequence[tuple[str, ...]]) -> str:
+    names = [in_set(one) for one in sets]
+    return "; ".join(names if len(names) <= _LISTED else [*names[:_LISTED], "..."])
 
 
 def missing_command(study: StudyAnalysis, label: str) -> str:
