@@ -69,6 +69,12 @@ def run(harness: Path, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def python(harness: Path, folder: Path, code: str) -> str:
+    """Returns what the environment's Python prints."""
+    command = [harness.with_name("python"), "-c", code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
 def test_it_holds_the_packages_and_what_is_shipped_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -82,9 +88,7 @@ def test_it_holds_the_packages_and_what_is_shipped_and_nothing_else(wheel: Path)
 
 def test_shipped_studies_run_by_name_from_an_empty_folder(harness: Path, tmp_path: Path) -> None:
     code = "import harness, harness.shipped as s; print(harness.__file__); print(s.shipped('studies'))"
-    origin = subprocess.run(
-        [harness.with_name("python"), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
+    origin = python(harness, tmp_path, code)
     assert all(line.startswith(str(harness.parents[1])) for line in origin.splitlines())
     assert "--array=0-3" in run(harness, tmp_path, *EXPAND)
     assert not list(tmp_path.iterdir())
@@ -94,9 +98,11 @@ def test_a_project_is_written_and_its_files_win(harness: Path, tmp_path: Path) -
     run(harness, tmp_path, "init", "mine", "--study", "ablation_tcfaf")
     project = tmp_path / "mine"
     study = project / "studies" / "ablation_tcfaf.yaml"
-    study.write_text(study.read_text().replace("name: ablation_tcfaf", "name: of_my_own"))
     assert {path.name for path in project.iterdir()} == {".gitignore", "slurm.yaml", "studies"}
-    assert "--job-name=of_my_own" in run(harness, project, *EXPAND)
+    code = (
+        "from pathlib import Path; from harness.shipped import find_study_file as f; print(f(Path('ablation_tcfaf')))"
+    )
+    assert (project / python(harness, project, code).strip()).samefile(study)
 
 
 def test_every_requirement_is_listed_with_its_job() -> None:
