@@ -19,6 +19,7 @@ from harness.errors import DataError, StudyError
 from harness.import_probe import TRIED
 from harness.study.expansion import load_study
 
+SLOW = pytest.mark.slow
 FAULTS = [KeyError("T1"), ValueError("two\nlines"), SystemExit(0), AssertionError(), RuntimeError("x" * 10**5)]
 
 
@@ -51,8 +52,17 @@ def foreign(monkeypatch, small_cortex):
     return make
 
 
-@pytest.mark.parametrize("error", FAULTS, ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize("method", ["__init__", "fingerprint", "cases", "split"])
+METHODS = ("__init__", "fingerprint", "cases", "split")
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [  # each method and each error in every run
+        pytest.param(method, error, id=f"{method}-{type(error).__name__}", marks=() if (i - j) % 4 == 0 else SLOW)
+        for i, method in enumerate(METHODS)
+        for j, error in enumerate(FAULTS)
+    ],
+)
 def test_a_study_names_the_dataset(foreign, write_study, toys, monkeypatch, method, error):
     dataset = foreign(method, error)
     monkeypatch.setattr("harness.study.expansion.find_dataset", lambda *_: dataset)
@@ -91,16 +101,21 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
+ENDS: dict[str, tuple[str, Callable[[], object], str]] = {
+    "is killed": ("work", lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9"),
+    "exits at once": ("__init__", lambda: os._exit(0), "ended with status 0"),
+    "raises": ("work", Raises(KeyError("T1\nand more")), "KeyError: 'T1"),
+    "exits": ("work", Raises(SystemExit(0)), "SystemExit: 0"),
+}
+
+
 @pytest.mark.parametrize(
-    ("method", "end", "said"),
-    [
-        ("__init__", lambda: os._exit(0), "ended with status 0"),
-        ("work", lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9"),
-        ("work", Raises(KeyError("T1\nand more")), "KeyError: 'T1"),
-        ("work", Raises(SystemExit(0)), "SystemExit: 0"),
+    ("method", "end", "said", "verb"),
+    [  # each verb and each end in every run
+        pytest.param(*end, verb, id=f"{name}-{verb}", marks=() if (i - j) % 4 == 0 else SLOW)
+        for i, (name, end) in enumerate(ENDS.items())
+        for j, verb in enumerate(VERBS)
     ],
-    ids=["exits at once", "is killed", "raises", "exits"],
 )
 def test_verbs_name_a_reader_that_ends(foreign, small_cortex, monkeypatch, tmp_path, capsys, verb, method, end, said):
     monkeypatch.chdir(tmp_path)

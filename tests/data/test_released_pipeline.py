@@ -23,7 +23,9 @@ from batchgenerators.transforms.resample_transforms import SimulateLowResolution
 from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
 from scipy.stats import ks_2samp
 
-from harness.data.batches.augmentation import Augmenter
+from harness.data.batches.augmentation import Augmenter, transforms_of
+from harness.data.batches.draws import draw as draws
+from harness.data.batches.draws import steps_of
 from harness.data.batches.sampling import Placing, draw_patch
 from harness.data.preparation.cache import Moments
 from harness.data.preparation.normalisation import Normaliser
@@ -194,9 +196,9 @@ def test_a_region_is_turned_and_zoomed_by_the_released_law(settings, theirs, mak
 
 @pytest.mark.parametrize(("draw", "below"), [("halves", 1 / 2), ("uniform", 3 / 7)])
 def test_half_of_the_zooms_are_below_one_where_the_release_has_it_so(draw, below):
-    image, label = ramp(16), np.zeros((16, 16), np.uint8)
-    augment = Augmenter(only(p_scale=1, scale_draw=draw), (16, 16))
-    factors = np.array([slope(augment(image, label, seed)[0][0].numpy()) for seed in range(1500)])
+    steps = steps_of(transforms_of(only(p_scale=1, scale_draw=draw), (16, 16)))
+    factors = np.array([matrix[0] for (rows,) in draws(steps, 1, (16, 16), range(1500)) for matrix in rows.values()])
+    assert len(factors) == 1500
     assert 0.7 < factors.min() < 0.71
     assert 1.39 < factors.max() < 1.4
     assert abs((factors < 1).mean() - below) < 0.03
