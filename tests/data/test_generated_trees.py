@@ -191,17 +191,17 @@ def voxels_of(content, near_mm, step):
     return np.array(features)[:, :, inside].transpose(2, 0, 1), label[inside]
 
 
-def some(features, label, rng):
+def some(features, label, count, rng):
     """Returns as many voxels of each label, thrice as many of the background."""
     chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(label == value))[: 200 * (1 if value else 3)] for value in np.unique(label)]
+        [rng.permutation(np.flatnonzero(label == value))[: count * (1 if value else 3)] for value in np.unique(label)]
     )
     return features[chosen], label[chosen]
 
 
-def forest_scores(train, test, keep, regions):
+def forest_scores(train, test, keep, regions, trees):
     """Returns what a random forest on some modalities scores: Dice by region."""
-    forest = RandomForestClassifier(10, max_depth=12, random_state=0, class_weight="balanced_subsample")
+    forest = RandomForestClassifier(trees, max_depth=12, random_state=0, class_weight="balanced_subsample")
     forest.fit(train[0][:, keep].reshape(len(train[0]), -1), train[1])
     found = forest.predict(test[0][:, keep].reshape(len(test[0]), -1))
     scores = {}
@@ -213,23 +213,26 @@ def forest_scores(train, test, keep, regions):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("name", "patients", "scale", "near_mm", "step", "needs"),
+    ("name", "patients", "scale", "near_mm", "step", "trees", "needs"),
     [
-        ("brats2024", 5, 0.2, None, 1, {"t1n": "ET", "t1c": "ET", "t2w": "NETC", "t2f": "SNFH"}),
-        pytest.param("hecktor21", 7, 0.2, 20, 3, {"ct": "tumor", "pet": "tumor"}, marks=pytest.mark.slow),
+        ("brats2024", 5, 0.2, None, 1, 10, {"t1n": "ET", "t1c": "ET", "t2w": "NETC", "t2f": "SNFH"}),
+        pytest.param("hecktor21", 7, 0.2, 20, 3, 25, {"ct": "tumor", "pet": "tumor"}, marks=pytest.mark.slow),
     ],
 )
-def test_every_modality_says_what_the_others_do_not(name, patients, scale, near_mm, step, needs, tmp_path):
+def test_every_modality_says_what_the_others_do_not(name, patients, scale, near_mm, step, trees, needs, tmp_path):
     """A forest that lacks one modality segments some region worse."""
     dataset = DATASETS.get(name)
     generate(dataset, tmp_path / name, patients, 3, scale)
     reader, rng, trained = dataset.open(tmp_path / name), np.random.default_rng(0), patients // 2 + 1
     cases = [voxels_of(reader.load(case), near_mm, step) for case in reader.cases()]
-    train = tuple(np.concatenate(part) for part in zip(*(some(*case, rng) for case in cases[:trained]), strict=True))
-    test = tuple(np.concatenate(part)[::8] for part in zip(*cases[trained:], strict=True))
+    train = tuple(
+        np.concatenate(part) for part in zip(*(some(*case, 16 * trees, rng) for case in cases[:trained]), strict=True)
+    )
+    test = tuple(np.concatenate(part)[::4] for part in zip(*cases[trained:], strict=True))
     every = list(range(len(dataset.modalities)))
-    whole = forest_scores(train, test, every, dataset.regions)
+    whole = forest_scores(train, test, every, dataset.regions, trees)
     for index, modality in enumerate(dataset.modalities):
-        without = forest_scores(train, test, [one for one in every if one != index], dataset.regions)
+        others = [one for one in every if one != index]
+        without = forest_scores(train, test, others, dataset.regions, trees)
         region = needs[modality]
         assert without[region] < whole[region] - 0.015, (modality, whole, without)
