@@ -69,8 +69,8 @@ def export_network(
         try:
             with torch.no_grad():
                 program = export(network, example, dynamic_shapes=shapes if dynamic else None, strict=False)
-                tried = (1, 2, 3) if dynamic else (batch_size,)
-                worst = max(_difference(network, program, example, count) for count in tried)
+                made, tried = program.module(), (1, 2, 3) if dynamic else (batch_size,)
+                worst = max(_difference(network, made, example, count) for count in tried)
         except Exception as error:
             reason = reason or f"{type(error).__name__}: {shorten(one_line(str(error)), 300)}"
             continue
@@ -84,10 +84,10 @@ def export_network(
     )
 
 
-def _difference(network: nn.Module, program: ExportedProgram, example: tuple[torch.Tensor, ...], count: int) -> float:
+def _difference(network: nn.Module, made: nn.Module, example: tuple[torch.Tensor, ...], count: int) -> float:
     given = [torch.cat([one] * -(-count // len(one)))[:count] for one in example]
-    own, made = network(*given), program.module()(*given)
-    return float((own - made).abs().max() / own.abs().max().clamp(min=1e-6))
+    own = network(*given)
+    return float((own - made(*given)).abs().max() / own.abs().max().clamp(min=1e-6))
 
 
 def _strip(program: ExportedProgram) -> None:

@@ -14,7 +14,7 @@ SHIPPED = [
     for dims in sorted(SEGMENTERS.get(name).spatial_dims)
 ]
 #: Tried in every run; the others are slow.
-QUICK = {("aahn", 2), ("segresnet", 2)}
+QUICK = {("segresnet", 2), ("segresnet_ds", 2)}
 
 
 @pytest.mark.integration

@@ -34,6 +34,8 @@ from harness.results.store import Store
 from harness.study.protocol import load_protocol
 from harness.training.modality_fill import Filling, FillsAbsent
 
+#: Tried in every run, one of each kind of files; the others are slow.
+QUICK = {"cortex", "brats2024", "chaos", "prostate158"}
 NAMES = ("cortex", *(name for name in DATASETS.names() if DATASETS.get(name).generator))
 
 #: What the protocol of the test changes: whole slices resized, patches with resampling along thick slices, volumes.
@@ -154,7 +156,14 @@ def test_a_program_without_the_harness_gives_the_harness_label_map_on_every_data
         assert len(np.unique(label)) > 1, folder  # a map of background alone would prove nothing
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "hecktor21"])  # its grid is always of full size
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in NAMES
+        if name != "hecktor21"  # its grid is always of full size
+    ],
+)
 def test_a_program_prepares_and_predicts_as_the_harness_does(opened, tmp_path, name):
     dataset, reader, cases = opened(name)
     files = write_images(tmp_path / "images", reader.load(cases[1]))
