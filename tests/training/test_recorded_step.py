@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import pytest
 import torch
@@ -98,9 +99,17 @@ def assert_same(one, other):
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(one[1], other[1], strict=True))
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+#: Each optimiser, precision and number of parts in every run; the other combinations are slow.
+QUICK = {("sgd", "fp32", 1), ("sgd", "fp16", 2), ("adam", "bf16", 2), ("adam", "fp16", 1), ("adamw", "fp32", 2)}
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "precision", "parts"),
+    [
+        pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow)
+        for one in product(("sgd", "adam", "adamw"), ("fp32", "bf16", "fp16"), (1, 2))
+    ],
+)
 def test_recorded_steps_give_the_numbers_of_eager_ones(tmp_path, optimiser, precision, parts):
     """Over a schedule that changes the rate each step, with dropout, BatchNorm, clipping and, in fp16, skips."""
     given = settings(optimiser, precision=precision)

@@ -87,7 +87,7 @@ def test_equal_seeds_give_equal_weights(batches, tmp_path):
     assert same_history(history, again)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 4, 7, 11])
+@pytest.mark.parametrize("after", [1, 3, 11, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 4, 7))])
 def test_a_training_stopped_after_any_step_continues_exactly(batches, tmp_path, after):
     whole, history = train(batches, tmp_path / "whole")
     calls = iter(range(1, 100))
