@@ -132,7 +132,7 @@ def attempt(root: Path, changes: dict[str, Any]) -> str:
         problem = open_problem(spec)
         trained = train_network(problem, cell, root / "cache", torch.device("cpu"), reporter, lambda: False)
         name = problem.split.test[0]
-        found = trained.predict(name, problem.reader.load(name))
+        found = trained.predict(name)
         assert found.max() <= 1
     except HarnessError:  # NaN after a rate of 100, a voxel size that is far from the images'
         return "ended in words"
