@@ -125,7 +125,7 @@ def remove(root):
         (take_a_shifted_label, ("not on the grid", "another case")),
         (take_an_older_label, ("label values [4]", "right release")),
         (lead_out, ("leads out of the dataset's folder", "Put the file itself there")),
-        (remove, ("Missing file", "Download or unpack")),
+        (remove, ("Missing file", "unpacked again")),
     ],
 )
 def test_a_bad_file_is_named_with_its_remedy_and_leaves_nothing_behind(tree, tmp_path, damage, words):
