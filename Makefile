@@ -33,7 +33,7 @@ demo: $(STAMP)  ## Run the T-CFAF ablation on real images, then write its report
 
 # Modules are compiled once and kept, also where the environment asks Python not to: tests start many processes.
 test test-fast slow: export PYTHONDONTWRITEBYTECODE :=
-test: $(STAMP)  ## Pass the tests (about five minutes on two cores)
+test: $(STAMP)  ## Pass the tests (about four minutes on two cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-fast: $(STAMP)  ## Pass the unit tests: no process, no figure, no whole network

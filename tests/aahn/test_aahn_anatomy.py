@@ -26,6 +26,7 @@ def test_the_changes_lead_to_lite() -> None:
     assert SEGMENTER.parse_options(options) == SEGMENTER.parse_options({"preset": "lite"})
 
 
+@pytest.mark.slow
 def test_the_page_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
     main()
     page = (Path(__file__).parents[2] / "docs" / "aahn.md").read_text()

@@ -211,6 +211,7 @@ def test_pretrained_file_that_does_not_fit_is_refused(swin: dict[str, Tensor], t
         SEGMENTER.build(SMALL, {"pretrained": str(tmp_path / "absent.npz")})
 
 
+@pytest.mark.slow
 def test_size_of_a_pretrained_network_is_measured(swin: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(swin, tmp_path / "swin.pth")
     save_file({name: tensor.contiguous() for name, tensor in swin.items()}, tmp_path / "swin.safetensors")

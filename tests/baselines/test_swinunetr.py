@@ -52,6 +52,7 @@ def test_function_and_initialisation_are_monais(version: str) -> None:
         assert torch.equal(ours(image), monais(image))
 
 
+@pytest.mark.slow
 def test_size_is_measured_though_its_constructor_reads_a_tensor() -> None:
     options = SEGMENTER.parse_options({"preset": "tiny"})
     size = measure(SEGMENTER, SLICES, options)

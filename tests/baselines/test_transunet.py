@@ -233,6 +233,7 @@ def test_pretrained_weights_start_resnet_and_transformer(file: Path, hybrid: dic
                 assert torch.equal(state[f"resnet.stages.{stage}.{unit}.{name.removeprefix(prefix)}"], tensor)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_fit_other_modalities_and_patches(file: Path, hybrid: dict[str, Tensor]) -> None:
     task = Task(("a", "b", "c", "d"), None, 3, (96, 128))
     options = {**BLOCKS, "pretrained": str(file)}

@@ -35,7 +35,7 @@ from harness.study.protocol import load_protocol
 from harness.training.modality_fill import Filling, FillsAbsent
 
 #: Tried in every run, one of each kind of files; the others are slow.
-QUICK = {"cortex", "brats2024", "chaos", "prostate158"}
+QUICK = {"cortex", "chaos", "prostate158"}
 NAMES = ("cortex", *(name for name in DATASETS.names() if DATASETS.get(name).generator))
 
 #: What the protocol of the test changes: whole slices resized, patches with resampling along thick slices, volumes.

@@ -231,7 +231,7 @@ def test_a_factory_that_fails_is_named_wherever_it_is_called(broken_network):
     assert any("broken" in result.message for result in results)
 
 
-@pytest.mark.parametrize("factory", [build_raising, build_exiting])
+@pytest.mark.parametrize("factory", [pytest.param(build_raising, marks=pytest.mark.slow), build_exiting])
 def test_plan_names_a_network_that_cannot_be_built_and_plans_the_others(
     write_study, toys, capsys, monkeypatch, factory
 ):

@@ -150,7 +150,7 @@ def test_some_hundred_study_files(folder, toys):
     assert set(of_study(folder, FEW)) == {"read", "refused"}
 
 
-@pytest.mark.parametrize("layout", ["nnunet_raw", "msd"])
+@pytest.mark.parametrize("layout", ["nnunet_raw", pytest.param("msd", marks=pytest.mark.slow)])
 def test_some_hundred_documents_of_datasets(folder, layout):
     assert set(of_document(folder, FEW, layout)) == {"read", "refused"}
 
