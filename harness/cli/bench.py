@@ -62,10 +62,8 @@ def bench(
     if out is not None:
         check_writable(out)
     size = parse_size(patch)
-    steps, compiles = (
-        _several(step, get_args(StepMode), "--step"),
-        _several(compiled, get_args(CompileMode), "--compile"),
-    )
+    steps = _several(step, get_args(StepMode), "--step")
+    compiles = _several(compiled, get_args(CompileMode), "--compile")
     formats = tuple(_FORMATS[text] for text in _several(channels_last, tuple(_FORMATS), "--channels-last"))
     patience = parse_duration(timeout)
     ways = steps, compiles, formats

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from harness.data.foreign import is_foreign, naming_reader, read_apart
 from harness.errors import DataError, HarnessWarning
@@ -197,26 +197,6 @@ def _method(reader: Reader, name: str, former: str) -> Callable[..., Any]:
         if hasattr(reader, candidate):  # of a proxy, no class defines it
             return getattr(reader, candidate)  # type: ignore[no-any-return]
     return MethodType(getattr(Reader, name), reader)
-
-
-@runtime_checkable
-class OfficialGrid(Protocol):
-    """Additional method of a reader whose cases lie on another grid than the files that a challenge expects."""
-
-    def to_official(self, case: str, label: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """Brings a label map on the grid of the loaded case to that of the official files.
-
-        Returns:
-            The label map (X, Y, Z), values of the harness, and the affine of the official grid.
-        """
-
-
-@runtime_checkable
-class KnownOfficialGrid(Protocol):
-    """Additional method of such a reader that knows the official grid without loading the case."""
-
-    def official_grid(self, case: str) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-        """Returns shape and affine of what ``to_official`` returns."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.contract import Dataset, KnownOfficialGrid, OfficialGrid, Reader, transform_codes
+from harness.data.contract import Dataset, Reader, transform_codes
+from harness.data.official_grid import KnownOfficialGrid, OfficialGrid
 from harness.data.reading.grids import same_grid
 from harness.data.reading.nifti import read_label, write_label
 from harness.errors import DataError

@@ -249,10 +249,8 @@ class _Process:
 
 def _serve(connection: Connection) -> None:
     """Does the work on each item that comes, until the other end is closed."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGUSR2,
-    ):  # sent to all processes of a group; the one that started this ends it
+    # These are sent to all processes of a group; the one that started this one ends it.
+    for number in (signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     os.environ.update(dict.fromkeys(_THREADS, "1"))

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from harness.data import DATASETS
-from harness.data.contract import OfficialGrid
 from harness.data.datasets.chaos.export import ChaosSlices
 from harness.data.datasets.hecktor21.boxes import SIDE_MM
 from harness.data.export import check_export, exporter_of, pack, write_prediction
+from harness.data.official_grid import OfficialGrid
 from harness.data.reading.nifti import write_label
 from harness.errors import DataError, HarnessError
 

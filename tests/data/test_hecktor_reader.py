@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from harness.data import DATASETS
-from harness.data.contract import OfficialGrid
 from harness.data.datasets.hecktor21.boxes import SIDE_MM
+from harness.data.official_grid import OfficialGrid
 from harness.data.synthetic.generated import MARKER
 from harness.errors import DataError
 

@@ -122,7 +122,7 @@ def check_complete(patient: str, lacking: Sequence[str], leading: str, may_lack:
     why = "No modality was absent in the training of this network, and it is not made for that."
     remedy = "`sampling: {modality_dropout: {p: 0.3}}` in its protocol"
     if may_lack:
-        why = f"This network was trained to do without {', '.join(may_lack)}, and without nothing else."
+        why = f"This network was trained to do without {', '.join(may_lack)} alone."
         remedy = "`sampling: {missing: {fill: zeros}}` in its protocol, or with another modality that leads"
     raise InputError(f"Patient {patient} lacks {named}. {why} Get the image, or train a network with {remedy}.")
 
